@@ -1,0 +1,78 @@
+# The teacher's commands. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+OUT ?= results
+JOBS ?= 1
+OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
+  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo grade check report test test-fast test-all lint format clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  SUBMISSIONS=dir/   what was handed in            ROSTER=roster.csv  who should have (student_id,name)"
+	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
+	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
+	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
+
+setup: $(STAMP) system  ## install everything into .venv
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo "setting up $(VENV): some minutes, about 6 GB"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+system:
+	@command -v bwrap >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq bubblewrap; \
+	  else \
+	    echo "bubblewrap is missing; submissions run in it. Install it: sudo apt-get install bubblewrap"; exit 1; \
+	  fi; }
+
+demo: setup  ## grade a small class on a small data set, to see how it works
+	@rm -rf results/demo
+	@$(RUN) -m grader grade tests/submissions/demo --roster tests/submissions/demo_roster.csv --data digits \
+	  --out results/demo --jobs 2
+	@echo "next: make grade SUBMISSIONS=your_folder/ ROSTER=your_roster.csv"
+
+grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopped
+	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make grade SUBMISSIONS=dir/))
+	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS)
+
+check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
+	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
+	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS)
+
+report: setup  ## write the tables of OUT= anew, with today's roster and bands
+	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make report SUBMISSIONS=dir/))
+	@$(RUN) -m grader report "$(SUBMISSIONS)" --out "$(OUT)" \
+	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+
+test: setup  ## run the tests, without the slow ones
+	@$(RUN) -m pytest
+
+test-fast: setup  ## run what needs no sandbox: under a minute
+	@$(RUN) -m pytest -m "not slow and not sandbox"
+
+test-all: setup  ## run the slow tests: the whole demo
+	@$(RUN) -m pytest -m slow
+
+lint: setup  ## ruff and mypy
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+format: setup  ## let ruff rewrite the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+clean:  ## remove the environment and the caches, not the results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,69 @@
+"""The check stage: run one submission up to its first training forward, and judge the network that it made."""
+
+from grader.assignment import Assignment
+from grader.check.verdict import judge
+from grader.records import Check, Finding, Outcome, Submission, Verdict
+from grader.sandbox import Ending
+from grader.start_worker import Slot, WorkerRun, start_worker
+from grader.telemetry import NetworkSeen
+
+_FINDINGS_IN_MESSAGE = 2
+
+
+def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
+    """Check one submission in the sandbox.
+
+    Raises:
+        InfrastructureError: The worker could not be started.
+    """
+    run = start_worker(submission, assignment, slot, "check")
+    source = run.source
+    if source is None:
+        return Check(Verdict.UNREADABLE, message="The script could not be read to its end.")
+    if source.fault:
+        return Check(Verdict.UNREADABLE, notes=source.notes, outcome=Outcome.INVALID, message=source.fault)
+    if run.network is None:
+        outcome, message = _why_no_network(run, assignment)
+        return Check(
+            Verdict.UNREADABLE, notes=source.notes, blanks_left=source.blanks, outcome=outcome, message=message
+        )
+    verdict, findings = judge(run.network, assignment.blocks)
+    return Check(
+        verdict=verdict,
+        findings=findings,
+        notes=source.notes,
+        parameters=run.network.parameters,
+        output_shape=run.network.output_shape,
+        blanks_left=source.blanks,
+        outcome=_fatal(run.network),
+        message=_message(findings),
+    )
+
+
+def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | None, str]:
+    """An outcome only where the script itself came to an end without a network."""
+    limits = assignment.limits
+    stopped = {
+        Ending.WALL_LIMIT: f"The script did not begin to train within {limits.check_seconds} seconds.",
+        Ending.MEMORY_LIMIT: f"The script used more than {limits.memory_mb} MB of memory before it made a network.",
+        Ending.OUTPUT_LIMIT: f"The script printed more than {limits.output_mb} MB before it made a network.",
+    }
+    if run.execution.ending in stopped:
+        return None, stopped[run.execution.ending]
+    if run.stopped is None:
+        return Outcome.CRASHED, "The script ended before it made a network."
+    if run.stopped.error:
+        return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."
+    return Outcome.INVALID, f"The file has no class {assignment.class_name} of which it makes a network."
+
+
+def _message(findings: tuple[Finding, ...]) -> str:
+    shown = " ".join(finding.sentence for finding in findings[:_FINDINGS_IN_MESSAGE])
+    more = len(findings) - _FINDINGS_IN_MESSAGE
+    return f"{shown} There are {more} more such findings." if more > 0 else shown
+
+
+def _fatal(network: NetworkSeen) -> Outcome | None:
+    """INVALID where no scores can ever come: training for two hours would not change it."""
+    wrong = network.output_shape is not None and network.output_shape[1:] != (10,)
+    return Outcome.INVALID if wrong else None

@@ -1,0 +1,117 @@
+"""The assignment's rules, loaded once from a TOML file and validated."""
+
+import hashlib
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from grader.errors import Mistake
+
+DEFAULT_ASSIGNMENT = Path(__file__).with_name("assignment.toml")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Budget(_Table):
+    """What training may use (handout, section 7)."""
+
+    epochs: PositiveInt
+    train_seconds: PositiveInt
+
+
+class Limits(_Table):
+    """What one submission may use of the machine; units are in the names."""
+
+    setup_seconds: PositiveInt
+    evaluation_seconds: PositiveInt
+    check_seconds: PositiveInt
+    memory_mb: PositiveInt
+    scratch_mb: PositiveInt
+    shared_memory_mb: PositiveInt
+    log_kb: PositiveInt
+    output_mb: PositiveInt
+    processes: PositiveInt
+    open_files: PositiveInt
+    file_size_kb: PositiveInt
+
+
+class Band(_Table):
+    """Points for an accuracy strictly above `above`, or of at least `from`, in percent."""
+
+    points: Decimal = Field(ge=0)
+    above: Decimal | None = Field(default=None, ge=0, le=100)
+    at_least: Decimal | None = Field(default=None, ge=0, le=100, alias="from")
+
+    @model_validator(mode="after")
+    def _one_edge(self) -> Self:
+        if self.above is not None and self.at_least is not None:
+            raise ValueError("a band has `above` or `from`, not both")
+        return self
+
+
+class Policy(_Table):
+    """What is decided by people rather than measured (handout, section 8)."""
+
+    points_if_not_runnable: Decimal = Field(ge=0)
+    points_if_missing: Decimal = Field(ge=0)
+    architecture: Literal["flag", "require"]
+
+
+class Colab(_Table):
+    """What students may take for granted because Colab has it."""
+
+    modules: tuple[str, ...]
+
+
+class Assignment(_Table):
+    """Everything that a course decides."""
+
+    title: str
+    file: str
+    class_name: str
+    blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    seed: int
+    budget: Budget
+    limits: Limits
+    bands: tuple[Band, ...] = Field(min_length=1)
+    policy: Policy
+    colab: Colab
+
+    @model_validator(mode="after")
+    def _last_band_takes_the_rest(self) -> Self:
+        last = self.bands[-1]
+        if last.above is not None or last.at_least is not None:
+            raise ValueError("the last band must have no edge, so that every accuracy earns something")
+        return self
+
+    def run_key(self, data_hash: str) -> str:
+        """Name the work that a submission's run depends on: bands and policy are not part of it."""
+        ran = self.model_dump_json(include={"class_name", "blocks", "seed", "budget", "limits"})
+        return hashlib.sha256(f"{ran}\n{data_hash}".encode()).hexdigest()[:16]
+
+    def hash(self) -> str:
+        """Name the whole assignment, bands and policy included."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def load_assignment(path: Path = DEFAULT_ASSIGNMENT) -> Assignment:
+    """Read and validate an assignment.
+
+    Raises:
+        Mistake: The file is missing, is not TOML, or a value is out of range.
+    """
+    try:
+        return Assignment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise Mistake(f"cannot read the assignment {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Mistake(f"{path} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Mistake(f"{path}: {where or 'assignment'}: {first['msg']}") from None

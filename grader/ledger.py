@@ -1,0 +1,183 @@
+"""The ledger: `OUT/ledger.jsonl`, one appended line for each finished submission. Nothing in it is ever rewritten.
+
+A grader that is killed loses only the line that it was writing. The next one leaves that half line where it is, starts
+a line of its own, and goes on.
+"""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from grader.errors import InfrastructureError, Mistake
+from grader.records import Entry, Outcome
+
+LEDGER_NAME = "ledger.jsonl"
+LOCK_NAME = ".lock"
+
+_ENTRY = TypeAdapter(Entry)
+
+
+class Ledger:
+    """What is known so far, in the order in which it was found out.
+
+    Attributes:
+        unreadable: Lines that are not an entry: half-written, or damaged. They are skipped and stay in the file.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.unreadable = 0
+        self._entries: list[Entry] = []
+        self._latest: dict[tuple[str, str, str], Entry] = {}
+        for line in content.split(b"\n"):
+            if line:
+                self._read(line)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every entry, oldest first."""
+        return tuple(self._entries)
+
+    def latest(self, student_id: str, sha256: str, run_key: str) -> Entry | None:
+        """Return the newest entry for this submission under these conditions, whatever its outcome."""
+        return self._latest.get((student_id, sha256, run_key))
+
+    def done(self, student_id: str, sha256: str, run_key: str) -> Entry | None:
+        """Return the newest entry if it stands; None if there is work to do.
+
+        A fault of ours does not stand: the next command tries again (DESIGN, rule 4).
+        """
+        entry = self.latest(student_id, sha256, run_key)
+        return None if entry is None or entry.outcome is Outcome.INFRASTRUCTURE else entry
+
+    def _read(self, line: bytes) -> None:
+        # Not `validate_json`: it refuses the lone surrogates that a student's traceback or file name may hold.
+        try:
+            self._remember(_ENTRY.validate_python(json.loads(line)))
+        except (ValueError, RecursionError):
+            self.unreadable += 1
+
+    def _remember(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._latest[entry.student_id, entry.sha256, entry.run_key] = entry
+
+
+class OpenLedger(Ledger):
+    """A ledger that this process alone may add to; see `open_ledger`."""
+
+    def __init__(self, content: bytes, descriptor: int) -> None:
+        super().__init__(content)
+        self._descriptor = descriptor
+        self._one_writer = threading.Lock()
+
+    def append(self, entry: Entry) -> None:
+        """Add one line and wait until the disk has it. Threads may share the ledger.
+
+        Raises:
+            InfrastructureError: The line could not be written. The entry is then not remembered either.
+        """
+        line = _line(entry)
+        with self._one_writer:
+            try:
+                if not _ends_a_line(self._descriptor):
+                    line = b"\n" + line
+                _write_all(self._descriptor, line)
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise InfrastructureError(f"cannot write to the ledger: {error.strerror}") from error
+            self._remember(entry)
+
+
+def read_ledger(out: Path) -> Ledger:
+    """Read the ledger in the folder `out`; it is empty where there is none yet.
+
+    No lock is taken, so a line that a grader is writing at this moment may count as unreadable.
+
+    Raises:
+        Mistake: The file is there and cannot be read.
+    """
+    try:
+        return Ledger((out / LEDGER_NAME).read_bytes())
+    except FileNotFoundError:
+        return Ledger(b"")
+    except OSError as error:
+        raise Mistake(f"cannot read {out / LEDGER_NAME}: {error.strerror}; check OUT= and its permissions") from None
+
+
+@contextmanager
+def open_ledger(out: Path) -> Iterator[OpenLedger]:
+    """Open the ledger in the folder `out` for adding, and keep every other grader out until the end.
+
+    The folder is made if need be, readable by its owner alone, and so are the files.
+
+    Raises:
+        Mistake: Another grader works in this folder, or nothing can be written there.
+    """
+    descriptors: list[int] = []
+    try:
+        try:
+            out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptors.append(_locked(out))
+            descriptors.append(os.open(out / LEDGER_NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600))
+            _sync_folder(out)
+            content = (out / LEDGER_NAME).read_bytes()
+        except OSError as error:
+            raise Mistake(
+                f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
+            ) from None
+        yield OpenLedger(content, descriptors[-1])
+    finally:
+        for descriptor in reversed(descriptors):
+            os.close(descriptor)
+
+
+def _locked(out: Path) -> int:
+    """Take the folder's lock, write our process id into it, and return its descriptor.
+
+    The lock belongs to the open descriptor and ends with the process, however it ends; so the file itself stays, since
+    removing it would let a third grader lock a new file while a second one still waits on the old.
+    """
+    descriptor = os.open(out / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        _write_all(descriptor, str(os.getpid()).encode())
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "unknown"
+        os.close(descriptor)
+        raise Mistake(
+            f"another grader (process {holder}) is working in {out}; "
+            "wait until it ends or name another folder with OUT="
+        ) from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _line(entry: Entry) -> bytes:
+    # A lone surrogate has no UTF-8 form; Python's backslash escape for it is at the same time JSON's.
+    text = json.dumps(_ENTRY.dump_python(entry, mode="json"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _ends_a_line(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

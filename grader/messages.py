@@ -1,0 +1,183 @@
+"""Every sentence about an outcome: what a student reads, and why a teacher should look."""
+
+import re
+
+from grader.assignment import Assignment
+from grader.records import Check, Entry, Outcome, StopReason, Submission, Verdict
+
+ASSIGNED_DATA = "CIFAR-10"
+ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
+
+# Where the package to install is not called what the script imports.
+_PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "IPython": "ipython",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
+
+
+def for_student(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
+    """Say what happened to a submission and what to do about it, in a few short sentences on one line.
+
+    Args:
+        entry: What the ledger says of the submission; None if it says nothing.
+    """
+    if entry is None:
+        return _without_entry(submission, assignment)
+    said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
+    return " ".join([said, *_blanks(entry.check, said)])
+
+
+def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
+    """Give every reason why a person should look at a submission, joined by "; "; empty if there is none."""
+    reasons = list(submission.remarks)
+    if entry is None:
+        reasons += _missing_entry(submission)
+    else:
+        reasons += _doubts(entry)
+        if entry.outcome is Outcome.INFRASTRUCTURE:
+            reasons.append(_way_out(entry, assignment))
+    return "; ".join(_one_line(reason) for reason in reasons)
+
+
+def _without_entry(submission: Submission, assignment: Assignment) -> str:
+    if submission.unreadable:
+        return "The grader could not read your file. This is not your fault: it will be tried again."
+    if submission.content is not None:
+        return "Your file has not been graded yet. This is not your fault: it will be graded."
+    return _nothing_came(assignment)
+
+
+def _nothing_came(assignment: Assignment) -> str:
+    return f"No {assignment.file} was handed in. If you did hand one in, tell your teacher."
+
+
+def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
+    limits, budget = assignment.limits, assignment.budget
+    reason = _sentence(entry.error or entry.check.message)
+    match entry.outcome:
+        case Outcome.INVALID:
+            return ["Your file could not be run as a solution.", *reason, "Mend this and run the whole file once."]
+        case Outcome.CRASHED:
+            return [
+                "Your script failed before any network could be tested.",
+                *reason,
+                "Run the whole file once in a fresh runtime to find the line.",
+            ]
+        case Outcome.TIMED_OUT:
+            return [
+                "Your script was stopped at a time limit before its network could be tested.",
+                f"It has {_duration(limits.setup_seconds)} to begin training, "
+                f"{_duration(budget.train_seconds)} to train and {_duration(limits.evaluation_seconds)} for the test.",
+            ]
+        case Outcome.OUT_OF_MEMORY:
+            return [
+                f"Your script was stopped because it used more than {_memory(limits.memory_mb)} of memory.",
+                "Use a smaller batch, and add up losses with .item() so that old graphs can be freed.",
+            ]
+        case Outcome.INFRASTRUCTURE:
+            return ["The grader failed while it worked on your file. This is not your fault: it will be graded again."]
+    return [_nothing_came(assignment)]
+
+
+def _graded(entry: Entry, assignment: Assignment) -> list[str]:
+    sentences = [f"{entry.correct} of {entry.total} test images were classified correctly."]
+    if entry.evidence.data_name != ASSIGNED_DATA:
+        sentences.append(f"Measured on the data set {entry.evidence.data_name}.")
+    if entry.samples == 0:
+        sentences.append("No training was seen, so the network was tested as it was built.")
+    sentences += _stop(entry, assignment)
+    sentences += _sentence(entry.check.message)
+    if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
+        sentences.append("The network is not the one that the handout asks for, which limits its points.")
+    return sentences
+
+
+def _stop(entry: Entry, assignment: Assignment) -> list[str]:
+    error = _one_line(entry.error)
+    as_it_was = "the network was tested as it was then"
+    match entry.stop_reason:
+        case StopReason.EPOCH_BUDGET:
+            epochs = _count(assignment.budget.epochs, "epoch")
+            said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
+        case StopReason.TIME_BUDGET:
+            hours = _duration(assignment.budget.train_seconds)
+            said = [f"Training was stopped after {hours}, as the handout says, and {as_it_was}."]
+        case StopReason.ERROR:
+            named = f" ({error})" if error else ""
+            return [f"Your script stopped with an error{named}; {as_it_was}."]
+        case StopReason.KILLED:
+            said = [f"Your script was stopped from outside, and {as_it_was}."]
+        case _:
+            said = []
+    return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
+
+
+def _blanks(check: Check, said: str) -> list[str]:
+    named = all(re.search(rf"\b{re.escape(blank)}\b", said) for blank in check.blanks_left)
+    return [] if named else [f"Still to be filled in: {', '.join(check.blanks_left)}."]
+
+
+def _doubts(entry: Entry) -> list[str]:
+    check = entry.check
+    reasons = []
+    if check.verdict is Verdict.DEVIATES:
+        codes = dict.fromkeys(finding.code.value for finding in check.findings)
+        reasons.append("architecture deviates: " + (", ".join(codes) or "no code given"))
+    if check.verdict is Verdict.UNREADABLE and entry.outcome is Outcome.GRADED:
+        reasons.append("architecture could not be read, though the network was graded")
+    if check.blanks_left:
+        reasons.append("blanks left: " + ", ".join(check.blanks_left))
+    if entry.outcome is Outcome.GRADED and entry.samples == 0:
+        reasons.append("no training was seen")
+    return [*reasons, *entry.flags]
+
+
+def _missing_entry(submission: Submission) -> list[str]:
+    if submission.unreadable:
+        return [f"file could not be read ({submission.unreadable}): mend that and run the same command again"]
+    if submission.content is not None:
+        return ["not graded yet: run the same command again"]
+    return []
+
+
+def _way_out(entry: Entry, assignment: Assignment) -> str:
+    # The name comes out of the process that runs the student's code. Only what the assignment grants may become a
+    # command that a teacher types.
+    module = entry.missing_module.partition(".")[0]
+    if module in assignment.colab.modules:
+        install = f"pip install {_PACKAGES.get(module, module)}"
+        return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
+    cause = _one_line(entry.error or entry.check.message) or "no cause given"
+    return f"not graded, a fault of the grader or its machine ({cause}): run the same command again"
+
+
+def _sentence(text: str) -> list[str]:
+    text = _one_line(text)
+    return [_full_stop(text)] if text else []
+
+
+def _full_stop(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= ERROR_LENGTH else line[: ERROR_LENGTH - 1] + "…"
+
+
+def _duration(seconds: int) -> str:
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds % size == 0:
+            return _count(seconds // size, unit)
+    return _count(seconds, "second")
+
+
+def _memory(megabytes: int) -> str:
+    return f"{megabytes // 1024} GB" if megabytes % 1024 == 0 else f"{megabytes} MB"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

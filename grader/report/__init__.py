@@ -1,0 +1,1 @@
+"""What people read: the tables, and the summary on the terminal."""

@@ -1,0 +1,167 @@
+"""The tables that a teacher opens: `grades.csv` and `checks.csv`."""
+
+import csv
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from grader.errors import Mistake
+from grader.records import Check, Decision, Result, Submission
+
+GRADES_COLUMNS = (
+    "student_id",
+    "name",
+    "submitted_at",
+    "file",
+    "sha256",
+    "outcome",
+    "architecture",
+    "accuracy",
+    "points",
+    "epochs",
+    "train_seconds",
+    "stop_reason",
+    "review",
+    "message",
+)
+CHECKS_COLUMNS = (
+    "student_id",
+    "file",
+    "verdict",
+    "deviations",
+    "notes",
+    "parameters",
+    "output_shape",
+    "blanks_left",
+    "message",
+)
+COLLECTION_COLUMNS = ("file", "student_id", "decision", "reason")
+
+# Control characters except tab and newline; and those that turn the direction of writing, which can show one name as
+# another.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# OWASP's list for CSV injection, with the fullwidth forms of the four signs. Blanks before the sign, also invisible
+# ones, are skipped by some spreadsheets.
+_FORMULA = re.compile("[\t\r\n]|[\\s\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
+
+
+def grades_table(results: Iterable[Result]) -> pd.DataFrame:
+    """Return one row of text for each student, ordered by `student_id`; a cell is empty where there is nothing."""
+    return _frame((_grades_row(result) for result in results), GRADES_COLUMNS)
+
+
+def checks_table(checks: Iterable[tuple[Submission, Check | None]]) -> pd.DataFrame:
+    """Return one row of text for each submission, ordered by `student_id`; None where there was nothing to check."""
+    return _frame((_checks_row(submission, check) for submission, check in checks), CHECKS_COLUMNS)
+
+
+def collection_table(decisions: Iterable[Decision]) -> pd.DataFrame:
+    """Return one row of text for each file that was found: whose it is, and what was decided."""
+    cells = (
+        {"file": item.file, "student_id": item.student_id, "decision": item.status.value, "reason": item.reason}
+        for item in decisions
+    )
+    return _frame(cells, COLLECTION_COLUMNS)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table of text that is safe to open in a spreadsheet, in one step: all of it or nothing.
+
+    UTF-8 with a byte-order mark, without which Excel does not show Korean; readable by its owner alone.
+
+    Raises:
+        Mistake: Nothing can be written there. An older file is left as it was.
+    """
+    cells = frame.map(_safe_cell)
+    # Every field is quoted: a spreadsheet that also splits at semicolons would else see a cell begin within a cell.
+    text = cells.to_csv(index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    write_private(path, text.encode("utf-8-sig"))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the file at `path` in one step, with mode 0600; a folder that is made for it has mode 0700.
+
+    Raises:
+        Mistake: Nothing can be written there. An older file is left as it was.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise Mistake(f"cannot write {path}: {error.strerror}; make room there or name another folder") from None
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters other than tab and newline, and with valid Unicode only."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub("", text))
+
+
+def _safe_cell(value: object) -> str:
+    text = printable(str(value))
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _frame(rows: Iterable[dict[str, str]], columns: Sequence[str]) -> pd.DataFrame:
+    ordered = sorted(rows, key=lambda row: row["student_id"])
+    # `object`, because pandas' own text type cannot hold a lone surrogate.
+    return pd.DataFrame(ordered, columns=list(columns), dtype=object)
+
+
+def _grades_row(result: Result) -> dict[str, str]:
+    submission, entry, grade = result.submission, result.entry, result.grade
+    row = dict.fromkeys(GRADES_COLUMNS, "") | {
+        "student_id": submission.student_id,
+        "name": submission.name,
+        "submitted_at": submission.submitted_at.isoformat(" ", "seconds") if submission.submitted_at else "",
+        "file": submission.file,
+        "sha256": submission.sha256,
+        "outcome": grade.outcome.value,
+        "accuracy": "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
+        "points": "" if grade.points is None else f"{grade.points:f}",
+        "review": _one_line(grade.review),
+        "message": _one_line(grade.message),
+    }
+    if entry is not None:
+        row["architecture"] = entry.check.verdict.value
+    if entry is not None and entry.stop_reason is not None:
+        row["stop_reason"] = entry.stop_reason.value
+        row["train_seconds"] = f"{entry.train_seconds:.1f}"
+        if entry.evidence.train_size > 0:
+            row["epochs"] = f"{entry.samples / entry.evidence.train_size:.2f}"
+    return row
+
+
+def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:
+    row = dict.fromkeys(CHECKS_COLUMNS, "") | {"student_id": submission.student_id, "file": submission.file}
+    if check is None:
+        row["notes"] = _one_line("; ".join(submission.remarks))
+        row["message"] = _one_line(submission.unreadable) or "Nothing was handed in."
+        return row
+    return row | {
+        "verdict": check.verdict.value,
+        "deviations": _one_line("; ".join(f"{finding.code.value}: {finding.where}" for finding in check.findings)),
+        # The collection's remarks have no column of their own here, and are not to be lost.
+        "notes": _one_line("; ".join((*check.notes, *submission.remarks))),
+        "parameters": "" if check.parameters is None else str(check.parameters),
+        "output_shape": "" if check.output_shape is None else " x ".join(map(str, check.output_shape)),
+        "blanks_left": ", ".join(check.blanks_left),
+        "message": _one_line(check.message),
+    }
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,80 @@
+"""The summary at the end of a run: who got what, how many of each, and whom a person should look at."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from grader.records import Result
+from grader.report.table import printable
+
+
+def print_summary(console: Console, results: Sequence[Result], notice: str) -> None:
+    """Print the table of students, how many got each number of points, and whom a person should look at.
+
+    Args:
+        notice: What every reader must know of these results, such as a data set that is not for grades; may be empty.
+    """
+    table = _table(results)
+    # A file or a pipe has no width to fit into, so there each student stays on one line, whole.
+    if not console.is_terminal:
+        table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    console.print(table, crop=False)
+    for line in filter(None, [_points_line(results), *_review_lines(results), notice]):
+        console.print(_text(line), soft_wrap=True)
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    # On a narrow terminal, ids and names go on in a second line; nothing is cut.
+    table.add_column("student_id", overflow="fold")
+    table.add_column("name", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True)
+    table.add_column("architecture", no_wrap=True)
+    for result in _ordered(results):
+        table.add_row(*_row(result))
+    return table
+
+
+def _row(result: Result) -> list[Text]:
+    grade, entry = result.grade, result.entry
+    return [
+        _text(result.submission.student_id),
+        _text(result.submission.name),
+        _text(grade.outcome.value),
+        _text("" if grade.accuracy is None else f"{grade.accuracy:.2f}"),
+        _text("-" if grade.points is None else f"{grade.points:f}"),
+        _text("" if entry is None else entry.check.verdict.value),
+    ]
+
+
+def _points_line(results: Sequence[Result]) -> str:
+    counts = Counter(result.grade.points for result in results)
+    earned = sorted((points for points in counts if points is not None), reverse=True)
+    parts = [f"{points:f} points: {counts[points]}" for points in earned]
+    if counts[None]:
+        parts.append(f"no points yet: {counts[None]}")
+    return f"Students: {len(results)}. " + ", ".join(parts)
+
+
+def _review_lines(results: Sequence[Result]) -> list[str]:
+    marked = [result for result in _ordered(results) if result.grade.review]
+    if not marked:
+        return []
+    reasons = [f"{result.submission.student_id}: {result.grade.review}" for result in marked]
+    return [f"For a person to look at: {len(marked)}", *reasons]
+
+
+def _ordered(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: result.submission.student_id)
+
+
+def _text(value: str) -> Text:
+    # A `Text` is never read as markup, so that nothing in a student's name or error can style or hide a line.
+    return Text(" ".join(printable(value).split()))

@@ -1,0 +1,12 @@
+"""Run one worker, cut off from everything that it was not given.
+
+Covers: files, network, other processes, other submissions, memory (sampled), processes, open files, output and wall
+time. Does not cover: memory in a shared mapping that nothing has mapped (an unmapped memfd), processor affinity, and,
+on a GPU, the card's own memory. grader/docs/isolation.md says what each level holds.
+"""
+
+from grader.sandbox.execute import execute
+from grader.sandbox.job import Ending, Execution, Job
+from grader.sandbox.probe import Isolation, find_isolation
+
+__all__ = ["Ending", "Execution", "Isolation", "Job", "execute", "find_isolation"]

@@ -1,0 +1,64 @@
+"""What a sandbox is asked to run, and what it says afterwards."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from grader.assignment import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of the worker.
+
+    Attributes:
+        folder: Holds hw6.py and task.json; read-only inside, at /job.
+        training_set: Holds x_train.npy and y_train.npy; read-only inside, at /data. None: no data.
+        images: Bytes that are sent once the worker says that it is ready; empty: nothing is asked.
+        answer_bytes: Exactly so many bytes must come back for `images`.
+        ready_seconds: Wall time from the start to the ready byte (or to the end, where nothing is asked).
+        answer_seconds: Wall time from the ready byte to the last byte of the answer.
+        threads: Processor threads that torch may use.
+        slot: Number of this job among those that run at the same time, from 0.
+    """
+
+    folder: Path
+    limits: Limits
+    ready_seconds: float
+    answer_seconds: float = 0.0
+    training_set: Path | None = None
+    images: memoryview = field(default=memoryview(b""), repr=False)
+    answer_bytes: int = 0
+    threads: int = 1
+    slot: int = 0
+
+
+class Ending(StrEnum):
+    """How a job ended; everything but EXITED was ended by the sandbox."""
+
+    EXITED = "exited"
+    WALL_LIMIT = "wall_limit"
+    MEMORY_LIMIT = "memory_limit"
+    OUTPUT_LIMIT = "output_limit"
+    PROTOCOL = "protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What is known of a job after its whole process tree is gone.
+
+    Attributes:
+        exit_code: As a shell counts: 128 + n where signal n ended it.
+        answer: `Job.answer_bytes` bytes, or None if they did not all come.
+        report: Lines that the worker sent; unvalidated, since the student's code shares its process.
+        log: The script's own output, shortened in the middle to the log limit.
+        peak_memory: Largest sampled resident memory of the process tree, in bytes.
+    """
+
+    ending: Ending
+    exit_code: int
+    answer: bytes | None = field(repr=False)
+    report: tuple[bytes, ...] = field(repr=False)
+    log: bytes = field(repr=False)
+    wall_seconds: float
+    peak_memory: int

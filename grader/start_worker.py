@@ -1,0 +1,144 @@
+"""Start the worker on one submission, and read what it says with suspicion."""
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from grader.assignment import Assignment
+from grader.errors import InfrastructureError
+from grader.records import Submission
+from grader.sandbox import Execution, Isolation, Job, execute
+from grader.telemetry import Evaluated, Event, NetworkSeen, SourceRead, Started, Stopped, Task, to_json
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+_Kind = TypeVar("_Kind")
+_NO_IMAGES = memoryview(b"")
+# What the worker needs besides the script's own time: to import torch on a busy machine, and its timer's patience.
+_WORKER_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place among those that work at the same time.
+
+    Attributes:
+        number: From 0; as root, each has a user id of its own.
+        threads: Processor threads that a submission may use.
+        training_set: The folder with the training arrays; None for a check without data.
+        cancelled: Set when everything is to stop.
+    """
+
+    number: int
+    threads: int
+    isolation: Isolation
+    training_set: Path | None
+    cancelled: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRun:
+    """How one worker ended, and the last event of each kind that it sent."""
+
+    execution: Execution
+    started: Started
+    source: SourceRead | None
+    network: NetworkSeen | None
+    stopped: Stopped | None
+    evaluated: Evaluated | None
+
+
+def start_worker(
+    submission: Submission,
+    assignment: Assignment,
+    slot: Slot,
+    mode: Literal["check", "train"],
+    images: memoryview = _NO_IMAGES,
+    answer_bytes: int = 0,
+) -> WorkerRun:
+    """Run one submission in the sandbox.
+
+    Args:
+        images: Test images as bytes, in the order in which they are asked for.
+        answer_bytes: What must come back for them.
+
+    Raises:
+        InfrastructureError: The worker did not get as far as the student's script.
+        Cancelled: The slot was cancelled.
+    """
+    limits, budget = assignment.limits, assignment.budget
+    training_seconds = limits.setup_seconds + budget.train_seconds + _WORKER_SECONDS
+    with tempfile.TemporaryDirectory(prefix="grader-job-") as name:
+        folder = Path(name, "job")
+        folder.mkdir(mode=0o755)
+        (folder / "submission").write_bytes(submission.content or b"")
+        (folder / "task.json").write_text(to_json(_task(assignment, mode, len(images))), encoding="utf-8")
+        for file in folder.iterdir():
+            file.chmod(0o644)
+        job = Job(
+            folder=folder,
+            limits=limits,
+            ready_seconds=limits.check_seconds if mode == "check" else training_seconds,
+            answer_seconds=limits.evaluation_seconds,
+            training_set=slot.training_set,
+            images=images,
+            answer_bytes=answer_bytes,
+            threads=slot.threads,
+            slot=slot.number,
+        )
+        execution = execute(slot.isolation.bwrap, job, slot.cancelled)
+    return _interpret(execution)
+
+
+def _task(assignment: Assignment, mode: Literal["check", "train"], image_bytes: int) -> Task:
+    limits = assignment.limits
+    return Task(
+        mode=mode,
+        class_name=assignment.class_name,
+        blocks=assignment.blocks,
+        seed=assignment.seed,
+        epochs=assignment.budget.epochs,
+        train_seconds=assignment.budget.train_seconds,
+        setup_seconds=limits.setup_seconds,
+        images=image_bytes // (32 * 32 * 3),
+        processes=limits.processes,
+        open_files=limits.open_files,
+        scratch_bytes=limits.scratch_mb << 20,
+        memory_bytes=limits.memory_mb << 20,
+    )
+
+
+def _interpret(execution: Execution) -> WorkerRun:
+    events = _events(execution.report)
+    started = _last(events, Started)
+    if started is None:
+        last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
+        raise InfrastructureError(
+            f"the worker did not start ({execution.ending}, exit {execution.exit_code}): {' '.join(last)}"
+        )
+    return WorkerRun(
+        execution,
+        started,
+        source=_last(events, SourceRead),
+        network=_last(events, NetworkSeen),
+        stopped=_last(events, Stopped),
+        evaluated=_last(events, Evaluated),
+    )
+
+
+def _events(lines: Iterable[bytes]) -> list[Event]:
+    """The lines that are well-formed events; whatever else a script writes to the report is dropped."""
+    events = []
+    for line in lines:
+        with contextlib.suppress(ValidationError):
+            events.append(_EVENT.validate_json(line))
+    return events
+
+
+def _last(events: Iterable[Event], kind: type[_Kind]) -> _Kind | None:
+    return next((event for event in reversed(tuple(events)) if isinstance(event, kind)), None)

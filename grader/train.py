@@ -1,0 +1,97 @@
+"""The training stage: run one submission under its budget and collect scores for the test images."""
+
+import numpy as np
+
+from grader.assignment import Assignment
+from grader.data import DataSet
+from grader.records import CLASSES, SCORE_DTYPE, Outcome, Run, StopReason, Submission
+from grader.sandbox import Ending
+from grader.start_worker import Slot, WorkerRun, start_worker
+from grader.telemetry import Evaluated, Fault
+
+_SCORE = np.dtype(SCORE_DTYPE)
+_ABOUT_THE_LOG = (
+    b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
+    b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
+)
+_KILLED_BY_SIGNAL_9 = 128 + 9
+
+
+def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot) -> Run:
+    """Train one submission in the sandbox, then ask its network about the test images in a fresh secret order.
+
+    Raises:
+        InfrastructureError: The worker could not be started.
+    """
+    order = np.random.default_rng().permutation(len(data.x_test))
+    images = np.ascontiguousarray(data.x_test[order])
+    answer_bytes = len(order) * CLASSES * _SCORE.itemsize
+    run = start_worker(submission, assignment, slot, "train", images.data.cast("B"), answer_bytes)
+    outcome, error = _outcome(run, assignment)
+    evaluated = run.evaluated or Evaluated()
+    stopped = run.stopped
+    return Run(
+        outcome=outcome,
+        stop_reason=_stop_reason(run),
+        scores=_in_test_order(run.execution.answer, order) if run.execution.answer is not None else None,
+        samples=stopped.samples if stopped else 0,
+        train_seconds=round(stopped.seconds, 3) if stopped else 0.0,
+        device=run.started.device,
+        torch_version=run.started.torch_version,
+        error=error,
+        notes=evaluated.notes,
+        flags=evaluated.flags,
+        missing_module=stopped.missing_module if stopped else "",
+        log=_ABOUT_THE_LOG + run.execution.log,
+    )
+
+
+def _in_test_order(answer: bytes, order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bytes:
+    rows = np.frombuffer(answer, _SCORE).reshape(len(order), CLASSES)
+    sorted_rows = np.empty_like(rows)
+    sorted_rows[order] = rows
+    return sorted_rows.tobytes()
+
+
+def _stop_reason(run: WorkerRun) -> StopReason:
+    if run.stopped is None or run.stopped.reason not in list(StopReason):
+        return StopReason.KILLED if run.execution.ending is not Ending.EXITED else StopReason.ERROR
+    return StopReason(run.stopped.reason)
+
+
+def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
+    """What the sandbox saw comes before what the worker says; the second value says what went wrong."""
+    said = run.stopped.error if run.stopped else ""
+    if run.execution.answer is not None:
+        return Outcome.GRADED, said
+    match run.execution.ending:
+        case Ending.WALL_LIMIT:
+            return Outcome.TIMED_OUT, said
+        case Ending.MEMORY_LIMIT:
+            return Outcome.OUT_OF_MEMORY, said
+        case Ending.OUTPUT_LIMIT:
+            return Outcome.CRASHED, f"the script printed more than {assignment.limits.output_mb} MB"
+        case Ending.PROTOCOL:
+            return Outcome.CRASHED, "the script interfered with the grader's test"
+    if run.execution.exit_code == _KILLED_BY_SIGNAL_9:
+        return Outcome.INFRASTRUCTURE, "the script was killed from outside, perhaps because the machine lacked memory"
+    return _outcome_of_fault(run, assignment, said)
+
+
+def _outcome_of_fault(run: WorkerRun, assignment: Assignment, said: str) -> tuple[Outcome, str]:
+    if run.stopped is None or run.evaluated is None:
+        return Outcome.CRASHED, said or f"the script ended the interpreter (exit code {run.execution.exit_code})"
+    detail = run.evaluated.detail or said
+    match run.evaluated.fault:
+        case Fault.SOURCE | Fault.NOT_SCORES:
+            return Outcome.INVALID, detail
+        case Fault.NO_NETWORK if run.stopped.reason == StopReason.TIME_BUDGET:
+            return Outcome.TIMED_OUT, "the script did not begin to train in time"
+        case Fault.NO_NETWORK:
+            return Outcome.INVALID, f"the script made no network of the class {assignment.class_name}"
+        case Fault.MEMORY:
+            return Outcome.OUT_OF_MEMORY, detail
+        case Fault.MISSING_MODULE if run.stopped.missing_module in assignment.colab.modules:
+            return Outcome.INFRASTRUCTURE, detail
+        case _:
+            return Outcome.CRASHED, detail

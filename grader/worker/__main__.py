@@ -1,0 +1,153 @@
+"""Run one script inside a sandbox: `python -m grader.worker IMAGES_FD SCORES_FD REPORT_FD`.
+
+Reads /job/task.json and /job/submission; runs the script as `__main__`; stops it at its budget; then looks at its
+network (mode "check") or turns the grader's images into scores (mode "train").
+"""
+
+import json
+import os
+import sys
+import threading
+import traceback
+import types
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from grader.check.graph import look_at
+from grader.check.source import Source, read_source
+from grader.records import StopReason
+from grader.telemetry import Evaluated, Fault, SourceRead, Started, Stopped, Task
+from grader.worker import cifar10, world
+from grader.worker.budget import Budget
+from grader.worker.channel import Channel, one_line
+from grader.worker.evaluate import NotScores, predict
+
+_JOB, _DATA = Path("/job"), Path("/data")
+_SCRIPT = "hw6.py"
+
+
+class Worker:
+    """One script, from its start to the last byte for the grader."""
+
+    def __init__(self, task: Task, channel: Channel, training_size: int) -> None:
+        self._task, self._channel = task, channel
+        self._module = types.ModuleType("__main__")
+        self._error: BaseException | None = None
+        samples = 0 if task.mode == "check" else task.epochs * training_size
+        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish)
+
+    def run(self, source: Source) -> NoReturn:
+        """Execute the script as `python hw6.py` would, then finish."""
+        self._budget.watch_classes()
+        self._budget.start_timer(self._task.setup_seconds)
+        Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
+        self._module.__file__ = _SCRIPT
+        sys.modules["__main__"], sys.argv = self._module, [_SCRIPT]
+        reason = StopReason.FINISHED
+        try:
+            exec(compile(source.text, _SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
+            _wait_for_threads()
+        except SystemExit:
+            _wait_for_threads()
+        except BaseException as error:
+            self._error, reason = error, StopReason.ERROR
+            traceback.print_exception(_without_our_frames(error))
+        self._budget.close(reason)
+
+    def _finish(self, reason: StopReason) -> NoReturn:
+        """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
+        budget, error = self._budget, self._error
+        missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        self._channel.say(
+            Stopped(reason, budget.samples, budget.seconds, one_line(error) if error else "", missing_module=missing)
+        )
+        try:
+            if self._task.mode == "check":
+                self._check()
+            else:
+                self._evaluate()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    def _check(self) -> None:
+        constructor = self._module.__dict__.get(self._task.class_name)
+        network = self._budget.network
+        if network is None and constructor is None:
+            self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
+            return
+        failure = ""
+        make: Any = constructor if network is None else type(network)
+        try:
+            built = make(*self._task.blocks)
+            network = built if network is None else network
+        except Exception as error:  # whatever a student's constructor raises is a finding
+            failure = one_line(error)
+        self._channel.say(look_at(network, failure))
+
+    def _evaluate(self) -> None:
+        if self._budget.network is None:
+            self._channel.say(Evaluated(self._fault_of_script()))
+            return
+        try:
+            images = np.frombuffer(self._channel.receive_images(self._task.images), np.uint8)
+            scores, notes, flags = predict(self._budget, images.reshape(-1, 32, 32, 3))
+        except NotScores as error:
+            self._channel.say(Evaluated(Fault.NOT_SCORES, str(error)))
+        except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
+            traceback.print_exception(_without_our_frames(error))
+            self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error)))
+        else:
+            self._channel.say(Evaluated(notes=notes, flags=flags))
+            self._channel.send_scores(scores)
+
+    def _fault_of_script(self) -> Fault:
+        if self._error is None:
+            return Fault.NO_NETWORK
+        if isinstance(self._error, ModuleNotFoundError):
+            return Fault.MISSING_MODULE
+        return _is_memory(self._error) or Fault.SCRIPT
+
+
+def _is_memory(error: BaseException) -> Fault | None:
+    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return Fault.MEMORY if exhausted else None
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """Cut the worker's own frames from the top of a traceback: a student should see the script's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return error.with_traceback(trace)
+
+
+def _wait_for_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def main(arguments: list[str]) -> Any:
+    """Set the worker up, then run the script."""
+    channel = Channel(*map(int, arguments))
+    task = Task(**json.loads((_JOB / "task.json").read_text()))
+    arrays = cifar10.load_arrays(_DATA) if _DATA.exists() else cifar10.blank_arrays()
+    cifar10.install(arrays)
+    world.limit_resources(task)
+    device = world.install(task)
+    channel.say(Started(device, torch.__version__))
+    source = read_source((_JOB / "submission").read_bytes())
+    channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault))
+    if source.fault:
+        channel.say(Stopped(StopReason.ERROR, error=source.fault))
+        channel.say(Evaluated(Fault.SOURCE, source.fault))
+        return
+    Worker(task, channel, len(arrays[1])).run(source)
+
+
+main(sys.argv[1:])

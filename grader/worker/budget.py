@@ -1,0 +1,179 @@
+"""Count the training images that IdentityResNet uses, and stop the script when the budget is spent."""
+
+import functools
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+from grader.records import StopReason
+from grader.telemetry import Progress
+from grader.worker.channel import Channel
+
+# The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
+_PATIENCE_SECONDS = 30.0
+_PROGRESS_SECONDS = 1.0
+_FORWARDS_MEASURED = 16
+
+
+class Statistics:
+    """Shape, dtype, mean and spread of what the first training forwards saw."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.dtype: torch.dtype | None = None
+        self.means: list[float] = []
+        self.spreads: list[float] = []
+
+    def add(self, images: torch.Tensor) -> None:
+        """Look at one batch; the first few are enough, since each look waits for the device."""
+        if len(self.means) < _FORWARDS_MEASURED:
+            seen = images.detach().float()
+            self.shape, self.dtype = tuple(images.shape[1:]), images.dtype
+            self.means.append(seen.mean().item())
+            self.spreads.append(seen.std(correction=0).item())
+
+
+class Budget:
+    """The budget of one script.
+
+    Rows of a forward count once a gradient flows back into its output, so a test loop without `no_grad` costs nothing.
+    The class's own `forward` is wrapped, since scripts also call `net.forward(x)`, which skips module hooks.
+
+    Args:
+        samples: Training images that may be used; 0 stops before the first training forward.
+        stop: Called once, in the thread that met the limit; must not return.
+    """
+
+    def __init__(
+        self, class_name: str, samples: int, seconds: float, channel: Channel, stop: Callable[[StopReason], NoReturn]
+    ) -> None:
+        self._class_name, self._limit, self._seconds = class_name, samples, seconds
+        self._channel, self._stop = channel, stop
+        self._closing = threading.Lock()
+        self._inside = threading.local()
+        self._pid = os.getpid()
+        self._used: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._best: Any = None
+        self._latest: Any = None
+        self._last_progress = 0.0
+        self.samples = 0
+        self.started: float | None = None
+        self.batch_size = 0
+        self.statistics = Statistics()
+
+    @property
+    def network(self) -> Any:
+        """The instance that used the most training images; before any did, the one that was made last."""
+        return self._best if self._best is not None else self._latest
+
+    @property
+    def seconds(self) -> float:
+        """Since the first training forward; 0 before it."""
+        return time.monotonic() - self.started if self.started is not None else 0.0
+
+    def watch_classes(self) -> None:
+        """Wrap every class of the expected name as soon as a script defines it."""
+        budget = self
+
+        def __init_subclass__(  # noqa: N807 (it becomes a method)
+            cls: type[nn.Module], /, **options: Any
+        ) -> None:
+            super(nn.Module, cls).__init_subclass__(**options)
+            if cls.__name__ == budget._class_name:
+                budget._wrap(cls)
+
+        nn.Module.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]
+
+    def start_timer(self, setup_seconds: float) -> None:
+        """Stop the script at the end of its time, also where no forward comes: a hang, a sleep, a loop beside it."""
+        begun = time.monotonic()
+
+        def watch() -> None:
+            while True:
+                time.sleep(0.5)
+                if self.started is None:
+                    overdue = time.monotonic() - begun - setup_seconds
+                else:
+                    overdue = self.seconds - self._seconds - _PATIENCE_SECONDS
+                if overdue > 0:
+                    self.close(StopReason.TIME_BUDGET)
+
+        threading.Thread(target=watch, daemon=True, name="budget").start()
+
+    def close(self, reason: StopReason) -> NoReturn:
+        """End the script's turn: evaluate in this thread; any other thread that comes here waits for the end."""
+        self._closing.acquire()
+        # From here on this thread's forwards are the grader's own, also where a network switches gradients on.
+        self._inside.forward = True
+        self._stop(reason)
+
+    def _wrap(self, cls: type[nn.Module]) -> None:
+        init, forward = cls.__init__, cls.forward
+
+        @functools.wraps(init)
+        def counted_init(network: nn.Module, *args: Any, **options: Any) -> None:
+            init(network, *args, **options)
+            self._latest = network
+
+        @functools.wraps(forward)
+        def counted_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
+            if not torch.is_grad_enabled() or os.getpid() != self._pid or getattr(self._inside, "forward", False):
+                return forward(network, *args, **options)
+            images = next((value for value in (*args, *options.values()) if _is_batch(value)), None)
+            self._before_forward(images)
+            self._inside.forward = True
+            try:
+                output = forward(network, *args, **options)
+            finally:
+                self._inside.forward = False
+            self._count_when_used(network, output, len(images) if images is not None else 0)
+            return output
+
+        cls.__init__ = counted_init  # type: ignore[method-assign,assignment]
+        cls.forward = counted_forward
+
+    def _before_forward(self, images: torch.Tensor | None) -> None:
+        if self.samples >= self._limit:
+            self.close(StopReason.EPOCH_BUDGET)
+        if self.started is None:
+            self.started = time.monotonic()
+        if self.seconds > self._seconds:
+            self.close(StopReason.TIME_BUDGET)
+        if self._closing.locked():
+            self._closing.acquire()
+        if images is not None:
+            self.batch_size = self.batch_size or len(images)
+            self.statistics.add(images)
+
+    def _count_when_used(self, network: nn.Module, output: Any, rows: int) -> None:
+        """Count what went in, since a forward may return one loss for all; without such a tensor, what came out."""
+        tensors = [output] if isinstance(output, torch.Tensor) else output if isinstance(output, tuple | list) else []
+        uncounted = [True]
+
+        def count(gradient: torch.Tensor) -> None:
+            if uncounted:
+                uncounted.clear()
+                self._add(network, rows or (len(gradient) if gradient.ndim else 1))
+
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
+                tensor.register_hook(count)  # type: ignore[no-untyped-call]
+
+    def _add(self, network: nn.Module, rows: int) -> None:
+        self.samples += rows
+        self._used[network] = self._used.get(network, 0) + rows
+        if self._best is None or self._used[network] >= self._used.get(self._best, 0):
+            self._best = network
+        if self.seconds - self._last_progress > _PROGRESS_SECONDS:
+            self._last_progress = self.seconds
+            self._channel.say(Progress(self.samples, self.seconds))
+
+
+def _is_batch(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0

@@ -1,0 +1,51 @@
+"""The worker's ends of the pipes to the grader."""
+
+import os
+import threading
+
+from grader.telemetry import TEXT_LIMIT, Event, to_json
+
+IMAGE_BYTES = 32 * 32 * 3
+
+
+class Channel:
+    """Telemetry out; the ready byte out, images in, scores out."""
+
+    def __init__(self, images: int, scores: int, report: int) -> None:
+        self._images, self._scores, self._report = images, scores, report
+        self._lock = threading.Lock()
+        for descriptor in (images, scores, report):
+            os.set_inheritable(descriptor, False)
+
+    def say(self, event: Event) -> None:
+        """Send one line of telemetry."""
+        with self._lock:
+            _write_all(self._report, (to_json(event) + "\n").encode())
+
+    def receive_images(self, count: int) -> bytearray:
+        """Say ready, then read `count` images of 32 x 32 x 3 uint8, all of them before any score goes out."""
+        _write_all(self._scores, b"R")
+        images = bytearray(count * IMAGE_BYTES)
+        rest = memoryview(images)
+        while rest:
+            received = os.readv(self._images, [rest])
+            if not received:
+                raise EOFError("the grader closed the images' pipe")
+            rest = rest[received:]
+        return images
+
+    def send_scores(self, scores: bytes) -> None:
+        """Send the scores: images x 10 little-endian float32."""
+        _write_all(self._scores, scores)
+
+
+def one_line(error: BaseException) -> str:
+    """`Type: message`, on one line and bounded."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text[:TEXT_LIMIT].removesuffix(": ")
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

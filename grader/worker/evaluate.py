@@ -1,0 +1,130 @@
+"""Turn the trained network and the test images into scores."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import ToTensor
+
+from grader.records import CLASSES, SCORE_DTYPE
+from grader.worker.budget import Budget, Statistics
+from grader.worker.cifar10 import GraderCIFAR10
+
+# Large enough to fill a GPU, small enough for any machine's memory.
+_BATCH_SIZE = 250
+# A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
+_MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
+
+
+Transform = Callable[[Image.Image], Any]
+
+
+class NotScores(Exception):
+    """The network's output is not ten numbers for each image."""
+
+
+def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
+    """Scores of the test images, as bytes of little-endian float32 in the order of `images`, then notes, then flags.
+
+    The network runs in eval mode, outside autocast, in its parameters' dtype (DESIGN, rule 3).
+
+    Args:
+        budget: Knows the network, the script's batch size and what its training batches looked like.
+        images: uint8 of shape (N, 32, 32, 3).
+
+    Raises:
+        NotScores: An output was not a tensor of shape (batch, 10).
+    """
+    network: nn.Module = budget.network
+    transform, notes = preprocessing()
+    network.eval()
+    seen = Statistics()
+    try:
+        scores = _scores(network, images, transform, _BATCH_SIZE, seen)
+    except Exception:
+        if budget.batch_size in (0, _BATCH_SIZE):
+            raise
+        seen = Statistics()
+        scores = _scores(network, images, transform, budget.batch_size, seen)
+        notes += (f"The network only takes batches of {budget.batch_size} images; it was tested in such batches.",)
+    return scores, notes, _mismatch(budget.statistics, seen)
+
+
+def preprocessing() -> tuple[Transform, tuple[str, ...]]:
+    """The transform of the script's last test set; without one, its training transform less the random parts."""
+    made = GraderCIFAR10.made
+    for dataset in reversed(made):
+        if not dataset.train:
+            chosen: Transform = dataset.transform or ToTensor()
+            return chosen, ()
+    if not made:
+        return ToTensor(), ("The script made no data set; test images were only turned into tensors.",)
+    return without_random_parts(made[-1].transform), (
+        "The script made no test set; test images went through its training transform without the random parts.",
+    )
+
+
+def without_random_parts(transform: Any) -> Any:
+    """A composed transform less the steps that draw random numbers, at any depth (torchvision's names tell them)."""
+    steps = getattr(transform, "transforms", None)
+    if steps is None:
+        return transform or ToTensor()
+    random = ("Rand", "AutoAugment", "AugMix", "TrivialAugment", "ColorJitter", "Gaussian", "ElasticTransform")
+    kept = [step for step in steps if not type(step).__name__.startswith(random)]
+    return type(transform)([without_random_parts(step) for step in kept])
+
+
+def _scores(
+    network: nn.Module, images: np.ndarray[Any, Any], transform: Transform, batch_size: int, seen: Statistics
+) -> bytes:
+    weights = next((weight for weight in network.parameters() if weight.is_floating_point()), torch.zeros(()))
+    parts = []
+    with torch.no_grad(), _without_autocast():
+        for start in range(0, len(images), batch_size):
+            batch = torch.stack([_tensor(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
+            rows = len(batch)
+            padded = torch.cat([batch, batch[-1:].expand(batch_size - rows, *batch.shape[1:])])
+            if padded.is_floating_point():
+                padded = padded.to(weights.dtype)
+            seen.add(padded[:rows])
+            output = network(padded.to(weights.device))
+            if not isinstance(output, torch.Tensor) or tuple(output.shape) != (batch_size, CLASSES):
+                shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+                raise NotScores(f"for {batch_size} images the output is {shape}, not ({batch_size}, {CLASSES})")
+            parts.append(output[:rows].detach().float().cpu().numpy().astype(SCORE_DTYPE))
+    return np.concatenate(parts).tobytes()
+
+
+def _tensor(image: Any) -> torch.Tensor:
+    return image if isinstance(image, torch.Tensor) else ToTensor()(np.asarray(image))
+
+
+@contextlib.contextmanager
+def _without_autocast() -> Iterator[None]:
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
+
+
+def _mismatch(trained: Statistics, tested: Statistics) -> tuple[str, ...]:
+    """Flag test batches that look unlike the training batches: a script that normalises in its loop, for example."""
+    if not trained.means or not tested.means:
+        return ()
+    if trained.shape != tested.shape or trained.dtype != tested.dtype:
+        return (
+            f"preprocessing differs: trained on {trained.shape} {trained.dtype}, "
+            f"tested on {tested.shape} {tested.dtype}",
+        )
+    mean, other_mean = float(np.mean(trained.means)), float(np.mean(tested.means))
+    spread, other_spread = float(np.mean(trained.spreads)), float(np.mean(tested.spreads))
+    ratio = max(spread, other_spread) / max(min(spread, other_spread), 1e-12)
+    if not math.isfinite(mean) or (abs(mean - other_mean) <= _MEAN_TOLERANCE * spread and ratio <= _SPREAD_TOLERANCE):
+        return ()
+    return (
+        f"preprocessing differs: trained on images of mean {mean:.2f} and spread {spread:.2f}, "
+        f"tested on mean {other_mean:.2f} and spread {other_spread:.2f}",
+    )

@@ -1,0 +1,54 @@
+"""What the grader supplies around a script, so that it can run as it was submitted (DESIGN, rule 3)."""
+
+import multiprocessing
+import random
+import resource
+from typing import Any
+
+import numpy as np
+import torch
+
+from grader.telemetry import Task
+from grader.worker import devices
+
+
+def limit_resources(task: Task) -> None:
+    """Set hard limits that a script without privileges cannot raise.
+
+    RLIMIT_DATA bounds memory on the processor; with a GPU the driver maps more than it uses, and the watchdog remains.
+    """
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: task.processes,
+        resource.RLIMIT_NOFILE: task.open_files,
+        resource.RLIMIT_FSIZE: task.scratch_bytes,
+    }
+    if not torch.cuda.is_available():
+        limits[resource.RLIMIT_DATA] = task.memory_bytes
+    for kind, value in limits.items():
+        resource.setrlimit(kind, (value, value))
+
+
+def install(task: Task) -> str:
+    """Prepare torch and the interpreter for one script; return the device's name for the record."""
+    seed_everything(task.seed)
+    # Workers that are spawned would import the script again, outside the grader's world.
+    multiprocessing.set_start_method("fork", force=True)
+    torch.compile = _not_compiled
+    torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    devices.install()
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def seed_everything(seed: int) -> None:
+    """Make every student's run start from the same recorded random state."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _not_compiled(model: Any = None, **_: Any) -> Any:
+    """`torch.compile` without a compiler: the model itself, also as a decorator with arguments."""
+    return model if model is not None else lambda decorated: decorated

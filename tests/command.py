@@ -1,0 +1,50 @@
+"""Run the grader's command line as a teacher does, and read what it leaves."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+SUBMISSIONS = Path(__file__).parent / "submissions"
+
+
+def run_grader(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    """`python -m grader ARGUMENTS`, with its output."""
+    command = [sys.executable, "-m", "grader", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def read_table(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a table by student id, every cell as text."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return {row["student_id"]: {str(key): str(value) for key, value in row.items()} for _, row in frame.iterrows()}
+
+
+def expectation(case: Path) -> dict[str, Any]:
+    """What a case of the corpus promises."""
+    return tomllib.loads((case / "expect.toml").read_text(encoding="utf-8"))
+
+
+def broken_promises(case: Path, row: dict[str, str], log: str) -> list[str]:
+    """Every line of a case's expect.toml that the grade table or the log does not keep."""
+    texts = {"log_contains": log, "message_contains": row["message"], "review_contains": row["review"]}
+    columns = {"outcome": "outcome", "points": "points", "stop_reason": "stop_reason", "verdict": "architecture"}
+    broken = []
+    for key, wanted in expectation(case).items():
+        if key == "about":
+            continue
+        if key in texts:
+            kept = wanted in texts[key]
+        elif key == "epochs":
+            kept = float(row["epochs"]) == wanted
+        elif key == "blanks_left":
+            kept = f"blanks left: {', '.join(wanted)}" in row["review"]
+        else:
+            kept = row[columns[key]] == str(wanted)
+        if not kept:
+            broken.append(f"{key} = {wanted!r}, but the row is {row}")
+    return broken

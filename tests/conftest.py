@@ -1,0 +1,53 @@
+"""What tests share: a sandbox that must be there, and a data set that trains in a second."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grader.assignment import Assignment, load_assignment
+from grader.data import load_data
+from grader.errors import Mistake
+from grader.sandbox import Isolation, find_isolation
+
+SUBMISSIONS = Path(__file__).parent / "submissions"
+
+
+@pytest.fixture(scope="session")
+def assignment() -> Assignment:
+    return load_assignment()
+
+
+@pytest.fixture(scope="session")
+def isolation(assignment: Assignment) -> Isolation:
+    """The machine's own isolation; without one the test is skipped, or fails where that must not happen."""
+    try:
+        return find_isolation(assignment.limits)
+    except Mistake as reason:
+        if os.environ.get("REQUIRE_SANDBOX"):
+            raise
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz of 80 training and 50 test digits: five epochs of the whole network take seconds."""
+    digits = load_data("digits")
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(
+        path,
+        x_train=digits.x_train[:80],
+        y_train=digits.y_train[:80],
+        x_test=digits.x_test[:50],
+        y_test=digits.y_test[:50],
+    )
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for what is handed in."""
+    path = tmp_path / "handed-in"
+    path.mkdir()
+    return path

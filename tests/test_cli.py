@@ -1,0 +1,58 @@
+"""The command line: what a teacher reads after a mistake, and what the exit code says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import SUBMISSIONS, run_grader
+
+GRADE = ("grade", SUBMISSIONS / "habits")
+
+
+@pytest.fixture
+def odd_data(tmp_path: Path) -> Path:
+    path = tmp_path / "odd.npz"
+    np.savez(path, x_train=np.zeros((2, 32, 32, 3), np.uint8))
+    return path
+
+
+def said(*arguments: str | Path, tmp_path: Path) -> str:
+    """What is printed after a mistake: exit code 2, one sentence on the error stream, no traceback."""
+    finished = run_grader(*arguments, "--out", tmp_path / "out")
+    assert finished.returncode == 2, finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1
+    return finished.stderr
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    assert "SUBMISSIONS" in said("grade", tmp_path / "none", tmp_path=tmp_path)
+
+
+def test_a_roster_without_ids_is_one_sentence(tmp_path: Path) -> None:
+    roster = tmp_path / "roster.csv"
+    roster.write_text("who\nkim\n", encoding="utf-8")
+    assert "student_id" in said(*GRADE, "--roster", roster, tmp_path=tmp_path)
+
+
+def test_an_assignment_with_a_wrong_value_is_one_sentence(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("title = 3", encoding="utf-8")
+    assert "title" in said(*GRADE, "--assignment", rules, tmp_path=tmp_path)
+
+
+@pytest.mark.sandbox
+def test_wrong_data_is_one_sentence_and_nothing_is_graded(tmp_path: Path, odd_data: Path) -> None:
+    assert "y_train" in said(*GRADE, "--data", odd_data, tmp_path=tmp_path)
+    assert not (tmp_path / "out" / "grades.csv").exists()
+
+
+def test_a_report_without_a_ledger_says_what_to_do(tmp_path: Path) -> None:
+    assert "make grade" in said("report", SUBMISSIONS / "habits", tmp_path=tmp_path)
+
+
+def test_without_bubblewrap_nothing_runs_and_the_install_command_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install bubblewrap" in said(*GRADE, "--data", "digits", tmp_path=tmp_path)

@@ -1,0 +1,57 @@
+"""Every case of the corpus keeps what its expect.toml says, graded end to end by the real command."""
+
+import re
+from pathlib import Path
+
+import pytest
+from command import ROOT, SUBMISSIONS, broken_promises, read_table, run_grader
+
+from grader.sandbox import Isolation
+
+GROUPS = ("habits", "broken")
+CASES = [case for group in GROUPS for case in sorted((SUBMISSIONS / group).iterdir())]
+
+# Small enough that the cases that run into a limit do so within seconds.
+LIMITS = {"setup_seconds": 15, "check_seconds": 30, "memory_mb": 3000, "output_mb": 16}
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture(scope="session")
+def tight_assignment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The assignment as it is, with limits that a test can wait for."""
+    text = (ROOT / "grader" / "assignment.toml").read_text(encoding="utf-8")
+    for name, value in LIMITS.items():
+        text, replaced = re.subn(rf"(?m)^{name} = \d+", f"{name} = {value}", text)
+        assert replaced == 1
+    path = tmp_path_factory.mktemp("assignment") / "tight.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def graded(
+    isolation: Isolation, tiny_data: Path, tight_assignment: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The output folder of each group, two submissions at a time."""
+    folders = {}
+    for group in GROUPS:
+        out = tmp_path_factory.mktemp(group)
+        finished = run_grader(
+            *("grade", SUBMISSIONS / group, "--data", tiny_data, "--assignment", tight_assignment),
+            *("--out", out, "--jobs", "2"),
+            timeout=500,
+        )
+        assert "Traceback" not in finished.stderr, finished.stderr
+        assert finished.returncode == (1 if group == "broken" else 0), finished.stdout + finished.stderr
+        folders[group] = out
+    return folders
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.name}")
+def test_a_case_is_graded_as_it_promises(case: Path, graded: dict[str, Path]) -> None:
+    out = graded[case.parent.name]
+    row = read_table(out / "grades.csv")[case.name]
+    log = (out / "logs" / f"{case.name}.log").read_text(encoding="utf-8", errors="replace")
+    assert not broken_promises(case, row, log)

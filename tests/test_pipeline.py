@@ -1,0 +1,163 @@
+"""A class of submissions: nothing is graded twice, nothing is lost, no fault of ours becomes points."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command import ROOT, SUBMISSIONS, read_table, run_grader
+
+from grader.ledger import read_ledger
+from grader.records import Outcome
+from grader.sandbox import Isolation
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
+
+
+@pytest.fixture(scope="module")
+def class_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three submissions in the three layouts, each of which trains in a second."""
+    folder = tmp_path_factory.mktemp("class") / "submissions"
+    (folder / "kim").mkdir(parents=True)
+    source = SUBMISSIONS / "habits"
+    shutil.copy(source / "crlf_lines" / "hw6.py", folder / "kim" / "hw6.py")
+    shutil.copy(source / "utf8_bom" / "hw6.py", folder / "lee_hw6.py")
+    shutil.copy(source / "module_level_training" / "hw6.py", folder / "hw6_박지우.py")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graded(class_of_three: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of the class, graded against a roster, two at a time."""
+    folder = tmp_path_factory.mktemp("graded")
+    roster = folder / "roster.csv"
+    roster.write_text("student_id,name\nkim,김서연\n박지우,박지우\nchoi,최하준\n", encoding="utf-8")
+    finished = grade(class_of_three, tiny_data, folder / "out", "--roster", roster, "--jobs", "2")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder / "out"
+
+
+def grade(folder: Path, data: Path, out: Path, *more: str | Path) -> subprocess.CompletedProcess[str]:
+    return run_grader("grade", folder, "--data", data, "--out", out, *more)
+
+
+def test_a_killed_run_goes_on_and_grades_nobody_twice(class_of_three: Path, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "grader",
+        "grade",
+        str(class_of_three),
+        "--data",
+        str(tiny_data),
+        "--out",
+        str(out),
+    ]
+    grader = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not read_ledger(out).entries() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        grader.send_signal(signal.SIGKILL)
+        grader.wait()
+    survived = read_ledger(out).entries()
+    assert 1 <= len(survived) < 3
+
+    finished = grade(class_of_three, tiny_data, out)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    entries = read_ledger(out).entries()
+    assert entries[: len(survived)] == survived
+    assert sorted(entry.student_id for entry in entries) == ["kim", "lee", "박지우"]
+    assert all(row["outcome"] == "graded" for row in read_table(out / "grades.csv").values())
+
+    again = grade(class_of_three, tiny_data, out)
+    assert "graded now: 0; graded before: 3" in again.stdout
+    assert read_ledger(out).entries() == entries
+
+
+def test_an_interrupted_run_leaves_no_process_and_says_how_to_go_on(
+    class_of_three: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "grader", "grade", str(class_of_three), "--data", str(tiny_data)]
+    grader = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert grader.stdout is not None
+    for line in grader.stdout:
+        if line.endswith(": checking\n"):
+            break
+    grader.send_signal(signal.SIGINT)
+    _, errors = grader.communicate(timeout=30)
+    assert grader.returncode == 130
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+
+
+def test_whoever_handed_in_nothing_has_a_row_with_zero_points(graded: Path) -> None:
+    table = read_table(graded / "grades.csv")
+    assert table["choi"]["outcome"] == "no_submission"
+    assert table["choi"]["points"] == "0"
+    assert table["kim"]["name"] == "김서연"
+    assert "not on the roster" in table["lee"]["review"]
+    assert (graded / "grades.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_network_with_the_same_seed_is_graded_the_same_in_every_slot(graded: Path) -> None:
+    table = read_table(graded / "grades.csv")
+    assert table["kim"]["accuracy"] == table["lee"]["accuracy"]
+
+
+def test_changed_bands_change_points_without_training(class_of_three: Path, graded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(graded, out)
+    lines = (out / "ledger.jsonl").read_bytes()
+    rules = tmp_path / "generous.toml"
+    text = (ROOT / "grader" / "assignment.toml").read_text(encoding="utf-8")
+    rules.write_text(text.replace("above = 70", "above = 1"), encoding="utf-8")
+    finished = run_grader("report", class_of_three, "--out", out, "--assignment", rules)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert {row["points"] for row in read_table(out / "grades.csv").values()} == {"20"}
+    assert (out / "ledger.jsonl").read_bytes() == lines
+
+
+def test_a_fault_of_ours_is_retried_and_never_becomes_points(tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "submissions"
+    shutil.copytree(SUBMISSIONS / "broken" / "missing_colab_module", folder / "kim")
+    out = tmp_path / "out"
+    for attempts in (1, 2):
+        finished = grade(folder, tiny_data, out)
+        assert finished.returncode == 1
+        assert "run the same command again" in finished.stdout
+        assert [entry.outcome for entry in read_ledger(out).entries()] == [Outcome.INFRASTRUCTURE] * attempts
+        row = read_table(out / "grades.csv")["kim"]
+        assert (row["outcome"], row["points"]) == ("infrastructure", "")
+
+
+def test_check_needs_no_data_and_names_what_deviates(isolation: Isolation, tmp_path: Path) -> None:
+    folder = tmp_path / "submissions"
+    for student, source in {
+        "right": ROOT / "reference",
+        "blank": ROOT / "student_template",
+        "small": SUBMISSIONS / "habits" / "utf8_bom",
+    }.items():
+        (folder / student).mkdir(parents=True)
+        shutil.copy(source / "hw6.py", folder / student / "hw6.py")
+    finished = run_grader("check", folder, "--out", tmp_path / "out")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    table = read_table(tmp_path / "out" / "checks.csv")
+    assert (table["right"]["verdict"], table["right"]["output_shape"]) == ("conforming", "4 x 10")
+    assert table["right"]["parameters"] == "11175946"
+    assert table["blank"]["blanks_left"].split(", ") == [f"Q{number}" for number in range(1, 10)]
+    assert table["small"]["verdict"] == "deviates"
+    assert "missing-layer" in table["small"]["deviations"]

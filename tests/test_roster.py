@@ -1,0 +1,126 @@
+"""The roster: who should have handed in, in whatever way a spreadsheet saved it."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
+
+from grader.errors import Mistake
+from grader.records import Status, Submission
+
+
+def test_the_roster_gives_names_and_adds_who_handed_in_nothing(folder: Path) -> None:
+    hand_in(folder / "0012_hw6.py")
+    roster = write_roster(folder.parent / "roster.csv", "0012,김철수", "0003,Lee")
+    students = by_student(collected(folder, roster))
+    assert [(one.student_id, one.name) for one in students.values()] == [("0003", "Lee"), ("0012", "김철수")]
+    assert students["0003"] == Submission("0003", "Lee")
+    assert students["0012"].content is not None
+    assert not students["0012"].remarks
+
+
+def test_who_is_not_on_the_roster_is_kept_and_remarked(folder: Path) -> None:
+    hand_in(folder / "guest_hw6.py", b"kept")
+    hand_in(folder / "notes.txt")
+    roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
+    collection = collected(folder, roster)
+    guest = by_student(collection)["guest"]
+    assert (guest.content, guest.name, guest.remarks) == (b"kept", "", ("not on the roster",))
+    assert decision_on(collection, "guest_hw6.py").status is Status.TAKEN
+    assert "not on the roster" in decision_on(collection, "guest_hw6.py").reason
+    assert "not on the roster" not in decision_on(collection, "notes.txt").reason
+
+
+def test_without_a_roster_nobody_is_a_stranger(folder: Path) -> None:
+    hand_in(folder / "kim_hw6.py")
+    collection = collected(folder)
+    assert not by_student(collection)["kim"].remarks
+    assert "roster" not in decision_on(collection, "kim_hw6.py").reason
+
+
+def test_a_roster_in_the_folder_is_not_taken_for_a_submission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand_in(folder / "kim_hw6.py")
+    write_roster(folder / "roster.csv", "kim,Kim")
+    monkeypatch.chdir(folder)
+    for roster in (folder / "roster.csv", Path("roster.csv"), Path("..", folder.name, "roster.csv")):
+        assert statuses(collected(folder, roster)) == {"kim_hw6.py": Status.TAKEN}
+    elsewhere = write_roster(folder.parent / "roster.csv", "kim,Kim")
+    assert statuses(collected(folder, elsewhere))["roster.csv"] is Status.UNRECOGNISED
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
+def test_a_roster_is_read_in_the_encodings_of_spreadsheets(folder: Path, encoding: str) -> None:
+    hand_in(folder / "이서연_hw6.py")
+    roster = write_roster(folder.parent / "roster.csv", "이서연,이서연", "2,김철수", encoding=encoding)
+    students = by_student(collected(folder, roster))
+    assert {one.student_id: one.name for one in students.values()} == {"2": "김철수", "이서연": "이서연"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,section,student_id\nKim,A,007\n",
+        "student_id;name\r\n007;Kim\r\n",
+        "student_id\tname\n007\tKim\n",
+        " student_id , name \n 007 , Kim \n",
+        'student_id,name\n"007","Kim"\n',
+        "student_id,name\n\n007,Kim,,\n,\n",
+        "student_id,name\r007,Kim\r",
+    ],
+)
+def test_a_roster_is_read_as_spreadsheets_save_it(folder: Path, text: str) -> None:
+    hand_in(folder / "007_hw6.py")
+    roster = folder.parent / "roster.csv"
+    roster.write_bytes(text.encode())
+    (student,) = by_student(collected(folder, roster)).values()
+    assert (student.student_id, student.name, student.remarks) == ("007", "Kim", ())
+
+
+def test_ids_of_the_roster_are_composed_and_stay_text(folder: Path) -> None:
+    hand_in(folder / "김_hw6.py")
+    roster = write_roster(folder.parent / "roster.csv", unicodedata.normalize("NFD", "김,김"), "NA,None", "1e5,x")
+    students = by_student(collected(folder, roster))
+    assert {one.student_id: one.name for one in students.values()} == {"1e5": "x", "NA": "None", "김": "김"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "needs one column student_id and has nothing"),
+        ("id,name\n1,Kim\n", "needs one column student_id and has id, name"),
+        ("student_id\n1\n", "needs one column name"),
+        ("student_id,name,name\n1,Kim,Lee\n", "needs one column name"),
+        ("student_id,name\n", "nobody is on the roster"),
+        ("student_id,name\n,\n\n", "nobody is on the roster"),
+        ("student_id,name\n1,Kim\n2,Lee\n 1,Park\n", "has 1 twice, again in line 4"),
+        ("student_id,name\n1,Kim\n,Lee\n", "line 3 has no student_id"),
+        ("name,student_id\nKim, Minsu,1\n", "line 2 has more cells"),
+        ('student_id,name\n1,"Kim\n2,Lee\n', "cannot be read"),
+    ],
+)
+def test_a_wrong_roster_is_one_sentence(folder: Path, text: str, words: str) -> None:
+    hand_in(folder / "1_hw6.py")
+    roster = folder.parent / "roster.csv"
+    roster.write_text(text)
+    with pytest.raises(Mistake) as caught:
+        collected(folder, roster)
+    assert words in str(caught.value)
+    assert str(roster) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"student_id,name\n1,\xff\n", b"PK\x03\x04\x80\x00\xff"])
+def test_a_roster_that_is_no_text_is_one_sentence(folder: Path, content: bytes) -> None:
+    hand_in(folder / "1_hw6.py")
+    roster = folder.parent / "roster.xlsx"
+    roster.write_bytes(content)
+    with pytest.raises(Mistake, match="neither UTF-8, UTF-16 nor cp949"):
+        collected(folder, roster)
+
+
+def test_a_roster_that_is_missing_or_a_folder_is_one_sentence(folder: Path) -> None:
+    hand_in(folder / "1_hw6.py")
+    for roster, words in ((folder / "nowhere.csv", "No such file"), (folder, "Is a directory")):
+        with pytest.raises(Mistake, match=words):
+            collected(folder, roster)

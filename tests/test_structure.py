@@ -1,0 +1,138 @@
+"""The project's shape: imports run one way, files stay short, and the README says what is there."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from grader.report.table import GRADES_COLUMNS
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "grader").rglob("*.py"))
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+
+# From top to bottom; a unit (a file or a folder of grader/) imports from the layers below its own only.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"pipeline"},
+    {"architecture", "train", "score", "ledger", "collect", "report", "schedule"},
+    {"start_worker"},
+    {"sandbox", "data", "messages", "check"},
+    {"assignment", "telemetry"},
+    {"records", "errors"},
+)
+DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
+WORKER = "worker"
+# What runs beside a student's script, or in a student's self-check, needs no package of the grader's side.
+CARRIED = {"check", WORKER, "records", "telemetry"}
+CARRIED_PACKAGES = {"torch", "torchvision", "numpy", "PIL"}
+
+
+def unit_of(file: Path) -> str:
+    """The file or folder of grader/ that a source belongs to; empty for the package itself."""
+    first = file.relative_to(ROOT / "grader").parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The dotted name of everything that a source imports, wherever in the file."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_units(file: Path) -> set[str]:
+    """The units of grader/ that a source imports, less its own."""
+    names = (name.split(".") for name in imported(file))
+    return {name[1] for name in names if name[0] == "grader" and len(name) > 1} - {unit_of(file)}
+
+
+def label(file: Path) -> str:
+    return str(file.relative_to(ROOT / "grader"))
+
+
+def tracked() -> list[str]:
+    """Every file that git keeps, or a skip outside a checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip(f"git cannot list the files: {listed.stderr.strip()}")
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def readme() -> list[str]:
+    return (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+
+def named_in_trees() -> set[str]:
+    """Every word of the README's code, indented or fenced, without the strokes and slashes of a tree."""
+    named: set[str] = set()
+    fenced = False
+    for line in readme():
+        fenced ^= line.startswith("```")
+        if fenced or line.startswith("    "):
+            named |= {word.strip("│├└─`,/") for word in line.split()}
+    return named
+
+
+def table_columns() -> list[list[str]]:
+    """The names in backticks in the first column of each of the README's tables."""
+    tables: list[list[str]] = [[]]
+    for line in readme():
+        if not line.startswith("|"):
+            tables.append([])
+        elif name := re.match(r"\|\s*`([^`]+)`\s*\|", line):
+            tables[-1].append(name[1])
+    return [table for table in tables if table]
+
+
+def test_every_unit_has_its_layer() -> None:
+    assert {unit_of(file) for file in SOURCES} - {""} == DEPTH.keys() | {WORKER}
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) not in ("", WORKER)], ids=label)
+def test_imports_run_one_way(file: Path) -> None:
+    own = unit_of(file)
+    above = {unit for unit in imported_units(file) if unit in DEPTH and DEPTH[unit] <= DEPTH[own]}
+    assert not above, f"{own} imports {above} from its own layer or from above"
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) != WORKER], ids=label)
+def test_nothing_imports_the_worker(file: Path) -> None:
+    assert WORKER not in imported_units(file)
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in CARRIED], ids=label)
+def test_what_runs_beside_a_script_needs_torch_and_the_standard_library_only(file: Path) -> None:
+    packages = {name.split(".")[0] for name in imported(file)} - sys.stdlib_module_names
+    assert packages <= CARRIED_PACKAGES | {"grader"}
+    assert imported_units(file) <= CARRIED
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=label)
+def test_files_and_functions_are_short(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, node.name
+
+
+def test_the_readme_names_every_file_at_the_top_and_in_grader() -> None:
+    paths = [Path(name).parts for name in tracked()]
+    top = {parts[0] for parts in paths if not parts[0].startswith(".")}
+    inside = {parts[1] for parts in paths if parts[0] == "grader"}
+    assert sorted((top | inside) - named_in_trees()) == []
+
+
+def test_the_readme_names_the_columns_of_the_grade_table_in_order() -> None:
+    assert list(GRADES_COLUMNS) in table_columns()
