@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from grader.assignment import Assignment
 from grader.errors import Cancelled
 from grader.sandbox import Ending, Execution, Isolation, Job, execute
 from grader.sandbox.probe import probe_program
+from grader.sandbox.processes import first_process
 
 pytestmark = pytest.mark.sandbox
 
@@ -117,9 +119,9 @@ def test_each_limit_has_its_own_ending(
 
 
 def test_nothing_of_a_job_survives_it(isolation: Isolation, job: Job) -> None:
-    before = set(psutil.pids())
+    marker = uuid.uuid4().hex
     program = (
-        "import os, time\n"
+        f"import os, time # {marker}\n"
         "for _ in range(3):\n"
         "    if os.fork() == 0:\n"
         "        os.setsid()\n"
@@ -129,16 +131,30 @@ def test_nothing_of_a_job_survives_it(isolation: Isolation, job: Job) -> None:
         "print('left them')"
     )
     assert "left them" in text(run(isolation, job, program))
-    assert not list(_sandboxed(set(psutil.pids()) - before))
+    assert not _running(marker)
 
 
 def test_a_cancelled_job_ends_and_leaves_nothing(isolation: Isolation, job: Job) -> None:
-    before = set(psutil.pids())
+    marker = uuid.uuid4().hex
     cancelled = threading.Event()
     threading.Timer(1.0, cancelled.set).start()
     with pytest.raises(Cancelled):
-        execute(isolation.bwrap, job, cancelled, ("-c", "while True: pass"))
-    assert not list(_sandboxed(set(psutil.pids()) - before))
+        execute(isolation.bwrap, job, cancelled, ("-c", f"while True: pass # {marker}"))
+    assert not _running(marker)
+
+
+def test_the_sandbox_is_found_also_when_its_status_line_comes_in_pieces() -> None:
+    """bwrap writes it in three; half a line once left a sandbox that only died some time later."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        pieces = (b'{ "child-pid": ', f"{process.pid}, ".encode(), b'"ipc-namespace": 1 }\n')
+        threading.Thread(target=lambda: [os.write(writer, piece) or time.sleep(0.05) for piece in pieces]).start()
+        found = first_process(reader)
+        process.kill()
+    assert found is not None
+    for descriptor in (found, reader, writer):
+        os.close(descriptor)
 
 
 def test_descriptors_do_not_leak(isolation: Isolation, job: Job) -> None:
@@ -194,14 +210,12 @@ def test_the_report_is_bounded(isolation: Isolation, job: Job) -> None:
     assert len(report) < 200
 
 
-def _sandboxed(pids: set[int]) -> Iterator[psutil.Process]:
-    for pid in pids:
+def _running(marker: str) -> list[psutil.Process]:
+    """The processes whose command line has the marker: bwrap, the sandbox's first process and what it became."""
+    found = []
+    for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
             # A zombie has ended; the system's first process collects it when it likes.
-            if process.status() != psutil.STATUS_ZOMBIE and process.name() in (
-                "bwrap",
-                "python3.11",
-                Path(os.path.realpath(sys.executable)).name,
-            ):
-                yield process
+            if process.status() != psutil.STATUS_ZOMBIE and marker in " ".join(process.cmdline()):
+                found.append(process)
+    return found

@@ -32,7 +32,7 @@ class ProcessTree:
         self._process = process
         self._root = psutil.Process(process.pid)
         self.exit_descriptor = os.pidfd_open(process.pid)
-        self._first = _first_process(status)
+        self._first = first_process(status)
         self.peak_memory = 0
 
     def __enter__(self) -> Self:
@@ -72,12 +72,22 @@ class ProcessTree:
         self._process.wait(_END_SECONDS)
 
 
-def _first_process(status: int) -> int | None:
-    """A pidfd of the sandbox's first process; None if bwrap ended before there was one."""
-    if not _readable(status, _START_SECONDS):
-        return None
+def first_process(status: int) -> int | None:
+    """A pidfd of the sandbox's first process; None if bwrap ended before there was one.
+
+    Args:
+        status: Our non-blocking end of bwrap's status pipe. Its first line is JSON and comes in several pieces.
+    """
+    line = b""
+    while b"\n" not in line:
+        if not _readable(status, _START_SECONDS):
+            return None
+        piece = os.read(status, 4096)
+        if not piece:
+            return None
+        line += piece
     with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
-        return os.pidfd_open(json.loads(os.read(status, 4096).split(b"\n")[0])["child-pid"])
+        return os.pidfd_open(json.loads(line.split(b"\n")[0])["child-pid"])
     return None
 
 
