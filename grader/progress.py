@@ -1,0 +1,84 @@
+"""What happens while a class is graded, for whoever watches: frozen events, told from the threads that grade."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Where one submission is."""
+
+    CHECKING = "checking"
+    TRAINING = "training"
+    TESTING = "testing"
+
+
+@dataclass(frozen=True, slots=True)
+class StageBegun:
+    """A submission has come to a stage; a run that is repeated begins with CHECKING again.
+
+    Attributes:
+        detail: Why this run is made, where it is not the first; else empty.
+    """
+
+    student_id: str
+    stage: Stage
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Training went on, about once a second.
+
+    Attributes:
+        samples: Training images used so far.
+        seconds: Since the first training forward.
+        loss: Mean cross entropy of one batch, in the script's own words; None where it is not known.
+    """
+
+    student_id: str
+    samples: int
+    seconds: float
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The script printed something, as bytes that nobody has looked at yet."""
+
+    student_id: str
+    chunk: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A run is over and its slot is free; the result comes separately."""
+
+    student_id: str
+
+
+Event = StageBegun | Advanced | Printed | Left
+Watch = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is ahead when training begins.
+
+    Attributes:
+        due: Submissions that will be run now.
+        done: Submissions that were graded before.
+        epoch_samples: Training images in one epoch.
+        epochs: Of the budget.
+        limit_seconds: The most that one run may train.
+        jobs: Runs at the same time.
+        run_seconds: Estimate for one whole run, from timed steps of the reference; None where none were timed.
+    """
+
+    due: int
+    done: int
+    epoch_samples: int
+    epochs: int
+    limit_seconds: float
+    jobs: int
+    run_seconds: float | None = None
