@@ -16,7 +16,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     Raises:
         InfrastructureError: The worker could not be started.
     """
-    run = start_worker(submission, assignment, slot, "check")
+    run = start_worker(submission, assignment, slot, "check", assignment.seed)
     source = run.source
     if source is None:
         return Check(Verdict.UNREADABLE, message="The script could not be read to its end.")

@@ -3,10 +3,11 @@
 import hashlib
 import tomllib
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from grader.errors import Mistake
 
@@ -18,10 +19,21 @@ class _Table(BaseModel):
 
 
 class Budget(_Table):
-    """What training may use (handout, section 7)."""
+    """What training may use (handout, section 7).
+
+    Attributes:
+        time_limit: "wall": `train_seconds` by the clock. "calibrated": on a machine that trains the reference slower
+            than `colab_images_per_second`, longer in proportion; never shorter.
+    """
 
     epochs: PositiveInt
     train_seconds: PositiveInt
+    time_limit: Literal["wall", "calibrated"]
+    colab_images_per_second: PositiveInt
+
+    def calibrated_seconds(self, images_per_second: float) -> float:
+        """Return the training time, in seconds, of a machine on which the reference trains at this rate."""
+        return self.train_seconds * max(1.0, self.colab_images_per_second / images_per_second)
 
 
 class Limits(_Table):
@@ -53,6 +65,31 @@ class Band(_Table):
             raise ValueError("a band has `above` or `from`, not both")
         return self
 
+    def takes(self, percent: Fraction) -> bool:
+        """Whether an exact accuracy, in percent, is on this band's side of its edge."""
+        above = self.above is None or percent > Fraction(self.above)
+        return above and (self.at_least is None or percent >= Fraction(self.at_least))
+
+    @property
+    def edge(self) -> Fraction | None:
+        """The band's lower edge in percent; None for the band that takes the rest."""
+        edge = self.above if self.above is not None else self.at_least
+        return None if edge is None else Fraction(edge)
+
+
+class Borderline(_Table):
+    """What happens where the first run falls just below a band's edge: a trained network's accuracy is random.
+
+    Attributes:
+        below_edge: In percentage points; at most so far below an edge.
+        extra_runs: With other seeds.
+        grade_by: Which of the runs counts; of an even number the lower one in the middle is the median.
+    """
+
+    below_edge: Decimal = Field(ge=0)
+    extra_runs: NonNegativeInt
+    grade_by: Literal["best", "median"]
+
 
 class Policy(_Table):
     """What is decided by people rather than measured (handout, section 8)."""
@@ -79,6 +116,7 @@ class Assignment(_Table):
     budget: Budget
     limits: Limits
     bands: tuple[Band, ...] = Field(min_length=1)
+    borderline: Borderline
     policy: Policy
     colab: Colab
 

@@ -1,95 +1,114 @@
-"""The ledger: `OUT/ledger.jsonl`, one appended line for each finished submission. Nothing in it is ever rewritten.
+"""The ledger: `OUT/ledger.jsonl`, one appended line for each run and each change by a person.
 
-A grader that is killed loses only the line that it was writing. The next one leaves that half line where it is, starts
-a line of its own, and goes on.
+Nothing in it is ever rewritten. A grader that is killed loses only the line that it was writing. The next one leaves
+that half line where it is, starts a line of its own, and goes on.
 """
 
+import errno
 import fcntl
 import json
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from grader.errors import InfrastructureError, Mistake
-from grader.records import Entry, Outcome
+from grader.records import Entry, Line
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_NAME = ".lock"
+RESERVE_NAME = ".reserve"
 
-_ENTRY = TypeAdapter(Entry)
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+# Room for some hundred lines, held back so that a disk that fills up costs no result.
+_RESERVE_BYTES = 1 << 20
 
 
 class Ledger:
     """What is known so far, in the order in which it was found out.
 
     Attributes:
-        unreadable: Lines that are not an entry: half-written, or damaged. They are skipped and stay in the file.
+        unreadable: Lines that are none of ours: half-written, or damaged. They are skipped and stay in the file.
     """
 
     def __init__(self, content: bytes) -> None:
         self.unreadable = 0
         self._entries: list[Entry] = []
-        self._latest: dict[tuple[str, str, str], Entry] = {}
+        self._of_student: dict[str, list[Line]] = defaultdict(list)
         for line in content.split(b"\n"):
             if line:
                 self._read(line)
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return every entry, oldest first."""
+        """Return every run, oldest first."""
         return tuple(self._entries)
 
-    def latest(self, student_id: str, sha256: str, run_key: str) -> Entry | None:
-        """Return the newest entry for this submission under these conditions, whatever its outcome."""
-        return self._latest.get((student_id, sha256, run_key))
-
-    def done(self, student_id: str, sha256: str, run_key: str) -> Entry | None:
-        """Return the newest entry if it stands; None if there is work to do.
-
-        A fault of ours does not stand: the next command tries again (DESIGN, rule 4).
-        """
-        entry = self.latest(student_id, sha256, run_key)
-        return None if entry is None or entry.outcome is Outcome.INFRASTRUCTURE else entry
+    def lines(self, student_id: str, sha256: str | None = None) -> tuple[Line, ...]:
+        """Return a student's lines, oldest first; with `sha256`, those about that one file."""
+        lines = self._of_student.get(student_id, ())
+        return tuple(line for line in lines if sha256 is None or line.sha256 == sha256)
 
     def _read(self, line: bytes) -> None:
         # Not `validate_json`: it refuses the lone surrogates that a student's traceback or file name may hold.
         try:
-            self._remember(_ENTRY.validate_python(json.loads(line)))
+            self._remember(_LINE.validate_python(json.loads(line)))
         except (ValueError, RecursionError):
             self.unreadable += 1
 
-    def _remember(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        self._latest[entry.student_id, entry.sha256, entry.run_key] = entry
+    def _remember(self, line: Line) -> None:
+        if isinstance(line, Entry):
+            self._entries.append(line)
+        self._of_student[line.student_id].append(line)
 
 
 class OpenLedger(Ledger):
     """A ledger that this process alone may add to; see `open_ledger`."""
 
-    def __init__(self, content: bytes, descriptor: int) -> None:
+    def __init__(self, content: bytes, descriptor: int, reserve: Path) -> None:
         super().__init__(content)
         self._descriptor = descriptor
+        self._reserve = reserve
         self._one_writer = threading.Lock()
 
-    def append(self, entry: Entry) -> None:
+    def append(self, record: Line) -> None:
         """Add one line and wait until the disk has it. Threads may share the ledger.
 
         Raises:
-            InfrastructureError: The line could not be written. The entry is then not remembered either.
+            InfrastructureError: The line could not be written. The record is then not remembered either.
+            Mistake: The line is written, but into the room that was held back: the disk is full.
         """
-        line = _line(entry)
+        line = _line(record)
         with self._one_writer:
             try:
-                if not _ends_a_line(self._descriptor):
-                    line = b"\n" + line
-                _write_all(self._descriptor, line)
-                os.fsync(self._descriptor)
+                full = self._append(line)
             except OSError as error:
                 raise InfrastructureError(f"cannot write to the ledger: {error.strerror}") from error
-            self._remember(entry)
+            self._remember(record)
+        if full:
+            raise Mistake("the disk under OUT= is full; what is graded is kept: make room, then run the same command")
+
+    def _append(self, line: bytes) -> bool:
+        """Whether the disk was full, and the room that was held back had to be used."""
+        if not _ends_a_line(self._descriptor):
+            line = b"\n" + line
+        try:
+            _write_all(self._descriptor, line)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._reserve.exists():
+                raise
+        else:
+            return False
+        self._reserve.unlink()
+        # A part of the line may be there already: it stays, as after a crash, and is skipped when it is read.
+        _write_all(self._descriptor, line if _ends_a_line(self._descriptor) else b"\n" + line)
+        os.fsync(self._descriptor)
+        return True
 
 
 def read_ledger(out: Path) -> Ledger:
@@ -125,11 +144,12 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
             descriptors.append(os.open(out / LEDGER_NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600))
             _sync_folder(out)
             content = (out / LEDGER_NAME).read_bytes()
+            _hold_back(out / RESERVE_NAME)
         except OSError as error:
             raise Mistake(
                 f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
             ) from None
-        yield OpenLedger(content, descriptors[-1])
+        yield OpenLedger(content, descriptors[-1], out / RESERVE_NAME)
     finally:
         for descriptor in reversed(descriptors):
             os.close(descriptor)
@@ -159,9 +179,18 @@ def _locked(out: Path) -> int:
     return descriptor
 
 
-def _line(entry: Entry) -> bytes:
+def _hold_back(reserve: Path) -> None:
+    """Take room on the disk that only `OpenLedger.append` gives back."""
+    descriptor = os.open(reserve, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _line(record: Line) -> bytes:
     # A lone surrogate has no UTF-8 form; Python's backslash escape for it is at the same time JSON's.
-    text = json.dumps(_ENTRY.dump_python(entry, mode="json"), ensure_ascii=False)
+    text = json.dumps(_LINE.dump_python(record, mode="json"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 

@@ -3,9 +3,11 @@
 import re
 
 from grader.assignment import Assignment
-from grader.records import Check, Entry, Outcome, StopReason, Submission, Verdict
+from grader.records import Check, Entry, Outcome, Override, Regrade, StopReason, Submission, Verdict
 
 ASSIGNED_DATA = "CIFAR-10"
+_NOTABLY_SLOWER = 1.1
+_ROUNDED_FROM_SECONDS = 600
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
 
 # Where the package to install is not called what the script imports.
@@ -42,6 +44,29 @@ def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignm
     return "; ".join(_one_line(reason) for reason in reasons)
 
 
+def for_student_of(override: Override) -> str:
+    """Say that a person set the points."""
+    return f"Your teacher set your points to {override.points:f}."
+
+
+def of_changes(override: Override | None, pending: Regrade | None, outdated: Override | None) -> list[str]:
+    """Tell the teacher what persons did.
+
+    Args:
+        override: That holds now.
+        pending: A regrade that was not run yet.
+        outdated: An override of another file than the one that counts.
+    """
+    reasons = []
+    if override is not None:
+        reasons.append(f"points set by {override.who}: {_one_line(override.why)}")
+    if pending is not None:
+        reasons.append("a regrade was asked for and has no result yet: run make grade")
+    if outdated is not None and override is None:
+        reasons.append(f"an override to {outdated.points:f} points was for another file and does not hold for this one")
+    return reasons
+
+
 def _without_entry(submission: Submission, assignment: Assignment) -> str:
     if submission.unreadable:
         return "The grader could not read your file. This is not your fault: it will be tried again."
@@ -55,7 +80,7 @@ def _nothing_came(assignment: Assignment) -> str:
 
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
-    limits, budget = assignment.limits, assignment.budget
+    limits = assignment.limits
     reason = _sentence(entry.error or entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
@@ -70,7 +95,8 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
             return [
                 "Your script was stopped at a time limit before its network could be tested.",
                 f"It has {_duration(limits.setup_seconds)} to begin training, "
-                f"{_duration(budget.train_seconds)} to train and {_duration(limits.evaluation_seconds)} for the test.",
+                f"{_duration(round(entry.evidence.limit_seconds))} to train "
+                f"and {_duration(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
             return [
@@ -98,13 +124,15 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
     error = _one_line(entry.error)
     as_it_was = "the network was tested as it was then"
+    evidence = entry.evidence
     match entry.stop_reason:
         case StopReason.EPOCH_BUDGET:
             epochs = _count(assignment.budget.epochs, "epoch")
             said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
         case StopReason.TIME_BUDGET:
-            hours = _duration(assignment.budget.train_seconds)
-            said = [f"Training was stopped after {hours}, as the handout says, and {as_it_was}."]
+            longer = evidence.limit_seconds > evidence.wall_seconds
+            why = "which is what the handout's time means on this machine" if longer else "as the handout says"
+            said = [f"Training was stopped after {_duration(round(evidence.limit_seconds))}, {why}, and {as_it_was}."]
         case StopReason.ERROR:
             named = f" ({error})" if error else ""
             return [f"Your script stopped with an error{named}; {as_it_was}."]
@@ -132,7 +160,24 @@ def _doubts(entry: Entry) -> list[str]:
         reasons.append("blanks left: " + ", ".join(check.blanks_left))
     if entry.outcome is Outcome.GRADED and entry.samples == 0:
         reasons.append("no training was seen")
-    return [*reasons, *entry.flags]
+    return [*reasons, *_cut_by_time(entry), *entry.flags]
+
+
+def _cut_by_time(entry: Entry) -> list[str]:
+    """Doubt a run that time ended on a machine slower than the one that the handout's two hours are meant for."""
+    evidence = entry.evidence
+    if entry.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
+        return []
+    if evidence.calibrated_seconds is None:
+        on_cpu = evidence.device.startswith("CPU")
+        return ["cut by time on a machine that was not timed: make calibrate"] if on_cpu else []
+    slower = evidence.calibrated_seconds / evidence.wall_seconds
+    if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
+        return []
+    return [
+        f"cut by time on a machine {slower:.1f} times slower than Colab's GPU: "
+        f'time_limit = "calibrated" would give it {_duration(round(evidence.calibrated_seconds))}'
+    ]
 
 
 def _missing_entry(submission: Submission) -> list[str]:
@@ -169,6 +214,8 @@ def _one_line(text: str) -> str:
 
 
 def _duration(seconds: int) -> str:
+    if seconds > _ROUNDED_FROM_SECONDS:
+        seconds = round(seconds / 60) * 60
     for size, unit in ((3600, "hour"), (60, "minute")):
         if seconds % size == 0:
             return _count(seconds // size, unit)

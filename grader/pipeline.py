@@ -1,28 +1,32 @@
 """One submission from file to ledger entry, and a class of them over a scheduler."""
 
 import importlib.metadata
-import tempfile
+import shutil
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from grader.architecture import check_architecture
 from grader.assignment import Assignment
+from grader.attempts import NextRun, generations, next_run
+from grader.calibrate import Calibration
 from grader.data import DataSet, write_training_set
 from grader.errors import Cancelled, Mistake
 from grader.ledger import Ledger, OpenLedger
-from grader.records import Check, Entry, Evidence, Outcome, Result, Run, StopReason, Submission, Verdict
+from grader.progress import Left, Stage, StageBegun, Watch
+from grader.records import Check, Entry, Evidence, Outcome, Result, Run, RunReason, StopReason, Submission, Verdict
 from grader.report.table import write_private
 from grader.sandbox import Isolation
 from grader.schedule.local import run_all
-from grader.score import count_correct, grade
+from grader.score import count_correct, result_of
 from grader.start_worker import Slot
 from grader.train import train
 
-Announce = Callable[[str, str], None]
+WORK_NAME = "work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +34,73 @@ class Machine:
     """What is there to work with.
 
     Attributes:
-        jobs: Submissions that run at the same time.
-        threads: Processor threads for each.
+        cores: Processor cores, shared among the runs.
+        jobs: Runs at the same time.
+        work: A folder for what the runs are given.
+        training_set: The folder with the training arrays; None for a check without data.
+        calibration: How fast the reference trains here; None where it was not measured.
         cancelled: Set to stop everything: what is in flight ends at once and is not recorded.
+        watch: Told what happens, from many threads.
     """
 
     isolation: Isolation
+    cores: int
     jobs: int
-    threads: int
+    work: Path
+    training_set: Path | None
+    calibration: Calibration | None
     cancelled: threading.Event
+    watch: Watch
+
+    def slot(self, number: int) -> Slot:
+        """The place of one run among `jobs` at the same time."""
+        threads = max(1, self.cores // self.jobs)
+        return Slot(number, threads, self.isolation, self.training_set, self.work, self.cancelled, self.watch)
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A run that is in the ledger; `again` is the run that the submission needs next, if any."""
+
+    submission: Submission
+    entry: Entry
+    again: NextRun | None
 
 
 def grade_one(
-    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, announce: Announce
-) -> tuple[Entry, bytes]:
-    """Check, train and score one submission: its ledger entry, and its log.
-
-    A fault of ours becomes an entry without points, which the next command tries again.
-    """
+    submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot
+) -> tuple[Check, Run]:
+    """Check, train and test one submission; a fault of ours becomes a run without scores."""
     check = Check(Verdict.UNREADABLE)
-    run = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED)
+    trained = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED)
     try:
-        announce(submission.student_id, "checking")
+        slot.watch(StageBegun(submission.student_id, Stage.CHECKING, run.why))
         check = check_architecture(submission, assignment, slot)
         if check.outcome is Outcome.INVALID:
-            run = Run(Outcome.INVALID, StopReason.ERROR, error=check.message, log=check.message.encode())
+            trained = Run(Outcome.INVALID, StopReason.ERROR, error=check.message, log=check.message.encode())
         else:
-            announce(submission.student_id, "training")
-            run = train(submission, assignment, data, slot)
+            slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
+            trained = train(submission, assignment, data, slot, run.seed)
     except (Cancelled, Mistake):
         raise
     except Exception as error:  # a bug of ours must not end the class, nor cost one student points
-        run = replace(run, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
-    return _entry(submission, assignment, data, slot, check, run), run.log
+        trained = replace(trained, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
+    finally:
+        slot.watch(Left(submission.student_id))
+    return check, trained
+
+
+def due(
+    submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str
+) -> list[tuple[Submission, NextRun]]:
+    """Whatever the ledger does not say to the end yet, with the run that it needs next."""
+    found = []
+    for submission in submissions:
+        if submission.content is not None:
+            lines = ledger.lines(submission.student_id, submission.sha256)
+            run = next_run(generations(lines, run_key)[-1].runs, assignment)
+            found += [(submission, run)] if run else []
+    return found
 
 
 def grade_all(
@@ -72,31 +110,38 @@ def grade_all(
     machine: Machine,
     ledger: OpenLedger,
     logs: Path,
-    announce: Announce,
-) -> Iterator[tuple[Submission, Entry]]:
-    """Grade whatever the ledger does not hold yet; each log and entry is on the disk before the entry is yielded.
+) -> Iterator[Graded]:
+    """Run whatever is due until nothing is; each log and entry is on the disk before it is yielded.
+
+    In rounds: first what may run side by side, then what must run alone, until no submission needs another run. What
+    the grader failed on waits for the next command.
 
     Raises:
         Cancelled: `machine.cancelled` was set.
+        Mistake: The disk is full; what came before is kept.
     """
     run_key = assignment.run_key(data.sha256)
-    due = [
-        submission
-        for submission in submissions
-        if submission.content is not None and ledger.done(submission.student_id, submission.sha256, run_key) is None
-    ]
-    with tempfile.TemporaryDirectory(prefix="grader-data-") as folder:
-        training_set = Path(folder, "training_set")
-        write_training_set(data, training_set)
+    in_force = _with_time_limit(assignment, machine.calibration)
+    waiting = list(submissions)
+    while round_ := due(waiting, assignment, ledger, run_key):
+        together = [piece for piece in round_ if piece[1].reason is not RunReason.ALONE]
+        shared = replace(machine, jobs=min(machine.jobs, len(together)) or 1)
 
-        def work(submission: Submission, number: int) -> tuple[Entry, bytes]:
-            slot = Slot(number, machine.threads, machine.isolation, training_set, machine.cancelled)
-            return grade_one(submission, assignment, data, slot, announce)
+        def work(
+            piece: tuple[Submission, NextRun], number: int, shared: Machine = shared
+        ) -> tuple[Entry, bytes]:
+            check, run = grade_one(*piece, in_force, data, shared.slot(number))
+            evidence = _evidence(assignment, in_force, data, shared, piece[1], run)
+            return _entry(piece[0], piece[1], run_key, data, check, run, evidence), run.log
 
-        for submission, (entry, log) in run_all(due, work, machine.jobs, machine.cancelled):
-            write_private(logs / f"{submission.student_id}.log", log)
-            ledger.append(entry)
-            yield submission, entry
+        for (submission, _), (entry, log) in run_all(together or round_, work, shared.jobs, machine.cancelled):
+            _keep(entry, log, ledger, logs)
+            again = None
+            if entry.outcome is Outcome.INFRASTRUCTURE:
+                waiting.remove(submission)
+            else:
+                again = next((run for _, run in due([submission], assignment, ledger, run_key)), None)
+            yield Graded(submission, entry, again)
 
 
 def check_all(
@@ -109,8 +154,7 @@ def check_all(
     """
 
     def work(submission: Submission, number: int) -> Check:
-        slot = Slot(number, machine.threads, machine.isolation, None, machine.cancelled)
-        return check_architecture(submission, assignment, slot)
+        return check_architecture(submission, assignment, machine.slot(number))
 
     readable = [submission for submission in submissions if submission.content is not None]
     yield from run_all(readable, work, machine.jobs, machine.cancelled)
@@ -119,32 +163,93 @@ def check_all(
 def results(
     submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str
 ) -> tuple[Result, ...]:
-    """Everyone's row: points follow from the ledger's counts and the assignment's bands as they are now."""
-    rows = []
-    for submission in submissions:
-        entry = (
-            ledger.latest(submission.student_id, submission.sha256, run_key) if submission.content is not None else None
-        )
-        rows.append(Result(submission, entry, grade(submission, entry, assignment)))
-    return tuple(rows)
+    """Everyone's row: points follow from the ledger and the assignment's bands as they are now."""
+    return tuple(
+        result_of(submission, ledger.lines(submission.student_id), run_key, assignment) for submission in submissions
+    )
 
 
-def _entry(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, check: Check, run: Run) -> Entry:
-    evidence = Evidence(
+@contextmanager
+def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
+    """A folder of this grader alone below `out`, and the training set in it.
+
+    What a killed grader left there is removed first; nothing is there afterwards.
+
+    Raises:
+        Mistake: There is no room for it.
+    """
+    folder = out / WORK_NAME
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(mode=0o700)
+            write_training_set(data, folder / "training_set")
+        except OSError as error:
+            raise Mistake(
+                f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
+            ) from None
+        yield folder, folder / "training_set"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
+    """Write the log beside those of earlier runs, then the entry; a log that cannot be written costs no result."""
+    number = 1 + sum(isinstance(line, Entry) for line in ledger.lines(entry.student_id))
+    name = f"{entry.student_id}.log" if number == 1 else f"{entry.student_id}.{number}.log"
+    try:
+        write_private(logs / name, log)
+    finally:
+        ledger.append(entry)
+
+
+def _with_time_limit(assignment: Assignment, calibration: Calibration | None) -> Assignment:
+    budget = assignment.budget
+    if budget.time_limit == "wall" or calibration is None:
+        return assignment
+    seconds = round(budget.calibrated_seconds(calibration.images_per_second))
+    return assignment.model_copy(update={"budget": budget.model_copy(update={"train_seconds": seconds})})
+
+
+def _evidence(
+    assignment: Assignment,
+    in_force: Assignment,
+    data: DataSet,
+    machine: Machine,
+    planned: NextRun,
+    run: Run,
+) -> Evidence:
+    calibration = machine.calibration
+    return Evidence(
         grader_version=importlib.metadata.version("identity-resnet-grader"),
         assignment_hash=assignment.hash(),
         data_name=data.name,
         data_hash=data.sha256,
         train_size=len(data.x_train),
-        seed=assignment.seed,
-        isolation=slot.isolation.description,
+        seed=planned.seed,
+        isolation=machine.isolation.description,
         device=run.device,
         torch_version=run.torch_version,
+        jobs=machine.jobs,
+        wall_seconds=assignment.budget.train_seconds,
+        calibrated_seconds=assignment.budget.calibrated_seconds(calibration.images_per_second) if calibration else None,
+        limit_seconds=in_force.budget.train_seconds,
     )
+
+
+def _entry(
+    submission: Submission,
+    planned: NextRun,
+    run_key: str,
+    data: DataSet,
+    check: Check,
+    run: Run,
+    evidence: Evidence,
+) -> Entry:
     return Entry(
         student_id=submission.student_id,
         sha256=submission.sha256,
-        run_key=assignment.run_key(data.sha256),
+        run_key=run_key,
         outcome=run.outcome,
         finished_at=datetime.now(UTC),
         evidence=evidence,
@@ -158,4 +263,6 @@ def _entry(submission: Submission, assignment: Assignment, data: DataSet, slot: 
         notes=run.notes,
         flags=run.flags,
         missing_module=run.missing_module,
+        reason=planned.reason,
+        own_seed=run.own_seed,
     )

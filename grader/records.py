@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 CLASSES = 10
 # What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
@@ -33,6 +34,14 @@ class StopReason(StrEnum):
     TIME_BUDGET = "time_budget"
     ERROR = "error"
     KILLED = "killed"
+
+
+class RunReason(StrEnum):
+    """Why a submission was trained."""
+
+    FIRST = "first"
+    ALONE = "alone"
+    BORDERLINE = "borderline"
 
 
 class Verdict(StrEnum):
@@ -130,6 +139,7 @@ class Run:
         samples: Training images used, counted by the worker.
         train_seconds: From the first training forward to the stop.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
+        own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         log: What the script printed, bounded.
     """
 
@@ -144,12 +154,20 @@ class Run:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     missing_module: str = ""
+    own_seed: bool = False
     log: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Under which conditions a result came about."""
+    """Under which conditions a result came about.
+
+    Attributes:
+        jobs: Runs at the same time on this machine, this one among them.
+        wall_seconds: The handout's training time, by the clock.
+        calibrated_seconds: The same time stretched to this machine's speed; None where it was not measured.
+        limit_seconds: The one of the two that was in force.
+    """
 
     grader_version: str
     assignment_hash: str
@@ -160,11 +178,15 @@ class Evidence:
     isolation: str
     device: str
     torch_version: str
+    jobs: int
+    wall_seconds: float
+    calibrated_seconds: float | None
+    limit_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the ledger: everything that was found out about one submission.
+    """One line of the ledger: one run of one submission, and everything that was found out in it.
 
     Points are not here: they follow from `correct` and `total` by the assignment's bands.
 
@@ -172,6 +194,8 @@ class Entry:
         run_key: What the run depends on besides the submission (budget, limits, data, seed): same key, same work.
         correct: Test images classified right; None unless the outcome is `graded`.
         total: Test images.
+        reason: Why this run was made.
+        own_seed: As in `Run`.
     """
 
     student_id: str
@@ -190,6 +214,58 @@ class Entry:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     missing_module: str = ""
+    reason: RunReason = RunReason.FIRST
+    own_seed: bool = False
+    kind: Literal["run"] = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Regrade:
+    """One line of the ledger: a person asked for this submission to be run again."""
+
+    student_id: str
+    sha256: str
+    why: str
+    who: str
+    at: datetime
+    kind: Literal["regrade"] = "regrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One line of the ledger: a person set the points; it holds for this file until a regrade or another override.
+
+    Attributes:
+        sha256: Of the file; empty where nothing was handed in.
+    """
+
+    student_id: str
+    sha256: str
+    points: Decimal
+    why: str
+    who: str
+    at: datetime
+    kind: Literal["override"] = "override"
+
+
+Line = Entry | Regrade | Override
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a person changed, and what it did to the points.
+
+    Attributes:
+        before: Points; None where there were none.
+        after: As `before`; where a regrade has no result yet, the points that still count.
+    """
+
+    what: Literal["regrade", "override"]
+    why: str
+    who: str
+    at: datetime
+    before: Decimal | None
+    after: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +288,19 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One row of the grade table: a submission, what the ledger says of it (None: nothing yet), and the grade."""
+    """One row of the grade table.
+
+    Attributes:
+        entry: The run that counts; None: nothing yet.
+        runs: All runs since the last regrade that has a result, oldest first, `entry` among them.
+        changes: What persons changed, oldest first.
+    """
 
     submission: Submission
     entry: Entry | None
     grade: Grade
+    runs: tuple[Entry, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 class Status(StrEnum):

@@ -1,14 +1,30 @@
 """From scores to points: exact counts, the handout's bands (section 8), and never a rounded percentage."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
 from grader import messages
+from grader.accuracy import accuracy_percent, exact_percent
 from grader.assignment import Assignment
-from grader.records import CLASSES, SCORE_DTYPE, Entry, Grade, Outcome, Submission, Verdict
+from grader.attempts import generations, result, standing_override, standing_runs
+from grader.records import (
+    CLASSES,
+    SCORE_DTYPE,
+    Change,
+    Entry,
+    Grade,
+    Line,
+    Outcome,
+    Override,
+    Regrade,
+    Result,
+    Submission,
+    Verdict,
+)
 
 _SCORE = np.dtype(SCORE_DTYPE)
 
@@ -35,17 +51,6 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
     rows = np.frombuffer(scores, dtype=_SCORE).reshape(len(labels), CLASSES)
     right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
     return int(right.sum())
-
-
-def accuracy_percent(correct: int, total: int) -> Decimal:
-    """Return `correct` of `total` in percent, rounded down to two decimals.
-
-    Raises:
-        ValueError: There are no test images, or the count does not fit them.
-    """
-    _require_count(correct, total)
-    # Rounded down: 69.999 shows as 69.99, because 70.00 would claim an edge that was not reached.
-    return Decimal(correct * 10_000 // total).scaleb(-2)
 
 
 def points(
@@ -93,6 +98,56 @@ def grade(submission: Submission, entry: Entry | None, assignment: Assignment) -
     )
 
 
+def result_of(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Result:
+    """Work out one student's row from the ledger: the run that counts, the points, and what persons changed.
+
+    Args:
+        lines: Everything that the ledger says of the student, oldest first; lines about other files than the one that
+            counts now move no points.
+    """
+    own = [line for line in lines if line.sha256 == submission.sha256]
+    runs = standing_runs(own, run_key)
+    entry = result(runs, assignment)
+    graded = grade(submission, entry, assignment)
+    override = standing_override(own)
+    review = [graded.review, *messages.of_changes(override, _pending(own, run_key), _outdated(lines, submission))]
+    graded = replace(graded, review="; ".join(filter(None, review)))
+    if override is not None:
+        said = f"{graded.message} {messages.for_student_of(override)}"
+        graded = replace(graded, points=override.points, message=said)
+    return Result(submission, entry, graded, runs, tuple(_changes(submission, own, run_key, assignment)))
+
+
+def _pending(lines: Sequence[Line], run_key: str) -> Regrade | None:
+    """The regrade that has no run yet, if there is one."""
+    last = generations(lines, run_key)[-1]
+    return None if last.runs else last.regrade
+
+
+def _outdated(lines: Sequence[Line], submission: Submission) -> Override | None:
+    """An override of another file than the one that counts now."""
+    other = (line for line in reversed(lines) if isinstance(line, Override) and line.sha256 != submission.sha256)
+    return next(other, None)
+
+
+def _changes(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Iterator[Change]:
+    places = [place for place, line in enumerate(lines) if not isinstance(line, Entry)]
+    for place, following in zip(places, [*places[1:], len(lines)], strict=True):
+        line = lines[place]
+        if isinstance(line, Entry):
+            continue
+        before = _points_by(submission, lines[:place], run_key, assignment)
+        after = _points_by(submission, lines[:following], run_key, assignment)
+        yield Change(line.kind, line.why, line.who, line.at, before, after)
+
+
+def _points_by(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Decimal | None:
+    override = standing_override(lines)
+    if override is not None:
+        return override.points
+    return grade(submission, result(standing_runs(lines, run_key), assignment), assignment).points
+
+
 def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
     if entry is not None:
         return entry.outcome
@@ -102,16 +157,8 @@ def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
 
 
 def _band_points(correct: int, total: int, assignment: Assignment) -> Decimal:
-    _require_count(correct, total)
-    percent = Fraction(100 * correct, total)
+    percent = exact_percent(correct, total)
     for band in assignment.bands:
-        above = band.above is None or percent > Fraction(band.above)
-        at_least = band.at_least is None or percent >= Fraction(band.at_least)
-        if above and at_least:
+        if band.takes(percent):
             return band.points
     raise ValueError("no band fits, although the last one has no edge")
-
-
-def _require_count(correct: int, total: int) -> None:
-    if not 0 <= correct <= total or total == 0:
-        raise ValueError(f"{correct} of {total} is not a count of test images")

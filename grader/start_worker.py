@@ -12,9 +12,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from grader.assignment import Assignment
 from grader.errors import InfrastructureError
+from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.records import Submission
-from grader.sandbox import Execution, Isolation, Job, execute
-from grader.telemetry import Evaluated, Event, NetworkSeen, SourceRead, Started, Stopped, Task, to_json
+from grader.sandbox import Execution, Isolation, Job, Listener, execute
+from grader.telemetry import Evaluated, Event, NetworkSeen, Progress, SourceRead, Started, Stopped, Task, to_json
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _Kind = TypeVar("_Kind")
@@ -31,19 +32,23 @@ class Slot:
         number: From 0; as root, each has a user id of its own.
         threads: Processor threads that a submission may use.
         training_set: The folder with the training arrays; None for a check without data.
+        work: A folder for what a job is given; each job removes its own part.
         cancelled: Set when everything is to stop.
+        watch: Told how training goes, while it goes.
     """
 
     number: int
     threads: int
     isolation: Isolation
     training_set: Path | None
+    work: Path
     cancelled: threading.Event
+    watch: Watch
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRun:
-    """How one worker ended, and the last event of each kind that it sent."""
+    """How one worker ended, and the last event of each kind that it sent; of its progress, what was kept."""
 
     execution: Execution
     started: Started
@@ -51,6 +56,7 @@ class WorkerRun:
     network: NetworkSeen | None
     stopped: Stopped | None
     evaluated: Evaluated | None
+    progress: tuple[Progress, ...]
 
 
 def start_worker(
@@ -58,12 +64,14 @@ def start_worker(
     assignment: Assignment,
     slot: Slot,
     mode: Literal["check", "train"],
+    seed: int,
     images: memoryview = _NO_IMAGES,
     answer_bytes: int = 0,
 ) -> WorkerRun:
     """Run one submission in the sandbox.
 
     Args:
+        seed: Of the random state that the script finds.
         images: Test images as bytes, in the order in which they are asked for.
         answer_bytes: What must come back for them.
 
@@ -73,11 +81,11 @@ def start_worker(
     """
     limits, budget = assignment.limits, assignment.budget
     training_seconds = limits.setup_seconds + budget.train_seconds + _WORKER_SECONDS
-    with tempfile.TemporaryDirectory(prefix="grader-job-") as name:
+    with tempfile.TemporaryDirectory(dir=slot.work, prefix="job-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
         (folder / "submission").write_bytes(submission.content or b"")
-        (folder / "task.json").write_text(to_json(_task(assignment, mode, len(images))), encoding="utf-8")
+        (folder / "task.json").write_text(to_json(_task(assignment, mode, seed, len(images))), encoding="utf-8")
         for file in folder.iterdir():
             file.chmod(0o644)
         job = Job(
@@ -91,17 +99,31 @@ def start_worker(
             threads=slot.threads,
             slot=slot.number,
         )
-        execution = execute(slot.isolation.bwrap, job, slot.cancelled)
+        listener = _listener(submission.student_id, slot.watch) if mode == "train" else None
+        execution = execute(slot.isolation.bwrap, job, slot.cancelled, listener=listener)
     return _interpret(execution)
 
 
-def _task(assignment: Assignment, mode: Literal["check", "train"], image_bytes: int) -> Task:
+def _listener(student_id: str, watch: Watch) -> Listener:
+    """Tell what the worker and the script say as events; what is not well-formed is dropped."""
+
+    def on_report(line: bytes) -> None:
+        for event in _events([line]):
+            if isinstance(event, Progress):
+                watch(Advanced(student_id, event.samples, event.seconds, event.loss))
+            elif isinstance(event, Stopped):
+                watch(StageBegun(student_id, Stage.TESTING))
+
+    return Listener(on_report, lambda chunk: watch(Printed(student_id, chunk)))
+
+
+def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, image_bytes: int) -> Task:
     limits = assignment.limits
     return Task(
         mode=mode,
         class_name=assignment.class_name,
         blocks=assignment.blocks,
-        seed=assignment.seed,
+        seed=seed,
         epochs=assignment.budget.epochs,
         train_seconds=assignment.budget.train_seconds,
         setup_seconds=limits.setup_seconds,
@@ -128,6 +150,7 @@ def _interpret(execution: Execution) -> WorkerRun:
         network=_last(events, NetworkSeen),
         stopped=_last(events, Stopped),
         evaluated=_last(events, Evaluated),
+        progress=tuple(event for event in events if isinstance(event, Progress)),
     )
 
 

@@ -52,10 +52,17 @@ class SourceRead:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Training images used so far, and seconds since the first training forward."""
+    """Training went on.
+
+    Attributes:
+        samples: Training images used so far.
+        seconds: Since the first training forward.
+        loss: Cross entropy of the last batch; None where the script computes its loss in another way.
+    """
 
     samples: int
     seconds: float
+    loss: float | None = None
     event: Literal["progress"] = "progress"
 
 
@@ -109,6 +116,7 @@ class Stopped:
         seconds: Since the first training forward.
         error: The exception that ended the script, one line; empty if none did.
         missing_module: The module that an ImportError named, if that ended the script.
+        own_seed: The script called `torch.manual_seed`.
     """
 
     reason: str
@@ -116,6 +124,7 @@ class Stopped:
     seconds: float = 0.0
     error: str = ""
     missing_module: str = ""
+    own_seed: bool = False
     event: Literal["stopped"] = "stopped"
 
 
@@ -149,7 +158,7 @@ class Task:
         epochs: Times the size of the training set: the training images that may be used.
         train_seconds: Wall time from the first training forward.
         setup_seconds: Wall time until the first training forward.
-        images: Test images that will be asked for.
+        images: Test images that will be asked for; 0: none, only the training is timed.
     """
 
     mode: Literal["check", "train"]

@@ -17,8 +17,11 @@ _ABOUT_THE_LOG = (
 _KILLED_BY_SIGNAL_9 = 128 + 9
 
 
-def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot) -> Run:
+def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
     """Train one submission in the sandbox, then ask its network about the test images in a fresh secret order.
+
+    Args:
+        seed: Of the random state that the script finds.
 
     Raises:
         InfrastructureError: The worker could not be started.
@@ -26,7 +29,7 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
     order = np.random.default_rng().permutation(len(data.x_test))
     images = np.ascontiguousarray(data.x_test[order])
     answer_bytes = len(order) * CLASSES * _SCORE.itemsize
-    run = start_worker(submission, assignment, slot, "train", images.data.cast("B"), answer_bytes)
+    run = start_worker(submission, assignment, slot, "train", seed, images.data.cast("B"), answer_bytes)
     outcome, error = _outcome(run, assignment)
     evaluated = run.evaluated or Evaluated()
     stopped = run.stopped
@@ -42,6 +45,7 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
         notes=evaluated.notes,
         flags=evaluated.flags,
         missing_module=stopped.missing_module if stopped else "",
+        own_seed=stopped.own_seed if stopped else False,
         log=_ABOUT_THE_LOG + run.execution.log,
     )
 

@@ -15,7 +15,7 @@ ENTRY = Entry(
     run_key="0123456789abcdef",
     outcome=Outcome.GRADED,
     finished_at=datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC),
-    evidence=Evidence("0.1.0", "1" * 16, "CIFAR-10", "2" * 16, 50_000, 1, "full", "cpu", "2.15.0"),
+    evidence=Evidence("0.1.0", "1" * 16, "CIFAR-10", "2" * 16, 50_000, 1, "full", "cpu", "2.15.0", 1, 7200, None, 7200),
     check=CHECK,
     stop_reason=StopReason.FINISHED,
     correct=7_120,

@@ -149,7 +149,13 @@ def test_the_sandbox_is_found_also_when_its_status_line_comes_in_pieces() -> Non
     os.set_blocking(reader, False)
     with subprocess.Popen(["sleep", "60"]) as process:
         pieces = (b'{ "child-pid": ', f"{process.pid}, ".encode(), b'"ipc-namespace": 1 }\n')
-        threading.Thread(target=lambda: [os.write(writer, piece) or time.sleep(0.05) for piece in pieces]).start()
+
+        def write() -> None:
+            for piece in pieces:
+                os.write(writer, piece)
+                time.sleep(0.05)
+
+        threading.Thread(target=write).start()
         found = first_process(reader)
         process.kill()
     assert found is not None

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from grader.accuracy import accuracy_percent
 from grader.errors import Mistake
-from grader.records import Check, Decision, Result, Submission
+from grader.records import Change, Check, Decision, Entry, Result, Submission
 
 GRADES_COLUMNS = (
     "student_id",
@@ -25,6 +26,8 @@ GRADES_COLUMNS = (
     "epochs",
     "train_seconds",
     "stop_reason",
+    "runs",
+    "changes",
     "review",
     "message",
 )
@@ -132,6 +135,8 @@ def _grades_row(result: Result) -> dict[str, str]:
         "outcome": grade.outcome.value,
         "accuracy": "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
         "points": "" if grade.points is None else f"{grade.points:f}",
+        "runs": "; ".join(_run_cell(run) for run in result.runs) if len(result.runs) > 1 else "",
+        "changes": "; ".join(_change_cell(change) for change in result.changes),
         "review": _one_line(grade.review),
         "message": _one_line(grade.message),
     }
@@ -143,6 +148,19 @@ def _grades_row(result: Result) -> dict[str, str]:
         if entry.evidence.train_size > 0:
             row["epochs"] = f"{entry.samples / entry.evidence.train_size:.2f}"
     return row
+
+
+def _run_cell(run: Entry) -> str:
+    measured = run.outcome.value
+    if run.correct is not None and run.total:
+        measured = f"{accuracy_percent(run.correct, run.total):.2f} %"
+    return f"{measured} (seed {run.evidence.seed}, {run.reason.value})"
+
+
+def _change_cell(change: Change) -> str:
+    before, after = ("none" if points is None else f"{points:f}" for points in (change.before, change.after))
+    when = change.at.astimezone().isoformat(" ", "minutes")
+    return _one_line(f"{change.what} by {change.who}, {when}: {before} -> {after} points ({change.why})")
 
 
 def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:

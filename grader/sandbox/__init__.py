@@ -6,7 +6,7 @@ on a GPU, the card's own memory. grader/docs/isolation.md says what each level h
 """
 
 from grader.sandbox.execute import execute
-from grader.sandbox.job import Ending, Execution, Job
+from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.probe import Isolation, find_isolation
 
-__all__ = ["Ending", "Execution", "Isolation", "Job", "execute", "find_isolation"]
+__all__ = ["Ending", "Execution", "Isolation", "Job", "Listener", "execute", "find_isolation"]

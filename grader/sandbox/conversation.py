@@ -8,7 +8,7 @@ import os
 import selectors
 from collections import deque
 
-from grader.sandbox.job import Job
+from grader.sandbox.job import Job, Listener
 
 READY = b"R"
 _CHUNK = 1 << 16
@@ -20,8 +20,8 @@ _REPORT_FIRST_LINES, _REPORT_LAST_LINES = 16, 64
 class Conversation:
     """What came over each pipe so far, and what is still to be sent."""
 
-    def __init__(self, job: Job, pipes: dict[str, int]) -> None:
-        self._job, self._pipes = job, pipes
+    def __init__(self, job: Job, pipes: dict[str, int], listener: Listener | None) -> None:
+        self._job, self._pipes, self._listener = job, pipes, listener
         self._unsent = job.images
         self._scores = bytearray()
         self._report_first: list[bytes] = []
@@ -88,6 +88,8 @@ class Conversation:
         return bool(chunk)
 
     def _on_log(self, chunk: bytes) -> None:
+        if self._listener and chunk:
+            self._listener.log(chunk)
         self.printed += len(chunk)
         room = self._log_half - len(self._log_first)
         self._log_first += chunk[:room]
@@ -97,6 +99,9 @@ class Conversation:
     def _on_report(self, chunk: bytes) -> None:
         *lines, self._report_rest = (self._report_rest + chunk).split(b"\n")
         self._report_rest = self._report_rest[:_REPORT_LINE_BYTES]
+        # One line of each piece: a script that floods the report must not keep the grader busy.
+        if self._listener and lines and len(lines[-1]) < _REPORT_LINE_BYTES:
+            self._listener.report(lines[-1])
         for line in lines:
             if len(line) >= _REPORT_LINE_BYTES:
                 continue

@@ -11,16 +11,22 @@ from collections.abc import Iterator, Sequence
 from grader.errors import Cancelled, InfrastructureError
 from grader.sandbox.bubblewrap import command_line, passwd
 from grader.sandbox.conversation import Conversation
-from grader.sandbox.job import Ending, Execution, Job
+from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.processes import ProcessTree
 
 _TICK_SECONDS = 0.2
+# So long without a tick, this process was stopped or the machine stood still: that time is nobody's.
+_STANDSTILL_SECONDS = 10.0
 # What a job may take to end by itself after its last score.
 _FAREWELL_SECONDS = 10.0
 
 
 def execute(
-    bwrap: str, job: Job, cancelled: threading.Event, program: Sequence[str] = ("-m", "grader.worker")
+    bwrap: str,
+    job: Job,
+    cancelled: threading.Event,
+    program: Sequence[str] = ("-m", "grader.worker"),
+    listener: Listener | None = None,
 ) -> Execution:
     """Run the worker in the sandbox until it ends or meets a limit; nothing of it is left afterwards.
 
@@ -30,6 +36,7 @@ def execute(
         bwrap: The bubblewrap program.
         cancelled: May be set from another thread, to end the job.
         program: Of the interpreter; three numbers follow it, the descriptors of the images, the scores and the report.
+        listener: Hears the report and the output as they come.
 
     Raises:
         Cancelled: `cancelled` was set; the job was ended.
@@ -53,7 +60,7 @@ def execute(
         except OSError as error:
             raise InfrastructureError(f"bubblewrap could not be started: {error}") from error
         _close_all(theirs)
-        conversation = stack.enter_context(contextlib.closing(Conversation(job, ours)))
+        conversation = stack.enter_context(contextlib.closing(Conversation(job, ours, listener)))
         tree = stack.enter_context(ProcessTree(process, ours["status"]))
         ending = _supervise(conversation, tree, job, cancelled)
         tree.kill()
@@ -70,10 +77,14 @@ def execute(
 
 
 def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event) -> Ending:
-    deadline = time.monotonic() + job.ready_seconds
+    looked = time.monotonic()
+    deadline = looked + job.ready_seconds
     was_ready = was_answered = False
     for _ in _ticks(conversation, tree):
         now = time.monotonic()
+        if now - looked > _STANDSTILL_SECONDS:
+            deadline += now - looked
+        looked = now
         if cancelled.is_set():
             raise Cancelled
         if conversation.violated:

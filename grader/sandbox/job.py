@@ -1,5 +1,6 @@
 """What a sandbox is asked to run, and what it says afterwards."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,19 @@ class Job:
     answer_bytes: int = 0
     threads: int = 1
     slot: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Hears a job while it runs, in the thread that runs it; must be quick.
+
+    Attributes:
+        report: Gets the last complete line of each piece that the worker sent, unvalidated.
+        log: Gets each piece of the script's own output.
+    """
+
+    report: Callable[[bytes], None]
+    log: Callable[[bytes], None]
 
 
 class Ending(StrEnum):

@@ -61,13 +61,12 @@ class Worker:
         """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
         budget, error = self._budget, self._error
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-        self._channel.say(
-            Stopped(reason, budget.samples, budget.seconds, one_line(error) if error else "", missing_module=missing)
-        )
+        said = one_line(error) if error else ""
+        self._channel.say(Stopped(reason, budget.samples, budget.seconds, said, missing, world.own_seed()))
         try:
             if self._task.mode == "check":
                 self._check()
-            else:
+            elif self._task.images:
                 self._evaluate()
         finally:
             sys.stdout.flush()

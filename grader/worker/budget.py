@@ -14,6 +14,7 @@ from torch import nn
 from grader.records import StopReason
 from grader.telemetry import Progress
 from grader.worker.channel import Channel
+from grader.worker.last_loss import LastLoss
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
@@ -62,6 +63,7 @@ class Budget:
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
+        self._loss = LastLoss()
         self.samples = 0
         self.started: float | None = None
         self.batch_size = 0
@@ -172,7 +174,7 @@ class Budget:
             self._best = network
         if self.seconds - self._last_progress > _PROGRESS_SECONDS:
             self._last_progress = self.seconds
-            self._channel.say(Progress(self.samples, self.seconds))
+            self._channel.say(Progress(self.samples, self.seconds, self._loss.value()))
 
 
 def _is_batch(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """What the grader supplies around a script, so that it can run as it was submitted (DESIGN, rule 3)."""
 
+import functools
 import multiprocessing
 import random
 import resource
@@ -32,6 +33,7 @@ def limit_resources(task: Task) -> None:
 def install(task: Task) -> str:
     """Prepare torch and the interpreter for one script; return the device's name for the record."""
     seed_everything(task.seed)
+    _notice_own_seed()
     # Workers that are spawned would import the script again, outside the grader's world.
     multiprocessing.set_start_method("fork", force=True)
     torch.compile = _not_compiled
@@ -47,6 +49,26 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+_own_seeds: list[Any] = []
+
+
+def own_seed() -> bool:
+    """Whether the script set torch's random state itself; a run with another seed of ours would then be the same."""
+    return bool(_own_seeds)
+
+
+def _notice_own_seed() -> None:
+    seed = torch.manual_seed
+
+    @functools.wraps(seed)
+    def noticed(value: Any) -> torch.Generator:
+        _own_seeds.append(value)
+        return seed(value)
+
+    setattr(torch, "manual_seed", noticed)  # noqa: B010 (mypy knows its exact type)
+    setattr(torch.random, "manual_seed", noticed)  # noqa: B010
 
 
 def _not_compiled(model: Any = None, **_: Any) -> Any:

@@ -1,0 +1,134 @@
+"""Which runs of a submission count, which of them is its result, and whether it needs another. Pure functions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from grader.accuracy import exact_percent
+from grader.assignment import Assignment
+from grader.records import Entry, Line, Outcome, Override, Regrade, RunReason, StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """A run that a submission still needs.
+
+    Attributes:
+        seed: Of the random state that the script finds.
+        why: For the teacher, in a few words; empty for the first run.
+    """
+
+    reason: RunReason
+    seed: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The runs between one regrade and the next; `regrade` is None for the first."""
+
+    regrade: Regrade | None
+    runs: tuple[Entry, ...]
+
+
+def generations(lines: Iterable[Line], run_key: str) -> tuple[Generation, ...]:
+    """Split one submission's ledger lines at its regrades; the last generation may have no run yet.
+
+    Args:
+        lines: Oldest first, of one student and one file.
+        run_key: Runs under other conditions are passed over.
+    """
+    found = [Generation(None, ())]
+    for line in lines:
+        if isinstance(line, Regrade):
+            found.append(Generation(line, ()))
+        elif isinstance(line, Entry) and line.run_key == run_key:
+            found[-1] = Generation(found[-1].regrade, (*found[-1].runs, line))
+    return tuple(found)
+
+
+def standing_runs(lines: Iterable[Line], run_key: str) -> tuple[Entry, ...]:
+    """The runs by which a submission is graded now: until a regrade has a result, those before it."""
+    all_runs = [generation.runs for generation in generations(lines, run_key) if generation.runs]
+    for runs in reversed(all_runs):
+        if any(_stands(run) for run in runs):
+            return runs
+    return all_runs[-1] if all_runs else ()
+
+
+def standing_override(lines: Sequence[Line]) -> Override | None:
+    """The newest override, unless a regrade came after it."""
+    for line in reversed(lines):
+        if isinstance(line, Override):
+            return line
+        if isinstance(line, Regrade):
+            return None
+    return None
+
+
+def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
+    """The run that counts: as the policy says where there are several, the last failure of ours where there is none.
+
+    A run that time cut while others shared its machine gives way to its repetition.
+    """
+    counting = [run for run in runs if _stands(run)]
+    if any(run.reason is RunReason.ALONE for run in counting):
+        counting = [run for run in counting if not _cut_in_company(run)]
+    graded = sorted((run for run in counting if run.outcome is Outcome.GRADED), key=_accuracy)
+    if graded:
+        return graded[-1] if assignment.borderline.grade_by == "best" else graded[(len(graded) - 1) // 2]
+    return counting[-1] if counting else runs[-1] if runs else None
+
+
+def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
+    """What a submission still needs, by the runs since its last regrade; None: it is done.
+
+    A fault of ours does not stand: it is tried again (DESIGN, rule 4).
+    """
+    counting = [run for run in runs if _stands(run)]
+    if not counting:
+        return NextRun(RunReason.FIRST, assignment.seed)
+    if _cut_in_company(counting[-1]) and _next_edge(counting[-1], assignment) is not None:
+        return NextRun(
+            RunReason.ALONE, counting[-1].evidence.seed, "cut by time while others ran: repeated with nothing beside it"
+        )
+    return _borderline_run(counting, assignment)
+
+
+def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRun | None:
+    policy = assignment.borderline
+    repeated = [run for run in counting if run.reason is RunReason.BORDERLINE]
+    first = result([run for run in counting if run.reason is not RunReason.BORDERLINE], assignment)
+    if first is None or first.outcome is not Outcome.GRADED or first.own_seed or len(repeated) >= policy.extra_runs:
+        return None
+    edge = _next_edge(first, assignment)
+    if edge is None or edge - _accuracy(first) > Fraction(policy.below_edge):
+        return None
+    best = max(_accuracy(run) for run in counting if run.outcome is Outcome.GRADED)
+    if policy.grade_by == "best" and _edge_above(best, assignment) != edge:
+        return None
+    why = f"{float(_accuracy(first)):.2f} % is just below {float(edge):g} %: trained with another seed"
+    return NextRun(RunReason.BORDERLINE, assignment.seed + len(repeated) + 1, why)
+
+
+def _stands(run: Entry) -> bool:
+    return run.outcome is not Outcome.INFRASTRUCTURE
+
+
+def _cut_in_company(run: Entry) -> bool:
+    cut = run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT
+    return cut and run.evidence.jobs > 1
+
+
+def _accuracy(run: Entry) -> Fraction:
+    return exact_percent(run.correct or 0, run.total or 1)
+
+
+def _next_edge(run: Entry, assignment: Assignment) -> Fraction | None:
+    """The edge that a better run could pass, in percent; None where there is nothing more to earn."""
+    return _edge_above(_accuracy(run), assignment)
+
+
+def _edge_above(percent: Fraction, assignment: Assignment) -> Fraction | None:
+    missed = [band.edge for band in assignment.bands if band.edge is not None and not band.takes(percent)]
+    return min(missed, default=None)

@@ -1,0 +1,85 @@
+"""How fast the reference trains on this machine: for an estimate, and for a time limit that is fair here."""
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+import grader
+from grader.assignment import Assignment
+from grader.errors import InfrastructureError
+from grader.records import Submission
+from grader.start_worker import Slot, start_worker
+
+CALIBRATION_NAME = "calibration.json"
+REFERENCE = Path(grader.__file__).parents[1] / "reference" / "hw6.py"
+# A forward costs about a third of a training step's arithmetic.
+_TEST_COST = 1 / 3
+# Python, torch and the sandbox start twice for each submission; measured on two cores.
+_START_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One timing of the reference.
+
+    Attributes:
+        images_per_second: Training images, one run with nothing beside it.
+        machine: Host, torch and threads: a timing holds for these only.
+    """
+
+    images_per_second: float
+    device: str
+    machine: str
+    measured_at: datetime
+
+
+def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
+    """Train the reference in the sandbox for a few seconds and time its steps.
+
+    Raises:
+        InfrastructureError: The reference did not train.
+        Cancelled: The slot was cancelled.
+    """
+    budget = assignment.budget.model_copy(update={"train_seconds": seconds})
+    timed = assignment.model_copy(update={"budget": budget})
+    quiet = Slot(
+        slot.number, slot.threads, slot.isolation, slot.training_set, slot.work, slot.cancelled, lambda _: None
+    )
+    run = start_worker(Submission("reference", content=REFERENCE.read_bytes()), timed, quiet, "train", assignment.seed)
+    stopped, first = run.stopped, next(iter(run.progress), None)
+    if stopped is None or stopped.error or first is None or stopped.samples <= first.samples:
+        reason = stopped.error if stopped else run.execution.ending
+        raise InfrastructureError(f"the reference could not be timed ({reason or 'too few steps'})")
+    # The first steps also set torch up.
+    rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
+    return Calibration(round(rate, 2), run.started.device, machine_name(slot.threads), datetime.now(UTC))
+
+
+def machine_name(threads: int) -> str:
+    """What a timing holds for."""
+    return f"{platform.node()}, torch {importlib.metadata.version('torch')}, {threads} threads"
+
+
+def saved_calibration(out: Path, threads: int) -> Calibration | None:
+    """The timing that was kept in `out`, if it was made on this machine with as many threads."""
+    try:
+        kept = TypeAdapter(Calibration).validate_json((out / CALIBRATION_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return kept if kept.machine == machine_name(threads) else None
+
+
+def to_json(calibration: Calibration) -> bytes:
+    """What `saved_calibration` reads."""
+    return TypeAdapter(Calibration).dump_json(calibration, indent=2)
+
+
+def run_seconds(calibration: Calibration, assignment: Assignment, train_size: int, test_size: int) -> float:
+    """Estimate one whole run of a script that trains as fast as the reference, in seconds."""
+    images = assignment.budget.epochs * train_size
+    training = min(images / calibration.images_per_second, assignment.budget.train_seconds)
+    return _START_SECONDS + training + _TEST_COST * test_size / calibration.images_per_second

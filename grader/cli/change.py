@@ -1,0 +1,124 @@
+"""The commands by which a person changes a result: regrade and override. Both are kept with who, when and why."""
+
+import getpass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grader.cli.console import Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
+from grader.cli.grade import chosen, run_class
+from grader.cli.inputs import collected, remembered
+from grader.cli.look import write_grades
+from grader.errors import Mistake
+from grader.ledger import Ledger, open_ledger
+from grader.pipeline import results
+from grader.records import Outcome, Override, Regrade, Result, Submission
+
+Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.")]
+
+
+@app.command("regrade")
+def regrade_command(
+    submissions: Known = None,
+    students: Students = "",
+    why: Why = "",
+    failed: Annotated[bool, typer.Option("--failed", help="All that were handed in and could not be graded.")] = False,
+    flagged: Annotated[bool, typer.Option("--flagged", help="All that a person should look at.")] = False,
+    out: Out = Path("results"),
+    jobs: Jobs = 1,
+    yes: Yes = False,
+) -> None:
+    """Run submissions again; until there is a new result, the old one counts."""
+    with mistakes_in_one_sentence():
+        _require_reason(why, "regrade")
+        inputs = remembered(out, submissions)
+        rules = inputs.rules()
+        with open_ledger(out) as ledger:
+            collection = collected(inputs, rules, out)
+            rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
+            wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
+            if not wanted:
+                raise Mistake("nobody is named: STUDENTS=\"a b\", FAILED=1 or FLAGGED=1 says who is to be run again")
+            for submission in wanted:
+                ledger.append(Regrade(submission.student_id, submission.sha256, why, _who(), datetime.now(UTC)))
+            say(f"to be run again: {', '.join(submission.student_id for submission in wanted)}")
+            run_class(ledger, collection, wanted, inputs, rules, out, jobs, yes=yes, live=False)
+
+
+@app.command("override")
+def override_command(
+    student: Annotated[str, typer.Option(help="Whose points.")] = "",
+    points: Annotated[str, typer.Option(help="How many.")] = "",
+    why: Why = "",
+    submissions: Known = None,
+    out: Out = Path("results"),
+) -> None:
+    """Set one student's points, whatever was measured; a later regrade of the student ends it."""
+    with mistakes_in_one_sentence():
+        _require_reason(why, "override")
+        inputs = remembered(out, submissions)
+        rules = inputs.rules()
+        value = _points(points, max(band.points for band in rules.bands))
+        with open_ledger(out) as ledger:
+            run_key = _last_run_key(ledger, out)
+            collection = collected(inputs, rules, out)
+            submission = _one(collection.submissions, student)
+            ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
+            rows = results(collection.submissions, rules, ledger, run_key)
+        write_grades(rows, out, "")
+        last = next(row for row in rows if row.submission.student_id == student).changes[-1]
+        say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
+
+
+def _require_reason(why: str, command: str) -> None:
+    if not why.strip():
+        raise Mistake(f'a {command} needs its reason: WHY="..." is kept in the ledger and shown in the table')
+
+
+def _last_run_key(ledger: Ledger, out: Path) -> str:
+    entries = ledger.entries()
+    if not entries:
+        raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+    return entries[-1].run_key
+
+
+def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]:
+    """The students whose submission could not be graded, or whom a person should look at."""
+    there = [row for row in rows if row.submission.content is not None]
+    return [
+        row.submission.student_id
+        for row in there
+        if (failed and row.grade.outcome is not Outcome.GRADED) or (flagged and row.grade.review)
+    ]
+
+
+def _one(submissions: Sequence[Submission], student: str) -> Submission:
+    found = [submission for submission in submissions if submission.student_id == student]
+    if not found:
+        raise Mistake(f"there is no student {student or '(STUDENT= is empty)'} in the submissions or the roster")
+    return found[0]
+
+
+def _points(text: str, most: Decimal) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value <= most:
+        raise Mistake(f"POINTS={text} is not a number of 0 to {most:f}, the most that the assignment gives")
+    return value
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for this user id
+        return "unknown"
+
+
+def _shown(points: Decimal | None) -> str:
+    return "none" if points is None else f"{points:f}"

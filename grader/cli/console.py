@@ -1,0 +1,71 @@
+"""What the commands share: the application, its flags, what is said, and how it ends."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from grader.errors import Cancelled, InfrastructureError, Mistake
+from grader.report.table import printable
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Grade hw6.py files. 0: done; 1: done, but the grader failed on somebody; 2: your mistake; 130: stopped.",
+)
+console = Console(highlight=False)
+
+Submissions = Annotated[Path, typer.Argument(help="Folder with the files that were handed in.")]
+Known = Annotated[Path | None, typer.Argument(help="As for grade; without it, what the last grade was given.")]
+Roster = Annotated[Path | None, typer.Option(help="CSV with student_id and name: adds who handed in nothing.")]
+Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
+Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
+Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]
+Why = Annotated[str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.")]
+
+
+def say(sentence: str) -> None:
+    """Print one line; whatever is in it is text and nothing else."""
+    console.print(escape(printable(sentence)), soft_wrap=True)
+
+
+@contextmanager
+def mistakes_in_one_sentence(stopped: str = "stopped: nothing is lost") -> Iterator[None]:
+    """Turn every expected error into one sentence and an exit code.
+
+    Args:
+        stopped: What is said after Ctrl-C.
+    """
+    try:
+        yield
+    except (Mistake, InfrastructureError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, Mistake) else 1) from None
+    except (Cancelled, KeyboardInterrupt):
+        print(stopped, file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def interrupted() -> threading.Event:
+    """An event that Ctrl-C sets; a second Ctrl-C ends the grader at once, and every sandbox with it.
+
+    An exception in the middle of whatever the main thread does could leave a thread pool half started.
+    """
+    event = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, interrupt)
+    return event

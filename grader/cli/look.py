@@ -1,0 +1,97 @@
+"""The commands that change nothing: check and report."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from grader.cli.console import (
+    Jobs,
+    Known,
+    Out,
+    Roster,
+    Rules,
+    Submissions,
+    app,
+    console,
+    interrupted,
+    mistakes_in_one_sentence,
+    say,
+)
+from grader.cli.inputs import collected, named, remembered
+from grader.errors import Mistake
+from grader.ledger import read_ledger
+from grader.pipeline import Machine, check_all, results
+from grader.records import Check, Outcome, Result
+from grader.report.table import checks_table, grades_table, write_csv
+from grader.report.terminal import print_summary
+from grader.sandbox import find_isolation
+
+
+@app.command("check")
+def check_command(
+    submissions: Submissions,
+    roster: Roster = None,
+    out: Out = Path("results"),
+    jobs: Jobs = 1,
+    assignment: Rules = None,
+) -> None:
+    """Look at every submission's file and network; needs no data and trains nothing."""
+    with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
+        inputs = named(submissions, roster, "", assignment)
+        rules = inputs.rules()
+        collection = collected(inputs, rules, out)
+        isolation = find_isolation(rules.limits)
+        say(f"isolation: {isolation.description}")
+        machine = Machine(isolation, os.cpu_count() or 1, jobs, Path(work), None, None, interrupted(), lambda _: None)
+        checks: dict[str, Check] = {}
+        for submission, check in check_all(collection.submissions, rules, machine):
+            checks[submission.student_id] = check
+            say(f"{submission.student_id}: {check.verdict} {check.message}")
+        pairs = [(submission, checks.get(submission.student_id)) for submission in collection.submissions]
+        path = out / "checks.csv"
+        write_csv(checks_table(pairs), path)
+        say(f"\n{path}")
+        say(f"next: make grade SUBMISSIONS={submissions}")
+
+
+@app.command("report")
+def report_command(
+    submissions: Known = None,
+    roster: Roster = None,
+    out: Out = Path("results"),
+    assignment: Rules = None,
+) -> None:
+    """Write the tables anew from the ledger, with today's roster and bands; nothing is run."""
+    with mistakes_in_one_sentence():
+        inputs = remembered(out, submissions, roster, assignment)
+        rules = inputs.rules()
+        ledger = read_ledger(out)
+        entries = ledger.entries()
+        if not entries:
+            raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+        collection = collected(inputs, rules, out)
+        rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
+        write_grades(rows, out, f"Measured on {entries[-1].evidence.data_name}.")
+
+
+def write_grades(rows: Sequence[Result], out: Path, notice: str) -> None:
+    """Write `grades.csv`, print the summary and say where everything is.
+
+    Raises:
+        Mistake: Nothing can be written there.
+    """
+    path = out / "grades.csv"
+    write_csv(grades_table(rows), path)
+    say("")
+    print_summary(console, rows, notice)
+    say(f"\ngrades: {path}\nlogs: {out / 'logs'}\nwhat was collected, what was set aside: {out / 'collection.csv'}")
+
+
+def fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
+    """Exit with 1 if somebody has no points because of us."""
+    if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
+        say("Some have no points because the grader failed: run the same command again to retry them.")
+        raise typer.Exit(1)
