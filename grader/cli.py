@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.collect import collect
+from grader.collect.deadline import parse_deadline
 from grader.data import load_data
 from grader.errors import Cancelled, InfrastructureError, Mistake
 from grader.ledger import open_ledger, read_ledger
@@ -29,7 +30,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 _console = Console(highlight=False)
 
 Submissions = Annotated[Path, typer.Argument(help="Folder with the files that were handed in.")]
-Roster = Annotated[Path | None, typer.Option(help="CSV with student_id and name: adds who handed in nothing.")]
+Roster = Annotated[Path | None, typer.Option(help="CSV with student_id, name and, if need be, deadline.")]
+Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.")]
 Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
@@ -40,6 +42,7 @@ Rules = Annotated[Path, typer.Option("--assignment", help="TOML file with the as
 def grade_command(
     submissions: Submissions,
     roster: Roster = None,
+    deadline: Deadline = "",
     data: Data = "",
     out: Out = Path("results"),
     jobs: Jobs = 1,
@@ -48,7 +51,7 @@ def grade_command(
     """Collect, check, train and score every submission; go on where an earlier run stopped."""
     with _mistakes_in_one_sentence():
         rules = load_assignment(assignment)
-        collection = _collect(submissions, roster, rules, out)
+        collection = _collect(submissions, roster, rules, deadline, out)
         isolation = _isolation(rules)
         data_set = load_data(data)
         _say(f"data: {data_set.name}, {len(data_set.x_train)} training and {len(data_set.x_test)} test images")
@@ -77,6 +80,7 @@ def grade_command(
 def check_command(
     submissions: Submissions,
     roster: Roster = None,
+    deadline: Deadline = "",
     out: Out = Path("results"),
     jobs: Jobs = 1,
     assignment: Rules = DEFAULT_ASSIGNMENT,
@@ -84,7 +88,7 @@ def check_command(
     """Look at every submission's file and network; needs no data and trains nothing."""
     with _mistakes_in_one_sentence():
         rules = load_assignment(assignment)
-        collection = _collect(submissions, roster, rules, out)
+        collection = _collect(submissions, roster, rules, deadline, out)
         checks: dict[str, Check] = {}
         for submission, check in check_all(collection.submissions, rules, _machine(_isolation(rules), jobs)):
             checks[submission.student_id] = check
@@ -100,6 +104,7 @@ def check_command(
 def report_command(
     submissions: Submissions,
     roster: Roster = None,
+    deadline: Deadline = "",
     out: Out = Path("results"),
     assignment: Rules = DEFAULT_ASSIGNMENT,
 ) -> None:
@@ -110,7 +115,7 @@ def report_command(
         entries = ledger.entries()
         if not entries:
             raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
-        collection = _collect(submissions, roster, rules, out)
+        collection = _collect(submissions, roster, rules, deadline, out)
         last = entries[-1]
         rows = results(collection.submissions, rules, ledger, last.run_key)
         _write_grades(rows, out, f"Measured on {last.evidence.data_name}.")
@@ -121,12 +126,14 @@ def main() -> None:
     app()
 
 
-def _collect(submissions: Path, roster: Path | None, rules: Assignment, out: Path) -> Collection:
-    collection = collect(submissions, roster, rules)
+def _collect(submissions: Path, roster: Path | None, rules: Assignment, deadline: str, out: Path) -> Collection:
+    collection = collect(submissions, roster, rules, parse_deadline(deadline, "DEADLINE="))
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
     missing = sum(_handed_in_nothing(submission) for submission in collection.submissions)
     _say(f"collected: {handed_in} submissions; nothing from {missing}")
+    for notice in collection.notices:
+        _say(f"  {notice}")
     for decision in collection.decisions:
         if decision.status not in (Status.TAKEN, Status.BESIDE):
             _say(f"  {decision.status}: {decision.file}: {decision.reason}")
