@@ -7,7 +7,8 @@ STAMP := $(VENV)/.installed
 OUT ?= results
 JOBS ?= 1
 OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
-  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
+  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo grade check report test test-fast test-all lint format clean
@@ -16,6 +17,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  SUBMISSIONS=dir/   what was handed in            ROSTER=roster.csv  who should have (student_id,name)"
+	@echo "  DEADLINE=          what came later does not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
 	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
@@ -54,7 +56,8 @@ check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without trai
 report: setup  ## write the tables of OUT= anew, with today's roster and bands
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make report SUBMISSIONS=dir/))
 	@$(RUN) -m grader report "$(SUBMISSIONS)" --out "$(OUT)" \
-	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
+	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest

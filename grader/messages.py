@@ -72,6 +72,9 @@ def _without_entry(submission: Submission, assignment: Assignment) -> str:
         return "The grader could not read your file. This is not your fault: it will be tried again."
     if submission.content is not None:
         return "Your file has not been graded yet. This is not your fault: it will be graded."
+    if submission.late:
+        late = _full_stop(_one_line(submission.late))
+        return f"No {assignment.file} was handed in by the deadline: {late} If that is wrong, tell your teacher."
     return _nothing_came(assignment)
 
 

@@ -53,7 +53,7 @@ class Machine:
     watch: Watch
 
     def slot(self, number: int) -> Slot:
-        """The place of one run among `jobs` at the same time."""
+        """One run's place. Its threads follow from `jobs`, however few runs are left: more could change a result."""
         threads = max(1, self.cores // self.jobs)
         return Slot(number, threads, self.isolation, self.training_set, self.work, self.cancelled, self.watch)
 
@@ -125,16 +125,14 @@ def grade_all(
     waiting = list(submissions)
     while round_ := due(waiting, assignment, ledger, run_key):
         together = [piece for piece in round_ if piece[1].reason is not RunReason.ALONE]
-        shared = replace(machine, jobs=min(machine.jobs, len(together)) or 1)
+        machine = machine if together else replace(machine, jobs=1)
 
-        def work(
-            piece: tuple[Submission, NextRun], number: int, shared: Machine = shared
-        ) -> tuple[Entry, bytes]:
-            check, run = grade_one(*piece, in_force, data, shared.slot(number))
-            evidence = _evidence(assignment, in_force, data, shared, piece[1], run)
-            return _entry(piece[0], piece[1], run_key, data, check, run, evidence), run.log
+        def work(piece: tuple[Submission, NextRun], number: int, here: Machine = machine) -> tuple[Entry, bytes]:
+            check, run = grade_one(*piece, in_force, data, here.slot(number))
+            evidence = _evidence(assignment, in_force, data, here, piece[1], run)
+            return _entry(*piece, run_key, data, check, run, evidence), run.log
 
-        for (submission, _), (entry, log) in run_all(together or round_, work, shared.jobs, machine.cancelled):
+        for (submission, _), (entry, log) in run_all(together or round_, work, machine.jobs, machine.cancelled):
             _keep(entry, log, ledger, logs)
             again = None
             if entry.outcome is Outcome.INFRASTRUCTURE:

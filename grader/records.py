@@ -86,6 +86,7 @@ class Submission:
         sha256: Of `content`, in hexadecimal; empty where `content` is None.
         submitted_at: Time zone aware; None if nothing came.
         unreadable: Why the file could not be read (a fault of ours or of the machine); empty otherwise.
+        late: Which file came how long after the deadline, where nothing came in time; empty otherwise.
         remarks: What a teacher should look at, one sentence each.
     """
 
@@ -96,6 +97,7 @@ class Submission:
     sha256: str = ""
     submitted_at: datetime | None = None
     unreadable: str = ""
+    late: str = ""
     remarks: tuple[str, ...] = ()
 
 
@@ -308,6 +310,7 @@ class Status(StrEnum):
 
     TAKEN = "taken"
     SUPERSEDED = "superseded"
+    LATE = "late"
     UNREADABLE = "unreadable"
     UNRECOGNISED = "unrecognised"
     BESIDE = "beside"
@@ -331,7 +334,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Everyone to be graded or reported, sorted by student_id, and what became of every file, sorted by path."""
+    """Everyone to be graded or reported, sorted by student_id, and what became of every file, sorted by path.
+
+    Attributes:
+        notices: How it was collected, where the teacher must know: one sentence each, without a full stop.
+    """
 
     submissions: tuple[Submission, ...]
     decisions: tuple[Decision, ...]
+    notices: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """From scores to points: exact counts, the handout's bands (section 8), and never a rounded percentage."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -132,7 +133,7 @@ def _outdated(lines: Sequence[Line], submission: Submission) -> Override | None:
 
 def _changes(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Iterator[Change]:
     places = [place for place, line in enumerate(lines) if not isinstance(line, Entry)]
-    for place, following in zip(places, [*places[1:], len(lines)], strict=True):
+    for place, following in itertools.pairwise([*places, len(lines)]):
         line = lines[place]
         if isinstance(line, Entry):
             continue

@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 SUBMISSIONS = Path(__file__).parent / "submissions"
 
 
-def run_grader(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+def run_grader(
+    *arguments: str | Path | int, cwd: Path = ROOT, timeout: float = 280
+) -> subprocess.CompletedProcess[str]:
     """`python -m grader ARGUMENTS`, with its output."""
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)

@@ -1,6 +1,7 @@
 """Make submissions folders, and read what was collected from them."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from grader.assignment import load_assignment
@@ -21,8 +22,8 @@ def hand_in(path: Path | bytes, content: bytes = b"print(1)\n", at: int = 1_760_
     os.utime(file, (at, at))
 
 
-def collected(folder: Path, roster: Path | None = None) -> Collection:
-    return collect(folder, roster, ASSIGNMENT)
+def collected(folder: Path, roster: Path | None = None, deadline: datetime | None = None) -> Collection:
+    return collect(folder, roster, ASSIGNMENT, deadline)
 
 
 def by_student(collection: Collection) -> dict[str, Submission]:
@@ -40,6 +41,6 @@ def decision_on(collection: Collection, file: str) -> Decision:
     return decision
 
 
-def write_roster(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
-    path.write_bytes("\n".join(("student_id,name", *lines, "")).encode(encoding))
+def write_roster(path: Path, *lines: str, header: str = "student_id,name", encoding: str = "utf-8") -> Path:
+    path.write_bytes("\n".join((header, *lines, "")).encode(encoding))
     return path

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from record_examples import ENTRY, check, entry
 
 from grader.errors import InfrastructureError, Mistake
 from grader.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
-from grader.records import Deviation, Entry, Finding, Outcome, StopReason, Verdict
+from grader.records import Deviation, Entry, Finding, Outcome, Override, Regrade, StopReason, Verdict
 
 HOLD_THE_LOCK = """
 import sys
@@ -46,10 +47,6 @@ def append(out: Path, *entries: Entry) -> None:
 
 def lines(out: Path) -> list[bytes]:
     return (out / LEDGER_NAME).read_bytes().splitlines()
-
-
-def key(of: Entry) -> tuple[str, str, str]:
-    return of.student_id, of.sha256, of.run_key
 
 
 def mode(path: Path) -> int:
@@ -184,30 +181,26 @@ def test_nothing_is_ever_rewritten(tmp_path: Path) -> None:
     assert len(lines(tmp_path)) == 2
 
 
-def test_the_latest_entry_of_a_submission_counts(tmp_path: Path) -> None:
-    append(tmp_path, entry(correct=1), entry(student_id="s2"), entry(correct=2))
-    assert read_ledger(tmp_path).latest(*key(ENTRY)) == entry(correct=2)
-    assert read_ledger(tmp_path).done(*key(ENTRY)) == entry(correct=2)
+def test_a_students_lines_come_back_in_their_order(tmp_path: Path) -> None:
+    now = ENTRY.finished_at
+    regrade = Regrade("20230001", ENTRY.sha256, "asked for", "kim", now)
+    override = Override("20230001", ENTRY.sha256, Decimal("12.5"), "handed in by mail", "kim", now)
+    with open_ledger(tmp_path) as ledger:
+        for line in (ENTRY, entry(student_id="s2"), regrade, override):
+            ledger.append(line)
+    assert read_ledger(tmp_path).lines("20230001") == (ENTRY, regrade, override)
 
 
-@pytest.mark.parametrize("other", [{"student_id": "s2"}, {"sha256": "cd" * 32}, {"run_key": "other"}])
-def test_another_student_file_or_run_is_another_submission(tmp_path: Path, other: dict[str, str]) -> None:
-    append(tmp_path, ENTRY)
-    assert read_ledger(tmp_path).latest(*key(entry(**other))) is None
-
-
-@pytest.mark.parametrize("outcome", Outcome, ids=str)
-def test_only_a_fault_of_ours_is_tried_again(tmp_path: Path, outcome: Outcome) -> None:
-    append(tmp_path, entry(outcome=outcome))
-    ledger = read_ledger(tmp_path)
-    assert ledger.latest(*key(ENTRY)) == entry(outcome=outcome)
-    assert (ledger.done(*key(ENTRY)) is None) == (outcome is Outcome.INFRASTRUCTURE)
+def test_lines_about_another_file_can_be_told_apart(tmp_path: Path) -> None:
+    append(tmp_path, ENTRY, entry(sha256="cd" * 32))
+    assert read_ledger(tmp_path).lines(ENTRY.student_id, ENTRY.sha256) == (ENTRY,)
+    assert read_ledger(tmp_path).lines("nobody") == ()
 
 
 def test_what_was_appended_is_known_at_once(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         ledger.append(ENTRY)
-        assert ledger.done(*key(ENTRY)) == ENTRY
+        assert ledger.lines(ENTRY.student_id) == (ENTRY,)
         assert read_ledger(tmp_path).entries() == ledger.entries() == (ENTRY,)
 
 

@@ -139,6 +139,14 @@ def test_a_student_who_handed_in_nothing_is_told_so_by_file_name() -> None:
     assert teacher(None, ABSENT) == ""
 
 
+def test_a_student_whose_file_came_late_is_told_how_late_on_one_line() -> None:
+    late = "kim\n_hw6.py came 2 hours after the deadline, 2026-12-01 23:59:00+09:00"
+    message = student(None, submission(content=None, late=late))
+    assert message.startswith("No hw6.py was handed in by the deadline: kim _hw6.py came 2 hours after the deadline,")
+    assert message.endswith("If that is wrong, tell your teacher.")
+    assert teacher(None, submission(content=None, late=late, remarks=("late by 2 hours",))) == "late by 2 hours"
+
+
 @pytest.mark.parametrize("outcome", [Outcome.GRADED, Outcome.CRASHED, Outcome.TIMED_OUT], ids=str)
 def test_blanks_are_named_to_both(outcome: Outcome) -> None:
     blank = entry(outcome=outcome, check=check(blanks_left=("Q4", "line 12")))

@@ -1,13 +1,14 @@
 """The roster: who should have handed in, in whatever way a spreadsheet saved it."""
 
 import unicodedata
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
 
 from grader.errors import Mistake
-from grader.records import Status, Submission
+from grader.records import Collection, Status, Submission
 
 
 def test_the_roster_gives_names_and_adds_who_handed_in_nothing(folder: Path) -> None:
@@ -124,3 +125,71 @@ def test_a_roster_that_is_missing_or_a_folder_is_one_sentence(folder: Path) -> N
     for roster, words in ((folder / "nowhere.csv", "No such file"), (folder, "Is a directory")):
         with pytest.raises(Mistake, match=words):
             collected(folder, roster)
+
+
+DUE = 1_796_087_940
+HOUR = 3_600
+DEADLINE = datetime(2026, 12, 1, 1, 19, tzinfo=UTC)
+
+
+def with_extensions(folder: Path, *lines: str, deadline: datetime | None = DEADLINE) -> Collection:
+    roster = write_roster(folder.parent / "roster.csv", *lines, header="student_id,name,deadline")
+    return collected(folder, roster, deadline)
+
+
+def test_the_roster_s_deadline_comes_before_the_class_s_for_one_student(folder: Path) -> None:
+    for student in ("kim", "lee", "park", "guest"):
+        hand_in(folder / f"{student}_hw6.py", at=DUE + HOUR)
+    collection = with_extensions(
+        folder, "kim,Kim,2026-12-01T12:00+09:00", "lee,Lee,2026-12-01 01:20 UTC", "park,Park, "
+    )
+    late = {student: bool(submission.late) for student, submission in by_student(collection).items()}
+    assert late == {"kim": False, "lee": True, "park": True, "guest": True}
+    assert "2026-12-01 01:20:00+00:00" in by_student(collection)["lee"].late
+    assert collection.notices[0].startswith("deadline: 2026-12-01 01:19:00+00:00, and 2 on the roster with ")
+    assert "times are the files' own" in collection.notices[0]
+
+
+def test_a_deadline_of_the_roster_holds_without_one_of_the_class(folder: Path) -> None:
+    for student in ("kim", "park"):
+        hand_in(folder / f"{student}_hw6.py", at=DUE + HOUR)
+    collection = with_extensions(folder, "kim,Kim,2026-12-01T01:19Z", "park,Park", deadline=None)
+    assert statuses(collection) == {"kim_hw6.py": Status.LATE, "park_hw6.py": Status.TAKEN}
+    assert "none for the class, and 1 on the roster" in collection.notices[0]
+
+
+@pytest.mark.parametrize(
+    "header", ["student_id,deadline,name", "deadline;student_id;name", "name\tdeadline\tstudent_id"]
+)
+def test_the_deadline_s_column_may_stand_anywhere(folder: Path, header: str) -> None:
+    hand_in(folder / "kim_hw6.py", at=DUE + 1)
+    separator = next(sign for sign in ",;\t" if sign in header)
+    cells = {"student_id": "kim", "name": "Kim", "deadline": "2026-12-01T01:19Z"}
+    line = separator.join(cells[column] for column in header.split(separator))
+    roster = write_roster(folder.parent / "roster.csv", line, header=header)
+    (student,) = collected(folder, roster).submissions
+    assert (student.name, student.late) == (
+        "Kim",
+        "kim_hw6.py came 1 second after the deadline, 2026-12-01 01:19:00+00:00",
+    )
+
+
+@pytest.mark.parametrize(
+    ("deadline", "words"),
+    [
+        ("2026-12-01 23:59", "names no time zone"),
+        ("next week", "write a date, a time and a zone"),
+        ("2026-12-01 23:59 KST", "knows no time zone KST"),
+    ],
+)
+def test_a_wrong_deadline_of_the_roster_names_line_and_student(folder: Path, deadline: str, words: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        with_extensions(folder, "lee,Lee,", f"kim,Kim,{deadline}")
+    assert f"roster.csv, line 3, student kim: the deadline {deadline} " in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_two_columns_of_deadlines_are_one_sentence(folder: Path) -> None:
+    roster = write_roster(folder.parent / "roster.csv", "1,Kim,,", header="student_id,name,deadline,deadline")
+    with pytest.raises(Mistake, match="more than one column deadline"):
+        collected(folder, roster)

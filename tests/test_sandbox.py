@@ -196,8 +196,9 @@ def asking(job: Job) -> Job:
         ("os.write(scores, b'R'); time.sleep(1); os.write(scores, bytes(40)); time.sleep(60)", Ending.PROTOCOL, False),
         ("os.write(scores, b'x'); time.sleep(60)", Ending.PROTOCOL, False),
         ("pass", Ending.EXITED, False),
+        ("os.write(scores, b'R'); os.read(images, 1000); os._exit(7)", Ending.EXITED, False),
     ],
-    ids=["complete", "too-short", "too-long", "before-ready", "before-the-images", "not-ready", "silent"],
+    ids=["complete", "too-short", "too-long", "before-ready", "before-the-images", "not-ready", "silent", "dies"],
 )
 def test_an_answer_counts_only_after_the_last_image_and_in_full(
     isolation: Isolation, asking: Job, answer: str, ending: Ending, complete: bool

@@ -11,7 +11,7 @@ import typer
 
 from grader.cli.console import Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
 from grader.cli.grade import chosen, run_class
-from grader.cli.inputs import collected, remembered
+from grader.cli.inputs import collected, named, remembered
 from grader.cli.look import write_grades
 from grader.errors import Mistake
 from grader.ledger import Ledger, open_ledger
@@ -35,14 +35,14 @@ def regrade_command(
     """Run submissions again; until there is a new result, the old one counts."""
     with mistakes_in_one_sentence():
         _require_reason(why, "regrade")
-        inputs = remembered(out, submissions)
+        inputs = remembered(out, named(submissions))
         rules = inputs.rules()
         with open_ledger(out) as ledger:
             collection = collected(inputs, rules, out)
             rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
             wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
             if not wanted:
-                raise Mistake("nobody is named: STUDENTS=\"a b\", FAILED=1 or FLAGGED=1 says who is to be run again")
+                raise Mistake('nobody is named: STUDENTS="a b", FAILED=1 or FLAGGED=1 says who is to be run again')
             for submission in wanted:
                 ledger.append(Regrade(submission.student_id, submission.sha256, why, _who(), datetime.now(UTC)))
             say(f"to be run again: {', '.join(submission.student_id for submission in wanted)}")
@@ -60,7 +60,7 @@ def override_command(
     """Set one student's points, whatever was measured; a later regrade of the student ends it."""
     with mistakes_in_one_sentence():
         _require_reason(why, "override")
-        inputs = remembered(out, submissions)
+        inputs = remembered(out, named(submissions))
         rules = inputs.rules()
         value = _points(points, max(band.points for band in rules.bands))
         with open_ledger(out) as ledger:

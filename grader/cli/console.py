@@ -25,7 +25,8 @@ console = Console(highlight=False)
 
 Submissions = Annotated[Path, typer.Argument(help="Folder with the files that were handed in.")]
 Known = Annotated[Path | None, typer.Argument(help="As for grade; without it, what the last grade was given.")]
-Roster = Annotated[Path | None, typer.Option(help="CSV with student_id and name: adds who handed in nothing.")]
+Roster = Annotated[Path | None, typer.Option(help="CSV with student_id, name and, if need be, deadline.")]
+Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.")]
 Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]

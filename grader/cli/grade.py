@@ -17,8 +17,8 @@ from grader.assignment import Assignment
 from grader.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
 from grader.cli.console import (
     Data,
+    Deadline,
     Jobs,
-    Known,
     Out,
     Roster,
     Rules,
@@ -55,6 +55,7 @@ Student = Annotated[str, typer.Option(help="Only this one, with its output as it
 def grade_command(
     submissions: Submissions,
     roster: Roster = None,
+    deadline: Deadline = "",
     data: Data = "",
     out: Out = Path("results"),
     jobs: Jobs = 1,
@@ -64,7 +65,7 @@ def grade_command(
 ) -> None:
     """Collect, check, train and score every submission; go on where an earlier run stopped."""
     with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, data, assignment)
+        inputs = named(submissions, roster, deadline, data, assignment)
         rules = inputs.rules()
         with open_ledger(out) as ledger:
             if ledger.unreadable:
@@ -77,7 +78,6 @@ def grade_command(
 
 @app.command("calibrate")
 def calibrate_command(
-    submissions: Known = None,
     data: Data = "",
     out: Out = Path("results"),
     jobs: Jobs = 1,
@@ -85,14 +85,16 @@ def calibrate_command(
 ) -> None:
     """Time the reference here, with the threads that one of `jobs` runs gets; the next grade knows the result."""
     with mistakes_in_one_sentence("stopped: nothing was measured"):
-        inputs = remembered(out, submissions or Path(), None, assignment, data)
+        inputs = remembered(out, named(None, data=data, assignment=assignment))
         rules = inputs.rules()
         with open_ledger(out), _machine(rules, load_data(inputs.data), out, jobs) as machine:
             measured = _time_reference(rules, machine, out, _CALIBRATED_SECONDS)
         budget = rules.budget
         seconds = round(budget.calibrated_seconds(measured.images_per_second))
         say(f"calibrated limit: {timedelta(seconds=seconds)}; by the clock: {timedelta(seconds=budget.train_seconds)}")
-        say(f'in force (time_limit = "{budget.time_limit}"): the {"second" if budget.time_limit == "wall" else "first"}')
+        say(
+            f'in force (time_limit = "{budget.time_limit}"): the {"second" if budget.time_limit == "wall" else "first"}'
+        )
 
 
 def run_class(
@@ -116,7 +118,7 @@ def run_class(
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
     pieces = [submission for submission, _ in due(wanted, rules, ledger, run_key)]
-    with _machine(rules, data, out, min(jobs, len(pieces)) or 1) as machine:
+    with _machine(rules, data, out, jobs) as machine:
         handed_in = sum(submission.content is not None for submission in wanted)
         ready, plan = _planned(len(pieces), handed_in - len(pieces), rules, data, machine, out)
         _ask(plan, yes=yes)
@@ -135,7 +137,7 @@ def run_class(
     rows = results(collection.submissions, rules, ledger, run_key)
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
     write_grades(rows, out, data.notice)
-    fail_where_the_grader_failed(rows)
+    fail_where_the_grader_failed([row for row in rows if row.submission in wanted])
 
 
 def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:

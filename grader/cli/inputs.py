@@ -1,6 +1,6 @@
 """What a command works on: the folder, the roster, the rules, the data. `grade` keeps it in OUT for the others."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.cli.console import say
 from grader.collect import collect
+from grader.collect.deadline import parse_deadline
 from grader.errors import Mistake
 from grader.records import Collection, Status, Submission
 from grader.report.table import collection_table, write_csv, write_private
@@ -17,12 +18,17 @@ INPUTS_NAME = "inputs.json"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a teacher named on the command line; paths are absolute, `data` where it is one."""
+    """What a teacher named on the command line; empty where nothing was named. Paths are absolute.
 
-    submissions: Path
-    roster: Path | None
-    data: str
-    assignment: Path
+    Attributes:
+        data: A path, `digits`, or empty for CIFAR-10.
+    """
+
+    submissions: str = ""
+    roster: str = ""
+    deadline: str = ""
+    data: str = ""
+    assignment: str = ""
 
     def rules(self) -> Assignment:
         """Load the assignment.
@@ -30,17 +36,20 @@ class Inputs:
         Raises:
             Mistake: It cannot be used.
         """
-        return load_assignment(self.assignment)
+        return load_assignment(Path(self.assignment) if self.assignment else DEFAULT_ASSIGNMENT)
 
 
-def named(submissions: Path, roster: Path | None, data: str, assignment: Path | None) -> Inputs:
+def named(
+    submissions: Path | None,
+    roster: Path | None = None,
+    deadline: str = "",
+    data: str = "",
+    assignment: Path | None = None,
+) -> Inputs:
     """Take what the command line says, with absolute paths."""
-    return Inputs(
-        submissions.absolute(),
-        roster.absolute() if roster else None,
-        str(Path(data).absolute()) if data and data != "digits" else data,
-        (assignment or DEFAULT_ASSIGNMENT).absolute(),
-    )
+    paths = (str(path.absolute()) if path else "" for path in (submissions, roster, assignment))
+    folder, listed, rules = paths
+    return Inputs(folder, listed, deadline, str(Path(data).absolute()) if data not in ("", "digits") else data, rules)
 
 
 def remember(inputs: Inputs, out: Path) -> None:
@@ -52,36 +61,35 @@ def remember(inputs: Inputs, out: Path) -> None:
     write_private(out / INPUTS_NAME, TypeAdapter(Inputs).dump_json(inputs, indent=2))
 
 
-def remembered(
-    out: Path, submissions: Path | None, roster: Path | None = None, assignment: Path | None = None, data: str = ""
-) -> Inputs:
-    """The inputs of the last `grade` into `out`, with what the command line names put in their place.
-
-    Raises:
-        Mistake: There was none.
-    """
+def remembered(out: Path, now: Inputs) -> Inputs:
+    """The inputs of the last `grade` into `out`, if there was one, with what is named now in their place."""
     try:
         kept = TypeAdapter(Inputs).validate_json((out / INPUTS_NAME).read_bytes())
     except (OSError, ValidationError):
-        if submissions is None:
-            raise Mistake(
-                f"nothing was graded into {out} yet: run `make grade` first, or name its folder with OUT="
-            ) from None
-        return named(submissions, roster, data, assignment)
-    return named(submissions or kept.submissions, roster or kept.roster, data or kept.data, assignment or kept.assignment)
+        kept = Inputs()
+    return replace(kept, **{name: value for name, value in asdict(now).items() if value})
 
 
 def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
     """Collect, write `collection.csv`, and say what was found and what was set aside.
 
     Raises:
-        Mistake: The folder or the roster cannot be used.
+        Mistake: The folder or the roster cannot be used, or none was ever named.
     """
-    collection = collect(inputs.submissions, inputs.roster, rules)
+    if not inputs.submissions:
+        raise Mistake(f"nothing was graded into {out} yet: run `make grade` first, or name its folder with OUT=")
+    collection = collect(
+        Path(inputs.submissions),
+        Path(inputs.roster) if inputs.roster else None,
+        rules,
+        parse_deadline(inputs.deadline, "DEADLINE="),
+    )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
     missing = sum(_handed_in_nothing(submission) for submission in collection.submissions)
     say(f"collected: {handed_in} submissions; nothing from {missing}")
+    for notice in collection.notices:
+        say(f"  {notice}")
     for decision in collection.decisions:
         if decision.status not in (Status.TAKEN, Status.BESIDE):
             say(f"  {decision.status}: {decision.file}: {decision.reason}")

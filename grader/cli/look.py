@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from grader.cli.console import (
+    Deadline,
     Jobs,
     Known,
     Out,
@@ -34,13 +35,14 @@ from grader.sandbox import find_isolation
 def check_command(
     submissions: Submissions,
     roster: Roster = None,
+    deadline: Deadline = "",
     out: Out = Path("results"),
     jobs: Jobs = 1,
     assignment: Rules = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
-        inputs = named(submissions, roster, "", assignment)
+        inputs = named(submissions, roster, deadline, assignment=assignment)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
         isolation = find_isolation(rules.limits)
@@ -61,12 +63,13 @@ def check_command(
 def report_command(
     submissions: Known = None,
     roster: Roster = None,
+    deadline: Deadline = "",
     out: Out = Path("results"),
     assignment: Rules = None,
 ) -> None:
     """Write the tables anew from the ledger, with today's roster and bands; nothing is run."""
     with mistakes_in_one_sentence():
-        inputs = remembered(out, submissions, roster, assignment)
+        inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment))
         rules = inputs.rules()
         ledger = read_ledger(out)
         entries = ledger.entries()

@@ -5,24 +5,38 @@ import csv
 import io
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from grader.collect.deadline import parse_deadline
 from grader.errors import Mistake
 
 COLUMNS = ("student_id", "name")
+DEADLINE = "deadline"
 _WAY_OUT = "save it as CSV with the columns student_id,name"
 
 
-def read_roster(path: Path) -> dict[str, str]:
-    """Read a CSV file with a header; other columns than `student_id` and `name` are passed over.
+@dataclass(frozen=True, slots=True)
+class RosterLine:
+    """What the roster says of one student; a deadline of their own overrides the class's, None does not."""
+
+    name: str
+    deadline: datetime | None = None
+
+
+def read_roster(path: Path) -> dict[str, RosterLine]:
+    """Read a CSV file with a header: the columns `student_id` and `name`, and if there is one, `deadline`.
+
+    Others are passed over.
 
     UTF-8, UTF-16 with a byte order mark, or cp949; separated by commas, semicolons or tabs, as spreadsheets save it.
 
     Returns:
-        The name of each student, by id, in the file's order. Ids stay text, without blanks around them and in NFC.
+        Each student's line, by id, in the file's order. Ids stay text, without blanks around them and in NFC.
 
     Raises:
-        Mistake: There is no such file, a column is missing, nobody is on it, or a line is wrong.
+        Mistake: There is no such file, a column is missing, nobody is on it, or a line or a deadline is wrong.
     """
     try:
         text = _decode(path.read_bytes())
@@ -30,17 +44,18 @@ def read_roster(path: Path) -> dict[str, str]:
         raise Mistake(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:
         raise Mistake(f"the roster {path} is neither UTF-8, UTF-16 nor cp949 text: {_WAY_OUT}") from None
-    names: dict[str, str] = {}
+    lines: dict[str, RosterLine] = {}
     try:
-        for line, student_id, name in _rows(text):
-            if student_id in names:
+        for line, student_id, name, deadline in _rows(text):
+            if student_id in lines:
                 raise Mistake(f"the roster {path} has {student_id} twice, again in line {line}: remove one of them")
-            names[student_id] = name
+            source = f"the roster {path}, line {line}, student {student_id}: the deadline "
+            lines[student_id] = RosterLine(name, parse_deadline(deadline, source))
     except (csv.Error, ValueError) as error:
         raise Mistake(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
-    if not names:
+    if not lines:
         raise Mistake(f"nobody is on the roster {path}: {_WAY_OUT} and one line for each student")
-    return names
+    return lines
 
 
 def _decode(content: bytes) -> str:
@@ -52,8 +67,8 @@ def _decode(content: bytes) -> str:
         return content.decode("cp949")
 
 
-def _rows(text: str) -> Iterator[tuple[int, str, str]]:
-    """Give line number, id and name of each student.
+def _rows(text: str) -> Iterator[tuple[int, str, str, str]]:
+    """Give line number, id, name and deadline (mostly empty) of each student.
 
     Raises:
         ValueError: Says which column is missing, or which line is wrong and how.
@@ -66,6 +81,8 @@ def _rows(text: str) -> Iterator[tuple[int, str, str]]:
     for column in COLUMNS:
         if columns.count(column) != 1:
             raise ValueError(f"its first line needs one column {column} and has {', '.join(columns) or 'nothing'}")
+    if columns.count(DEADLINE) > 1:
+        raise ValueError(f"its first line has more than one column {DEADLINE}")
     for row in reader:
         cells = [unicodedata.normalize("NFC", cell.strip()) for cell in row]
         if not any(cells):
@@ -76,4 +93,4 @@ def _rows(text: str) -> Iterator[tuple[int, str, str]]:
         student_id = by_column.get("student_id", "")
         if not student_id:
             raise ValueError(f"line {reader.line_num} has no student_id")
-        yield reader.line_num, student_id, by_column.get("name", "")
+        yield reader.line_num, student_id, by_column.get("name", ""), by_column.get(DEADLINE, "")

@@ -167,7 +167,7 @@ def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:
     row = dict.fromkeys(CHECKS_COLUMNS, "") | {"student_id": submission.student_id, "file": submission.file}
     if check is None:
         row["notes"] = _one_line("; ".join(submission.remarks))
-        row["message"] = _one_line(submission.unreadable) or "Nothing was handed in."
+        row["message"] = _one_line(submission.unreadable or submission.late) or "Nothing was handed in."
         return row
     return row | {
         "verdict": check.verdict.value,

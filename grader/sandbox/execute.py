@@ -16,7 +16,7 @@ from grader.sandbox.processes import ProcessTree
 
 _TICK_SECONDS = 0.2
 # So long without a tick, this process was stopped or the machine stood still: that time is nobody's.
-_STANDSTILL_SECONDS = 10.0
+_STANDSTILL_SECONDS = 5.0
 # What a job may take to end by itself after its last score.
 _FAREWELL_SECONDS = 10.0
 

@@ -1,0 +1,105 @@
+"""Deadlines: a moment with its zone, and how long after it a file came."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from grader.errors import Mistake
+
+_FORM = re.compile(
+    r"(?P<day>\d{4}-\d\d?-\d\d?)"
+    r"(?:(?:T|\s+)(?P<time>\d\d?:\d\d(?::\d\d)?))?"
+    r"\s*(?P<zone>[+-]\d\d:?[0-5]\d|[A-Za-z][\w+/-]*)?",
+    re.ASCII,
+)
+_EXAMPLES = "2026-12-01T23:59+09:00 or 2026-12-01 23:59 Asia/Seoul"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+def parse_deadline(text: str, source: str) -> datetime | None:
+    """Read a date, a time and a zone: an offset, Z, or an IANA name. No zone is ever assumed.
+
+    Where clocks are changed, an hour comes twice or not at all: of the two moments that the text can then mean, it is
+    the later one. 23:59 means 23:59:00.
+
+    Args:
+        source: What the sentence about a mistake puts before the text.
+
+    Returns:
+        Time zone aware, to the second; None if there is no text.
+
+    Raises:
+        Mistake: The text is not of that form. Where the zone or the time is missing, the likely spellings are shown.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise Mistake(f"{source}{text} cannot be read: write a date, a time and a zone, as {_EXAMPLES}")
+    try:
+        wall = _wall_time(form["day"], form["time"] or "23:59:59")
+        if form["time"] is None:
+            spellings = _spellings(wall, form["zone"])
+            raise Mistake(f"{source}{text} has no time of day: for the end of that day write {spellings}")
+        if form["zone"] is None:
+            raise Mistake(f"{source}{text} names no time zone: write {_spellings(wall)}")
+        return _moment(wall, _zone(form["zone"]))
+    except (ZoneInfoNotFoundError, OSError):  # OSError: a folder of zones, such as `Asia`
+        reason = f"this machine knows no time zone {form['zone']}"
+    except (ValueError, OverflowError):
+        reason = "there is no such date, time or zone"
+    raise Mistake(f"{source}{text} cannot be read, {reason}: write it as {_EXAMPLES}")
+
+
+def seconds_late(modified: int | None, deadline: datetime | None) -> int:
+    """Count the whole seconds from the deadline to a file's time; 0 if it is not late, or if either is not known.
+
+    Args:
+        modified: Nanoseconds since 1970. The fraction of its second is dropped: a table shows whole seconds, and a
+            file that bears the deadline's own time there is not late.
+    """
+    if modified is None or deadline is None:
+        return 0
+    return max(0, modified // 1_000_000_000 - (deadline - _EPOCH) // timedelta(seconds=1))
+
+
+def how_late(seconds: int, deadline: datetime) -> str:
+    """Say it in the two largest units, as `1 day 2 hours after the deadline, 2026-12-01 23:59:00+09:00`."""
+    parts = []
+    for size, unit in _UNITS:
+        number, seconds = divmod(seconds, size)
+        if number:
+            parts.append(f"{number} {unit}" if number == 1 else f"{number} {unit}s")
+    return f"{' '.join(parts[:2])} after the deadline, {shown(deadline)}"
+
+
+def shown(deadline: datetime) -> str:
+    """Show a deadline with its offset, as `2026-12-01 23:59:00+09:00`."""
+    return deadline.isoformat(" ", "seconds")
+
+
+def _wall_time(day: str, time: str) -> datetime:
+    return datetime.strptime(f"{day} {time}", "%Y-%m-%d %H:%M:%S" if time.count(":") == 2 else "%Y-%m-%d %H:%M")
+
+
+def _zone(name: str) -> tzinfo:
+    if name.upper() in ("Z", "UTC"):
+        return UTC
+    if name[0] in "+-":
+        offset = timedelta(hours=int(name[1:3]), minutes=int(name[-2:]))
+        return timezone(-offset if name[0] == "-" else offset)
+    return ZoneInfo(name)
+
+
+def _moment(wall: datetime, zone: tzinfo) -> datetime:
+    # In one zone Python compares clocks, not moments: hence UTC. Back from there, a clock time that never was is gone.
+    return max(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)).astimezone(zone)
+
+
+def _spellings(wall: datetime, zone: str | None = None) -> str:
+    if zone:
+        return f"{wall} {zone}"
+    local, utc = wall.astimezone().isoformat(), wall.isoformat()
+    return f"{local} (this machine's zone) or {utc}Z (UTC); a name such as Asia/Seoul after the time works too"

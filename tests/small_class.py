@@ -1,0 +1,36 @@
+"""A class whose scripts train in a second, and rules that fit it."""
+
+import re
+import shutil
+from pathlib import Path
+
+from command import SUBMISSIONS
+
+from grader.assignment import DEFAULT_ASSIGNMENT
+
+SMALL_SCRIPT = SUBMISSIONS / "habits" / "module_level_training" / "hw6.py"
+
+
+def hand_in_small(folder: Path, *students: str) -> None:
+    """Give each student the same small script, which sets no seed."""
+    for student in students:
+        (folder / student).mkdir(parents=True)
+        shutil.copy(SMALL_SCRIPT, folder / student / "hw6.py")
+
+
+def hand_in_text(folder: Path, student: str, before: str, after: str) -> None:
+    """Give a student the small script with one text put in another's place."""
+    source = SMALL_SCRIPT.read_text(encoding="utf-8")
+    assert before in source
+    (folder / student).mkdir(parents=True)
+    (folder / student / "hw6.py").write_text(source.replace(before, after), encoding="utf-8")
+
+
+def rules(path: Path, **values: float) -> Path:
+    """Write the assignment with other values for some of its keys, each of which it has."""
+    text = DEFAULT_ASSIGNMENT.read_text(encoding="utf-8")
+    for key, value in values.items():
+        text, found = re.subn(rf"^{key} = [^#\n]*", f"{key} = {value} ", text, count=1, flags=re.MULTILINE)
+        assert found, key
+    path.write_text(text, encoding="utf-8")
+    return path
