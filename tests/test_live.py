@@ -1,6 +1,7 @@
 """The display on a real pseudo-terminal, as an emulator shows it."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -173,6 +174,17 @@ def test_a_process_that_is_interrupted_leaves_a_clean_terminal() -> None:
         terminal.hang_up()
         assert terminal.lines == ["첫째", "둘째", "stopped"]
         assert terminal.cursor_is_shown
+
+
+def test_a_terminal_that_goes_away_does_not_stop_the_grading() -> None:
+    master, terminal = pty.openpty()
+    file = os.fdopen(terminal, "w", encoding="utf-8")
+    with Display(Console(file=file, width=80, height=24, _environ=ENVIRONMENT), PLAN) as display:
+        os.close(master)
+        display.watch(StageBegun("kim", Stage.CHECKING))
+        display.graded(graded("kim"))
+    with pytest.raises(OSError, match="Input/output error"):
+        file.close()
 
 
 def test_many_threads_can_tell_events_at_once() -> None:

@@ -167,6 +167,11 @@ def test_the_class_takes_no_less_than_its_longest_run() -> None:
     assert class_left(scene(*training((0, 0), (10, 1_000))), last, 10) == pytest.approx(40)
 
 
+def test_a_run_that_takes_longer_than_thought_has_nothing_left_rather_than_less() -> None:
+    known = scene((0, StageBegun("kim", Stage.CHECKING)), plan=PRIOR)
+    assert class_left(known, PRIOR, 500) == pytest.approx(9 * 60 / 2)
+
+
 def test_nothing_is_left_when_everyone_has_a_result() -> None:
     known = scene(*training((0, 0), (10, 1_000)), (20, Left("kim")))
     for number in range(10):
