@@ -24,7 +24,7 @@ LAYERS = (
     {"start_worker"},
     {"sandbox", "data", "messages", "check"},
     {"assignment", "telemetry"},
-    {"records", "errors"},
+    {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
 WORKER = "worker"

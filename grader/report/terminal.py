@@ -1,7 +1,8 @@
-"""The summary at the end of a run: who got what, how many of each, and whom a person should look at."""
+"""Results on the terminal: a line for each, and the summary at the end of a run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from rich import box
 from rich.console import Console
@@ -26,6 +27,27 @@ def print_summary(console: Console, results: Sequence[Result], notice: str) -> N
     console.print(table, crop=False)
     for line in filter(None, [_points_line(results), *_review_lines(results), notice]):
         console.print(_text(line), soft_wrap=True)
+
+
+def result_line(result: Result) -> str:
+    """Return one student's result as one line."""
+    grade = result.grade
+    points = "no points" if grade.points is None else f"{grade.points:f} points"
+    accuracy = "" if grade.accuracy is None else f", {grade.accuracy} %"
+    return f"{one_line(result.submission.student_id)}: {grade.outcome}{accuracy}, {points}"
+
+
+def points_counts(points: Iterable[Decimal | None]) -> list[str]:
+    """Return how many have each number of points, the most points first."""
+    counts = Counter(points)
+    earned = sorted((value for value in counts if value is not None), reverse=True)
+    parts = [f"{value:f} points: {counts[value]}" for value in earned]
+    return [*parts, f"no points yet: {counts[None]}"] if counts[None] else parts
+
+
+def one_line(value: str) -> str:
+    """Return a text of a student's as one line without control characters."""
+    return " ".join(printable(value).split())
 
 
 def _table(results: Sequence[Result]) -> Table:
@@ -55,12 +77,7 @@ def _row(result: Result) -> list[Text]:
 
 
 def _points_line(results: Sequence[Result]) -> str:
-    counts = Counter(result.grade.points for result in results)
-    earned = sorted((points for points in counts if points is not None), reverse=True)
-    parts = [f"{points:f} points: {counts[points]}" for points in earned]
-    if counts[None]:
-        parts.append(f"no points yet: {counts[None]}")
-    return f"Students: {len(results)}. " + ", ".join(parts)
+    return f"Students: {len(results)}. " + ", ".join(points_counts(result.grade.points for result in results))
 
 
 def _review_lines(results: Sequence[Result]) -> list[str]:
@@ -77,4 +94,4 @@ def _ordered(results: Sequence[Result]) -> list[Result]:
 
 def _text(value: str) -> Text:
     # A `Text` is never read as markup, so that nothing in a student's name or error can style or hide a line.
-    return Text(" ".join(printable(value).split()))
+    return Text(one_line(value))

@@ -1,0 +1,103 @@
+"""What is drawn while a class is graded: the table of running submissions, and how far the class is."""
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from grader.progress import Plan, Stage
+from grader.report.pace import Running, Scene, class_left, duration, epochs, rate, run_left
+from grader.report.terminal import one_line, points_counts
+
+# Header, rule, "and more", a blank line, three lines below the table, and one for what scrolls.
+_OTHER_LINES = 8
+
+
+def live_area(scene: Scene, plan: Plan, now: float, height: int, unfinished: str = "") -> Group:
+    """Return the live area, made for a terminal of `height` lines: half of it is left for the results above.
+
+    Args:
+        now: On the clock of the scene, in seconds.
+        unfinished: A line that a script has not ended yet, to be shown on top; may be empty.
+    """
+    parts: list[RenderableType] = [_line(unfinished)] if unfinished else []
+    most = min(height // 2, height - _OTHER_LINES)
+    if scene.running and most > 0:
+        # A line that says "and 1 more" could as well be that one.
+        shown = scene.running if len(scene.running) <= most + 1 else scene.running[:most]
+        parts += [_table(shown, plan, now)]
+        if more := len(scene.running) - len(shown):
+            parts += [_line(f"and {more} more", style="dim")]
+        parts += [Text()]
+    parts += [_bar(scene, plan, now)]
+    if counts := " · ".join(points_counts(scene.points.values())):
+        parts += [_line(f"graded now: {counts}" if plan.done else counts)]
+    return Group(*parts)
+
+
+def training_line(run: Running, plan: Plan, now: float) -> str:
+    """Return how one run's training goes, for a log."""
+    left = run_left(run, plan, now)
+    parts = [f"epoch {_epochs(run, plan)}", f"{_rate(run)} images/s", f"loss {_loss(run)}", f"{duration(left)} left"]
+    return ", ".join(parts)
+
+
+def _table(running: tuple[Running, ...], plan: Plan, now: float) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    # Only these two give way where the terminal is narrow, the wider one first.
+    table.add_column("student")
+    table.add_column("stage")
+    for heading in ("epoch", "images/s", "loss", "time left"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in running:
+        table.add_row(*_row(run, plan, now))
+    return table
+
+
+def _row(run: Running, plan: Plan, now: float) -> list[Text]:
+    stage = f"{run.stage} ({one_line(run.detail)})" if run.detail else str(run.stage)
+    name = _line(one_line(run.student_id))
+    if run.seconds is None:
+        return [name, _line(stage), *(Text("-", style="dim") for _ in range(4))]
+    training = run.stage is Stage.TRAINING
+    speed = _rate(run) if training else "-"
+    left = duration(run_left(run, plan, now) if training else None)
+    return [name, _line(stage), Text(_epochs(run, plan)), Text(speed), Text(_loss(run)), Text(left)]
+
+
+def _bar(scene: Scene, plan: Plan, now: float) -> Table:
+    done, total = plan.done + len(scene.points), plan.done + plan.due
+    before = f" ({plan.done} before)" if plan.done else ""
+    left, elapsed = duration(class_left(scene, plan, now)), duration(now - scene.begun)
+    line = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    line.add_column(no_wrap=True)
+    line.add_column(ratio=1)
+    line.add_row(
+        _line(f"{done} of {total} graded{before} · time left {left} · elapsed {elapsed}"),
+        ProgressBar(total=max(total, 1), completed=done),
+    )
+    return line
+
+
+def _epochs(run: Running, plan: Plan) -> str:
+    # Rounded down: "5.0 of 5" is said at the end only.
+    return f"{int(epochs(run, plan) * 10) / 10:.1f} of {plan.epochs}"
+
+
+def _rate(run: Running) -> str:
+    speed = rate(run)
+    if speed is None:
+        return "-"
+    return f"{speed:.1f}" if speed < 10 else f"{speed:,.0f}"
+
+
+def _loss(run: Running) -> str:
+    if run.loss is None:
+        return "-"
+    return f"{run.loss:.3f}" if abs(run.loss) < 1_000 else f"{run.loss:.1e}"
+
+
+def _line(text: str, style: str = "") -> Text:
+    # A `Text` is never read as markup. It is cut by itself, because a column that must not wrap would not give way.
+    return Text(text, style, no_wrap=True, overflow="ellipsis")

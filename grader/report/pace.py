@@ -1,0 +1,180 @@
+"""How fast each run goes and how long it will take: frozen values and arithmetic, without a clock or a terminal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
+from grader.records import Result
+
+# What was measured this long ago weighs 1/e: a batch takes seconds on a slow machine, and rates should not jump.
+SMOOTHING_SECONDS = 30.0
+# In a log, a finished epoch is worth a line, unless epochs are short; a long one says in between that it goes on.
+SHORTEST_SILENCE, LONGEST_SILENCE = 30.0, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One submission that is being run, as far as its events told.
+
+    Attributes:
+        begun: When this run began, on the clock of whoever watches, in seconds.
+        heard: When the latest event came, on the same clock.
+        seconds: Of training, on the run's own clock; None before the first `Advanced`.
+        recent_samples: Images that were seen to be used, older ones counting less.
+        recent_seconds: The time that took, weighted in the same way.
+    """
+
+    student_id: str
+    stage: Stage
+    detail: str
+    begun: float
+    heard: float
+    samples: int = 0
+    seconds: float | None = None
+    loss: float | None = None
+    recent_samples: float = 0.0
+    recent_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that the display shows.
+
+    Attributes:
+        begun: When the display began, on the clock of whoever watches, in seconds.
+        running: In the order in which they began.
+        runs_over: Runs that have ended, and `run_seconds` the time of all of them together.
+        points: Of each student who has a result; None where our fault left none.
+    """
+
+    begun: float
+    running: tuple[Running, ...] = ()
+    runs_over: int = 0
+    run_seconds: float = 0.0
+    points: Mapping[str, Decimal | None] = field(default_factory=dict)
+
+
+def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
+    """Return the scene after an event; one that fits nothing, such as news of an unknown run, changes nothing."""
+    running = {run.student_id: run for run in scene.running}
+    known = running.get(event.student_id)
+    match event:
+        case StageBegun():
+            if known is not None and event.stage is Stage.CHECKING:
+                scene = _ended(scene, known, now)
+            running[event.student_id] = _come_to(known, event, now)
+        case Advanced() if known is not None:
+            running[event.student_id] = _advanced(known, event, plan, now)
+        case Left() if known is not None:
+            scene = _ended(scene, running.pop(event.student_id), now)
+        case Printed() | Advanced() | Left():
+            return scene
+    return replace(scene, running=tuple(running.values()))
+
+
+def with_result(scene: Scene, result: Result) -> Scene:
+    """Return the scene with one more student graded."""
+    return replace(scene, points={**scene.points, result.submission.student_id: result.grade.points})
+
+
+def rate(run: Running) -> float | None:
+    """Training images per second of late; None while it is not known."""
+    if run.recent_samples <= 0 or run.recent_seconds <= 0:
+        return None
+    return run.recent_samples / run.recent_seconds
+
+
+def epochs(run: Running, plan: Plan) -> float:
+    """Passes over the training set so far."""
+    return run.samples / plan.epoch_samples
+
+
+def run_left(run: Running, plan: Plan, now: float) -> float | None:
+    """Seconds until a run's training ends by images or by time, whichever is first; None while that is not known.
+
+    The test that follows counts for nothing: it is short beside the training.
+    """
+    if run.stage is Stage.TESTING:
+        return 0.0
+    speed = rate(run)
+    if run.stage is Stage.CHECKING or speed is None or run.seconds is None:
+        return None
+    by_images = (plan.epochs * plan.epoch_samples - run.samples) / speed
+    by_time = plan.limit_seconds - run.seconds
+    return max(0.0, min(by_images, by_time) - (now - run.heard))
+
+
+def class_left(scene: Scene, plan: Plan, now: float) -> float | None:
+    """Seconds until everyone is graded; None while nothing is known that it could follow from.
+
+    Whoever waits takes as long as the mean of the runs that are over, of those whose end is in sight, and of the plan's
+    estimate as one run more: a few scripts that fail at once say little about the rest.
+    """
+    whole = _mean_run(scene, plan, now)
+    if whole is None:
+        return None
+    ahead = [_known(run_left(run, plan, now), whole - (now - run.begun)) for run in scene.running]
+    waiting = max(0, plan.due - len(scene.points) - len(ahead))
+    return max(*ahead, 0.0, (sum(ahead) + waiting * whole) / plan.jobs)
+
+
+def worth_a_line(told: Running, run: Running, plan: Plan) -> bool:
+    """Whether a log should say how training goes, after a line that said `told`."""
+    silence = run.heard - told.heard
+    epoch_over = int(epochs(run, plan)) > int(epochs(told, plan))
+    return silence >= LONGEST_SILENCE or (epoch_over and silence >= SHORTEST_SILENCE)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as a person says it, the longer the coarser; `-` where it is not known."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _come_to(known: Running | None, event: StageBegun, now: float) -> Running:
+    if known is None or event.stage is Stage.CHECKING:
+        return Running(event.student_id, event.stage, event.detail, begun=now, heard=now)
+    return replace(known, stage=event.stage, detail=event.detail, heard=now)
+
+
+def _ended(scene: Scene, run: Running, now: float) -> Scene:
+    return replace(scene, runs_over=scene.runs_over + 1, run_seconds=scene.run_seconds + now - run.begun)
+
+
+def _advanced(run: Running, event: Advanced, plan: Plan, now: float) -> Running:
+    # The numbers come from a process in which student code runs.
+    if not (math.isfinite(event.seconds) and event.seconds >= (run.seconds or 0.0)):
+        return run
+    samples = min(max(event.samples, run.samples), plan.epochs * plan.epoch_samples)
+    passed = 0.0 if run.seconds is None else event.seconds - run.seconds
+    used = 0 if run.seconds is None else samples - run.samples
+    keep = math.exp(-passed / SMOOTHING_SECONDS)
+    return replace(
+        run,
+        heard=now,
+        samples=samples,
+        seconds=event.seconds,
+        loss=run.loss if event.loss is None else event.loss,
+        recent_samples=run.recent_samples * keep + used,
+        recent_seconds=run.recent_seconds * keep + passed,
+    )
+
+
+def _mean_run(scene: Scene, plan: Plan, now: float) -> float | None:
+    in_sight = [now - run.begun + left for run in scene.running if (left := run_left(run, plan, now)) is not None]
+    estimates = [] if plan.run_seconds is None else [plan.run_seconds]
+    runs = scene.runs_over + len(in_sight) + len(estimates)
+    return (scene.run_seconds + sum(in_sight) + sum(estimates)) / runs if runs else None
+
+
+def _known(left: float | None, otherwise: float) -> float:
+    return max(0.0, otherwise) if left is None else left
