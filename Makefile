@@ -6,12 +6,14 @@ STAMP := $(VENV)/.installed
 
 OUT ?= results
 JOBS ?= 1
+# Free text goes through the environment, so that no shell reads it.
 OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
   $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
   $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo grade check report test test-fast test-all lint format clean
+.PHONY: help setup system demo grade check report regrade override calibrate test test-fast test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +23,8 @@ help:  ## list the targets
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
 	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
+	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
+	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
 
 setup: $(STAMP) system  ## install everything into .venv
 
@@ -47,16 +51,26 @@ demo: setup  ## grade a small class on a small data set, to see how it works
 
 grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopped
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make grade SUBMISSIONS=dir/))
-	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS)
+	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS) $(YES_OPTION) --student "$(STUDENT)"
 
 check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
 	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS)
 
 report: setup  ## write the tables of OUT= anew, with today's roster and bands
-	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make report SUBMISSIONS=dir/))
-	@$(RUN) -m grader report "$(SUBMISSIONS)" --out "$(OUT)" \
+	@$(RUN) -m grader report $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" \
 	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
+	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+
+regrade: setup  ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
+	@$(RUN) -m grader regrade --out "$(OUT)" --jobs $(JOBS) $(YES_OPTION) --students "$$STUDENTS" --why "$$WHY" \
+	  $(if $(FAILED),--failed) $(if $(FLAGGED),--flagged)
+
+override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."
+	@$(RUN) -m grader override --out "$(OUT)" --student "$$STUDENT" --points "$$POINTS" --why "$$WHY"
+
+calibrate: setup  ## time the reference on this machine
+	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" --jobs $(JOBS) \
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 test: setup  ## run the tests, without the slow ones

@@ -1,4 +1,4 @@
-"""`python -m grader`: see cli.py."""
+"""`python -m grader`: see cli."""
 
 from grader.cli import main
 

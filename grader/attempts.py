@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from grader.accuracy import exact_percent
 from grader.assignment import Assignment
-from grader.records import Entry, Line, Outcome, Override, Regrade, RunReason, StopReason
+from grader.entries import Entry, Line, Override, Regrade, RunReason
+from grader.records import Outcome, StopReason
 
 
 @dataclass(frozen=True, slots=True)

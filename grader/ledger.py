@@ -17,8 +17,8 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
+from grader.entries import Entry, Line
 from grader.errors import InfrastructureError, Mistake
-from grader.records import Entry, Line
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_NAME = ".lock"

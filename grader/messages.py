@@ -3,7 +3,8 @@
 import re
 
 from grader.assignment import Assignment
-from grader.records import Check, Entry, Outcome, Override, Regrade, StopReason, Submission, Verdict
+from grader.entries import Entry, Override, Regrade
+from grader.records import Check, Outcome, StopReason, Submission, Verdict
 
 ASSIGNED_DATA = "CIFAR-10"
 _NOTABLY_SLOWER = 1.1

@@ -15,10 +15,11 @@ from grader.assignment import Assignment
 from grader.attempts import NextRun, generations, next_run
 from grader.calibrate import Calibration
 from grader.data import DataSet, write_training_set
+from grader.entries import Entry, Evidence, Result, RunReason
 from grader.errors import Cancelled, Mistake
 from grader.ledger import Ledger, OpenLedger
 from grader.progress import Left, Stage, StageBegun, Watch
-from grader.records import Check, Entry, Evidence, Outcome, Result, Run, RunReason, StopReason, Submission, Verdict
+from grader.records import Check, Outcome, Run, StopReason, Submission, Verdict
 from grader.report.table import write_private
 from grader.sandbox import Isolation
 from grader.schedule.local import run_all

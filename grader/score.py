@@ -12,20 +12,8 @@ from grader import messages
 from grader.accuracy import accuracy_percent, exact_percent
 from grader.assignment import Assignment
 from grader.attempts import generations, result, standing_override, standing_runs
-from grader.records import (
-    CLASSES,
-    SCORE_DTYPE,
-    Change,
-    Entry,
-    Grade,
-    Line,
-    Outcome,
-    Override,
-    Regrade,
-    Result,
-    Submission,
-    Verdict,
-)
+from grader.entries import Change, Entry, Grade, Line, Override, Regrade, Result
+from grader.records import CLASSES, SCORE_DTYPE, Outcome, Submission, Verdict
 
 _SCORE = np.dtype(SCORE_DTYPE)
 

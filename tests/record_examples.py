@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from grader.records import Check, Entry, Evidence, Outcome, StopReason, Submission, Verdict
+from grader.entries import Entry, Evidence
+from grader.records import Check, Outcome, StopReason, Submission, Verdict
 
 KOREA = timezone(timedelta(hours=9))
 

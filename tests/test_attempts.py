@@ -9,7 +9,8 @@ from record_examples import ENTRY, SUBMISSION, entry
 
 from grader.assignment import Assignment, load_assignment
 from grader.attempts import generations, next_run, result, standing_override, standing_runs
-from grader.records import Entry, Line, Outcome, Override, Regrade, RunReason, StopReason
+from grader.entries import Entry, Line, Override, Regrade, RunReason
+from grader.records import Outcome, StopReason
 from grader.score import result_of
 
 ASSIGNMENT = load_assignment()

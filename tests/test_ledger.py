@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from record_examples import ENTRY, check, entry
 
+from grader.entries import Entry, Override, Regrade
 from grader.errors import InfrastructureError, Mistake
 from grader.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
-from grader.records import Deviation, Entry, Finding, Outcome, Override, Regrade, StopReason, Verdict
+from grader.records import Deviation, Finding, Outcome, StopReason, Verdict
 
 HOLD_THE_LOCK = """
 import sys

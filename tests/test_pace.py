@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 from record_examples import submission
 
+from grader.entries import Grade, Result
 from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
-from grader.records import Grade, Outcome, Result
+from grader.records import Outcome
 from grader.report.pace import (
     Running,
     Scene,

@@ -14,8 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from grader.assignment import load_assignment
+from grader.entries import Entry, Grade, Result
 from grader.errors import Mistake
-from grader.records import Deviation, Entry, Finding, Grade, Outcome, Result, StopReason, Submission, Verdict
+from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.score import grade

@@ -20,10 +20,10 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"pipeline"},
-    {"architecture", "train", "score", "ledger", "collect", "report", "schedule"},
+    {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule"},
     {"start_worker"},
-    {"sandbox", "data", "messages", "check"},
-    {"assignment", "telemetry"},
+    {"sandbox", "data", "messages", "attempts", "check"},
+    {"assignment", "telemetry", "entries", "accuracy"},
     {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}

@@ -13,10 +13,11 @@ from grader.cli.console import Jobs, Known, Out, Why, Yes, app, mistakes_in_one_
 from grader.cli.grade import chosen, run_class
 from grader.cli.inputs import collected, named, remembered
 from grader.cli.look import write_grades
+from grader.entries import Override, Regrade, Result
 from grader.errors import Mistake
 from grader.ledger import Ledger, open_ledger
 from grader.pipeline import results
-from grader.records import Outcome, Override, Regrade, Result, Submission
+from grader.records import Outcome, Submission
 
 Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.")]
 

@@ -66,6 +66,8 @@ def interrupted() -> threading.Event:
 
     def interrupt(*_: object) -> None:
         event.set()
+        # The live table hides it, and a process that is killed cannot bring it back.
+        console.show_cursor()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     signal.signal(signal.SIGINT, interrupt)

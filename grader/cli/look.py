@@ -22,10 +22,11 @@ from grader.cli.console import (
     say,
 )
 from grader.cli.inputs import collected, named, remembered
+from grader.entries import Result
 from grader.errors import Mistake
 from grader.ledger import read_ledger
 from grader.pipeline import Machine, check_all, results
-from grader.records import Check, Outcome, Result
+from grader.records import Check, Outcome
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation

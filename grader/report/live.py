@@ -10,8 +10,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from grader.entries import Result
 from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
-from grader.records import Result
 from grader.report.live_area import live_area, training_line
 from grader.report.output import OutputLines
 from grader.report.pace import Running, Scene, after, with_result, worth_a_line

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from grader.accuracy import accuracy_percent
+from grader.entries import Change, Entry, Result
 from grader.errors import Mistake
-from grader.records import Change, Check, Decision, Entry, Result, Submission
+from grader.records import Check, Decision, Submission
 
 GRADES_COLUMNS = (
     "student_id",

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from grader.records import Result
+from grader.entries import Result
 from grader.report.table import printable
 
 
