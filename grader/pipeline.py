@@ -185,7 +185,7 @@ def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
             write_training_set(data, folder / "training_set")
         except OSError as error:
             raise Mistake(
-                f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
+                f"cannot write to {out} ({error.strerror or error}): make room there or name another folder with OUT="
             ) from None
         yield folder, folder / "training_set"
     finally:

@@ -73,7 +73,38 @@ def test_the_budget_is_named_as_the_assignment_sets_it(
     epochs: int, seconds: int, reason: StopReason, named: str
 ) -> None:
     assignment = with_changes("budget", epochs=epochs, train_seconds=seconds)
-    assert named in student(entry(stop_reason=reason), assignment=assignment)
+    evidence = replace(entry().evidence, wall_seconds=seconds, limit_seconds=seconds)
+    assert named in student(entry(stop_reason=reason, evidence=evidence), assignment=assignment)
+
+
+def test_a_limit_that_was_stretched_to_the_machine_is_named_as_such() -> None:
+    evidence = replace(entry().evidence, calibrated_seconds=16_571.4, limit_seconds=16_571)
+    said = student(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence))
+    assert "after 276 minutes, which is what the handout's time means on this machine" in said
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "limit", "device", "doubt"),
+    [
+        (None, 7200, "CPU, 2 threads", "not timed: make calibrate"),
+        (None, 7200, "NVIDIA T4", ""),
+        (7200.0, 7200, "CPU, 2 threads", ""),
+        (
+            14_400.0,
+            7200,
+            "CPU, 2 threads",
+            '2.0 times slower than Colab\'s GPU: time_limit = "calibrated" would give it 4 hours',
+        ),
+        (14_400.0, 14_400, "CPU, 2 threads", ""),
+    ],
+)
+def test_a_run_that_time_cut_on_a_slower_machine_is_flagged(
+    calibrated: float | None, limit: float, device: str, doubt: str
+) -> None:
+    evidence = replace(entry().evidence, calibrated_seconds=calibrated, limit_seconds=limit, device=device)
+    said = teacher(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence))
+    assert said.endswith(doubt)
+    assert bool(said) == bool(doubt)
 
 
 @pytest.mark.parametrize("reason", StopReason, ids=str)

@@ -75,6 +75,8 @@ def test_a_graded_row_is_complete(tmp_path: Path) -> None:
         "epochs": "2.50",
         "train_seconds": "812.3",
         "stop_reason": "time_budget",
+        "runs": "",
+        "changes": "",
         "review": "",
     }
     assert "7120 of 10000" in message

@@ -132,7 +132,8 @@ def run_class(
             rows = results(collection.submissions, rules, ledger, run_key)
             write_grades(rows, out, data.notice)
             left = len(due(wanted, rules, ledger, run_key))
-            say(f"stopped: {handed_in - left} of {handed_in} are graded and kept; {left} are left. Go on with the same")
+            kept = f"{handed_in - left} of {handed_in} are graded and kept"
+            say(f"stopped: {kept}; {left} {'is' if left == 1 else 'are'} left: the same command goes on from there")
             raise typer.Exit(130) from None
     rows = results(collection.submissions, rules, ledger, run_key)
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
