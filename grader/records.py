@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     INFRASTRUCTURE = "infrastructure"
+    # Nothing has ended yet: in the table of a run that was interrupted, never in the ledger.
+    PENDING = "pending"
 
 
 class StopReason(StrEnum):

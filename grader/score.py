@@ -57,7 +57,7 @@ def points(
         ValueError: The outcome is `graded` and there is no valid count.
     """
     policy = assignment.policy
-    if outcome is Outcome.INFRASTRUCTURE:
+    if outcome in (Outcome.INFRASTRUCTURE, Outcome.PENDING):
         return None
     if outcome is Outcome.NO_SUBMISSION:
         return policy.points_if_missing
@@ -140,9 +140,9 @@ def _points_by(submission: Submission, lines: Sequence[Line], run_key: str, assi
 def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
     if entry is not None:
         return entry.outcome
-    # Handed in but without an entry: the grader owes this student a result, so it is never `no_submission`.
-    owed = submission.content is not None or submission.unreadable
-    return Outcome.INFRASTRUCTURE if owed else Outcome.NO_SUBMISSION
+    if submission.unreadable:
+        return Outcome.INFRASTRUCTURE
+    return Outcome.NO_SUBMISSION if submission.content is None else Outcome.PENDING
 
 
 def _band_points(correct: int, total: int, assignment: Assignment) -> Decimal:
