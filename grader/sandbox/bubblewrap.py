@@ -59,6 +59,8 @@ def command_line(bwrap: str, job: Job, arguments: Iterable[str], *, status_fd: i
     command += _read_only(_mounts(job, as_root))
     for hidden in _label_folders():
         command += ["--perms", "0755", "--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
+    # Colab's home: scripts write below it, and mount Google Drive there.
+    command += ["--symlink", SCRATCH, "/content"]
     command += ["--perms", "0755", "--dir", "/etc", "--perms", "0444", "--ro-bind-data", str(passwd_fd), "/etc/passwd"]
     for device in gpu_devices():
         command += ["--dev-bind", str(device), str(device)]

@@ -20,10 +20,11 @@ from grader.check.graph import look_at
 from grader.check.source import Source, read_source
 from grader.records import StopReason
 from grader.telemetry import Evaluated, Fault, SourceRead, Started, Stopped, Task
-from grader.worker import cifar10, world
+from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict
+from grader.worker.notes import all_notes
 
 _JOB, _DATA = Path("/job"), Path("/data")
 _SCRIPT = "hw6.py"
@@ -44,7 +45,7 @@ class Worker:
         self._budget.watch_classes()
         self._budget.start_timer(self._task.setup_seconds)
         Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
-        self._module.__file__ = _SCRIPT
+        self._module.__dict__.update(notebook.functions(), __file__=_SCRIPT)
         sys.modules["__main__"], sys.argv = self._module, [_SCRIPT]
         reason = StopReason.FINISHED
         try:
@@ -91,18 +92,18 @@ class Worker:
 
     def _evaluate(self) -> None:
         if self._budget.network is None:
-            self._channel.say(Evaluated(self._fault_of_script()))
+            self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
             return
         try:
             images = np.frombuffer(self._channel.receive_images(self._task.images), np.uint8)
             scores, notes, flags = predict(self._budget, images.reshape(-1, 32, 32, 3))
         except NotScores as error:
-            self._channel.say(Evaluated(Fault.NOT_SCORES, str(error)))
+            self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
         except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
             traceback.print_exception(_without_our_frames(error))
-            self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error)))
+            self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
-            self._channel.say(Evaluated(notes=notes, flags=flags))
+            self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
             self._channel.send_scores(scores)
 
     def _fault_of_script(self) -> Fault:

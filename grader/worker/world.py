@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from grader.telemetry import Task
-from grader.worker import devices
+from grader.worker import devices, notebook
+from grader.worker.notes import note
 
 
 def limit_resources(task: Task) -> None:
@@ -31,6 +32,7 @@ def limit_resources(task: Task) -> None:
 
 def install(task: Task) -> str:
     """Prepare torch and the interpreter for one script; return the device's name for the record."""
+    notebook.install()
     seed_everything(task.seed)
     # Workers that are spawned would import the script again, outside the grader's world.
     multiprocessing.set_start_method("fork", force=True)
@@ -51,4 +53,5 @@ def seed_everything(seed: int) -> None:
 
 def _not_compiled(model: Any = None, **_: Any) -> Any:
     """`torch.compile` without a compiler: the model itself, also as a decorator with arguments."""
+    note("torch.compile was passed over: the network ran uncompiled.")
     return model if model is not None else lambda decorated: decorated
