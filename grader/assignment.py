@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from grader.errors import Mistake
 
@@ -38,6 +38,7 @@ class Limits(_Table):
     processes: PositiveInt
     open_files: PositiveInt
     file_size_kb: PositiveInt
+    companions: NonNegativeInt
 
 
 class Band(_Table):

@@ -76,10 +76,10 @@ def start_worker(
     with tempfile.TemporaryDirectory(prefix="grader-job-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
-        (folder / "submission").write_bytes(submission.content or b"")
+        _lay_out(folder, submission)
         (folder / "task.json").write_text(to_json(_task(assignment, mode, len(images))), encoding="utf-8")
-        for file in folder.iterdir():
-            file.chmod(0o644)
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         job = Job(
             folder=folder,
             limits=limits,
@@ -93,6 +93,13 @@ def start_worker(
         )
         execution = execute(slot.isolation.bwrap, job, slot.cancelled)
     return _interpret(execution)
+
+
+def _lay_out(folder: Path, submission: Submission) -> None:
+    (folder / "submission").write_bytes(submission.content or b"")
+    (folder / "companions").mkdir()
+    for companion in submission.companions:
+        (folder / "companions" / companion.name).write_bytes(companion.content)
 
 
 def _task(assignment: Assignment, mode: Literal["check", "train"], image_bytes: int) -> Task:

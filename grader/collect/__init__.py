@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grader.assignment import Assignment
+from grader.assignment import Assignment, Limits
+from grader.collect.companions import add_companions
 from grader.collect.folder import Attempt, FolderWithoutFile, layouts, read, scan
 from grader.collect.roster import read_roster
 from grader.errors import Mistake
@@ -47,7 +48,7 @@ def collect(folder: Path, roster: Path | None, assignment: Assignment) -> Collec
     for student_id in handed_in:
         submission = Submission(student_id, remarks=tuple(remarks[student_id]))
         if attempts[student_id]:
-            submission, settled = _settle(submission, attempts[student_id], assignment.limits.file_size_kb)
+            submission, settled = _settle(submission, attempts[student_id], assignment.limits)
             decisions += settled
         submissions.append(submission)
     if names is not None:
@@ -58,14 +59,14 @@ def collect(folder: Path, roster: Path | None, assignment: Assignment) -> Collec
     )
 
 
-def _settle(submission: Submission, attempts: list[Attempt], limit_kb: int) -> tuple[Submission, list[Decision]]:
+def _settle(submission: Submission, attempts: list[Attempt], limits: Limits) -> tuple[Submission, list[Decision]]:
     """Read the last attempt; set the others aside.
 
     An attempt whose time cannot be read counts as the last: nobody is graded on what may be the wrong file.
     """
     # Of equal times the name that sorts last stays last: scan() gives them in the order of their names.
     *earlier, last = sorted(attempts, key=lambda attempt: (attempt.modified is None, attempt.modified or 0))
-    content, fault = read(last.path, limit_kb)
+    content, fault = read(last.path, limits.file_size_kb)
     set_aside = [(other.file, _why_earlier(other, last)) for other in earlier]
     submission = replace(
         submission,
@@ -78,7 +79,8 @@ def _settle(submission: Submission, attempts: list[Attempt], limit_kb: int) -> t
     )
     status, reason = (Status.UNREADABLE, f"it {fault}") if fault else (Status.TAKEN, "the last file of this student")
     decisions = [Decision(file, submission.student_id, Status.SUPERSEDED, why) for file, why in set_aside]
-    return submission, [*decisions, Decision(last.file, submission.student_id, status, reason)]
+    submission, beside = add_companions(submission, [*earlier, last], limits)
+    return submission, [*decisions, Decision(last.file, submission.student_id, status, reason), *beside]
 
 
 def _why_earlier(earlier: Attempt, last: Attempt) -> str:

@@ -1,11 +1,12 @@
 """Run one script inside a sandbox: `python -m grader.worker IMAGES_FD SCORES_FD REPORT_FD`.
 
-Reads /job/task.json and /job/submission; runs the script as `__main__`; stops it at its budget; then looks at its
-network (mode "check") or turns the grader's images into scores (mode "train").
+Reads /job/task.json, /job/submission and what lay beside it, /job/companions; runs the script as `__main__`; stops it
+at its budget; then looks at its network (mode "check") or turns the grader's images into scores (mode "train").
 """
 
 import json
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -24,7 +25,7 @@ from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict
-from grader.worker.notes import all_notes
+from grader.worker.notes import all_notes, note
 
 _JOB, _DATA = Path("/job"), Path("/data")
 _SCRIPT = "hw6.py"
@@ -45,6 +46,9 @@ class Worker:
         self._budget.watch_classes()
         self._budget.start_timer(self._task.setup_seconds)
         Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
+        for companion in _companions():
+            shutil.copyfile(companion, companion.name)
+        sys.path.insert(0, os.getcwd())
         self._module.__dict__.update(notebook.functions(), __file__=_SCRIPT)
         sys.modules["__main__"], sys.argv = self._module, [_SCRIPT]
         reason = StopReason.FINISHED
@@ -61,6 +65,7 @@ class Worker:
     def _finish(self, reason: StopReason) -> NoReturn:
         """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
         budget, error = self._budget, self._error
+        _note_used_companions()
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         self._channel.say(
             Stopped(reason, budget.samples, budget.seconds, one_line(error) if error else "", missing_module=missing)
@@ -76,7 +81,7 @@ class Worker:
             os._exit(0)
 
     def _check(self) -> None:
-        constructor = self._module.__dict__.get(self._task.class_name)
+        constructor = self._module.__dict__.get(self._task.class_name) or self._budget.defined
         network = self._budget.network
         if network is None and constructor is None:
             self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
@@ -125,6 +130,17 @@ def _without_our_frames(error: BaseException) -> BaseException:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return error.with_traceback(trace)
+
+
+def _companions() -> list[Path]:
+    return sorted((_JOB / "companions").iterdir())
+
+
+def _note_used_companions() -> None:
+    for companion in _companions():
+        module = sys.modules.get(companion.stem)
+        if Path(getattr(module, "__file__", None) or "").name == companion.name:
+            note(f"{companion.name} beside {_SCRIPT} was used.")
 
 
 def _wait_for_threads() -> None:

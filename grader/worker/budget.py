@@ -62,6 +62,7 @@ class Budget:
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
+        self.defined: type[nn.Module] | None = None
         self.samples = 0
         self.started: float | None = None
         self.batch_size = 0
@@ -86,6 +87,7 @@ class Budget:
         ) -> None:
             super(nn.Module, cls).__init_subclass__(**options)
             if cls.__name__ == budget._class_name:
+                budget.defined = cls
                 budget._wrap(cls)
 
         nn.Module.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]

@@ -94,7 +94,7 @@ def _mapped_type(value: Any) -> Any:
 
 
 def _noted_autocast(init: Callable[..., None]) -> Callable[..., None]:
-    """torch switches cuda's autocast off where there is no cuda; the student should know."""
+    """PyTorch switches cuda's autocast off where there is no cuda; the student should know."""
 
     @functools.wraps(init)
     def noted(context: Any, device_type: str, *args: Any, **options: Any) -> None:
