@@ -38,7 +38,9 @@ def broken_promises(case: Path, row: dict[str, str], log: str) -> list[str]:
         if key == "about":
             continue
         if key in texts:
-            kept = wanted in texts[key]
+            kept = all(part in texts[key] for part in ([wanted] if isinstance(wanted, str) else wanted))
+        elif key == "review_lacks":
+            kept = wanted not in row["review"]
         elif key == "epochs":
             kept = float(row["epochs"]) == wanted
         elif key == "blanks_left":
