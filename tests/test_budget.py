@@ -212,6 +212,15 @@ def test_the_instance_that_used_the_most_images_is_chosen(watch: Callable[..., B
     assert budget.network is second
 
 
+def test_the_class_is_known_wherever_it_was_defined(watch: Callable[..., Budget]) -> None:
+    budget = watch()
+    make_class("Block")
+    assert budget.defined is None
+    cls = make_class()
+    assert budget.defined is cls
+    assert budget.network is None
+
+
 def test_an_exception_in_a_forward_leaves_the_count_as_it_was(watch: Callable[..., Budget]) -> None:
     budget = watch()
     network = make_class()()

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from submission_folders import ASSIGNMENT, SMALL_FILES, by_student, collected, decision_on, hand_in
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in
 
 from grader.assignment import Assignment
 from grader.collect import collect
@@ -77,11 +77,10 @@ def test_one_file_too_many_is_left_out_and_said(folder: Path) -> None:
     assert decision_on(collection, "kim/c.py").reason == "not used: it is one file too many"
 
 
-def test_companions_are_bounded_together(folder: Path) -> None:
-    hand_in(folder / "kim" / "hw6.py", b"#" * 1000)
-    hand_in(folder / "kim" / "a.py", b"#" * 1000)
-    hand_in(folder / "kim" / "b.py", b"#" * 1000)
-    submission = by_student(collect(folder, None, SMALL_FILES))["kim"]
+def test_all_files_are_bounded_together(folder: Path) -> None:
+    for name in ("hw6", "a", "b"):
+        hand_in(folder / "kim" / f"{name}.py", b"#" * 1000)
+    submission = by_student(collect(folder, None, with_limit(file_size_kb=2)))["kim"]
     assert [companion.name for companion in submission.companions] == ["a.py"]
     assert "b.py beside kim/hw6.py is not used" in submission.remarks[0]
 

@@ -19,7 +19,7 @@ def add_companions(
     Args:
         submission: Made from the last of `attempts`.
         attempts: Every file of this student, the one that counts last.
-        limits: Bounds the number of companions, and the size of all of them together.
+        limits: Bounds the number of companions, and the size of all files together: weights do not fit in.
     """
     *earlier, last = attempts
     decisions = [
@@ -28,19 +28,23 @@ def add_companions(
         for name in other.companions
     ]
     used: list[Companion] = []
-    left_kb = limits.file_size_kb
+    left_kb = limits.file_size_kb - _kilobytes(submission.content or b"")
     for number, (name, path) in enumerate(last.companions.items()):
         content, fault = read(path, left_kb) if number < limits.companions else (None, "is one file too many")
         if content is None:
             decisions.append(_beside(last, name, f"not used: it {fault}"))
             submission = _without(submission, name, fault)
             continue
-        left_kb -= -(-len(content) // 1024)
+        left_kb -= _kilobytes(content)
         used.append(Companion(name, content))
         decisions.append(_beside(last, name, f"the script may import it: it lies beside {last.file}"))
     if submission.content is not None and used:
         submission = replace(submission, companions=tuple(used), sha256=_hash_of_all(submission.sha256, used))
     return submission, decisions
+
+
+def _kilobytes(content: bytes) -> int:
+    return -(-len(content) // 1024)
 
 
 def _beside(attempt: Attempt, name: str, reason: str) -> Decision:

@@ -139,7 +139,7 @@ def _companions() -> list[Path]:
 def _note_used_companions() -> None:
     for companion in _companions():
         module = sys.modules.get(companion.stem)
-        if Path(getattr(module, "__file__", None) or "").name == companion.name:
+        if Path(str(getattr(module, "__file__", ""))).name == companion.name:
             note(f"{companion.name} beside {_SCRIPT} was used.")
 
 

@@ -33,6 +33,10 @@ def loader(train):
 
 if __name__ == "__main__":
     trainloader, testloader = loader(True), loader(False)
+    images, _ = next(iter(trainloader))
+    plt.imshow(torchvision.utils.make_grid(images).permute(1, 2, 0))
+    plt.show()
+
     net = IdentityResNet(2, 2, 2, 2)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
@@ -60,7 +64,9 @@ if __name__ == "__main__":
     plt.xlabel("predicted")
     plt.show()
 
+    plt.figure()
     plt.plot(uniform_filter1d(np.array(history), size=5))
+    plt.savefig("loss.png")
     plt.show()
     print(classification_report(truth, guess, labels=range(10), target_names=classes, zero_division=0))
     print("confusion matrix adds up to", matrix.sum())

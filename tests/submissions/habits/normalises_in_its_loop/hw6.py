@@ -24,18 +24,23 @@ STD = torch.tensor([0.2023, 0.1994, 0.2010], device=device).view(1, 3, 1, 1)
 
 net = IdentityResNet(2, 2, 2, 2).to(device)
 optimizer = torch.optim.Adam(net.parameters())
+
+
+def normalise(images):
+    return (images.to(device) - MEAN) / STD
+
+
+def accuracy(dataset):
+    correct = 0
+    for images, labels in torch.utils.data.DataLoader(dataset, batch_size=20):
+        correct += (net(normalise(images)).argmax(1).cpu() == labels).sum().item()
+    return 100 * correct / len(dataset)
+
+
 for epoch in range(5):
     for images, labels in torch.utils.data.DataLoader(trainset, batch_size=20, shuffle=True):
-        images = (images.to(device) - MEAN) / STD
-        loss = nn.functional.cross_entropy(net(images), labels.to(device))
+        loss = nn.functional.cross_entropy(net(normalise(images)), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    print("epoch", epoch, "loss", loss.item())
-
-with torch.no_grad():
-    correct = 0
-    for images, labels in torch.utils.data.DataLoader(testset, batch_size=20):
-        outputs = net((images.to(device) - MEAN) / STD)
-        correct += (outputs.argmax(1).cpu() == labels).sum().item()
-print(correct / len(testset))
+    print("epoch", epoch, "train", accuracy(trainset), "test", accuracy(testset))

@@ -1,4 +1,4 @@
-# Deep learning, homework 6
+# 딥러닝 과제 6
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -9,18 +9,21 @@ from tqdm import tqdm
 class IdentityResNet(nn.Module):
     def __init__(self, nblk_stage1, nblk_stage2, nblk_stage3, nblk_stage4):
         super(IdentityResNet, self).__init__()
+        # 첫 번째 합성곱 층
         self.conv1 = nn.Conv2d(3, 12, 8, stride=8)
         self.linear = nn.Linear(12 * 16, 10)
 
     def forward(self, x):
+        """순전파"""
         x = F.relu(self.conv1(x))
         return self.linear(x.view(x.size(0), -1))
 
 
 def main():
-    answer = input("number of epochs [5]: ")
+    answer = input("에폭 수 [5]: ")
     n_epochs = int(answer) if answer else 5
-    if input("use GPU? (y/n) ").strip().lower() == "y":
+    # Q1: 장치 선택
+    if input("GPU를 쓸까요? (y/n) ").strip().lower() == "y":
         dev = "cuda"
     else:
         dev = "cpu"
@@ -31,8 +34,9 @@ def main():
 
     model = IdentityResNet(2, 2, 2, 2).to(dev)
     opt = torch.optim.Adam(model.parameters(), lr=2e-3)
+    # 학습
     for ep in range(n_epochs):
-        bar = tqdm(train, desc=f"epoch {ep + 1}/{n_epochs}")
+        bar = tqdm(train, desc=f"에폭 {ep + 1}/{n_epochs}")
         for x, y in bar:
             opt.zero_grad()
             loss = F.cross_entropy(model(x.to(dev)), y.to(dev))
@@ -40,16 +44,17 @@ def main():
             opt.step()
             bar.set_postfix(loss=f"{loss.item():.3f}")
 
-        # see how we are doing after every epoch
+        # 에폭마다 평가
         model.eval()
         right = 0
         with torch.no_grad():
             for x, y in test:
                 right += (model(x.to(dev)).argmax(1).cpu() == y).sum().item()
-        print(f"epoch {ep + 1}: {100 * right / len(test.dataset):.1f}%")
+        print(f"에폭 {ep + 1}: {100 * right / len(test.dataset):.1f}%")
         model.train()
 
-    input("Press Enter to quit")
+    print("전체 정확도:", right / len(test.dataset))
+    input("끝내려면 Enter를 누르세요")
 
 
 if __name__ == "__main__":
