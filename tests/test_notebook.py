@@ -23,7 +23,7 @@ def _in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     notebook.install()
     yield
     for name in set(sys.modules) - set(before):
-        if name.startswith(("google", "tqdm.notebook")):
+        if name.startswith(("google", "IPython", "tqdm.notebook")):
             del sys.modules[name]
 
 
@@ -89,6 +89,23 @@ def test_a_notebook_s_own_functions_answer(capsys: pytest.CaptureFixture[str]) -
     run("display('a table')\nget_ipython().system('pip list')\nget_ipython().run_line_magic('matplotlib', 'inline')")
     assert capsys.readouterr().out == "a table\n"
     assert notes.all_notes() == ("get_ipython() did nothing: the script does not run in a notebook.",)
+
+
+def test_ipython_is_a_stand_in_where_it_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    if hasattr(importlib.import_module("IPython"), "__file__"):
+        pytest.skip("IPython is installed here, and comes first")
+    run("from IPython.display import HTML, clear_output, display\nclear_output(wait=True)\ndisplay(HTML('a table'))")
+    assert capsys.readouterr().out == "a table\n"
+    assert notes.all_notes() == ("IPython was replaced by a stand-in that does nothing.",)
+    with pytest.raises(ModuleNotFoundError, match=r"IPython\.core"):
+        run("import IPython.core.magic")
+
+
+def test_a_plot_is_drawn_although_ipython_is_a_stand_in() -> None:
+    run(
+        "import IPython, matplotlib\nmatplotlib.use('Agg')\n"
+        "from matplotlib import pyplot\npyplot.plot([1])\npyplot.close()"
+    )
 
 
 @pytest.mark.parametrize("name", ["tqdm", "trange", "tqdm_notebook", "tnrange"])

@@ -84,7 +84,8 @@ def _mount(mountpoint: str, *_: Any, **__: Any) -> None:
 
 def _filled_with(**values: Any) -> Callable[[ModuleType], None]:
     def fill(module: ModuleType) -> None:
-        note("google.colab was replaced by a stand-in that does nothing.")
+        package = "google.colab" if module.__name__.startswith("google") else "IPython"
+        note(f"{package} was replaced by a stand-in that does nothing.")
         vars(module).update(values)
 
     return fill
@@ -98,6 +99,11 @@ def _plain_progress_bar(module: ModuleType) -> None:
 
 _TQDM = {"tqdm.notebook": _plain_progress_bar}
 _COLAB = {
+    # Libraries ask IPython whether they are in a notebook (they are not), and matplotlib asks for a version.
+    "IPython": _filled_with(get_ipython=_nothing, version_info=(9, 0, 0)),
+    "IPython.display": _filled_with(
+        **dict.fromkeys(("HTML", "Image", "Markdown"), str), clear_output=_nothing, display=print
+    ),
     "google": _nothing,
     "google.colab": _filled_with(),
     "google.colab.auth": _filled_with(authenticate_user=_nothing),

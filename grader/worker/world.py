@@ -36,6 +36,7 @@ def install(task: Task) -> str:
     seed_everything(task.seed)
     # Workers that are spawned would import the script again, outside the grader's world.
     multiprocessing.set_start_method("fork", force=True)
+    multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
     torch.compile = _not_compiled
     torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
     if torch.cuda.is_available():
@@ -49,6 +50,11 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def _still_fork(*_: Any, **__: Any) -> None:
+    """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
+    note("Worker processes were started by fork, whatever the script asked for.")
 
 
 def _not_compiled(model: Any = None, **_: Any) -> Any:

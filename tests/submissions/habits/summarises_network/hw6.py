@@ -45,4 +45,6 @@ def main():
   print('test accuracy', total / len(testset))
 
 if __name__ == '__main__':
+  torch.multiprocessing.freeze_support()
+  torch.multiprocessing.set_start_method('spawn')
   main()
