@@ -50,6 +50,7 @@ class Limits(_Table):
     processes: PositiveInt
     open_files: PositiveInt
     file_size_kb: PositiveInt
+    companions: NonNegativeInt
 
 
 class Band(_Table):

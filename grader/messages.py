@@ -30,7 +30,7 @@ def for_student(entry: Entry | None, submission: Submission, assignment: Assignm
     if entry is None:
         return _without_entry(submission, assignment)
     said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
-    return " ".join([said, *_blanks(entry.check, said)])
+    return " ".join([said, *_blanks(entry.check, said), *_notes(entry)])
 
 
 def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
@@ -150,6 +150,11 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
 def _blanks(check: Check, said: str) -> list[str]:
     named = all(re.search(rf"\b{re.escape(blank)}\b", said) for blank in check.blanks_left)
     return [] if named else [f"Still to be filled in: {', '.join(check.blanks_left)}."]
+
+
+def _notes(entry: Entry) -> list[str]:
+    """What was set aside or supplied, in the file before it ran and around the script while it ran."""
+    return [sentence for note in (*entry.check.notes, *entry.notes) for sentence in _sentence(note)]
 
 
 def _doubts(entry: Entry) -> list[str]:

@@ -67,6 +67,14 @@ class IsolationLevel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A Python file that was handed in beside the script, which may import it: its name, without a folder."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """What one student handed in, or that nothing came.
 
@@ -75,7 +83,9 @@ class Submission:
         name: The roster's name; empty without a roster.
         file: The path below the submissions folder, as shown to the teacher; empty if nothing came.
         content: The file's bytes, exactly as handed in; None if nothing came or it could not be read.
-        sha256: Of `content`, in hexadecimal; empty where `content` is None.
+        companions: What lay beside the file, sorted by name.
+        sha256: Of `content`, in hexadecimal; with companions, of the hashes and names of all files. Empty where
+            `content` is None.
         submitted_at: Time zone aware; None if nothing came.
         unreadable: Why the file could not be read (a fault of ours or of the machine); empty otherwise.
         late: Which file came how long after the deadline, where nothing came in time; empty otherwise.
@@ -86,6 +96,7 @@ class Submission:
     name: str = ""
     file: str = ""
     content: bytes | None = field(default=None, repr=False)
+    companions: tuple[Companion, ...] = ()
     sha256: str = ""
     submitted_at: datetime | None = None
     unreadable: str = ""

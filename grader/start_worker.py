@@ -84,10 +84,10 @@ def start_worker(
     with tempfile.TemporaryDirectory(dir=slot.work, prefix="job-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
-        (folder / "submission").write_bytes(submission.content or b"")
+        _lay_out(folder, submission)
         (folder / "task.json").write_text(to_json(_task(assignment, mode, seed, len(images))), encoding="utf-8")
-        for file in folder.iterdir():
-            file.chmod(0o644)
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         job = Job(
             folder=folder,
             limits=limits,
@@ -102,6 +102,13 @@ def start_worker(
         listener = _listener(submission.student_id, slot.watch) if mode == "train" else None
         execution = execute(slot.isolation.bwrap, job, slot.cancelled, listener=listener)
     return _interpret(execution)
+
+
+def _lay_out(folder: Path, submission: Submission) -> None:
+    (folder / "submission").write_bytes(submission.content or b"")
+    (folder / "companions").mkdir()
+    for companion in submission.companions:
+        (folder / "companions" / companion.name).write_bytes(companion.content)
 
 
 def _listener(student_id: str, watch: Watch) -> Listener:

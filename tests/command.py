@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from grader.sandbox.bubblewrap import gpu_devices
+
 ROOT = Path(__file__).parents[1]
 SUBMISSIONS = Path(__file__).parent / "submissions"
 
@@ -40,7 +42,11 @@ def broken_promises(case: Path, row: dict[str, str], log: str) -> list[str]:
         if key == "about":
             continue
         if key in texts:
-            kept = wanted in texts[key]
+            kept = all(part in texts[key] for part in ([wanted] if isinstance(wanted, str) else wanted))
+        elif key == "message_without_gpu":
+            kept = bool(gpu_devices()) or all(part in row["message"] for part in wanted)
+        elif key == "review_lacks":
+            kept = wanted not in row["review"]
         elif key == "epochs":
             kept = float(row["epochs"]) == wanted
         elif key == "blanks_left":

@@ -212,6 +212,15 @@ def test_the_instance_that_used_the_most_images_is_chosen(watch: Callable[..., B
     assert budget.network is second
 
 
+def test_the_class_is_known_wherever_it_was_defined(watch: Callable[..., Budget]) -> None:
+    budget = watch()
+    make_class("Block")
+    assert budget.defined is None
+    cls = make_class()
+    assert budget.defined is cls
+    assert budget.network is None
+
+
 def test_an_exception_in_a_forward_leaves_the_count_as_it_was(watch: Callable[..., Budget]) -> None:
     budget = watch()
     network = make_class()()
@@ -233,12 +242,23 @@ def test_a_forward_in_another_thread_counts(watch: Callable[..., Budget]) -> Non
 def test_what_training_saw_is_kept(watch: Callable[..., Budget]) -> None:
     budget = watch()
     network = make_class()()
-    network(torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    network(torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])).sum().backward()
     assert budget.batch_size == 2
     assert budget.statistics.shape == (3,)
     assert budget.statistics.dtype is torch.float32
     assert budget.statistics.means == [2.0]
     assert budget.statistics.spreads == [pytest.approx((2 / 3) ** 0.5)]
+
+
+def test_a_forward_before_training_is_neither_its_start_nor_its_look(watch: Callable[..., Budget]) -> None:
+    budget = watch()
+    network = make_class()()
+    # What torchsummary.summary does: two random images, with gradients on.
+    network(torch.rand(2, 3))
+    assert (budget.started, budget.batch_size, budget.statistics.means) == (None, 0, [])
+    step(network)
+    assert budget.started is not None
+    assert (budget.batch_size, budget.statistics.means) == (ROWS, [1.0])
 
 
 def test_progress_is_told(watch: Callable[..., Budget], channel: tuple[Channel, int]) -> None:

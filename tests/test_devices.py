@@ -1,56 +1,12 @@
 """On a machine without a GPU, whatever a script calls cuda means the processor, for every thread."""
 
-import os
-import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from cuda_scripts import part_names, run_parts
 
-# It runs once, in a process of its own, since what it tests changes torch for good; it says how each part went.
-SCRIPT = """
-import copy, io, pickle, threading, traceback, warnings
-
-import torch
-from torch import nn
-
-from grader.worker import devices
-
-devices.install()
-CPU = torch.device("cpu")
-PARTS = {}
-
-
-def part(function):
-    PARTS[function.__name__] = function
-    return function
-
-
-def on_cpu(value):
-    assert value.device == CPU and value.device.type == "cpu", value.device
-    return value
-
-
-class WithDevice(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.device = torch.device("cuda:0")
-        self.fc = nn.Linear(3, 10, device=self.device)
-        self.scale = nn.Parameter(torch.ones(10, device="cuda"))
-
-    def forward(self, x):
-        return self.fc(x.to(self.device)) * self.scale
-
-
-def save_and_load(value, **options):
-    file = io.BytesIO()
-    torch.save(value, file)
-    file.seek(0)
-    return torch.load(file, **options)
-
-
+PARTS = """
 @part
 def a_named_device_is_the_processor():
     for device in (
@@ -98,7 +54,9 @@ def factories_take_a_device():
         torch.zeros(2, device="cuda"), torch.ones((2,), device="cuda:0"), torch.empty(2, device=0),
         torch.full((2,), 3.0, device="cuda"), torch.rand(2, device="cuda"), torch.randn(2, device=torch.device("cuda")),
         torch.randint(0, 3, (2,), device="cuda"), torch.randperm(2, device="cuda"), torch.arange(2, device="cuda"),
-        torch.eye(2, device="cuda"), torch.linspace(0, 1, 2, device="cuda"), torch.tensor([1, 2], device=0),
+        torch.eye(2, device="cuda"), torch.tril_indices(2, 2, device="cuda"), torch.triu_indices(2, 2, device="cuda"),
+        torch.hann_window(2, device="cuda"), torch.scalar_tensor(1.0, device="cuda").expand(2),
+        torch.linspace(0, 1, 2, device="cuda"), torch.tensor([1, 2], device=0),
         torch.as_tensor([1, 2], device="cuda"), torch.asarray([1, 2], device="cuda"),
         torch.normal(0.0, 1.0, (2,), device="cuda"), torch.zeros_like(like, device="cuda"),
         torch.randn_like(like, device="cuda"), torch.randint_like(like, 3, device="cuda"),
@@ -152,27 +110,6 @@ def another_thread_is_no_exception():
 
 
 @part
-def the_cuda_module_answers():
-    torch.cuda.synchronize()
-    torch.cuda.synchronize(torch.device("cuda"))
-    torch.cuda.set_device(0)
-    torch.cuda.set_device("cuda:0")
-    torch.cuda.empty_cache()
-    torch.cuda.manual_seed(1)
-    torch.cuda.manual_seed_all(1)
-    torch.cuda.reset_peak_memory_stats()
-    assert torch.cuda.is_available() is False
-    assert torch.cuda.get_device_name() == torch.cuda.get_device_name(0) == "CPU"
-    assert torch.cuda.current_device() == 0
-    assert torch.cuda.memory_allocated() == torch.cuda.max_memory_allocated("cuda") == torch.cuda.memory_reserved() == 0
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()
-    end.record()
-    end.synchronize()
-    assert end.query() and start.elapsed_time(end) == 0
-
-
-@part
 def a_generator_draws():
     generator = torch.Generator("cuda")
     generator.manual_seed(1)
@@ -181,23 +118,6 @@ def a_generator_draws():
     assert torch.equal(first, again)
     assert isinstance(torch.Generator(), torch.Generator)
     assert isinstance(torch.default_generator, torch.Generator)
-
-
-@part
-def mixed_precision_does_nothing():
-    net = WithDevice()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for scaler, context in (
-        (torch.amp.GradScaler("cuda"), torch.autocast("cuda")),
-        (torch.cuda.amp.GradScaler(), torch.cuda.amp.autocast()),
-        (torch.amp.GradScaler(), torch.amp.autocast("cuda", dtype=torch.float16)),
-    ):
-        with context:
-            output = net(torch.ones(2, 3))
-        assert output.dtype is torch.float32
-        scaler.scale(output.sum()).backward()
-        scaler.step(optimizer)
-        scaler.update()
 
 
 @part
@@ -224,35 +144,16 @@ def a_default_device_is_the_processor():
     torch.set_default_device("cuda")
     on_cpu(torch.zeros(2))
     torch.set_default_device("cpu")
-
-
-# That cuda is not there, and that its older names will go, is what torch says here.
-warnings.filterwarnings("ignore", message=".*(CUDA is not available|no NVIDIA|deprecated)")
-for name, function in PARTS.items():
-    try:
-        function()
-    except BaseException:
-        print(name, "FAILED")
-        traceback.print_exc()
-    else:
-        print(name, "passed")
 """
 
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     """What the script says, part by part."""
-    file = tmp_path_factory.mktemp("devices") / "script.py"
-    file.write_text(SCRIPT, encoding="utf-8")
-    command = [sys.executable, "-W", "error", str(file)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return run_parts(PARTS, tmp_path_factory.mktemp("script"))
 
 
-PARTS = re.findall(r"^@part\ndef (\w+)", SCRIPT, re.MULTILINE)
-
-
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", part_names(PARTS))
 def test_cuda_means_the_processor(part: str, said: subprocess.CompletedProcess[str]) -> None:
     assert f"{part} passed" in said.stdout.splitlines(), said.stderr[-3000:]
 

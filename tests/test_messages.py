@@ -30,6 +30,14 @@ def with_changes(table: str, **changes: object) -> Assignment:
     return ASSIGNMENT.model_copy(update={table: getattr(ASSIGNMENT, table).model_copy(update=changes)})
 
 
+@pytest.mark.parametrize("outcome", [Outcome.GRADED, Outcome.CRASHED], ids=str)
+def test_a_student_reads_what_was_set_aside_and_supplied(outcome: Outcome) -> None:
+    seen = entry() if outcome is Outcome.GRADED else failed(outcome)
+    before, during = "IPython lines set aside: 2.", "The script asked for input()"
+    said = student(replace(seen, check=check(notes=(before,)), notes=(during,)))
+    assert said.endswith(" IPython lines set aside: 2. The script asked for input().")
+
+
 def test_another_data_set_is_named_and_nothing_is_claimed_about_what_is_in_it() -> None:
     elsewhere = entry(evidence=replace(entry().evidence, data_name="copy.npz"))
     assert "Measured on the data set copy.npz." in student(elsewhere)

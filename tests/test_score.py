@@ -161,8 +161,15 @@ def test_nothing_handed_in_and_nothing_in_the_ledger_is_no_submission() -> None:
     assert (graded.outcome, graded.points) == (Outcome.NO_SUBMISSION, Decimal(0))
 
 
-@pytest.mark.parametrize("changes", [{}, {"content": None, "sha256": "", "unreadable": "permission denied"}])
-def test_a_file_that_we_still_owe_a_result_is_never_counted_as_missing(changes: dict[str, object]) -> None:
+UNREADABLE = {"content": None, "sha256": "", "unreadable": "permission denied"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"), [({}, Outcome.PENDING), (UNREADABLE, Outcome.INFRASTRUCTURE)], ids=["read", "unreadable"]
+)
+def test_a_file_that_we_still_owe_a_result_is_never_counted_as_missing(
+    changes: dict[str, object], outcome: Outcome
+) -> None:
     graded = grade(submission(**changes), None, ASSIGNMENT)
-    assert (graded.outcome, graded.points) == (Outcome.INFRASTRUCTURE, None)
+    assert (graded.outcome, graded.points) == (outcome, None)
     assert graded.review

@@ -69,14 +69,63 @@ def test_no_declared_encoding_raises(codec: str) -> None:
 
 def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
     source = read(
-        "!pip install einops\nimport os\n%matplotlib inline\nif os:\n    !pip install 'tqdm\nelse:\n\t%time x\n"
+        "!pip install einops\nimport os\n%matplotlib inline\nif os:\n    !pip install 'tqdm\nelse:\n\t%timeit x\n"
     )
     assert source.fault == ""
     assert source.text == (
         "pass  # !pip install einops\nimport os\npass  # %matplotlib inline\n"
-        "if os:\n    pass  # !pip install 'tqdm\nelse:\n\tpass  # %time x\n"
+        "if os:\n    pass  # !pip install 'tqdm\nelse:\n\tpass  # %timeit x\n"
     )
     assert source.notes == ("IPython lines set aside: 4.",)
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (
+            "!pip install \\\n    einops \\\n    tqdm\nx = 1\n",
+            "pass  # !pip install \\\n#     einops \\\n#     tqdm\nx = 1\n",
+        ),
+        ("files = !ls *.png\n", "files = []  # !ls *.png\n"),
+        ("if 1:\n    a, b = !nproc\n", "if 1:\n    a, b = []  # !nproc\n"),
+        ("t = %timeit -o f()\n", "t = None  # %timeit -o f()\n"),
+        ("?print\n", "pass  # ?print\n"),
+        ("if 1:\n    nn.Conv2d??\n", "if 1:\n    pass  # nn.Conv2d??\n"),
+        ("%time net = train(5)\n", "net = train(5)\n"),
+        ("%time net = \\\n  5\n", "net = \\\n  5\n"),
+        ("%%time\ntrain(5)\n", "pass  # %%time\ntrain(5)\n"),
+        ("%time !ls\n", "pass  # !ls\n"),
+    ],
+    ids=[
+        "continued",
+        "a command's output",
+        "in a block",
+        "a magic's value",
+        "?",
+        "??",
+        "%time",
+        "%time, continued",
+        "%%time",
+        "%time !",
+    ],
+)
+def test_what_only_a_notebook_understands_is_set_aside(text: str, runs: str) -> None:
+    source = read(text)
+    assert (source.text, source.fault) == (runs, "")
+    assert source.notes[0].startswith("IPython lines set aside")
+
+
+@pytest.mark.parametrize("text", ["x = y? 1 : 2\n", "print 'a'\n", "what is this?\n", "x = f(\n!ls\n"])
+def test_what_no_notebook_understands_either_stays_a_fault(text: str) -> None:
+    assert read(text).fault.startswith("Python cannot read the file")
+
+
+def test_a_cell_in_another_language_does_not_run() -> None:
+    source = read_source(
+        notebook(("code", "%%bash\npip install einops\n"), ("code", ["%%capture out\n", "x = 1"]), ("code", "y = 2"))
+    )
+    assert source.text == "# %%bash\n# pip install einops\n# \n\npass  # %%capture out\nx = 1\n\ny = 2"
+    assert source.fault == ""
 
 
 def test_lines_that_python_understands_are_left_alone() -> None:

@@ -3,10 +3,11 @@
 import ast
 import hashlib
 import io
-import json
 import re
 import tokenize
 from dataclasses import dataclass
+
+from grader.check.ipython import notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
@@ -35,7 +36,7 @@ class Source:
 def read_source(content: bytes) -> Source:
     """Decode and parse a file, whatever is in it. Nothing of it is executed.
 
-    IPython lines (`!pip`, `%matplotlib`) are commented out, only where Python objects to them; a notebook's JSON
+    IPython lines (`!pip`, `%matplotlib`, `x?`) are set aside, only where Python objects to them; a notebook's JSON
     becomes its code cells.
     """
     decoded = _decode(content)
@@ -44,7 +45,7 @@ def read_source(content: bytes) -> Source:
     if not decoded.strip():
         return Source(fault="The file is empty.")
     notes: list[str] = []
-    text = _notebook_code(decoded)
+    text = notebook_code(decoded)
     if text is not None:
         notes.append("The file is a notebook; its code cells were run as one script.")
     else:
@@ -71,37 +72,24 @@ def _decode(content: bytes) -> str | None:
     return None
 
 
-def _notebook_code(text: str) -> str | None:
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        cells = json.loads(text)["cells"]
-        return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
 def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str]:
-    """The text that parses and its tree, or the fault. Comments out the IPython lines on which Python stumbles."""
+    """The text that parses and its tree, or the fault. Sets the IPython lines aside on which Python stumbles."""
     lines = text.split("\n")
-    set_aside = 0
+    count = 0
     while True:
         text = "\n".join(lines)
         try:
             tree = ast.parse(text)
         except SyntaxError as error:
             at = (error.lineno or 0) - 1
-            if set_aside < _MAX_IPYTHON_LINES and 0 <= at < len(lines) and lines[at].lstrip().startswith(("!", "%")):
-                command = lines[at].lstrip()
-                # `pass` keeps a block that holds nothing else.
-                lines[at] = lines[at][: len(lines[at]) - len(command)] + "pass  # " + command
-                set_aside += 1
+            if count < _MAX_IPYTHON_LINES and 0 <= at < len(lines) and set_aside(lines, at):
+                count += 1
                 continue
             return text, None, f"Python cannot read the file: {error.msg} (line {error.lineno})."
         except (ValueError, RecursionError, MemoryError) as error:
             return text, None, f"Python cannot read the file: {type(error).__name__}."
-        if set_aside:
-            notes.append(f"IPython lines set aside: {set_aside}.")
+        if count:
+            notes.append(f"IPython lines set aside: {count}.")
         return text, tree, ""
 
 

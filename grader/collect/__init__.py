@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grader.assignment import Assignment
+from grader.assignment import Assignment, Limits
+from grader.collect.companions import add_companions
 from grader.collect.deadline import how_late, seconds_late, shown
 from grader.collect.folder import Attempt, FolderWithoutFile, layouts, read, scan
 from grader.collect.roster import RosterLine, read_roster
@@ -52,7 +53,7 @@ def collect(folder: Path, roster: Path | None, assignment: Assignment, deadline:
         if attempts[student_id]:
             line = lines.get(student_id)
             due = line.deadline if line and line.deadline else deadline
-            submission, settled = _settle(submission, attempts[student_id], due, assignment.limits.file_size_kb)
+            submission, settled = _settle(submission, attempts[student_id], due, assignment.limits)
             decisions += settled
         submissions.append(submission)
     if roster is not None:
@@ -65,7 +66,7 @@ def collect(folder: Path, roster: Path | None, assignment: Assignment, deadline:
 
 
 def _settle(
-    submission: Submission, attempts: list[Attempt], deadline: datetime | None, limit_kb: int
+    submission: Submission, attempts: list[Attempt], deadline: datetime | None, limits: Limits
 ) -> tuple[Submission, list[Decision]]:
     """Read the last attempt by the deadline; set the others aside.
 
@@ -78,7 +79,7 @@ def _settle(
     if submission.late:
         return submission, late
     *earlier, last = [attempt for attempt in ordered if not seconds_late(attempt.modified, deadline)]
-    content, fault = read(last.path, limit_kb)
+    content, fault = read(last.path, limits.file_size_kb)
     if last.modified is None and not fault:
         content, fault = None, "has no time that can be read"
     set_aside = [(other.file, _why_earlier(other, last)) for other in earlier]
@@ -93,7 +94,9 @@ def _settle(
     )
     status, reason = (Status.UNREADABLE, f"it {fault}") if fault else (Status.TAKEN, _why_taken(deadline))
     decisions = [Decision(file, submission.student_id, Status.SUPERSEDED, why) for file, why in set_aside]
-    return submission, [*late, *decisions, Decision(last.file, submission.student_id, status, reason)]
+    others = [attempt for attempt in ordered if attempt is not last]
+    submission, beside = add_companions(submission, [*others, last], limits)
+    return submission, [*late, *decisions, Decision(last.file, submission.student_id, status, reason), *beside]
 
 
 def _set_late_aside(

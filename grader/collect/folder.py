@@ -8,7 +8,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -27,21 +27,23 @@ class Attempt:
     Attributes:
         file: The path below the submissions folder, as shown.
         modified: Nanoseconds since 1970, of the entry itself; None if even that cannot be read.
+        companions: What the script could import, beside it in the student's own folder: name to path, by name.
     """
 
     student_id: str
     file: str
     path: Path
     modified: int | None
+    companions: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, path: Path, student_id: str, file: str) -> Self:
+    def at(cls, path: Path, student_id: str, file: str, companions: dict[str, Path] | None = None) -> Self:
         """Look at the entry, not at what a link points to."""
         try:
             modified = path.lstat().st_mtime_ns
         except OSError:
             modified = None
-        return cls(student_id, file, path, modified)
+        return cls(student_id, file, path, modified, companions or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +136,20 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str) -> Ite
         yield Attempt.at(Path(folder.path, file_name), student_id, f"{name}/{file_name}")
         return
     others: list[str] = []
-    found = False
+    found = [Path(child.path) for child in children if _shown(child.name) == file_name]
+    companions: dict[str, Path] = {}
     for child in children:
         shown = _shown(child.name)
         if shown == file_name:
-            found = True
-            yield Attempt.at(Path(child.path), student_id, f"{name}/{shown}")
+            continue
+        if found and _can_be_imported(shown) and not child.is_dir(follow_symlinks=False):
+            companions[_normal(shown)] = Path(child.path)
         elif _is_system_file(shown):
             yield Decision(f"{name}/{shown}", student_id, Status.BESIDE, _NOBODYS)
         else:
             others.append(f"{shown}/" if child.is_dir(follow_symlinks=False) else shown)
+    for path in found:
+        yield Attempt.at(path, student_id, f"{name}/{file_name}", companions)
     if found:
         for other in others:
             yield Decision(f"{name}/{other}", student_id, Status.BESIDE, f"not graded: it lies beside {file_name}")
@@ -153,6 +159,10 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str) -> Ite
         yield Decision(f"{name}/{other}", student_id, Status.UNRECOGNISED, reason)
     held = f"has no {file_name}, only {_listed(others)}" if others else "is empty"
     yield FolderWithoutFile(student_id, f"the folder {name}/ {held}")
+
+
+def _can_be_imported(name: str) -> bool:
+    return name.endswith(".py") and name.removesuffix(".py").isidentifier()
 
 
 def _student_named_by(name: str, file_name: str) -> str:

@@ -20,7 +20,12 @@ _PACKAGE = Path(grader.__file__).parent
 _WORKER_CODE = ("__init__.py", "records.py", "telemetry.py", "check", "worker")
 _FIRST_SLOT_UID = 64000
 _USER_ID_INSIDE = 65534
-_LIBRARIES = ("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "pandas", "tqdm")
+_LIBRARIES = (
+    *("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "pandas", "tqdm"),
+    *("scipy", "seaborn", "torchinfo", "torchsummary"),
+)
+# Colab's home, and where Google Drive was mounted before it was mounted there: scripts write below both.
+_COLAB_PLACES = ("/content", "/gdrive")
 # Packages that carry labels of a data set that can be graded on (DESIGN, rule 2).
 _LABELS = ("sklearn/datasets/data",)
 
@@ -59,6 +64,8 @@ def command_line(bwrap: str, job: Job, arguments: Iterable[str], *, status_fd: i
     command += _read_only(_mounts(job, as_root))
     for hidden in _label_folders():
         command += ["--perms", "0755", "--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
+    for place in _COLAB_PLACES:
+        command += ["--symlink", SCRATCH, place]
     command += ["--perms", "0755", "--dir", "/etc", "--perms", "0444", "--ro-bind-data", str(passwd_fd), "/etc/passwd"]
     for device in gpu_devices():
         command += ["--dev-bind", str(device), str(device)]

@@ -1,11 +1,12 @@
 """Run one script inside a sandbox: `python -m grader.worker IMAGES_FD SCORES_FD REPORT_FD`.
 
-Reads /job/task.json and /job/submission; runs the script as `__main__`; stops it at its budget; then looks at its
-network (mode "check") or turns the grader's images into scores (mode "train").
+Reads /job/task.json, /job/submission and what lay beside it, /job/companions; runs the script as `__main__`; stops it
+at its budget; then looks at its network (mode "check") or turns the grader's images into scores (mode "train").
 """
 
 import json
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -20,10 +21,11 @@ from grader.check.graph import look_at
 from grader.check.source import Source, read_source
 from grader.records import StopReason
 from grader.telemetry import Evaluated, Fault, SourceRead, Started, Stopped, Task
-from grader.worker import cifar10, world
+from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict
+from grader.worker.notes import all_notes, note
 
 _JOB, _DATA = Path("/job"), Path("/data")
 _SCRIPT = "hw6.py"
@@ -44,7 +46,10 @@ class Worker:
         self._budget.watch_classes()
         self._budget.start_timer(self._task.setup_seconds)
         Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
-        self._module.__file__ = _SCRIPT
+        for companion in _companions():
+            shutil.copyfile(companion, companion.name)
+        sys.path.insert(0, os.getcwd())
+        self._module.__dict__.update(notebook.functions(), __file__=_SCRIPT)
         sys.modules["__main__"], sys.argv = self._module, [_SCRIPT]
         reason = StopReason.FINISHED
         try:
@@ -60,6 +65,7 @@ class Worker:
     def _finish(self, reason: StopReason) -> NoReturn:
         """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
         budget, error = self._budget, self._error
+        _note_used_companions()
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""
         self._channel.say(Stopped(reason, budget.samples, budget.seconds, said, missing, world.own_seed()))
@@ -74,7 +80,7 @@ class Worker:
             os._exit(0)
 
     def _check(self) -> None:
-        constructor = self._module.__dict__.get(self._task.class_name)
+        constructor = self._module.__dict__.get(self._task.class_name) or self._budget.defined
         network = self._budget.network
         if network is None and constructor is None:
             self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
@@ -90,18 +96,18 @@ class Worker:
 
     def _evaluate(self) -> None:
         if self._budget.network is None:
-            self._channel.say(Evaluated(self._fault_of_script()))
+            self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
             return
         try:
             images = np.frombuffer(self._channel.receive_images(self._task.images), np.uint8)
             scores, notes, flags = predict(self._budget, images.reshape(-1, 32, 32, 3))
         except NotScores as error:
-            self._channel.say(Evaluated(Fault.NOT_SCORES, str(error)))
+            self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
         except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
             traceback.print_exception(_without_our_frames(error))
-            self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error)))
+            self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
-            self._channel.say(Evaluated(notes=notes, flags=flags))
+            self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
             self._channel.send_scores(scores)
 
     def _fault_of_script(self) -> Fault:
@@ -123,6 +129,17 @@ def _without_our_frames(error: BaseException) -> BaseException:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return error.with_traceback(trace)
+
+
+def _companions() -> list[Path]:
+    return sorted((_JOB / "companions").iterdir())
+
+
+def _note_used_companions() -> None:
+    for companion in _companions():
+        module = sys.modules.get(companion.stem)
+        if Path(str(getattr(module, "__file__", ""))).name == companion.name:
+            note(f"{companion.name} beside {_SCRIPT} was used.")
 
 
 def _wait_for_threads() -> None:

@@ -64,6 +64,7 @@ class Budget:
         self._latest: Any = None
         self._last_progress = 0.0
         self._loss = LastLoss()
+        self.defined: type[nn.Module] | None = None
         self.samples = 0
         self.started: float | None = None
         self.batch_size = 0
@@ -88,6 +89,7 @@ class Budget:
         ) -> None:
             super(nn.Module, cls).__init_subclass__(**options)
             if cls.__name__ == budget._class_name:
+                budget.defined = cls
                 budget._wrap(cls)
 
         nn.Module.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]
@@ -128,40 +130,46 @@ class Budget:
             if not torch.is_grad_enabled() or os.getpid() != self._pid or getattr(self._inside, "forward", False):
                 return forward(network, *args, **options)
             images = next((value for value in (*args, *options.values()) if _is_batch(value)), None)
-            self._before_forward(images)
+            began = self._before_forward()
             self._inside.forward = True
             try:
                 output = forward(network, *args, **options)
             finally:
                 self._inside.forward = False
-            self._count_when_used(network, output, len(images) if images is not None else 0)
+            self._count_when_used(network, output, images, began)
             return output
 
         cls.__init__ = counted_init  # type: ignore[method-assign,assignment]
         cls.forward = counted_forward
 
-    def _before_forward(self, images: torch.Tensor | None) -> None:
+    def _before_forward(self) -> float:
+        """Stop the script where its budget is spent; else say when this forward began."""
         if self.samples >= self._limit:
             self.close(StopReason.EPOCH_BUDGET)
-        if self.started is None:
-            self.started = time.monotonic()
         if self.seconds > self._seconds:
             self.close(StopReason.TIME_BUDGET)
         if self._closing.locked():
             self._closing.acquire()
-        if images is not None:
-            self.batch_size = self.batch_size or len(images)
-            self.statistics.add(images)
+        return time.monotonic()
 
-    def _count_when_used(self, network: nn.Module, output: Any, rows: int) -> None:
-        """Count what went in, since a forward may return one loss for all; without such a tensor, what came out."""
+    def _count_when_used(self, network: nn.Module, output: Any, images: torch.Tensor | None, began: float) -> None:
+        """Take a forward for training once a gradient flows back: a summary of the network or a test is none.
+
+        What went in is counted, since a forward may return one loss for all; without such a tensor, what came out.
+        """
         tensors = [output] if isinstance(output, torch.Tensor) else output if isinstance(output, tuple | list) else []
-        uncounted = [True]
+        unused = [images]
 
         def count(gradient: torch.Tensor) -> None:
-            if uncounted:
-                uncounted.clear()
-                self._add(network, rows or (len(gradient) if gradient.ndim else 1))
+            if not unused:
+                return
+            images = unused.pop()
+            if self.started is None:
+                self.started = began
+            if images is not None:
+                self.batch_size = self.batch_size or len(images)
+                self.statistics.add(images)
+            self._add(network, len(images) if images is not None else len(gradient) if gradient.ndim else 1)
 
         for tensor in tensors:
             if isinstance(tensor, torch.Tensor) and tensor.requires_grad:

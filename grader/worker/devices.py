@@ -13,10 +13,14 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from grader.worker import cuda
+from grader.worker.notes import note
+
 _CPU = torch.device("cpu")
 _FACTORIES = (
     *("tensor", "as_tensor", "zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange"),
     *("asarray", "normal", "randint_like"),
+    *("tril_indices", "triu_indices", "scalar_tensor", "empty_strided", "hann_window"),
     *("eye", "linspace", "logspace", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
 )
 _NEW = ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor")
@@ -31,37 +35,21 @@ def install() -> None:
     nn.Module.to = _with_cpu(nn.Module.to)  # type: ignore[method-assign]
     torch.load = _with_cpu(torch.load)
     torch.set_default_device = _with_cpu(torch.set_default_device)
-    torch.Tensor.cuda = _same  # type: ignore[method-assign,assignment]
+    torch.Tensor.cuda = _moved_to_cuda  # type: ignore[method-assign,assignment]
+    torch.Tensor.pin_memory = _same  # type: ignore[method-assign,assignment]
+    torch.Tensor.type = _with_cpu_type(torch.Tensor.type)  # type: ignore[method-assign]
+    torch.set_default_tensor_type = _with_cpu_type(torch.set_default_tensor_type)
+    torch.autocast.__init__ = _noted_autocast(torch.autocast.__init__)  # type: ignore[method-assign]
     torch.device = _Device  # type: ignore[misc]
     torch.Generator = _Generator  # type: ignore[misc]
-    _install_cuda_module()
-
-
-def _install_cuda_module() -> None:
-    replacements: dict[str, Any] = {
-        "synchronize": _nothing,
-        "set_device": _nothing,
-        "empty_cache": _nothing,
-        "get_device_name": lambda device=None: "CPU",
-        "get_device_capability": lambda device=None: (0, 0),
-        "current_device": lambda: 0,
-        "Event": _Event,
-        "manual_seed": _nothing,
-        "manual_seed_all": _nothing,
-        "reset_peak_memory_stats": _nothing,
-        "memory_allocated": lambda device=None: 0,
-        "max_memory_allocated": lambda device=None: 0,
-        "memory_reserved": lambda device=None: 0,
-    }
-    for name, replacement in replacements.items():
-        setattr(torch.cuda, name, replacement)
+    cuda.install()
 
 
 def _mapped(value: Any) -> Any:
     """The processor for whatever names a cuda device; anything else as it is."""
-    if isinstance(value, str) and value.split(":")[0] == "cuda":
-        return _CPU
-    if isinstance(value, _RealDevice) and value.type == "cuda":
+    named = isinstance(value, str) and value.split(":")[0] == "cuda"
+    if named or (isinstance(value, _RealDevice) and value.type == "cuda"):
+        cuda.note_use()
         return _CPU
     return value
 
@@ -83,8 +71,38 @@ def _same(this: Any, *_: Any, **__: Any) -> Any:
     return this
 
 
-def _nothing(*_: Any, **__: Any) -> None:
-    return None
+def _moved_to_cuda(this: Any, *_: Any, **__: Any) -> Any:
+    cuda.note_use()
+    return this
+
+
+def _with_cpu_type(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.cuda.FloatTensor`, written as text, is the processor's `torch.FloatTensor`."""
+
+    @functools.wraps(function)
+    def on_cpu(*args: Any, **options: Any) -> Any:
+        return function(*map(_mapped_type, args), **{name: _mapped_type(value) for name, value in options.items()})
+
+    return on_cpu
+
+
+def _mapped_type(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("torch.cuda."):
+        cuda.note_use()
+        return value.replace("cuda.", "", 1)
+    return value
+
+
+def _noted_autocast(init: Callable[..., None]) -> Callable[..., None]:
+    """PyTorch switches cuda's autocast off where there is no cuda; the student should know."""
+
+    @functools.wraps(init)
+    def noted(context: Any, device_type: str, *args: Any, **options: Any) -> None:
+        if device_type == "cuda" and options.get("enabled", True):
+            note("Mixed precision (autocast on cuda) was off: the grader's machine has no GPU.")
+        init(context, device_type, *args, **options)
+
+    return noted
 
 
 _RealDevice = torch.device
@@ -114,20 +132,3 @@ class _IsAGenerator(type(torch.Generator)):  # type: ignore[misc]
 class _Generator(metaclass=_IsAGenerator):
     def __new__(cls, device: Any = "cpu") -> Any:
         return _RealGenerator(_mapped(device))
-
-
-class _Event:
-    """`torch.cuda.Event` on a machine without cuda: time is not measured."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        """Take what the real event takes."""
-
-    record = synchronize = wait = _nothing
-
-    def query(self) -> bool:
-        """All work is done: the processor does not run ahead."""
-        return True
-
-    def elapsed_time(self, end: "_Event") -> float:
-        """Milliseconds; not measured here."""
-        return 0.0

@@ -19,7 +19,10 @@ from grader.worker.cifar10 import GraderCIFAR10
 _BATCH_SIZE = 250
 # A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
 _MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
-
+_LEFT_OUT = (
+    "Training images looked unlike the test images: the test images went through the transform of your test set only, "
+    "not through what your loop does to a batch."
+)
 
 Transform = Callable[[Image.Image], Any]
 
@@ -52,7 +55,10 @@ def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[
         seen = Statistics()
         scores = _scores(network, images, transform, budget.batch_size, seen)
         notes += (f"The network only takes batches of {budget.batch_size} images; it was tested in such batches.",)
-    return scores, notes, _mismatch(budget.statistics, seen)
+    flags = _mismatch(budget.statistics, seen)
+    if flags:
+        notes += (_LEFT_OUT,)
+    return scores, notes, flags
 
 
 def preprocessing() -> tuple[Transform, tuple[str, ...]]:

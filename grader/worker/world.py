@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from grader.telemetry import Task
-from grader.worker import devices
+from grader.worker import devices, notebook
+from grader.worker.notes import note
 
 
 def limit_resources(task: Task) -> None:
@@ -32,10 +33,12 @@ def limit_resources(task: Task) -> None:
 
 def install(task: Task) -> str:
     """Prepare torch and the interpreter for one script; return the device's name for the record."""
+    notebook.install()
     seed_everything(task.seed)
     _notice_own_seed()
     # Workers that are spawned would import the script again, outside the grader's world.
     multiprocessing.set_start_method("fork", force=True)
+    multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
     torch.compile = _not_compiled
     torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
     if torch.cuda.is_available():
@@ -71,6 +74,12 @@ def _notice_own_seed() -> None:
     setattr(torch.random, "manual_seed", noticed)  # noqa: B010
 
 
+def _still_fork(*_: Any, **__: Any) -> None:
+    """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
+    note("Worker processes were started by fork, whatever the script asked for.")
+
+
 def _not_compiled(model: Any = None, **_: Any) -> Any:
     """`torch.compile` without a compiler: the model itself, also as a decorator with arguments."""
+    note("torch.compile was passed over: the network ran uncompiled.")
     return model if model is not None else lambda decorated: decorated

@@ -1,4 +1,4 @@
-import seaborn as sns
+import einops
 
 import torch
 import torch.nn as nn
@@ -48,4 +48,4 @@ if __name__ == "__main__":
             predicted = net(inputs.to(device)).argmax(1).cpu()
             correct += (predicted == labels).sum().item()
     print(f"accuracy: {100 * correct / len(testset):.2f} %")
-    sns.heatmap(net.fc.weight.detach().cpu())
+    print(einops.rearrange(net.fc.weight, "a b -> b a").shape)

@@ -1,0 +1,116 @@
+"""Stand-ins for what a script takes for granted in a notebook on Colab: its modules, its keyboard, its functions."""
+
+import builtins
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from grader.worker.notes import note
+
+# A script that asks until it hears what it wants must not ask for ever.
+_MOST_ANSWERS = 100
+
+
+def install() -> None:
+    """Supply the modules and the keyboard; a module that is really there comes first, but for tqdm's notebook bar."""
+    sys.meta_path.insert(0, _Finder(_TQDM))
+    sys.meta_path.append(_Finder(_COLAB))
+    builtins.input = _Keyboard().input
+
+
+def functions() -> dict[str, Any]:
+    """The names that IPython puts into a notebook without an import."""
+    return {"display": print, "get_ipython": _Shell}
+
+
+class _Keyboard:
+    def __init__(self) -> None:
+        self._answers = 0
+
+    def input(self, prompt: object = "", /) -> str:
+        """Input where nobody sits at the keyboard: the prompt is printed, and an empty line comes back."""
+        self._answers += 1
+        if self._answers > _MOST_ANSWERS:
+            raise EOFError(f"input() was called more than {_MOST_ANSWERS} times, and nobody is at the keyboard")
+        note("The script asked for input(); it was given an empty line.")
+        print(prompt)
+        return ""
+
+
+class _Shell:
+    """`get_ipython()` in a script that was exported from a notebook: its commands and magics do nothing."""
+
+    def __init__(self) -> None:
+        note("get_ipython() did nothing: the script does not run in a notebook.")
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return _nothing
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds the modules of one table: name to what fills it."""
+
+    def __init__(self, modules: Mapping[str, Callable[[ModuleType], None]]) -> None:
+        self._modules = modules
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, is_package=True) if name in self._modules else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._modules[module.__name__](module)
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _mount(mountpoint: str, *_: Any, **__: Any) -> None:
+    """Google Drive as an empty folder, where the script may write."""
+    note("Google Drive was not mounted: an empty folder stood in for it.")
+    older_name = Path(mountpoint, "My Drive")
+    try:
+        Path(mountpoint, "MyDrive").mkdir(parents=True, exist_ok=True)
+        if not older_name.exists():
+            older_name.symlink_to("MyDrive")
+    except OSError as error:
+        print(f"{mountpoint}: {error.strerror}")
+    print(f"Mounted at {mountpoint}")
+
+
+def _filled_with(**values: Any) -> Callable[[ModuleType], None]:
+    def fill(module: ModuleType) -> None:
+        package = "google.colab" if module.__name__.startswith("google") else "IPython"
+        note(f"{package} was replaced by a stand-in that does nothing.")
+        vars(module).update(values)
+
+    return fill
+
+
+def _plain_progress_bar(module: ModuleType) -> None:
+    """The bar for notebooks fails without a browser's widgets; the one for terminals takes the same arguments."""
+    tqdm = importlib.import_module("tqdm.std")
+    vars(module).update(tqdm=tqdm.tqdm, tqdm_notebook=tqdm.tqdm, trange=tqdm.trange, tnrange=tqdm.trange)
+
+
+_TQDM = {"tqdm.notebook": _plain_progress_bar}
+_COLAB = {
+    # Libraries ask IPython whether they are in a notebook (they are not), and matplotlib asks for a version.
+    "IPython": _filled_with(get_ipython=_nothing, version_info=(9, 0, 0)),
+    "IPython.display": _filled_with(
+        **dict.fromkeys(("HTML", "Image", "Markdown"), str), clear_output=_nothing, display=print
+    ),
+    "google": _nothing,
+    "google.colab": _filled_with(),
+    "google.colab.auth": _filled_with(authenticate_user=_nothing),
+    "google.colab.drive": _filled_with(mount=_mount, flush_and_unmount=_nothing),
+    "google.colab.files": _filled_with(upload=dict, download=_nothing, view=_nothing),
+    "google.colab.output": _filled_with(clear=_nothing),
+    "google.colab.patches": _filled_with(cv2_imshow=_nothing),
+    "google.colab.runtime": _filled_with(unassign=_nothing),
+    "google.colab.userdata": _filled_with(get=lambda key: ""),
+}
