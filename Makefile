@@ -74,7 +74,7 @@ calibrate: setup  ## time the reference on this machine
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 test: setup  ## run the tests, without the slow ones
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n 2 --dist loadfile
 
 test-fast: setup  ## run what needs no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox"
