@@ -2,11 +2,13 @@
 
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from command import SUBMISSIONS
 
 from grader.assignment import DEFAULT_ASSIGNMENT
+from grader.calibrate import CALIBRATION_NAME, Calibration, machine_name, to_json
 
 SMALL_SCRIPT = SUBMISSIONS / "habits" / "module_level_training" / "hw6.py"
 
@@ -34,3 +36,10 @@ def rules(path: Path, **values: float) -> Path:
         assert found, key
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def keep_calibration(out: Path, images_per_second: float, threads: int) -> None:
+    """Pretend that the reference was timed here before."""
+    out.mkdir(exist_ok=True)
+    timed = Calibration(images_per_second, "CPU", machine_name(threads), datetime.now(UTC))
+    (out / CALIBRATION_NAME).write_bytes(to_json(timed))

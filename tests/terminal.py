@@ -53,6 +53,10 @@ class Terminal:
             assert self._changed.wait_for(lambda: condition(self.lines), timeout=30), self.lines
             return self.lines
 
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._master, text.encode())
+
     def hang_up(self) -> None:
         """Wait until everything that was written is on the screen; nothing can be written after that."""
         if self.descriptor >= 0:

@@ -1,14 +1,13 @@
 """Runs that are repeated, and results that a person changes: through the command line, in the real sandbox."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from command import read_table, run_grader
-from small_class import hand_in_small, hand_in_text, rules
+from small_class import hand_in_small, hand_in_text, keep_calibration, rules
 
-from grader.calibrate import CALIBRATION_NAME, Calibration, machine_name, saved_calibration, to_json
+from grader.calibrate import saved_calibration
 from grader.ledger import read_ledger
 
 THREADS = os.cpu_count() or 1
@@ -32,13 +31,6 @@ def graded(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "accuracy:" in first.stdout, "what the script prints is shown as it comes"
     assert read_table(folder / "out" / "grades.csv")["lee"]["outcome"] == "pending"
     return folder / "out"
-
-
-def keep_calibration(out: Path, images_per_second: float, threads: int) -> None:
-    """Pretend that the reference was timed here before."""
-    out.mkdir(exist_ok=True)
-    timed = Calibration(images_per_second, "CPU", machine_name(threads), datetime.now(UTC))
-    (out / CALIBRATION_NAME).write_bytes(to_json(timed))
 
 
 def change(out: Path, command: str, *arguments: str) -> str:

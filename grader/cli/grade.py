@@ -132,8 +132,7 @@ def run_class(
             rows = results(collection.submissions, rules, ledger, run_key)
             write_grades(rows, out, data.notice)
             left = len(due(wanted, rules, ledger, run_key))
-            kept = f"{handed_in - left} of {handed_in} are graded and kept"
-            say(f"stopped: {kept}; {left} {'is' if left == 1 else 'are'} left: the same command goes on from there")
+            say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; the same command goes on from there")
             raise typer.Exit(130) from None
     rows = results(collection.submissions, rules, ledger, run_key)
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
