@@ -27,16 +27,17 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
         return Check(
             Verdict.UNREADABLE, notes=source.notes, blanks_left=source.blanks, outcome=outcome, message=message
         )
-    verdict, findings = judge(run.network, assignment.blocks)
+    judged = judge(run.network, assignment.blocks)
     return Check(
-        verdict=verdict,
-        findings=findings,
-        notes=source.notes,
+        verdict=judged.verdict,
+        findings=judged.findings,
+        notes=(*source.notes, *judged.notes),
         parameters=run.network.parameters,
         output_shape=run.network.output_shape,
         blanks_left=source.blanks,
         outcome=_fatal(run.network),
-        message=_message(findings),
+        message=_message(judged.findings),
+        flags=judged.flags,
     )
 
 

@@ -165,6 +165,7 @@ def _doubts(entry: Entry) -> list[str]:
         reasons.append("architecture deviates: " + (", ".join(codes) or "no code given"))
     if check.verdict is Verdict.UNREADABLE and entry.outcome is Outcome.GRADED:
         reasons.append("architecture could not be read, though the network was graded")
+    reasons += check.flags
     if check.blanks_left:
         reasons.append("blanks left: " + ", ".join(check.blanks_left))
     if entry.outcome is Outcome.GRADED and entry.samples == 0:

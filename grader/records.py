@@ -48,13 +48,26 @@ class Verdict(StrEnum):
 class Deviation(StrEnum):
     """How a network can differ from the handout's section 3."""
 
+    SHARED_WEIGHTS = "shared-weights"
+    DEAD_LAYER = "dead-layer"
+    UNUSED_MODULE = "unused-module"
+    UNREGISTERED_MODULE = "unregistered-module"
+    MISSING_RELU = "missing-relu"
+    MISSING_BATCH_NORM = "missing-batch-norm"
+    RELU_AFTER_ADD = "relu-after-add"
+    SKIP_MISSING = "skip-missing"
+    SKIP_EXTRA_LAYER = "skip-extra-layer"
+    WRONG_WIDTH = "wrong-width"
+    WRONG_STRIDE = "wrong-stride"
+    WRONG_KERNEL = "wrong-kernel"
+    EXTRA_LAYER = "extra-layer"
+    MISSING_LAYER = "missing-layer"
+    OUTPUT_SHAPE = "output-shape"
+    SINGLE_IMAGE = "single-image"
+    BATCH_DEPENDENT = "batch-dependent"
+    NONDETERMINISTIC = "nondeterministic"
     CONSTRUCTOR = "constructor"
     NOT_A_MODULE = "not-a-module"
-    OUTPUT_SHAPE = "output-shape"
-    WRONG_WIDTH = "wrong-width"
-    WRONG_KERNEL = "wrong-kernel"
-    MISSING_LAYER = "missing-layer"
-    EXTRA_LAYER = "extra-layer"
 
 
 class IsolationLevel(StrEnum):
@@ -123,6 +136,7 @@ class Check:
         parameters: The number of trainable scalars; None if no network could be built.
         output_shape: For an input of shape (4, 3, 32, 32); None if there was no output.
         message: One sentence for the student; empty if all is well.
+        flags: Why a person should look at the network besides the findings.
     """
 
     verdict: Verdict
@@ -133,6 +147,7 @@ class Check:
     blanks_left: tuple[str, ...] = ()
     outcome: Outcome | None = None
     message: str = ""
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ among it.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -67,24 +67,54 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer that computed something in a forward.
+class Node:
+    """One operation that depends on the images, in its canonical form (see check/trace.py).
 
     Attributes:
-        kind: "conv" or "linear".
-        inputs: Channels or features that came in.
-        outputs: Channels or features that went out.
-        kernel: Height and width; empty for a linear layer.
+        op: "input", "conv", "batch_norm", "relu", "add", "max_pool", "avg_pool", "zero_channels", "linear", or torch's
+            own name of any other operation.
+        inputs: Indices of earlier nodes.
+        shape: Of the output.
+        weight: Name of the parameter that makes the layer what it is; empty where there is none.
+        registered: Whether that parameter belongs to the network, so that an optimizer gets it.
+        kernel: Height and width of a filter or pooling window.
         stride: As `kernel`.
-        size: Height of the output; 1 for a linear layer.
+        padding: As `kernel`.
+        plain: No groups, no dilation, not transposed.
+        random: A random number had a part in it.
     """
 
-    kind: str
-    inputs: int
-    outputs: int
+    op: str
+    inputs: tuple[int, ...]
+    shape: tuple[int, ...]
+    weight: str = ""
+    registered: bool = True
     kernel: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
-    size: int = 1
+    padding: tuple[int, ...] = ()
+    plain: bool = True
+    random: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a network did when it was tried; a field is None where its try did not come about.
+
+    Attributes:
+        single_image: Shape of the output for one image in eval mode, or the error.
+        batch_dependent: In eval mode, an image's scores change with the other images of the batch.
+        nondeterministic: In eval mode, two calls with the same image differ.
+        identities: With every 3 x 3 convolution set to zero: for each addition in order, whether it returns its input.
+        trace_differs: The traced graph and the network give different scores for random images in eval mode.
+        counts: For each try, block counts asked for, then those found, or the error.
+    """
+
+    single_image: tuple[int, ...] | str | None = None
+    batch_dependent: bool | None = None
+    nondeterministic: bool | None = None
+    identities: tuple[bool, ...] | None = None
+    trace_differs: bool | None = None
+    counts: tuple[tuple[tuple[int, ...], tuple[int, ...] | str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +122,36 @@ class NetworkSeen:
     """What the check found in one network, or why it found none.
 
     Attributes:
-        constructor_error: Why `IdentityResNet(2, 2, 2, 2)` failed; empty if it did not.
-        forward_error: Why a forward of (4, 3, 32, 32) failed; empty if it did not.
+        nodes: What ran in a forward of four images in train mode, in order; the first is the input.
+        output: Index of the output's node; None if the output is no tensor or does not depend on the images.
+        unused: Modules with parameters of which none had a part in the forward.
+        without_gradient: Parameters to which no gradient flows back from the output.
         output_shape: None if the output is not a tensor, or there is none.
+        constructor_error: Why `IdentityResNet(2, 2, 2, 2)` failed; empty if it did not.
+        forward_error: Why a forward failed; empty if it did not.
+
+    Raises:
+        ValueError: An index does not point to an earlier node.
     """
 
     is_module: bool
-    layers: tuple[Layer, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    output: int | None = None
+    unused: tuple[str, ...] = ()
+    without_gradient: tuple[str, ...] = ()
     parameters: int = 0
     output_shape: tuple[int, ...] | None = None
     constructor_error: str = ""
     forward_error: str = ""
+    behaviour: Behaviour = field(default_factory=Behaviour)
     event: Literal["network"] = "network"
+
+    def __post_init__(self) -> None:
+        for index, node in enumerate(self.nodes):
+            if any(not 0 <= each < index for each in node.inputs) or (index > 0 and not node.inputs):
+                raise ValueError(f"node {index} has no place in a graph")
+        if self.output is not None and not 0 <= self.output < len(self.nodes):
+            raise ValueError("the output is no node")
 
 
 @dataclass(frozen=True, slots=True)

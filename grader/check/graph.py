@@ -1,71 +1,82 @@
-"""Look at a network in a real forward: which layers computed something, in which order, with which shapes."""
+"""Look at a network: trace a forward of a copy, then try it out. Runs beside student code, in the sandbox."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor, nn
 
-from grader.telemetry import Layer, NetworkSeen
+from grader.check.behaviour import short, try_out
+from grader.check.layer_names import LayerNames, without_gradient
+from grader.check.trace import Recorder
+from grader.telemetry import NetworkSeen
 
-_BATCH, _CHANNELS, _SIZE = 4, 3, 32
-# A hostile network may run thousands of layers; the description that leaves the sandbox stays small.
-_MAX_LAYERS, _MAX_DIMENSIONS = 400, 8
-
-
-class _LayerRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every convolution and every matrix product, below autograd."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.layers: list[Layer] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if len(self.layers) < _MAX_LAYERS:
-            if func is torch.ops.aten.convolution.default:
-                weight, stride = args[1], args[3]
-                self.layers.append(
-                    Layer(
-                        "conv",
-                        inputs=args[0].shape[1],
-                        outputs=weight.shape[0],
-                        kernel=tuple(weight.shape[2:]),
-                        stride=tuple(stride),
-                        size=output.shape[2],
-                    )
-                )
-            elif func in (torch.ops.aten.addmm.default, torch.ops.aten.mm.default):
-                weight = args[-1]
-                self.layers.append(Layer("linear", inputs=weight.shape[0], outputs=weight.shape[1]))
-        return output
+# Four as in the handout's examples; some forwards know no other batch size than their script's.
+_BATCHES = (4, 32, 1)
+_MAX_DIMENSIONS = 8
 
 
-def look_at(network: object, constructor_error: str) -> NetworkSeen:
-    """Run a copy of a network once on (4, 3, 32, 32) in eval mode and describe what ran.
+def build(make: Callable[..., Any], blocks: tuple[int, ...]) -> tuple[object, str]:
+    """Make a network: it or None, and why that failed or an empty text."""
+    try:
+        return make(*blocks), ""
+    except Exception as error:  # whatever a student's constructor raises is a finding
+        return None, short(error)
+
+
+def look_at(network: object, constructor_error: str, make: Callable[..., Any] | None = None) -> NetworkSeen:
+    """Describe what a network computes and how it behaves; the network itself stays as it is.
 
     Args:
         constructor_error: What `IdentityResNet(2, 2, 2, 2)` raised; empty if it worked.
+        make: Makes a network from four block counts; None: other counts are not tried.
     """
     if not isinstance(network, nn.Module):
         return NetworkSeen(is_module=False, constructor_error=constructor_error)
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
-    recorder = _LayerRecorder()
-    error, shape = "", None
-    try:
-        probe = copy.deepcopy(network).float().eval()
-        device = next((weight.device for weight in probe.parameters()), torch.device("cpu"))
-        with torch.no_grad(), recorder:
-            output = probe(torch.zeros(_BATCH, _CHANNELS, _SIZE, _SIZE, device=device))
-        shape = tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, torch.Tensor) else None
-    except Exception as raised:  # whatever a student's forward raises is a finding
-        error = f"{type(raised).__name__}: {' '.join(str(raised).split())[:500]}"
+    error = ""
+    for batch in _BATCHES:
+        try:
+            return _described(network, batch, parameters, constructor_error, make)
+        except Exception as raised:  # whatever a student's forward raises is a finding
+            error = error or short(raised)
+    return NetworkSeen(is_module=True, parameters=parameters, constructor_error=constructor_error, forward_error=error)
+
+
+def _described(
+    network: nn.Module, batch: int, parameters: int, constructor_error: str, make: Callable[..., Any] | None
+) -> NetworkSeen:
+    probe = _prepared(network)
+    device = next((weight.device for weight in probe.parameters()), torch.device("cpu"))
+    images = torch.randn(batch, 3, 32, 32, device=device)
+    names = LayerNames(probe)
+    recorder = Recorder(images, names)
+    with torch.enable_grad(), recorder:
+        output = probe(images)
+    node = recorder.node_of(output)
     return NetworkSeen(
         is_module=True,
-        layers=tuple(recorder.layers),
+        nodes=tuple(recorder.nodes),
+        output=node,
+        unused=names.unused(recorder.used),
+        without_gradient=without_gradient(probe, output),
         parameters=parameters,
-        output_shape=shape,
+        output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
         constructor_error=constructor_error,
-        forward_error=error,
+        behaviour=try_out(probe, make, images, recorder.nodes, node),
     )
+
+
+def _prepared(network: nn.Module) -> nn.Module:
+    """A copy in train mode whose weights tell layers apart: none is all zeros or all ones."""
+    try:
+        probe = copy.deepcopy(network)
+    except RuntimeError:  # it keeps a tensor of an earlier forward
+        probe = network
+    probe = probe.float().train()
+    with torch.no_grad():
+        for parameter in probe.parameters():
+            if parameter.numel() and bool((parameter == parameter.reshape(-1)[0]).all()):
+                parameter.uniform_(0.5, 1.5) if parameter.ndim < 2 else parameter.normal_(0, 0.05)
+    return probe

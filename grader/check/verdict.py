@@ -1,100 +1,175 @@
-"""Judge a network's layers against the handout's section 3.1.
-
-The comparison is of shapes: how many convolutions of which width, kernel and stride ran at which size of the image. It
-does not see how the layers are wired (a missing batch normalization, ReLU or skip).
-"""
+"""Judge a traced network against the handout's section 3.1, and its behaviour against sections 1 and 3.2."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from grader.check.difference import Difference
+from grader.check.match import differences
+from grader.check.path import align, main_path
+from grader.check.specification import POOLING, Place, expected_layers
+from grader.check.weights import Places, weight_differences
 from grader.records import Deviation, Finding, Verdict
-from grader.telemetry import Layer, NetworkSeen
+from grader.telemetry import NetworkSeen
 
-# Stage -> height of its output and its channels; the first convolution counts with stage 1.
-_STAGES = {1: (32, 64), 2: (16, 128), 3: (8, 256), 4: (4, 512)}
-_OUTPUT_SHAPE = (4, 10)
+_SCORES = 10
+_MISSING = (Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.MISSING_LAYER)
+_HIDES = {
+    # What stands on the left explains what stands on the right.
+    Deviation.UNREGISTERED_MODULE: (Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC),
+    Deviation.NONDETERMINISTIC: (Deviation.BATCH_DEPENDENT,),
+}
+_FORWARD, _CONSTRUCTOR, _NETWORK = (Place(0, part=part) for part in ("forward", "constructor", "network"))
 
 
-def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Verdict, tuple[Finding, ...]]:
-    """Compare what ran with what the handout asks for.
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be said about one network.
+
+    Attributes:
+        notes: What is optional.
+        flags: Why a person should look besides the findings.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
+    """Compare a network with what the handout asks for.
 
     Args:
         blocks: Blocks for each of the four stages.
     """
-    findings = tuple(_findings(network, blocks))
+    found = list(_constructor(network, blocks))
+    structure: list[Difference] = []
+    identity_expected = False
+    if not network.is_module:
+        sentence = "IdentityResNet is not an nn.Module; see section 3.2."
+        found.append(Difference(Deviation.NOT_A_MODULE, _NETWORK, sentence))
+    elif network.forward_error:
+        sentence = f"The network failed on four images of 3 x 32 x 32 ({network.forward_error})."
+        found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
+    else:
+        structure = _structure(network, blocks)
+        found += structure
+        found += _output_shape(network, structure)
+        found += _behaviour(network)
+        identity_expected = not structure
+    found = _once(_without_consequences(found))
+    verdict = _verdict(network, found)
+    return Judgement(
+        verdict,
+        tuple(Finding(each.code, str(each.place), each.sentence) for each in found),
+        _notes(network, blocks) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
+        tuple(_disagreements(network, identity_expected)),
+    )
+
+
+def _verdict(network: NetworkSeen, found: list[Difference]) -> Verdict:
     if network.forward_error:
-        return Verdict.UNREADABLE, findings
-    return (Verdict.DEVIATES if findings else Verdict.CONFORMING), findings
+        return Verdict.UNREADABLE
+    if any(not each.small for each in found):
+        return Verdict.DEVIATES
+    return Verdict.VARIANT if found else Verdict.CONFORMING
 
 
-def _findings(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[Finding]:
+def _constructor(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[Difference]:
     if network.constructor_error:
         arguments = ", ".join(map(str, blocks))
-        yield Finding(
-            Deviation.CONSTRUCTOR,
-            "constructor",
-            f"IdentityResNet({arguments}) failed ({network.constructor_error}); see section 3.2.",
-        )
-    if not network.is_module:
-        yield Finding(Deviation.NOT_A_MODULE, "network", "IdentityResNet is not an nn.Module; see section 3.2.")
+        sentence = f"IdentityResNet({arguments}) failed ({network.constructor_error}); see section 3.2."
+        yield Difference(Deviation.CONSTRUCTOR, _CONSTRUCTOR, sentence)
+
+
+def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference]:
+    if network.output is None:
+        if network.output_shape is None:
+            return []
+        sentence = "The output does not depend on the images; see section 3.2.1."
+        return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
+    path = main_path(network)
+    steps = align(network, path, expected_layers(blocks))
+    weights = weight_differences(network, Places(network, path, steps))
+    dead = {each.place for each in weights if each.code is Deviation.DEAD_LAYER}
+    found = [each for each in differences(network, path, steps) if not (each.place in dead and each.code in _MISSING)]
+    return weights + found
+
+
+def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator[Difference]:
+    shape = network.output_shape
+    if shape is not None and len(shape) == 2 and shape == (_batch(network), _SCORES):
         return
-    if network.forward_error:
-        yield Finding(
-            Deviation.OUTPUT_SHAPE,
-            "forward",
-            f"The network failed on four images of 3 x 32 x 32 ({network.forward_error}).",
-        )
-        return
-    if network.output_shape != _OUTPUT_SHAPE:
-        shape = network.output_shape or "no tensor"
-        yield Finding(
-            Deviation.OUTPUT_SHAPE, "forward", f"For four images the output is {shape}, not (4, 10); see section 3.2.1."
-        )
-    yield from _stage_findings(network.layers, blocks)
-    yield from _linear_findings(network.layers)
+    if any(each.place.part == POOLING for each in structure):
+        return  # the finding about the pooling says why
+    asked = (_batch(network), _SCORES)
+    said = "no tensor" if shape is None else str(shape)
+    sentence = f"For {asked[0]} images the output is {said}, not {asked}; see section 3.2.1."
+    yield Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence)
 
 
-def _stage_findings(layers: tuple[Layer, ...], blocks: tuple[int, ...]) -> Iterator[Finding]:
-    convolutions = [layer for layer in layers if layer.kind == "conv"]
-    sizes = {size for size, _ in _STAGES.values()}
-    for stage, (size, width) in _STAGES.items():
-        here = [layer for layer in convolutions if layer.size == size]
-        where = f"stage {stage}"
-        shortcuts = [layer for layer in here if layer.kernel == (1, 1) and layer.stride == (2, 2) and stage > 1]
-        others = [layer for layer in here if layer not in shortcuts]
-        if any(layer.outputs != width for layer in here):
-            widths = sorted({layer.outputs for layer in here} - {width})
-            yield Finding(
-                Deviation.WRONG_WIDTH, where, f"In {where} a convolution has {widths[0]} channels, not {width}."
-            )
-        if wrong := [layer for layer in others if layer.kernel != (3, 3)]:
-            yield Finding(
-                Deviation.WRONG_KERNEL, where, f"In {where} a convolution has a filter of {wrong[0].kernel}, not 3 x 3."
-            )
-        yield from _count_findings(where, len(others), 2 * blocks[stage - 1] + (stage == 1))
-        yield from _count_findings(where + "'s skip connections", len(shortcuts), min(1, len(shortcuts)))
-    if strangers := sorted({layer.size for layer in convolutions} - sizes):
-        yield Finding(
-            Deviation.EXTRA_LAYER,
-            "network",
-            f"A convolution works on images of height {strangers[0]}; the stages have 32, 16, 8 and 4.",
-        )
+def _batch(network: NetworkSeen) -> int:
+    return network.nodes[0].shape[0] if network.nodes else 4
 
 
-def _count_findings(where: str, found: int, expected: int) -> Iterator[Finding]:
-    if found != expected:
-        code = Deviation.MISSING_LAYER if found < expected else Deviation.EXTRA_LAYER
-        yield Finding(code, where, f"In {where} the convolutions that ran are {found}; the handout has {expected}.")
+def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
+    seen = network.behaviour
+    alone, batch = seen.single_image, network.output_shape
+    if isinstance(alone, str):
+        sentence = f"The forward fails for a single image ({alone})."
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+    elif alone is not None and batch and batch[0] == _batch(network) and alone != (1, *batch[1:]):
+        sentence = f"For a single image the output is {alone}, not {(1, *batch[1:])}."
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+    if seen.batch_dependent:
+        sentence = "In eval mode the scores of an image change with the other images of its batch."
+        yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
+    if seen.nondeterministic:
+        sentence = "In eval mode two forwards of the same image give different scores."
+        yield Difference(Deviation.NONDETERMINISTIC, _FORWARD, sentence)
 
 
-def _linear_findings(layers: tuple[Layer, ...]) -> Iterator[Finding]:
-    linear = [layer for layer in layers if layer.kind == "linear"]
-    if not linear:
-        yield Finding(Deviation.MISSING_LAYER, "linear layer", "No linear layer ran at the end; see section 3.1.6.")
-    elif len(linear) > 1:
-        yield Finding(
-            Deviation.EXTRA_LAYER, "linear layer", f"{len(linear)} linear layers ran; section 3.1.6 asks for one."
-        )
-    elif linear[0].inputs != 512:
-        yield Finding(
-            Deviation.WRONG_WIDTH, "linear layer", f"The linear layer takes {linear[0].inputs} values, not 512."
-        )
+def _without_consequences(found: list[Difference]) -> list[Difference]:
+    codes = {each.code for each in found}
+    hidden = {hidden for code in codes for hidden in _HIDES.get(code, ())}
+    chance = Deviation.NONDETERMINISTIC in codes
+    return [each for each in found if each.code not in hidden and not (chance and each.random)]
+
+
+def _once(found: list[Difference]) -> list[Difference]:
+    """One finding for each code and place; where a large and a small one meet, the large one."""
+    first: dict[tuple[Deviation, Place], Difference] = {}
+    for each in found:
+        key = each.code, each.place
+        if key not in first or (first[key].small and not each.small):
+            first[key] = each
+    return list(first.values())
+
+
+def _notes(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[str, ...]:
+    """Other numbers of blocks are optional in the handout: never a deviation."""
+    notes = []
+    for asked, found in network.behaviour.counts:
+        if asked != blocks and found != asked:
+            said = found if isinstance(found, str) else f"it has {found}"
+            notes.append(f"Asked for {asked} blocks, the network does not follow: {said} (optional).")
+    return tuple(notes)
+
+
+def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
+    """Where the traced graph and the network's behaviour do not fit together."""
+    seen = network.behaviour
+    if seen.trace_differs:
+        yield "in eval mode the network computes something else than its traced graph"
+    if conforming and seen.identities is not None and not _keeps_its_input(network):
+        yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
+
+
+def _keeps_its_input(network: NetworkSeen) -> bool:
+    identities = network.behaviour.identities or ()
+    additions = [node for node in network.nodes if node.op == "add"]
+    if len(additions) != len(identities):
+        return True  # additions of another kind ran as well: the two lists cannot be compared
+    heights = [node.shape[2] if len(node.shape) == 4 else 0 for node in additions]
+    keeps = [height == before for height, before in zip(heights, [32, *heights], strict=False)]
+    return all(unchanged for unchanged, keep in zip(identities, keeps, strict=True) if keep)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from grader.check.graph import look_at
+from grader.check.graph import build, look_at
 from grader.check.source import Source, read_source
 from grader.records import StopReason
 from grader.telemetry import Evaluated, Fault, SourceRead, Started, Stopped, Task
@@ -85,14 +85,9 @@ class Worker:
         if network is None and constructor is None:
             self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
             return
-        failure = ""
         make: Any = constructor if network is None else type(network)
-        try:
-            built = make(*self._task.blocks)
-            network = built if network is None else network
-        except Exception as error:  # whatever a student's constructor raises is a finding
-            failure = one_line(error)
-        self._channel.say(look_at(network, failure))
+        built, failure = build(make, self._task.blocks)
+        self._channel.say(look_at(built if network is None else network, failure, make))
 
     def _evaluate(self) -> None:
         if self._budget.network is None:

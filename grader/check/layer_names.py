@@ -1,0 +1,103 @@
+"""The parameters of a network by the memory that they lie in, and those that it uses without owning them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+_MAX_DEPTH, _MAX_ITEMS, _MAX_NAME, _MAX_NAMES = 3, 1000, 100, 50
+
+
+class LayerNames:
+    """Qualified names of a network's parameters and buffers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._names: dict[int, str] = {}
+        self._kept: list[Tensor] = []
+        self._hidden: dict[int, str] | None = None
+        for name, tensor in (*network.named_buffers(), *network.named_parameters()):
+            self._add(tensor, name)
+
+    def name(self, tensor: Tensor) -> str:
+        """The parameter's or buffer's name; empty for any other tensor."""
+        return self._names.get(_address(tensor), "")
+
+    def add_copy(self, copy: Tensor, original: Tensor) -> None:
+        """Let a copy (another dtype, transposed, standardised) stand for the parameter that it was made from."""
+        self._names.setdefault(_address(copy), self.name(original))
+        self._kept.append(copy)
+
+    def unregistered(self, weight: Tensor) -> str:
+        """Where a weight that is no parameter of the network is held; empty if that cannot be found."""
+        if self._hidden is None:
+            self._hidden = {}
+            for prefix, module in self._network.named_modules():
+                for attribute, value in list(vars(module).items())[:_MAX_ITEMS]:
+                    if not attribute.startswith("_"):
+                        self._search(value, f"{prefix}.{attribute}".lstrip("."), _MAX_DEPTH)
+        return self._hidden.get(_address(weight), "")
+
+    def unused(self, used: set[str]) -> tuple[str, ...]:
+        """The outermost modules that have parameters of which none was used, and bare parameters likewise."""
+        idle = {name for name, _ in self._network.named_parameters()} - used
+        found: list[str] = []
+        for prefix, module in self._network.named_modules():
+            own = {f"{prefix}.{name}".lstrip(".") for name, _ in module.named_parameters()}
+            if prefix and own and own <= idle:
+                idle -= own
+                found.append(prefix)
+        return bounded([*found, *sorted(idle - _weights_of_used_layers(idle, used))])
+
+    def _search(self, value: Any, name: str, depth: int) -> None:
+        assert self._hidden is not None
+        if isinstance(value, Tensor):
+            self._hidden.setdefault(_address(value), name)
+        elif isinstance(value, nn.Module):
+            for inner, parameter in value.named_parameters():
+                self._hidden.setdefault(_address(parameter), f"{name}.{inner}")
+        elif depth and isinstance(value, list | tuple):
+            for index, each in enumerate(value[:_MAX_ITEMS]):
+                self._search(each, f"{name}[{index}]", depth - 1)
+        elif depth and isinstance(value, dict):
+            for key, each in list(value.items())[:_MAX_ITEMS]:
+                self._search(each, f"{name}[{str(key)[:20]!r}]", depth - 1)
+
+    def _add(self, tensor: Tensor, name: str) -> None:
+        self._names[_address(tensor)] = name[:_MAX_NAME]
+        self._kept.append(tensor)
+
+
+def without_gradient(network: nn.Module, output: object) -> tuple[str, ...]:
+    """Names of the parameters that autograd does not reach from the output; computes no gradient."""
+    reached: set[int] = set()
+    seen: set[Any] = set()
+    ahead = [output.grad_fn] if isinstance(output, Tensor) and output.grad_fn is not None else []
+    while ahead:
+        step: Any = ahead.pop()
+        if step in seen:
+            continue
+        seen.add(step)
+        if hasattr(step, "variable"):
+            reached.add(id(step.variable))
+        ahead.extend(following for following, _ in step.next_functions if following is not None)
+    return bounded(name for name, parameter in network.named_parameters() if id(parameter) not in reached)
+
+
+def bounded(names: Iterable[str]) -> tuple[str, ...]:
+    """So much of a list of names as may leave the sandbox."""
+    return tuple(name[:_MAX_NAME] for name in _first(names, _MAX_NAMES))
+
+
+def _first(names: Iterable[str], count: int) -> Iterator[str]:
+    return (name for _, name in zip(range(count), names, strict=False))
+
+
+def _weights_of_used_layers(idle: set[str], used: set[str]) -> set[str]:
+    """Idle biases beside weights that are used: someone computes a layer by hand and leaves its bias out."""
+    layers = {name.rpartition(".")[0] for name in used}
+    return {name for name in idle if "." in name and name.rpartition(".")[0] in layers}
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
