@@ -5,7 +5,7 @@ from grader.check.verdict import judge
 from grader.records import Check, Finding, Outcome, Submission, Verdict
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
-from grader.telemetry import NetworkSeen
+from grader.telemetry import NetworkSeen, SourceRead
 
 _FINDINGS_IN_MESSAGE = 2
 
@@ -25,7 +25,12 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     if run.network is None:
         outcome, message = _why_no_network(run, assignment)
         return Check(
-            Verdict.UNREADABLE, notes=source.notes, blanks_left=source.blanks, outcome=outcome, message=message
+            Verdict.UNREADABLE,
+            notes=source.notes,
+            blanks_left=source.blanks,
+            outcome=outcome,
+            message=message,
+            flags=_flags(source),
         )
     judged = judge(run.network, assignment.blocks)
     return Check(
@@ -37,7 +42,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
         blanks_left=source.blanks,
         outcome=_fatal(run.network),
         message=_message(judged.findings),
-        flags=judged.flags,
+        flags=(*_flags(source), *judged.flags),
     )
 
 
@@ -56,6 +61,10 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
     if run.stopped.error:
         return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."
     return Outcome.INVALID, f"The file has no class {assignment.class_name} of which it makes a network."
+
+
+def _flags(source: SourceRead) -> tuple[str, ...]:
+    return tuple(f"the source has what a homework does not need: {what}" for what in source.suspicions)
 
 
 def _message(findings: tuple[Finding, ...]) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from grader.errors import Mistake
 from grader.records import CLASSES
 
+ASSIGNED_DATA = "CIFAR-10"
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 IMAGE_SHAPE = (32, 32, 3)
 # Few, so that the demo takes minutes on two cores; the network still learns them well.
@@ -36,6 +37,7 @@ class DataSet:
         y_test: int64, one label of 0..9 for each test image.
         sha256: Of names, dtypes, shapes and bytes of the four arrays, in hexadecimal.
         notice: One sentence that every output carries; empty for CIFAR-10.
+        mirrors: Whether a mirrored image is still of its class; digits are not.
     """
 
     name: str
@@ -45,6 +47,7 @@ class DataSet:
     y_test: npt.NDArray[np.int64]
     sha256: str
     notice: str
+    mirrors: bool
 
 
 def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
@@ -105,7 +108,7 @@ def _cifar10(root: Path, *, download: bool) -> DataSet:
             "DATA= to download it"
         ) from None
     arrays = {"x_train": train.data, "y_train": train.targets, "x_test": test.data, "y_test": test.targets}
-    return _data_set("CIFAR-10", {key: np.asarray(value) for key, value in arrays.items()}, str(root), notice="")
+    return _data_set(ASSIGNED_DATA, {key: np.asarray(value) for key, value in arrays.items()}, str(root), notice="")
 
 
 def _digits() -> DataSet:
@@ -155,7 +158,7 @@ def _data_set(name: str, arrays: Mapping[str, Any], source: str, notice: str) ->
         array.setflags(write=False)
         digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data)
-    return DataSet(name, **checked, sha256=digest.hexdigest(), notice=notice)
+    return DataSet(name, **checked, sha256=digest.hexdigest(), notice=notice, mirrors=name == ASSIGNED_DATA)
 
 
 def _checked_images(images: Any, label: str) -> npt.NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from grader.records import Check, Outcome, StopReason, Submission
+from grader.records import Check, Outcome, Probes, StopReason, Submission
 
 
 class RunReason(StrEnum):
@@ -55,6 +55,7 @@ class Entry:
         total: Test images.
         reason: Why this run was made.
         own_seed: As in `Run`.
+        probes: As in `Run`.
     """
 
     student_id: str
@@ -75,6 +76,7 @@ class Entry:
     missing_module: str = ""
     reason: RunReason = RunReason.FIRST
     own_seed: bool = False
+    probes: Probes | None = None
     kind: Literal["run"] = "run"
 
 

@@ -3,10 +3,11 @@
 import re
 
 from grader.assignment import Assignment
+from grader.data import ASSIGNED_DATA
 from grader.entries import Entry, Override, Regrade
+from grader.probe_doubts import probe_doubts
 from grader.records import Check, Outcome, StopReason, Submission, Verdict
 
-ASSIGNED_DATA = "CIFAR-10"
 _NOTABLY_SLOWER = 1.1
 _ROUNDED_FROM_SECONDS = 600
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
@@ -170,7 +171,7 @@ def _doubts(entry: Entry) -> list[str]:
         reasons.append("blanks left: " + ", ".join(check.blanks_left))
     if entry.outcome is Outcome.GRADED and entry.samples == 0:
         reasons.append("no training was seen")
-    return [*reasons, *_cut_by_time(entry), *entry.flags]
+    return [*reasons, *_cut_by_time(entry), *probe_doubts(entry.probes), *entry.flags]
 
 
 def _cut_by_time(entry: Entry) -> list[str]:

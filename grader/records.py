@@ -151,6 +151,28 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Probes:
+    """What a network made of some test images in other forms; counts of images, for a person to judge.
+
+    Attributes:
+        count: Images that each probe was made of.
+        plain: Classified right as they are.
+        repeated_alike: Given about the same scores when asked for again, in other company.
+        shifted: Classified right when shifted by one pixel.
+        mirrored: Classified right when mirrored; None where a mirrored image may be of no class.
+        untrained: Classified right, of as many images, by a copy of the network that was not trained; None where none
+            could be made.
+    """
+
+    count: int
+    plain: int
+    repeated_alike: int
+    shifted: int
+    mirrored: int | None
+    untrained: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training run: what the student's script did, in the words of the worker beside it (display only).
 
@@ -160,6 +182,7 @@ class Run:
         train_seconds: From the first training forward to the stop.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
+        probes: None where there are no scores.
         log: What the script printed, bounded.
     """
 
@@ -175,6 +198,7 @@ class Run:
     flags: tuple[str, ...] = ()
     missing_module: str = ""
     own_seed: bool = False
+    probes: Probes | None = None
     log: bytes = field(default=b"", repr=False)
 
 

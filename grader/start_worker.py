@@ -66,6 +66,7 @@ def start_worker(
     mode: Literal["check", "train"],
     seed: int,
     images: memoryview = _NO_IMAGES,
+    untrained: int = 0,
     answer_bytes: int = 0,
 ) -> WorkerRun:
     """Run one submission in the sandbox.
@@ -73,6 +74,7 @@ def start_worker(
     Args:
         seed: Of the random state that the script finds.
         images: Test images as bytes, in the order in which they are asked for.
+        untrained: So many of the first images are also asked of an untrained copy of the network.
         answer_bytes: What must come back for them.
 
     Raises:
@@ -85,7 +87,9 @@ def start_worker(
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
         _lay_out(folder, submission)
-        (folder / "task.json").write_text(to_json(_task(assignment, mode, seed, len(images))), encoding="utf-8")
+        (folder / "task.json").write_text(
+            to_json(_task(assignment, mode, seed, len(images), untrained)), encoding="utf-8"
+        )
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         job = Job(
@@ -124,7 +128,7 @@ def _listener(student_id: str, watch: Watch) -> Listener:
     return Listener(on_report, lambda chunk: watch(Printed(student_id, chunk)))
 
 
-def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, image_bytes: int) -> Task:
+def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, image_bytes: int, untrained: int) -> Task:
     limits = assignment.limits
     return Task(
         mode=mode,
@@ -135,6 +139,7 @@ def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, im
         train_seconds=assignment.budget.train_seconds,
         setup_seconds=limits.setup_seconds,
         images=image_bytes // (32 * 32 * 3),
+        untrained=untrained,
         processes=limits.processes,
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,

@@ -40,6 +40,7 @@ class SourceRead:
     Attributes:
         blanks: Questions whose `...` still stands, or their lines.
         prepared_sha256: Of the text that runs, where it is not the file as handed in; else empty.
+        suspicions: Data that the source carries, or what unpacks it.
         fault: Why the file is not Python; empty if it is.
     """
 
@@ -47,6 +48,7 @@ class SourceRead:
     notes: tuple[str, ...] = ()
     prepared_sha256: str = ""
     fault: str = ""
+    suspicions: tuple[str, ...] = ()
     event: Literal["source"] = "source"
 
 
@@ -207,6 +209,7 @@ class Task:
         train_seconds: Wall time from the first training forward.
         setup_seconds: Wall time until the first training forward.
         images: Test images that will be asked for; 0: none, only the training is timed.
+        untrained: So many of the first images are also asked of a copy that was not trained.
     """
 
     mode: Literal["check", "train"]
@@ -217,6 +220,7 @@ class Task:
     train_seconds: float
     setup_seconds: float
     images: int
+    untrained: int
     processes: int
     open_files: int
     scratch_bytes: int

@@ -4,12 +4,12 @@ import numpy as np
 
 from grader.assignment import Assignment
 from grader.data import DataSet
-from grader.records import CLASSES, SCORE_DTYPE, Outcome, Run, StopReason, Submission
+from grader.probes import ask, read_answer
+from grader.records import Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
 from grader.telemetry import Evaluated, Fault
 
-_SCORE = np.dtype(SCORE_DTYPE)
 _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
@@ -26,17 +26,28 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
     Raises:
         InfrastructureError: The worker could not be started.
     """
-    order = np.random.default_rng().permutation(len(data.x_test))
-    images = np.ascontiguousarray(data.x_test[order])
-    answer_bytes = len(order) * CLASSES * _SCORE.itemsize
-    run = start_worker(submission, assignment, slot, "train", seed, images.data.cast("B"), answer_bytes)
+    questions = ask(data, np.random.default_rng())
+    run = start_worker(
+        submission,
+        assignment,
+        slot,
+        "train",
+        seed,
+        images=questions.images.data.cast("B"),
+        untrained=questions.untrained,
+        answer_bytes=questions.answer_bytes,
+    )
     outcome, error = _outcome(run, assignment)
+    scores = probes = None
+    if run.execution.answer is not None:
+        scores, probes = read_answer(run.execution.answer, questions, data.y_test)
     evaluated = run.evaluated or Evaluated()
     stopped = run.stopped
     return Run(
         outcome=outcome,
         stop_reason=_stop_reason(run),
-        scores=_in_test_order(run.execution.answer, order) if run.execution.answer is not None else None,
+        scores=scores,
+        probes=probes,
         samples=stopped.samples if stopped else 0,
         train_seconds=round(stopped.seconds, 3) if stopped else 0.0,
         device=run.started.device,
@@ -48,13 +59,6 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
         own_seed=stopped.own_seed if stopped else False,
         log=_ABOUT_THE_LOG + run.execution.log,
     )
-
-
-def _in_test_order(answer: bytes, order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> bytes:
-    rows = np.frombuffer(answer, _SCORE).reshape(len(order), CLASSES)
-    sorted_rows = np.empty_like(rows)
-    sorted_rows[order] = rows
-    return sorted_rows.tobytes()
 
 
 def _stop_reason(run: WorkerRun) -> StopReason:

@@ -22,7 +22,8 @@ LAYERS = (
     {"pipeline"},
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule"},
     {"start_worker"},
-    {"sandbox", "data", "messages", "attempts", "check"},
+    {"messages", "probes"},
+    {"sandbox", "data", "probe_doubts", "attempts", "check"},
     {"assignment", "telemetry", "entries", "accuracy"},
     {"records", "errors", "progress"},
 )

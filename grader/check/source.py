@@ -7,6 +7,7 @@ import re
 import tokenize
 from dataclasses import dataclass
 
+from grader.check.carried import carried_in
 from grader.check.ipython import notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
@@ -23,6 +24,7 @@ class Source:
         prepared_sha256: Of `text`, where it says something other than the file; else empty.
         blanks: Questions ("Q4") or lines ("line 12") at which `...` still stands for a value or a statement.
         notes: What was set aside.
+        suspicions: Data that the source carries, or what unpacks it; for a person.
         fault: Why this is not Python, in one sentence; empty if it is.
     """
 
@@ -30,6 +32,7 @@ class Source:
     prepared_sha256: str = ""
     blanks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    suspicions: tuple[str, ...] = ()
     fault: str = ""
 
 
@@ -54,7 +57,7 @@ def read_source(content: bytes) -> Source:
     if tree is None:
         return Source(notes=tuple(notes), fault=fault)
     prepared = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if notes else ""
-    return Source(text, prepared, _blanks(tree, text.split("\n")), tuple(notes))
+    return Source(text, prepared, _blanks(tree, text.split("\n")), tuple(notes), carried_in(tree))
 
 
 def _decode(content: bytes) -> str | None:

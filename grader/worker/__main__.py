@@ -24,7 +24,7 @@ from grader.telemetry import Evaluated, Fault, SourceRead, Started, Stopped, Tas
 from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
-from grader.worker.evaluate import NotScores, predict
+from grader.worker.evaluate import NotScores, predict, predict_untrained
 from grader.worker.notes import all_notes, note
 
 _JOB, _DATA = Path("/job"), Path("/data")
@@ -94,8 +94,10 @@ class Worker:
             self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
             return
         try:
-            images = np.frombuffer(self._channel.receive_images(self._task.images), np.uint8)
-            scores, notes, flags = predict(self._budget, images.reshape(-1, 32, 32, 3))
+            received = self._channel.receive_images(self._task.images)
+            images = np.frombuffer(received, np.uint8).reshape(-1, 32, 32, 3)
+            scores, notes, flags = predict(self._budget, images)
+            scores += predict_untrained(self._budget, self._task.blocks, images[: self._task.untrained])
         except NotScores as error:
             self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
         except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
@@ -153,7 +155,7 @@ def main(arguments: list[str]) -> Any:
     device = world.install(task)
     channel.say(Started(device, torch.__version__))
     source = read_source((_JOB / "submission").read_bytes())
-    channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault))
+    channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
     if source.fault:
         channel.say(Stopped(StopReason.ERROR, error=source.fault))
         channel.say(Evaluated(Fault.SOURCE, source.fault))
