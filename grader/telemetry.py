@@ -7,7 +7,7 @@ among it.
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 TEXT_LIMIT = 2000
 
@@ -148,6 +148,29 @@ class NetworkSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """How one question of the script is answered.
+
+    Attributes:
+        name: "Q1" to "Q9".
+        answer: A records.Answer.
+        reason: One sentence; empty for a right answer.
+    """
+
+    name: str
+    answer: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionsSeen:
+    """What a run on a few batches showed of the script's questions."""
+
+    questions: tuple[Question, ...]
+    event: Literal["questions"] = "questions"
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """Training is over.
 
@@ -185,7 +208,7 @@ class Evaluated:
     event: Literal["evaluated"] = "evaluated"
 
 
-Event = Started | SourceRead | Progress | NetworkSeen | Stopped | Evaluated
+Event = Started | SourceRead | Progress | NetworkSeen | QuestionsSeen | Stopped | Evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,3 +240,24 @@ class Task:
 def to_json(record: "Event | Task") -> str:
     """One line of JSON."""
     return json.dumps(asdict(record))
+
+
+def from_json(line: str) -> NetworkSeen | QuestionsSeen | SourceRead | Stopped:
+    """What a self-check said; not for what comes out of a sandbox, which is validated elsewhere."""
+    kinds = {"network": NetworkSeen, "questions": QuestionsSeen, "source": SourceRead, "stopped": Stopped}
+    values = json.loads(line, object_hook=_tuples)
+    if values["event"] == "network":
+        values["nodes"] = tuple(Node(**node) for node in values["nodes"])
+        values["behaviour"] = Behaviour(**values["behaviour"])
+    if values["event"] == "questions":
+        values["questions"] = tuple(Question(**question) for question in values["questions"])
+    event: NetworkSeen | QuestionsSeen | SourceRead | Stopped = kinds[values["event"]](**values)
+    return event
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _tuple(value) for name, value in values.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
