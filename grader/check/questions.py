@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from grader.records import Answer
 from grader.telemetry import Question
 
+QUESTIONS = tuple(f"Q{number}" for number in range(1, 10))
 MOMENTUM = 0.9
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
 _LARGEST_BATCH = 4096
@@ -72,8 +73,8 @@ class Watch:
             *(self._gradients(), self._forward_pass(), self._backward(), self._step(), self._test()),
         )
         return tuple(
-            Question(f"Q{number}", *((Answer.BLANK, "Its dots are still there.") if f"Q{number}" in blanks else each))
-            for number, each in enumerate(found, start=1)
+            Question(name, *((Answer.BLANK, "Its dots are still there.") if name in blanks else each))
+            for name, each in zip(QUESTIONS, found, strict=True)
         )
 
     def _wrappers(self) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
@@ -197,13 +198,17 @@ class Watch:
 
     def _going_backward(self, original: Any) -> Any:
         def backward(loss: Tensor, *args: Any, **options: Any) -> Any:
-            if self._network is not None:
-                gradients = [each.grad for each in self._network.parameters() if each.grad is not None]
-                self._stale |= any(bool(gradient.reshape(-1)[:_ELEMENTS].any()) for gradient in gradients)
+            gradients = [each.grad for each in self._optimized().values() if each.grad is not None]
+            self._stale |= any(bool(gradient.reshape(-1)[:_ELEMENTS].any()) for gradient in gradients)
             self._backwards += 1
             return original(loss, *args, **options)
 
         return backward
+
+    def _optimized(self) -> dict[int, Any]:
+        """The parameters that the last optimizer changes, by identity."""
+        groups = self._optimizers[-1].param_groups if self._optimizers else []
+        return {id(parameter): parameter for group in groups for parameter in group["params"]}
 
     def _device(self) -> _Found:
         if self._asked_for_gpu:
@@ -221,12 +226,12 @@ class Watch:
         return Answer.WRONG, f"The training loader's batch size is {size}; it should be a number from 2 on."
 
     def _on_device(self) -> _Found:
-        if self._network is None:
-            return Answer.UNKNOWN, "The script did not come to its training."
         if self._apart:
             return Answer.WRONG, "Images and parameters are on different devices."
         if self._moved:
             return Answer.OK, ""
+        if self._network is None:
+            return Answer.UNKNOWN, "The script did not come to its training."
         return Answer.WRONG, "The network is never moved to the device."
 
     def _optimizer(self, rates: tuple[float, float]) -> _Found:
@@ -235,16 +240,15 @@ class Watch:
         optimizer = self._optimizers[-1]
         if not isinstance(optimizer, SGD):
             return Answer.WRONG, f"The optimizer is {type(optimizer).__name__}, not SGD."
-        group = optimizer.param_groups[0]
-        if group.get("momentum") != MOMENTUM:
-            return Answer.WRONG, f"The momentum is {group.get('momentum')}, not {MOMENTUM}."
-        rate = float(group.get("initial_lr", group["lr"]))
+        asked = optimizer.defaults  # a scheduler changes the groups'
+        if asked["momentum"] != MOMENTUM:
+            return Answer.WRONG, f"The momentum is {asked['momentum']}, not {MOMENTUM}."
+        rate = float(asked["lr"])
         if not rates[0] <= rate <= rates[1]:
             return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
         if self._network is None:
             return Answer.UNKNOWN, "The script did not come to its training."
-        optimized = {id(each) for group in optimizer.param_groups for each in group["params"]}
-        if not {id(each) for each in self._network.parameters() if each.requires_grad} <= optimized:
+        if not {id(each) for each in self._network.parameters() if each.requires_grad} <= self._optimized().keys():
             return Answer.WRONG, "The optimizer does not have all parameters of the network that is trained."
         return Answer.OK, ""
 
