@@ -4,7 +4,7 @@ import hashlib
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
@@ -62,6 +62,12 @@ class Policy(_Table):
     architecture: Literal["flag", "require"]
 
 
+class Questions(_Table):
+    """What counts as an answer to the script's questions; it moves no points."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
 class Colab(_Table):
     """What students may take for granted because Colab has it."""
 
@@ -80,6 +86,7 @@ class Assignment(_Table):
     limits: Limits
     bands: tuple[Band, ...] = Field(min_length=1)
     policy: Policy
+    questions: Questions
     colab: Colab
 
     @model_validator(mode="after")

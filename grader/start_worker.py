@@ -14,7 +14,7 @@ from grader.assignment import Assignment
 from grader.errors import InfrastructureError
 from grader.records import Submission
 from grader.sandbox import Execution, Isolation, Job, execute
-from grader.telemetry import Evaluated, Event, NetworkSeen, SourceRead, Started, Stopped, Task, to_json
+from grader.telemetry import Evaluated, Event, NetworkSeen, QuestionsSeen, SourceRead, Started, Stopped, Task, to_json
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _Kind = TypeVar("_Kind")
@@ -49,6 +49,7 @@ class WorkerRun:
     started: Started
     source: SourceRead | None
     network: NetworkSeen | None
+    questions: QuestionsSeen | None
     stopped: Stopped | None
     evaluated: Evaluated | None
 
@@ -106,6 +107,7 @@ def _task(assignment: Assignment, mode: Literal["check", "train"], image_bytes: 
         train_seconds=assignment.budget.train_seconds,
         setup_seconds=limits.setup_seconds,
         images=image_bytes // (32 * 32 * 3),
+        learning_rates=assignment.questions.learning_rates,
         processes=limits.processes,
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,
@@ -126,6 +128,7 @@ def _interpret(execution: Execution) -> WorkerRun:
         started,
         source=_last(events, SourceRead),
         network=_last(events, NetworkSeen),
+        questions=_last(events, QuestionsSeen),
         stopped=_last(events, Stopped),
         evaluated=_last(events, Evaluated),
     )

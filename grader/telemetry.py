@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from grader.records import Answer
+
 TEXT_LIMIT = 2000
 
 
@@ -164,10 +166,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionsSeen:
-    """What a run on a few batches showed of the script's questions."""
+    """What a run on a few batches showed of the script's questions.
+
+    Raises:
+        ValueError: It is not an answer to each of the nine.
+    """
 
     questions: tuple[Question, ...]
     event: Literal["questions"] = "questions"
+
+    def __post_init__(self) -> None:
+        if [question.name for question in self.questions] != [f"Q{number}" for number in range(1, 10)]:
+            raise ValueError("not the nine questions")
+        if any(question.answer not in tuple(Answer) for question in self.questions):
+            raise ValueError("not an answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +233,7 @@ class Task:
         train_seconds: Wall time from the first training forward.
         setup_seconds: Wall time until the first training forward.
         images: Test images that will be asked for.
+        learning_rates: The smallest and the largest that make sense.
     """
 
     mode: Literal["check", "train"]
@@ -231,6 +244,7 @@ class Task:
     train_seconds: float
     setup_seconds: float
     images: int
+    learning_rates: tuple[float, float]
     processes: int
     open_files: int
     scratch_bytes: int

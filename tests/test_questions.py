@@ -7,10 +7,12 @@ from command import SUBMISSIONS, expectation
 from torch import nn
 from torch.utils.data import DataLoader
 
+from grader.assignment import load_assignment
 from grader.check.questions import QUESTIONS, Watch
-from grader.check.self_check import LEARNING_RATES, run_script
+from grader.check.self_check import run_script
 from grader.check.source import read_source
 
+LEARNING_RATES = load_assignment().questions.learning_rates
 CASES = sorted((SUBMISSIONS / "questions").iterdir())
 
 

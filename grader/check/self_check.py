@@ -5,7 +5,9 @@ descriptor is one event of telemetry. No data set, no sandbox: it is the student
 """
 
 import contextlib
+import os
 import sys
+import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +23,7 @@ from grader.check.source import read_source
 from grader.records import StopReason
 from grader.telemetry import Event, QuestionsSeen, SourceRead, Stopped, to_json
 
-CLASS_NAME, BLOCKS = "IdentityResNet", (2, 2, 2, 2)
-LEARNING_RATES = (1e-4, 0.5)
+_ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _IMAGES = 50_000
 
@@ -63,12 +64,13 @@ def run(path: Path, say: Callable[[Event], None]) -> None:
     say(SourceRead(source.blanks, source.notes, fault=source.fault))
     if source.fault:
         return
-    watch = Watch(CLASS_NAME)
+    rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
+    watch = Watch(rules["class_name"])
     error = run_script(source.text, watch)
     say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
-    say(QuestionsSeen(watch.answers(source.blanks, LEARNING_RATES)))
+    say(QuestionsSeen(watch.answers(source.blanks, tuple(rules["questions"]["learning_rates"]))))
     if watch.made is not None:
-        network, failure = build(watch.made, BLOCKS)
+        network, failure = build(watch.made, tuple(rules["blocks"]))
         say(look_at(network, failure, watch.made))
 
 
@@ -81,7 +83,12 @@ def run_script(text: str, watch: Watch) -> str:
     torchvision.datasets.CIFAR10 = torchvision.datasets.cifar.CIFAR10 = BlackImages
     sys.modules["__main__"], sys.argv = module, ["hw6.py"]
     try:
-        with watch.installed(), contextlib.redirect_stdout(None):
+        with (
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+            watch.installed(),
+        ):
             exec(compile(text, "hw6.py", "exec", dont_inherit=True), module.__dict__)
     except SystemExit:
         return ""
