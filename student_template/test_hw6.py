@@ -23,7 +23,7 @@ from grader.check.verdict import Judgement, judge, keeps_its_input  # noqa: E402
 from grader.records import Deviation, Verdict  # noqa: E402
 from grader.telemetry import NetworkSeen, from_json  # noqa: E402
 
-SECONDS = 120
+SECONDS = 60
 WEIGHTS = {
     *(Deviation.SHARED_WEIGHTS, Deviation.DEAD_LAYER, Deviation.UNUSED_MODULE, Deviation.UNREGISTERED_MODULE),
 }

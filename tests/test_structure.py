@@ -20,7 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"pipeline"},
-    {"architecture", "train", "score", "ledger", "collect", "report", "schedule"},
+    {"architecture", "train", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
     {"sandbox", "data", "messages", "check"},
     {"assignment", "telemetry"},
