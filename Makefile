@@ -13,7 +13,7 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo grade check report regrade override calibrate test test-fast test-all lint format clean
+.PHONY: help setup system demo grade check report regrade override calibrate handout test test-fast test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopp
 check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
 	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS)
+
+handout: setup  ## what students are given, with its self-check: dist/hw6-handout.zip
+	@$(RUN) -m grader.handout dist/hw6-handout.zip
 
 report: setup  ## write the tables of OUT= anew, with today's roster and bands
 	@$(RUN) -m grader report $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" \

@@ -1,13 +1,16 @@
 """The check stage: run one submission up to its first training forward, and judge the network that it made."""
 
+from collections.abc import Iterator
+
 from grader.assignment import Assignment
 from grader.check.verdict import judge
-from grader.records import Check, Finding, Outcome, Submission, Verdict
+from grader.records import Answer, Check, Finding, Outcome, Submission, Verdict
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
-from grader.telemetry import NetworkSeen, SourceRead
+from grader.telemetry import NetworkSeen, QuestionsSeen, SourceRead
 
 _FINDINGS_IN_MESSAGE = 2
+_REASON = 200  # characters
 
 
 def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
@@ -36,7 +39,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     return Check(
         verdict=judged.verdict,
         findings=judged.findings,
-        notes=(*source.notes, *judged.notes),
+        notes=(*source.notes, *judged.notes, *_open_questions(run.questions)),
         parameters=run.network.parameters,
         output_shape=run.network.output_shape,
         blanks_left=source.blanks,
@@ -71,6 +74,13 @@ def _message(findings: tuple[Finding, ...]) -> str:
     shown = " ".join(finding.sentence for finding in findings[:_FINDINGS_IN_MESSAGE])
     more = len(findings) - _FINDINGS_IN_MESSAGE
     return f"{shown} There are {more} more such findings." if more > 0 else shown
+
+
+def _open_questions(seen: QuestionsSeen | None) -> Iterator[str]:
+    """What the run on a few batches found to be wrong; blanks are named elsewhere."""
+    for question in seen.questions if seen else ():
+        if question.answer in (Answer.WRONG, Answer.UNKNOWN):
+            yield f"{question.name} {question.answer}: {question.reason[:_REASON]}"
 
 
 def _fatal(network: NetworkSeen) -> Outcome | None:

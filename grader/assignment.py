@@ -5,7 +5,7 @@ import tomllib
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
@@ -100,6 +100,12 @@ class Policy(_Table):
     architecture: Literal["flag", "require"]
 
 
+class Questions(_Table):
+    """What counts as an answer to the script's questions; it moves no points."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
 class Colab(_Table):
     """What students may take for granted because Colab has it."""
 
@@ -119,6 +125,7 @@ class Assignment(_Table):
     bands: tuple[Band, ...] = Field(min_length=1)
     borderline: Borderline
     policy: Policy
+    questions: Questions
     colab: Colab
 
     @model_validator(mode="after")

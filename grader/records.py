@@ -70,6 +70,15 @@ class Deviation(StrEnum):
     NOT_A_MODULE = "not-a-module"
 
 
+class Answer(StrEnum):
+    """Whether one of the script's nine questions is answered."""
+
+    OK = "ok"
+    BLANK = "blank"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
 class IsolationLevel(StrEnum):
     """How well a submission is kept from everything else, strongest first."""
 

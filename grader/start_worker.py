@@ -15,7 +15,18 @@ from grader.errors import InfrastructureError
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.records import Submission
 from grader.sandbox import Execution, Isolation, Job, Listener, execute
-from grader.telemetry import Evaluated, Event, NetworkSeen, Progress, SourceRead, Started, Stopped, Task, to_json
+from grader.telemetry import (
+    Evaluated,
+    Event,
+    NetworkSeen,
+    Progress,
+    QuestionsSeen,
+    SourceRead,
+    Started,
+    Stopped,
+    Task,
+    to_json,
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _Kind = TypeVar("_Kind")
@@ -54,6 +65,7 @@ class WorkerRun:
     started: Started
     source: SourceRead | None
     network: NetworkSeen | None
+    questions: QuestionsSeen | None
     stopped: Stopped | None
     evaluated: Evaluated | None
     progress: tuple[Progress, ...]
@@ -140,6 +152,7 @@ def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, im
         setup_seconds=limits.setup_seconds,
         images=image_bytes // (32 * 32 * 3),
         untrained=untrained,
+        learning_rates=assignment.questions.learning_rates,
         processes=limits.processes,
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,
@@ -160,6 +173,7 @@ def _interpret(execution: Execution) -> WorkerRun:
         started,
         source=_last(events, SourceRead),
         network=_last(events, NetworkSeen),
+        questions=_last(events, QuestionsSeen),
         stopped=_last(events, Stopped),
         evaluated=_last(events, Evaluated),
         progress=tuple(event for event in events if isinstance(event, Progress)),

@@ -7,7 +7,9 @@ among it.
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
+
+from grader.records import Answer
 
 TEXT_LIMIT = 2000
 
@@ -157,6 +159,39 @@ class NetworkSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """How one question of the script is answered.
+
+    Attributes:
+        name: "Q1" to "Q9".
+        answer: A records.Answer.
+        reason: One sentence; empty for a right answer.
+    """
+
+    name: str
+    answer: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionsSeen:
+    """What a run on a few batches showed of the script's questions.
+
+    Raises:
+        ValueError: It is not an answer to each of the nine.
+    """
+
+    questions: tuple[Question, ...]
+    event: Literal["questions"] = "questions"
+
+    def __post_init__(self) -> None:
+        if [question.name for question in self.questions] != [f"Q{number}" for number in range(1, 10)]:
+            raise ValueError("not the nine questions")
+        if any(question.answer not in tuple(Answer) for question in self.questions):
+            raise ValueError("not an answer")
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """Training is over.
 
@@ -196,7 +231,7 @@ class Evaluated:
     event: Literal["evaluated"] = "evaluated"
 
 
-Event = Started | SourceRead | Progress | NetworkSeen | Stopped | Evaluated
+Event = Started | SourceRead | Progress | NetworkSeen | QuestionsSeen | Stopped | Evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +245,7 @@ class Task:
         setup_seconds: Wall time until the first training forward.
         images: Test images that will be asked for; 0: none, only the training is timed.
         untrained: So many of the first images are also asked of a copy that was not trained.
+        learning_rates: The smallest and the largest that make sense.
     """
 
     mode: Literal["check", "train"]
@@ -221,6 +257,7 @@ class Task:
     setup_seconds: float
     images: int
     untrained: int
+    learning_rates: tuple[float, float]
     processes: int
     open_files: int
     scratch_bytes: int
@@ -230,3 +267,24 @@ class Task:
 def to_json(record: "Event | Task") -> str:
     """One line of JSON."""
     return json.dumps(asdict(record))
+
+
+def from_json(line: str) -> NetworkSeen | QuestionsSeen | SourceRead | Stopped:
+    """What a self-check said; not for what comes out of a sandbox, which is validated elsewhere."""
+    kinds = {"network": NetworkSeen, "questions": QuestionsSeen, "source": SourceRead, "stopped": Stopped}
+    values = json.loads(line, object_hook=_tuples)
+    if values["event"] == "network":
+        values["nodes"] = tuple(Node(**node) for node in values["nodes"])
+        values["behaviour"] = Behaviour(**values["behaviour"])
+    if values["event"] == "questions":
+        values["questions"] = tuple(Question(**question) for question in values["questions"])
+    event: NetworkSeen | QuestionsSeen | SourceRead | Stopped = kinds[values["event"]](**values)
+    return event
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _tuple(value) for name, value in values.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value

@@ -20,7 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"pipeline"},
-    {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule"},
+    {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
     {"messages", "probes"},
     {"sandbox", "data", "probe_doubts", "attempts", "check"},

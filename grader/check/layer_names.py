@@ -9,9 +9,20 @@ _MAX_DEPTH, _MAX_ITEMS, _MAX_NAME, _MAX_NAMES = 3, 1000, 100, 50
 
 
 class LayerNames:
-    """Qualified names of a network's parameters and buffers."""
+    """Qualified names of a network's parameters and buffers.
 
-    def __init__(self, network: nn.Module) -> None:
+    Args:
+        original: The network that `network` is a copy of, or that network itself.
+
+    Attributes:
+        copy_is_whole: False once the copy used a parameter of the original: a closure still holds that.
+    """
+
+    def __init__(self, network: nn.Module, original: nn.Module) -> None:
+        self.copy_is_whole = True
+        self._original = (
+            {} if original is network else {_address(each): name for name, each in original.named_parameters()}
+        )
         self._network = network
         self._names: dict[int, str] = {}
         self._kept: list[Tensor] = []
@@ -30,6 +41,7 @@ class LayerNames:
 
     def unregistered(self, weight: Tensor) -> str:
         """Where a weight that is no parameter of the network is held; empty if that cannot be found."""
+        self.copy_is_whole &= _address(weight) not in self._original
         if self._hidden is None:
             self._hidden = {}
             for prefix, module in self._network.named_modules():

@@ -22,9 +22,8 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
     for block in _by_place(steps):
         whole = len(block.steps) > 1 and all(step.at is None for step in block.steps)
         if whole:
-            found.append(
-                Difference(Deviation.MISSING_LAYER, block.place, f"In {_stage(block.place)} a block is missing.")
-            )
+            sentence = f"Block {block.place.block} of {_stage(block.place)} is missing."
+            found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence))
             continue
         found += _added(network, path, block)
         found += _missing(block)

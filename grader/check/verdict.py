@@ -161,11 +161,12 @@ def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
     seen = network.behaviour
     if seen.trace_differs:
         yield "in eval mode the network computes something else than its traced graph"
-    if conforming and seen.identities is not None and not _keeps_its_input(network):
+    if conforming and seen.identities is not None and not keeps_its_input(network):
         yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
 
 
-def _keeps_its_input(network: NetworkSeen) -> bool:
+def keeps_its_input(network: NetworkSeen) -> bool:
+    """Whether every block that keeps its shape returned its input while all 3 x 3 convolutions were zero."""
     identities = network.behaviour.identities or ()
     additions = [node for node in network.nodes if node.op == "add"]
     if len(additions) != len(identities):

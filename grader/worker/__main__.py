@@ -18,9 +18,11 @@ import numpy as np
 import torch
 
 from grader.check.graph import build, look_at
+from grader.check.questions import Watch
+from grader.check.self_check import run_script
 from grader.check.source import Source, read_source
 from grader.records import StopReason
-from grader.telemetry import Evaluated, Fault, SourceRead, Started, Stopped, Task
+from grader.telemetry import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
 from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
@@ -29,6 +31,7 @@ from grader.worker.notes import all_notes, note
 
 _JOB, _DATA = Path("/job"), Path("/data")
 _SCRIPT = "hw6.py"
+_QUESTION_SECONDS = 30.0
 
 
 class Worker:
@@ -38,11 +41,13 @@ class Worker:
         self._task, self._channel = task, channel
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
+        self._source = Source()
         samples = 0 if task.mode == "check" else task.epochs * training_size
         self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish)
 
     def run(self, source: Source) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
+        self._source = source
         self._budget.watch_classes()
         self._budget.start_timer(self._task.setup_seconds)
         Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
@@ -88,6 +93,21 @@ class Worker:
         make: Any = constructor if network is None else type(network)
         built, failure = build(make, self._task.blocks)
         self._channel.say(look_at(built if network is None else network, failure, make))
+        self._ask_questions()
+
+    def _ask_questions(self) -> None:
+        """Run the script once more, on a few batches; one that does not end says what it has shown by then."""
+        watch, source = Watch(self._task.class_name), self._source
+
+        def answer() -> None:
+            self._channel.say(QuestionsSeen(watch.answers(source.blanks, self._task.learning_rates)))
+            os._exit(0)
+
+        timer = threading.Timer(_QUESTION_SECONDS, answer)
+        timer.daemon = True
+        timer.start()
+        run_script(source.text, watch)
+        answer()
 
     def _evaluate(self) -> None:
         if self._budget.network is None:

@@ -1,0 +1,204 @@
+"""Check your hw6.py: run `pytest` in this folder. `HW6=other.py pytest` checks another file.
+
+Every test asks one thing of the assignment. Start with the first one that fails.
+"""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+FILE = Path(os.environ.get("HW6", HERE / "hw6.py")).resolve()
+# The check itself is the grader's: beside this file in the handout, one folder up in the grader's own repository.
+CODE = next(folder for folder in (HERE, HERE.parent) if (folder / "grader" / "check").is_dir())
+sys.path.insert(0, str(CODE))
+
+from grader.check.verdict import Judgement, judge, keeps_its_input  # noqa: E402
+from grader.records import Deviation, Verdict  # noqa: E402
+from grader.telemetry import NetworkSeen, from_json  # noqa: E402
+
+SECONDS = 60
+WEIGHTS = {
+    *(Deviation.SHARED_WEIGHTS, Deviation.DEAD_LAYER, Deviation.UNUSED_MODULE, Deviation.UNREGISTERED_MODULE),
+}
+BEHAVIOUR = {Deviation.SINGLE_IMAGE, Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC}
+BLANK = "The class has no layers that lead from the images to an output yet: complete __init__ and forward."
+
+
+def fail(sentence):
+    pytest.fail(sentence, pytrace=False)
+
+
+@functools.cache
+def observed():
+    """Run the file once in a process of its own: what was seen, by kind."""
+    if not FILE.is_file():
+        return {"fault": f"There is no file {FILE}."}
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder, "answer.jsonl")
+        command = [sys.executable, "-m", "grader.check.self_check", str(FILE), str(answer)]
+        environment = {**os.environ, "PYTHONPATH": str(CODE)}
+        seen = {"fault": ""}
+        try:
+            subprocess.run(
+                command, cwd=folder, env=environment, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            seen["fault"] = f"The file did not come to its end within {SECONDS} seconds: is there an endless loop?"
+        lines = answer.read_text(encoding="utf-8").splitlines() if answer.is_file() else []
+    for line in lines:
+        event = json.loads(line)
+        seen[event["event"]] = from_json(line)
+    if "source" in seen and seen["source"].fault:
+        seen["fault"] = seen["source"].fault
+    return seen
+
+
+def network():
+    """What was seen of the network, or a failure that says why there is none."""
+    seen = observed()
+    if "network" not in seen:
+        stopped = seen.get("stopped")
+        fail(seen["fault"] or (stopped and stopped.error) or "There is no class IdentityResNet in the file.")
+    return seen["network"]
+
+
+def judged():
+    found: NetworkSeen = network()
+    if found.output is None and not found.forward_error and found.is_module:
+        fail(BLANK)
+    return judge(found, (2, 2, 2, 2))
+
+
+def expect_nothing(chosen):
+    """Fail with the first finding that is chosen; what is small and defensible passes."""
+    judgement: Judgement = judged()
+    if judgement.verdict is Verdict.UNREADABLE:
+        fail(judgement.findings[0].sentence)
+    if judgement.verdict is Verdict.DEVIATES:
+        for finding in judgement.findings:
+            if chosen(finding):
+                fail(finding.sentence)
+
+
+def expect_place(part):
+    expect_nothing(lambda finding: finding.where.startswith(part) and finding.code not in WEIGHTS | BEHAVIOUR)
+
+
+def expect_answer(number, wanted):
+    seen = observed()
+    if "questions" not in seen:
+        fail(f"Q{number}: {seen['fault'] or 'the file could not be run'}")
+    question = next(each for each in seen["questions"].questions if each.name == f"Q{number}")
+    if question.answer != "ok":
+        stopped = seen.get("stopped")
+        error = f" The script stopped with {stopped.error}." if question.answer == "unknown" and stopped.error else ""
+        fail(f"Q{number}: {wanted} {question.reason}{error}")
+
+
+def test_the_file_can_be_run_from_top_to_bottom():
+    seen = observed()
+    stopped = seen.get("stopped")
+    if seen["fault"] or (stopped and stopped.error):
+        fail(seen["fault"] or f"The script stopped: {stopped.error}.")
+
+
+def test_q1_device():
+    expect_answer(1, "The script takes a GPU if there is one.")
+
+
+def test_q2_batch_size():
+    expect_answer(2, "The loader of the training images has a batch size.")
+
+
+def test_q3_network_on_the_device():
+    expect_answer(3, "The network is on the same device as the images.")
+
+
+def test_q4_sgd_with_momentum():
+    expect_answer(4, "The optimizer is SGD with momentum 0.9 and a proper learning rate.")
+
+
+def test_q5_gradients_of_the_batch_before():
+    expect_answer(5, "Each backward starts without old gradients.")
+
+
+def test_q6_forward_pass():
+    expect_answer(6, "The outputs are what the network makes of the images.")
+
+
+def test_q7_backpropagation():
+    expect_answer(7, "The gradients of the loss are computed.")
+
+
+def test_q8_optimizer_step():
+    expect_answer(8, "The parameters change in each step.")
+
+
+def test_q9_testing_without_gradients():
+    expect_answer(9, "The test builds no graph.")
+
+
+def test_constructor_takes_four_block_counts():
+    found = network()
+    if found.constructor_error:
+        fail(f"IdentityResNet(2, 2, 2, 2) failed: {found.constructor_error}; see section 3.2.")
+    if not found.is_module:
+        fail("IdentityResNet is not an nn.Module; see section 3.2.")
+
+
+def test_forward_gives_ten_scores_for_each_image():
+    expect_nothing(lambda finding: finding.code is Deviation.OUTPUT_SHAPE)
+
+
+def test_first_convolution():
+    expect_place("first convolution")
+
+
+def test_stage1_keeps_the_image_and_the_channels():
+    expect_place("stage 1")
+
+
+def test_stage2_halves_the_image_and_doubles_the_channels():
+    expect_place("stage 2")
+
+
+def test_stage3_halves_the_image_and_doubles_the_channels():
+    expect_place("stage 3")
+
+
+def test_stage4_halves_the_image_and_doubles_the_channels():
+    expect_place("stage 4")
+
+
+def test_average_pooling_follows_stage_4():
+    expect_place("average pooling")
+    expect_place("after stage 4")
+
+
+def test_linear_layer_gives_the_scores():
+    expect_place("linear layer")
+
+
+def test_every_layer_has_weights_of_its_own_and_is_trained():
+    expect_nothing(lambda finding: finding.code in WEIGHTS)
+
+
+def test_zeroed_convolutions_make_the_block_the_identity():
+    found = network()
+    judged()
+    if not any(node.op == "add" for node in found.nodes):
+        fail("No block adds its input to its output; see Figure 1.")
+    if not keeps_its_input(found):
+        fail("With all weights of the convolutions 0, a block that keeps its shape changes its input; see section 3.1.")
+
+
+def test_one_image_alone_and_any_batch():
+    expect_nothing(lambda finding: finding.code in BEHAVIOUR)

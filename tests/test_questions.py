@@ -1,0 +1,45 @@
+"""Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
+
+from pathlib import Path
+
+import pytest
+from command import SUBMISSIONS, expectation
+from torch import nn
+from torch.utils.data import DataLoader
+
+from grader.assignment import load_assignment
+from grader.check.questions import QUESTIONS, Watch
+from grader.check.self_check import run_script
+from grader.check.source import read_source
+
+LEARNING_RATES = load_assignment().questions.learning_rates
+CASES = sorted((SUBMISSIONS / "questions").iterdir())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_script_answers_as_it_promises(case: Path) -> None:
+    source = read_source((case / "hw6.py").read_bytes())
+    watch = Watch("IdentityResNet")
+    error = run_script(source.text, watch)
+    answers = {each.name: each.answer for each in watch.answers(source.blanks, LEARNING_RATES)}
+    assert answers == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
+
+
+def test_every_question_is_wrong_in_some_case() -> None:
+    wrong = {name for case in CASES for name, answer in expectation(case)["answers"].items() if answer == "wrong"}
+    assert wrong == set(QUESTIONS)
+
+
+def test_watching_leaves_nothing_behind() -> None:
+    before = dict(vars(nn.Module)), dict(vars(DataLoader))
+    with Watch("IdentityResNet").installed():
+        assert (dict(vars(nn.Module)), dict(vars(DataLoader))) != before
+    assert (dict(vars(nn.Module)), dict(vars(DataLoader))) == before
+
+
+def test_a_script_that_swallows_every_error_is_watched_to_its_end() -> None:
+    text = (SUBMISSIONS / "habits" / "bare_except_around_the_step" / "hw6.py").read_text(encoding="utf-8")
+    watch = Watch("IdentityResNet")
+    assert run_script(text, watch) == ""
+    answers = {each.name: each.answer for each in watch.answers((), LEARNING_RATES)}
+    assert answers["Q4"] == answers["Q8"] == "ok"
