@@ -19,7 +19,7 @@ from grader.worker.last_loss import LastLoss
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
 _PROGRESS_SECONDS = 1.0
-_FORWARDS_MEASURED = 16
+_FORWARDS_MEASURED = 64
 
 
 class Statistics:
@@ -30,6 +30,8 @@ class Statistics:
         self.dtype: torch.dtype | None = None
         self.means: list[float] = []
         self.spreads: list[float] = []
+        # For each forward: the mean of each channel, and the mean of its squares.
+        self.channels: list[list[list[float]]] = []
 
     def add(self, images: torch.Tensor) -> None:
         """Look at one batch; the first few are enough, since each look waits for the device."""
@@ -38,6 +40,8 @@ class Statistics:
             self.shape, self.dtype = tuple(images.shape[1:]), images.dtype
             self.means.append(seen.mean().item())
             self.spreads.append(seen.std(correction=0).item())
+            if seen.ndim == 4:
+                self.channels.append([seen.mean(dim=(0, 2, 3)).tolist(), seen.square().mean(dim=(0, 2, 3)).tolist()])
 
 
 class Budget:
