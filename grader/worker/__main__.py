@@ -28,6 +28,7 @@ from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
 from grader.worker.notes import all_notes, note
+from grader.worker.optimizer_steps import OptimizerSteps
 
 _JOB, _DATA = Path("/job"), Path("/data")
 _SCRIPT = "hw6.py"
@@ -41,6 +42,7 @@ class Worker:
         self._task, self._channel = task, channel
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
+        self._steps = OptimizerSteps()
         self._source = Source()
         samples = 0 if task.mode == "check" else task.epochs * training_size
         self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish)
@@ -124,6 +126,7 @@ class Worker:
             traceback.print_exception(_without_our_frames(error))
             self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
+            flags = (*flags, *self._steps.doubts(self._budget.batches))
             self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
             self._channel.send_scores(scores)
 

@@ -70,6 +70,7 @@ class Budget:
         self._loss = LastLoss()
         self.defined: type[nn.Module] | None = None
         self.samples = 0
+        self.batches = 0
         self.started: float | None = None
         self.batch_size = 0
         self.statistics = Statistics()
@@ -181,6 +182,7 @@ class Budget:
 
     def _add(self, network: nn.Module, rows: int) -> None:
         self.samples += rows
+        self.batches += 1
         self._used[network] = self._used.get(network, 0) + rows
         if self._best is None or self._used[network] >= self._used.get(self._best, 0):
             self._best = network
