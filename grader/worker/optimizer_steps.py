@@ -1,4 +1,4 @@
-"""Steps of optimizers against batches that were counted: a second network that is trained beside the first is noticed."""
+"""Optimizer steps against batches that were counted: a second network that is trained beside the first is noticed."""
 
 from typing import Any
 
