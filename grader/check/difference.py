@@ -9,7 +9,7 @@ from grader.records import Deviation
 from grader.telemetry import Node
 
 SMALL = {"batch_norm", "relu"}
-_WORDS = {
+WORDS = {
     "conv": "convolution",
     "batch_norm": "batch normalization",
     "relu": "ReLU",
@@ -52,7 +52,7 @@ def words(node: Node) -> str:
     """An operation as a student would name it."""
     if node.random:
         return "dropout or noise"
-    return _WORDS.get(node.op, node.op.strip("_"))
+    return WORDS.get(node.op, node.op.strip("_"))
 
 
 def convolution_differences(
