@@ -18,6 +18,7 @@ help:  ## list the targets
 	@echo "  SUBMISSIONS=dir/   what was handed in            ROSTER=roster.csv  who should have (student_id,name)"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
 	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
+	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 
 setup: $(STAMP) system  ## install everything into .venv
@@ -50,6 +51,7 @@ grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopp
 check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
 	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS)
+	@$(if $(DRAW),$(RUN) -m grader.drawing "$(SUBMISSIONS)" "$(STUDENT)" "$(OUT)/$(STUDENT).svg")
 
 handout: setup  ## what students are given, with its self-check: dist/hw6-handout.zip
 	@$(RUN) -m grader.handout dist/hw6-handout.zip

@@ -18,7 +18,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 # From top to bottom; a unit (a file or a folder of grader/) imports from the layers below its own only.
 LAYERS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "drawing"},
     {"pipeline"},
     {"architecture", "train", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
