@@ -86,9 +86,9 @@ def _ran(step: Step, network: NetworkSeen, route: MainPath) -> str:
     node = network.nodes[route.nodes[step.at]]
     said = _described(node)
     if skip := route.skips.get(step.at):
-        passed = ", ".join(_described(network.nodes[each]) for each in skip.nodes) or "nothing"
+        passed = ", ".join(words(network.nodes[each]) for each in skip.nodes)
         begins = network.nodes[route.nodes[skip.source or 0]]
-        said += f"  skip from {words(begins)} {begins.weight.rpartition('.')[0]} through {passed}"
+        said += f" with the {words(begins)} above it" + (f", through {passed}" if passed else "")
     return said[:150]
 
 

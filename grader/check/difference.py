@@ -19,6 +19,15 @@ WORDS = {
     "linear": "linear layer",
     "_softmax": "softmax",
     "_log_softmax": "log-softmax",
+    "instance_norm": "instance normalization",
+    "native_group_norm": "group normalization",
+    "native_layer_norm": "layer normalization",
+    "hardtanh": "ReLU6",
+    "leaky_relu": "leaky ReLU",
+    "zero_channels": "channels of zeros",
+    "mul": "multiplication",
+    "add_other": "another addition",
+    "cat": "concatenation",
 }
 
 
