@@ -22,6 +22,7 @@ help:  ## list the targets
 	@echo "  DEADLINE=          what came later does not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
 	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
+	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
 	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
@@ -55,7 +56,7 @@ grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopp
 
 check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
-	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS)
+	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS) --student "$(STUDENT)" $(if $(DRAW),--draw)
 
 handout: setup  ## what students are given, with its self-check: dist/hw6-handout.zip
 	@$(RUN) -m grader.handout dist/hw6-handout.zip

@@ -49,6 +49,16 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     )
 
 
+def traced_network(submission: Submission, assignment: Assignment, slot: Slot) -> NetworkSeen | None:
+    """The graph of one submission's network, for a picture; None where there is none.
+
+    Raises:
+        InfrastructureError: The worker could not be started.
+    """
+    network = start_worker(submission, assignment, slot, "check", assignment.seed).network
+    return network if network is not None and network.output is not None else None
+
+
 def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | None, str]:
     """An outcome only where the script itself came to an end without a network."""
     limits = assignment.limits

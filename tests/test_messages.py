@@ -230,6 +230,10 @@ def test_every_reason_to_look_is_listed() -> None:
     ]
 
 
+def test_a_network_that_does_not_behave_like_its_graph_is_looked_at() -> None:
+    assert teacher(entry(check=check(flags=("the trace differs",)))) == "the trace differs"
+
+
 def test_a_graded_network_whose_architecture_is_unknown_is_looked_at() -> None:
     assert "architecture could not be read" in teacher(entry(check=Check(Verdict.UNREADABLE)))
 

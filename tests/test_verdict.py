@@ -151,6 +151,10 @@ def test_the_description_of_any_network_is_bounded() -> None:
     assert len(to_json(loud)) < 10_000
     many = look_at(ConstantForward(torch.zeros([1] * 60)), "")
     assert len(to_json(many)) < 10_000
+    long = nn.Sequential()
+    for index in range(280):
+        long.add_module(f"{'n' * 100}{index}", nn.Conv2d(3, 3, 1))
+    assert len(to_json(look_at(long, ""))) < 10_000
     wide = nn.ModuleDict({f"{'n' * 500}{index}": nn.Linear(1, 1) for index in range(300)})
     wide.forward = lambda images: images.mean((1, 2, 3))
     assert len(to_json(look_at(wide, ""))) < 50_000

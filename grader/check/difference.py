@@ -9,7 +9,7 @@ from grader.records import Deviation
 from grader.telemetry import Node
 
 SMALL = {"batch_norm", "relu"}
-_WORDS = {
+WORDS = {
     "conv": "convolution",
     "batch_norm": "batch normalization",
     "relu": "ReLU",
@@ -19,6 +19,15 @@ _WORDS = {
     "linear": "linear layer",
     "_softmax": "softmax",
     "_log_softmax": "log-softmax",
+    "instance_norm": "instance normalization",
+    "native_group_norm": "group normalization",
+    "native_layer_norm": "layer normalization",
+    "hardtanh": "ReLU6",
+    "leaky_relu": "leaky ReLU",
+    "zero_channels": "channels of zeros",
+    "mul": "multiplication",
+    "add_other": "another addition",
+    "cat": "concatenation",
 }
 
 
@@ -52,7 +61,7 @@ def words(node: Node) -> str:
     """An operation as a student would name it."""
     if node.random:
         return "dropout or noise"
-    return _WORDS.get(node.op, node.op.strip("_"))
+    return WORDS.get(node.op, node.op.strip("_"))
 
 
 def convolution_differences(

@@ -1,8 +1,9 @@
 """Where a network's graph differs from the handout's: layers on the main path, and skip connections."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from grader.check.difference import SMALL, Block, Difference, convolution_differences, words
+from grader.check.difference import SMALL, WORDS, Block, Difference, convolution_differences, words
 from grader.check.path import Path, Step
 from grader.check.skips import skip_differences
 from grader.check.specification import AFTER, FIRST, HEAD, Place
@@ -138,4 +139,11 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
 def _paired(found: list[Difference]) -> list[Difference]:
     """One difference, not two, where a batch norm or ReLU is there, but at another place of its block."""
     lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in SMALL}
-    return [each for each in found if each.code is not Deviation.EXTRA_LAYER or (each.place, each.op) not in lacking]
+    moved = {(each.place, each.op) for each in found if each.code is Deviation.EXTRA_LAYER} & lacking
+    kept = [each for each in found if each.code is not Deviation.EXTRA_LAYER or (each.place, each.op) not in moved]
+    return [_elsewhere(each) if (each.place, each.op) in moved else each for each in kept]
+
+
+def _elsewhere(missing: Difference) -> Difference:
+    sentence = f"In {missing.place} a {WORDS[missing.op]} is not in its place; see Figure 1: BN, ReLU, convolution."
+    return replace(missing, sentence=sentence)

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from grader.cli.console import Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
-from grader.cli.grade import chosen, run_class
-from grader.cli.inputs import collected, named, remembered
+from grader.cli.grade import run_class
+from grader.cli.inputs import chosen, collected, named, remembered
 from grader.cli.look import write_grades
 from grader.entries import Override, Regrade, Result
 from grader.errors import Mistake

@@ -32,6 +32,7 @@ Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.
 Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
 Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]
+Student = Annotated[str, typer.Option(help="Only this one; what a training run prints is shown as it comes.")]
 Why = Annotated[str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.")]
 
 

@@ -1,6 +1,5 @@
 """The commands that train: grade, and calibrate, which times the reference."""
 
-import difflib
 import math
 import os
 import sys
@@ -9,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -22,6 +20,7 @@ from grader.cli.console import (
     Out,
     Roster,
     Rules,
+    Student,
     Submissions,
     Yes,
     app,
@@ -30,7 +29,7 @@ from grader.cli.console import (
     mistakes_in_one_sentence,
     say,
 )
-from grader.cli.inputs import Inputs, collected, named, remember, remembered
+from grader.cli.inputs import Inputs, chosen, collected, named, remember, remembered
 from grader.cli.look import fail_where_the_grader_failed, write_grades
 from grader.data import DataSet, load_data
 from grader.errors import Cancelled, Mistake
@@ -47,8 +46,6 @@ _ASK_FROM_SECONDS = 3600
 # The reference is timed for an estimate where at least so many training images are due: below, it would be the wait.
 _TIMED_FROM_IMAGES = 20_000
 _TIMED_SECONDS, _CALIBRATED_SECONDS = 10, 60
-
-Student = Annotated[str, typer.Option(help="Only this one, with its output as it comes.")]
 
 
 @app.command("grade")
@@ -138,23 +135,6 @@ def run_class(
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
     write_grades(rows, out, data.notice)
     fail_where_the_grader_failed([row for row in rows if row.submission in wanted])
-
-
-def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
-    """The submissions of these students.
-
-    Raises:
-        Mistake: Nobody has such an id, or handed in nothing.
-    """
-    known = {submission.student_id: submission for submission in collection.submissions}
-    for student in students:
-        if student not in known:
-            close = difflib.get_close_matches(student, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise Mistake(f"there is no student {student} in the submissions or the roster{hint}")
-        if known[student].content is None:
-            raise Mistake(f"{student} handed in nothing that could be run: see collection.csv")
-    return [known[student] for student in dict.fromkeys(students)]
 
 
 @contextmanager

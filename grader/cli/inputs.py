@@ -1,5 +1,7 @@
 """What a command works on: the folder, the roster, the rules, the data. `grade` keeps it in OUT for the others."""
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -97,6 +99,23 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
         for remark in submission.remarks:
             say(f"  {submission.student_id}: {remark}")
     return collection
+
+
+def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
+    """The submissions of these students.
+
+    Raises:
+        Mistake: Nobody has such an id, or handed in nothing.
+    """
+    known = {submission.student_id: submission for submission in collection.submissions}
+    for student in students:
+        if student not in known:
+            close = difflib.get_close_matches(student, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise Mistake(f"there is no student {student} in the submissions or the roster{hint}")
+        if known[student].content is None:
+            raise Mistake(f"{student} handed in nothing that could be run: see collection.csv")
+    return [known[student] for student in dict.fromkeys(students)]
 
 
 def _handed_in_nothing(submission: Submission) -> bool:

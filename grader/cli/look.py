@@ -4,9 +4,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from grader.architecture import traced_network
+from grader.assignment import Assignment
+from grader.check.verdict import judge
 from grader.cli.console import (
     Deadline,
     Jobs,
@@ -14,6 +18,7 @@ from grader.cli.console import (
     Out,
     Roster,
     Rules,
+    Student,
     Submissions,
     app,
     console,
@@ -21,12 +26,13 @@ from grader.cli.console import (
     mistakes_in_one_sentence,
     say,
 )
-from grader.cli.inputs import collected, named, remembered
+from grader.cli.inputs import chosen, collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
 from grader.ledger import read_ledger
 from grader.pipeline import Machine, check_all, results
-from grader.records import Check, Outcome
+from grader.records import Check, Outcome, Submission
+from grader.report.drawing import draw as draw_network
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation
@@ -40,6 +46,8 @@ def check_command(
     out: Out = Path("results"),
     jobs: Jobs = 1,
     assignment: Rules = None,
+    student: Student = "",
+    draw: Annotated[bool, typer.Option("--draw", help="Draw the student's network beside the handout's.")] = False,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
@@ -50,9 +58,14 @@ def check_command(
         say(f"isolation: {isolation.description}")
         machine = Machine(isolation, os.cpu_count() or 1, jobs, Path(work), None, None, interrupted(), lambda _: None)
         checks: dict[str, Check] = {}
-        for submission, check in check_all(collection.submissions, rules, machine):
+        wanted = chosen(collection, [student]) if student else collection.submissions
+        for submission, check in check_all(wanted, rules, machine):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
+        if draw:
+            _draw(wanted, rules, machine, out)
+        if student:
+            return
         pairs = [(submission, checks.get(submission.student_id)) for submission in collection.submissions]
         path = out / "checks.csv"
         write_csv(checks_table(pairs), path)
@@ -79,6 +92,19 @@ def report_command(
         collection = collected(inputs, rules, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
         write_grades(rows, out, f"Measured on {entries[-1].evidence.data_name}.")
+
+
+def _draw(wanted: Sequence[Submission], rules: Assignment, machine: Machine, out: Path) -> None:
+    if len(wanted) != 1:
+        raise Mistake("a picture is of one network: name its student with STUDENT=")
+    student = wanted[0].student_id
+    network = traced_network(wanted[0], rules, machine.slot(0))
+    if network is None:
+        raise Mistake(f"there is no network of {student} to draw: `make check` says why")
+    judged = judge(network, rules.blocks)
+    path = out / f"{student}.svg"
+    draw_network(network, judged.findings, rules.blocks, f"{student}: {judged.verdict}", path)
+    say(str(path))
 
 
 def write_grades(rows: Sequence[Result], out: Path, notice: str) -> None:
