@@ -89,19 +89,21 @@ class InnerFile:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[list[Handed]]:
-    """List the files of a zip archive or of a folder; they can be read as long as the context is open.
+    """List the files of a zip archive or of a folder, in the order of their names; of equal ones, the later comes last.
+
+    They can be read as long as the context is open.
 
     Raises:
         Mistake: There is no such archive or folder, or it is one that should not be opened.
     """
     if path.is_dir():
-        yield without_common_folder(list(_walk(path)))
+        yield without_common_folder(sorted(_walk(path), key=_by_name))
         return
     try:
         with open(path, "rb") as file, _opened(file, path.stat().st_size) as archive:
             entries = [info for info in archive.infolist() if not info.is_dir()]
             named = [Handed(_name(info), PackedFile(_name(info), archive, info, _fault(info))) for info in entries]
-            yield without_common_folder(named)
+            yield without_common_folder(sorted(named, key=_by_name))
     except ValueError as error:
         raise Mistake(f"SUBMISSIONS={path} {error}: download it again, or unpack it and pass the folder") from None
     except OSError as error:
@@ -163,6 +165,10 @@ def _opened(file: BinaryIO, size: int) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
+def _by_name(file: Handed) -> str:
+    return file.name
+
+
 def _name(info: zipfile.ZipInfo) -> str:
     """Decode an entry's name: without the mark for UTF-8, zipfile reads cp437, which loses nothing of cp949."""
     name = info.orig_filename
@@ -199,7 +205,7 @@ def made_by_system(name: str) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Handed]:
-    """List a folder's files, in the order of their names; links are listed and not followed.
+    """List a folder's files; links are listed and not followed.
 
     Raises:
         Mistake: A folder cannot be opened.
@@ -209,9 +215,7 @@ def _walk(folder: Path) -> Iterator[Handed]:
         raise Mistake(f"cannot open {error.filename} below SUBMISSIONS= ({error.strerror}): let it be read")
 
     for parent, folders, names in os.walk(folder, onerror=stop):
-        folders.sort()
         linked = [name for name in folders if Path(parent, name).is_symlink()]
-        for file in sorted([*names, *linked]):
-            path = Path(parent, file)
+        for path in (Path(parent, name) for name in [*names, *linked]):
             shown = normal(decoded_name(os.fsencode(path.relative_to(folder))))
             yield Handed(shown, DiskFile(shown, path))
