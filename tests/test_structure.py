@@ -23,7 +23,7 @@ LAYERS = (
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule"},
     {"start_worker"},
     {"sandbox", "data", "messages", "attempts", "check"},
-    {"assignment", "telemetry", "entries", "accuracy"},
+    {"assignment", "telemetry", "entries", "accuracy", "delimited"},
     {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}

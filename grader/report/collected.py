@@ -20,7 +20,9 @@ def _what(submission: Submission, reason: str) -> str:
     if submission.content is None:
         if submission.late:
             return f"nothing in time: {submission.late}"
-        return "; ".join(["nothing that could be graded", *submission.remarks]) if submission.remarks else "nothing came"
+        return (
+            "; ".join(["nothing that could be graded", *submission.remarks]) if submission.remarks else "nothing came"
+        )
     when = f", {submission.submitted_at.isoformat(' ', 'seconds')}" if submission.submitted_at else ""
     names = [companion.name for companion in submission.companions]
     beside = f", with {', '.join(names)}" if names else ""
