@@ -13,7 +13,7 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo grade collect check report regrade override calibrate test test-fast test-all lint format clean
+.PHONY: help setup system demo grade collect check report regrade override export calibrate test test-fast test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ help:  ## list the targets
 	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
+	@echo "  export:   LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\""
 	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
 
 setup: $(STAMP) system  ## install everything into .venv
@@ -76,6 +77,10 @@ regrade: setup  ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="
 
 override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."
 	@$(RUN) -m grader override --out "$(OUT)" --student "$$STUDENT" --points "$$POINTS" --why "$$WHY"
+
+export: setup  ## fill the grades of OUT= into what LMS= let you download, GRADEBOOK=; COLUMN= if several could be meant
+	@$(if $(LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
+	@$(RUN) -m grader export "$(LMS)" --out "$(OUT)" $(if $(GRADEBOOK),--gradebook "$(GRADEBOOK)") --column "$$COLUMN"
 
 calibrate: setup  ## time the reference on this machine
 	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" --jobs $(JOBS) \

@@ -111,4 +111,7 @@ def written(value: str, delimiter: str, quoted: bool) -> str:
 
 def named_columns(header: Sequence[str]) -> dict[str, int]:
     """Where each column of a raw header is; of equal names, the first."""
-    return {plain(raw): place for place, raw in reversed(list(enumerate(header)))}
+    places: dict[str, int] = {}
+    for place, raw in enumerate(header):
+        places.setdefault(plain(raw), place)
+    return places
