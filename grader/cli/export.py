@@ -78,7 +78,7 @@ def _say_what_changes(upload: Upload) -> None:
     say(f"column: {upload.column}")
     say(f"scores that change: {len(changed)}; that stay: {len(upload.scores) - len(changed)}")
     for score in changed:
-        say(f"  {score.student_id}: {score.before or 'none'} -> {score.after}")
+        say(f"  {score.student_id}: {score.before or 'none'} -> {score.after}{', less than before' * score.falls}")
     lists = (
         ("left as they were, because they have no points yet", upload.without_points),
         ("graded, but not in the file", upload.only_graded),

@@ -18,10 +18,11 @@ from grader.collect.stored import DiskFile, Stored, decoded_name, is_system_file
 from grader.errors import Mistake
 
 # 10,000 students with three attempts of two entries each fit in.
-MAX_ENTRIES = 65_535
+MAX_ENTRIES, MAX_ENTRIES_INSIDE = 65_535, 10_000
 # Sources shrink to a quarter or a tenth; deflate's bound is 1,032.
 MAX_RATIO = 200
 _SMALL = 1_000_000  # bytes: below, no ratio hurts
+_LONGEST_NAME = 500  # characters: no file system takes longer ones, and patterns are slow on them
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]|\A/|\A[A-Za-z]:/|(?:\A|/)\.\.(?:/|\Z)")
@@ -100,8 +101,8 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
         yield without_common_folder(sorted(_walk(path), key=_by_name))
         return
     try:
-        with open(path, "rb") as file, _opened(file, path.stat().st_size) as archive:
-            entries = [info for info in archive.infolist() if not info.is_dir()]
+        with open(path, "rb") as file, _opened(file, path.stat().st_size, MAX_ENTRIES) as archive:
+            entries = [info for info in archive.infolist() if not _name(info).endswith("/")]
             named = [Handed(_name(info), PackedFile(_name(info), archive, info, _fault(info))) for info in entries]
             yield without_common_folder(sorted(named, key=_by_name))
     except ValueError as error:
@@ -120,11 +121,11 @@ def opened_inside(outer: Handed, limit_kb: int) -> tuple[list[Handed], str]:
     if content is None:
         return [], fault
     try:
-        with _opened(io.BytesIO(content), len(content)) as archive:
+        with _opened(io.BytesIO(content), len(content), MAX_ENTRIES_INSIDE) as archive:
             files = [
                 Handed(_name(info), InnerFile(f"{outer.stored.shown}/{_name(info)}", outer.stored, place))
                 for place, info in enumerate(archive.infolist())
-                if not info.is_dir() and not _fault(info) and not made_by_system(_name(info))
+                if not _name(info).endswith("/") and not _fault(info) and not made_by_system(_name(info))
             ]
     except ValueError as error:
         return [], str(error)
@@ -145,7 +146,7 @@ def without_common_folder(files: Sequence[Handed]) -> list[Handed]:
 
 
 @contextmanager
-def _opened(file: BinaryIO, size: int) -> Iterator[zipfile.ZipFile]:
+def _opened(file: BinaryIO, size: int, most: int) -> Iterator[zipfile.ZipFile]:
     """Open an archive that keeps the limits.
 
     Raises:
@@ -157,8 +158,8 @@ def _opened(file: BinaryIO, size: int) -> Iterator[zipfile.ZipFile]:
         raise ValueError("is not a zip archive that can be read") from None
     with archive:
         entries = archive.infolist()
-        if len(entries) > MAX_ENTRIES:
-            raise ValueError(f"has {len(entries)} entries, more than the {MAX_ENTRIES} that a class needs")
+        if len(entries) > most:
+            raise ValueError(f"has {len(entries)} entries, and no more than {most} are read")
         total = sum(info.file_size for info in entries)
         if total > max(_SMALL, MAX_RATIO * size):
             raise ValueError(f"would unpack to {total // 1_000_000} MB, more than {MAX_RATIO} times its own size")
@@ -180,7 +181,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 def _fault(info: zipfile.ZipInfo) -> str:
     """Say why an entry is not to be read, to follow "it"; empty if there is no reason."""
     if leads_out(_name(info)):
-        return "has a name that leads out of the archive or cannot be shown"
+        return "has a name that leads out of the archive or that no file can have"
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
         return f"is {kind_of(mode)} and not a regular file"
@@ -195,8 +196,8 @@ def _fault(info: zipfile.ZipInfo) -> str:
 
 
 def leads_out(name: str) -> bool:
-    """Whether an entry's name would leave the folder into which it were unpacked, or holds control characters."""
-    return _UNSAFE.search(name) is not None
+    """Whether an entry's name would leave the folder into which it were unpacked, or is one that no file can have."""
+    return len(name) > _LONGEST_NAME or _UNSAFE.search(name) is not None
 
 
 def made_by_system(name: str) -> bool:

@@ -5,6 +5,7 @@ username may hold underscores, so the `.txt` is believed before the entry's name
 """
 
 import codecs
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ _NAME = re.compile(
     r"(?P<head>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.*)|(?P<account>\.txt))", re.DOTALL
 )
 _USERNAME = re.compile(r"\(([^()]+)\)\s*$")
-_PAIR = re.compile(r"Original filename:[ \t]*(.*?)[ \t]*\r?\n\s*Filename:[ \t]*(.*?)[ \t]*(?:\r?\n|\Z)")
+_ORIGINAL, _ENTRY = "Original filename:", "Filename:"
 _ACCOUNT_KB = 1024
 _NOBODYS_NAME = (
     "whose it is cannot be told: keep Blackboard's .txt files beside the attempts, or name ROSTER= with the usernames"
@@ -123,10 +124,18 @@ def _read_account(stored: Stored) -> _Account:
     found = _USERNAME.search(text.partition("\n")[0])
     # Comments come before the list of files, and a student may have written such a list there.
     listed = re.split(r"^Files:", text, flags=re.MULTILINE)[-1]
+    lines = [line.strip() for line in listed.splitlines() if line.strip()]
     originals = {
-        normal(entry): normal(name).replace("\\", "/").rpartition("/")[2] for name, entry in _PAIR.findall(listed)
+        normal(entry.removeprefix(_ENTRY).strip()): _base_name(original.removeprefix(_ORIGINAL).strip())
+        for original, entry in itertools.pairwise(lines)
+        if original.startswith(_ORIGINAL) and entry.startswith(_ENTRY)
     }
     return _Account(stored, normal(found[1].strip()) if found else "", originals)
+
+
+def _base_name(name: str) -> str:
+    """Leave folders out: some browsers send the whole path."""
+    return normal(name).replace("\\", "/").rpartition("/")[2]
 
 
 def _decoded(content: bytes) -> str:

@@ -12,8 +12,8 @@ from grader.collect.choice import SystemAttempt
 from grader.records import Decision, Status
 
 _NAME = re.compile(
-    r"(?:(?P<who>[^/]*?)_)?(?:(?P<late>LATE)_)?(?P<user>\d+|anon_\w+?)_"
-    r"(?:(?P<attachment>\d+)_(?P<file>[^/]+)|(?P<text>(?:text|link)\.html))"
+    r"(?:(?P<who>.*?)_)?(?:(?P<late>LATE)_)?(?P<user>\d+|anon_\w+?)_"
+    r"(?:(?P<attachment>\d+)_(?P<file>.+)|(?P<text>(?:text|link)\.html))"
 )
 _RENAMED = re.compile(r"(?P<stem>.+)-\d+(?P<suffix>\.\w+)")
 _MARKED_LATE = (
@@ -23,7 +23,7 @@ _MARKED_LATE = (
 
 def fits(name: str) -> bool:
     """Whether an entry's name is of this form."""
-    return _NAME.fullmatch(name) is not None
+    return "/" not in name and _NAME.fullmatch(name) is not None
 
 
 def attempts(files: Sequence[Handed]) -> Iterator[SystemAttempt | Decision]:
@@ -33,7 +33,7 @@ def attempts(files: Sequence[Handed]) -> Iterator[SystemAttempt | Decision]:
     late: set[str] = set()
     for file in files:
         name = _NAME.fullmatch(file.name)
-        if name is None:
+        if name is None or "/" in file.name:
             yield Decision(file.stored.shown, "", Status.UNRECOGNISED, "its name is not one that Canvas gives")
             continue
         entries = held[name["user"]]

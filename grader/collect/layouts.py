@@ -71,7 +71,7 @@ def reading(
         yield Reading(Format.FOLDER, found, "the files' own, which a copy may have changed", ())
         return
     with unpacked(submissions) as files:
-        system = chosen or _recognised([file.name for file in files])
+        system = chosen or _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
             raise Mistake(
                 f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: say FORMAT=, or "
@@ -111,7 +111,7 @@ def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decis
     for file in files:
         shown = file.stored.shown
         if leads_out(file.name):
-            reason = "not read: its name leads out of the archive or cannot be shown"
+            reason = "not read: its name leads out of the archive or is one that no file can have"
             aside.append(Decision(shown, "", Status.UNRECOGNISED, reason))
         elif made_by_system(file.name):
             aside.append(Decision(shown, "", Status.BESIDE, NOBODYS))

@@ -33,6 +33,12 @@ class NewScore:
     before: str
     after: str
 
+    @property
+    def falls(self) -> bool:
+        """Whether the student had more before."""
+        before, after = _number(self.before), _number(self.after)
+        return before is not None and after is not None and after < before
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
