@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -100,15 +100,22 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
     if path.is_dir():
         yield without_common_folder(sorted(_walk(path), key=_by_name))
         return
-    try:
-        with open(path, "rb") as file, _opened(file, path.stat().st_size, MAX_ENTRIES) as archive:
-            entries = [info for info in archive.infolist() if not _name(info).endswith("/")]
-            named = [Handed(_name(info), PackedFile(_name(info), archive, info, _fault(info))) for info in entries]
-            yield without_common_folder(sorted(named, key=_by_name))
-    except ValueError as error:
-        raise Mistake(f"SUBMISSIONS={path} {error}: download it again, or unpack it and pass the folder") from None
-    except OSError as error:
-        raise Mistake(f"cannot open SUBMISSIONS={path} ({error.strerror}): pass the archive or its folder") from None
+    with ExitStack() as stack:
+        # Only what goes wrong here is the archive's: the reader's errors are not to be taken for it.
+        try:
+            file = stack.enter_context(open(path, "rb"))
+            archive = stack.enter_context(_opened(file, path.stat().st_size, MAX_ENTRIES))
+        except ValueError as error:
+            raise Mistake(f"SUBMISSIONS={path} {error}: download it again, or unpack it and pass the folder") from None
+        except OSError as error:
+            raise Mistake(
+                f"cannot open SUBMISSIONS={path} ({error.strerror}): pass the archive or its folder"
+            ) from None
+        names = ((_name(info), info) for info in archive.infolist())
+        files = [
+            Handed(name, PackedFile(name, archive, info, _fault(info))) for name, info in names if name[-1:] != "/"
+        ]
+        yield without_common_folder(sorted(files, key=_by_name))
 
 
 def opened_inside(outer: Handed, limit_kb: int) -> tuple[list[Handed], str]:
