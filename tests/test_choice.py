@@ -106,6 +106,16 @@ def test_a_file_of_the_name_comes_before_a_zip_and_a_zip_before_another_name(tmp
     assert by_student(moodle(tmp_path, final__py=b"other", w__zip=packed({"a": b""})))["1"].content == b"other"
 
 
+def test_of_two_zips_with_the_file_the_last_name_counts_and_the_other_is_remarked(tmp_path: Path) -> None:
+    old, new = packed({"hw6.py": b"old"}), packed({"hw6.py": b"new"})
+    collection = handed_in(tmp_path, {"v10.zip": new, "v9.zip": old, "report.zip": packed({"a.pdf": b""})})
+    kim = by_student(collection)["1"]
+    assert kim.content == b"new"
+    assert decision_on(collection, shown("v9.zip")).status is Status.SUPERSEDED
+    assert shown("v9.zip") in kim.remarks[0]
+    assert "holds no hw6.py" in decision_on(collection, shown("report.zip")).reason
+
+
 def test_a_zip_in_a_zip_is_not_opened(tmp_path: Path) -> None:
     collection = moodle(tmp_path, work__zip=packed({"inner.zip": packed({"hw6.py": b"x"})}))
     assert by_student(collection)["1"].content is None

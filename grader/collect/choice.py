@@ -7,7 +7,7 @@ Of several of one kind, the one in the fewest folders, and then the one whose na
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from grader.collect.archive import Handed, made_by_system, opened_inside, without_common_folder
@@ -108,16 +108,22 @@ def _choose(files: Sequence[Handed], file_name: str, limit_kb: int, faults: dict
     """Apply the rules in their order; zips are opened only where no file bears the name."""
     if found := _by_name(files, file_name):
         return found
-    insides = []
-    for file in files:
-        if file.name.lower().endswith(".zip"):
-            inside, fault = opened_inside(file, limit_kb)
-            insides.append((file, without_common_folder(inside)))
+    insides: list[tuple[Handed, list[Handed]]] = []
+    named: list[_Choice] = []
+    for file in sorted(files, key=lambda file: _natural(file.name), reverse=True):
+        if not file.name.lower().endswith(".zip"):
+            continue
+        inside, fault = opened_inside(file, limit_kb)
+        insides.append((file, without_common_folder(inside)))
+        if found := _by_name(insides[-1][1], file_name, file):
+            named.append(found)
+        else:
             faults[file.stored.shown] = f"not graded: it {fault}" if fault else f"opened: it holds no {file_name}"
-    insides.sort(key=lambda pair: _natural(pair[0].name), reverse=True)
-    by_name = (_by_name(inside, file_name, zipped) for zipped, inside in insides)
+    if named:
+        others = tuple(choice.zipped for choice in named[1:] if choice.zipped)
+        return replace(named[0], rivals=(*named[0].rivals, *others))
     only = (_only_script(place, file_name, zipped) for zipped, place in ((None, files), *insides))
-    return next((choice for choice in (*by_name, *only) if choice), None)
+    return next((choice for choice in only if choice), None)
 
 
 def _by_name(files: Sequence[Handed], file_name: str, zipped: Handed | None = None) -> _Choice | None:
