@@ -9,22 +9,26 @@ JOBS ?= 1
 # Free text goes through the environment, so that no shell reads it.
 OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
   $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
-  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(FORMAT),--format "$(FORMAT)")
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo grade check report regrade override calibrate handout test test-fast test-all lint format clean
+.PHONY: help setup system demo grade collect check report regrade override export calibrate handout test test-fast test-all \
+  lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  SUBMISSIONS=dir/   what was handed in            ROSTER=roster.csv  who should have (student_id,name)"
+	@echo "  SUBMISSIONS=dir/   what was handed in: a folder, or Blackboard's, Canvas' or Moodle's archive or its folder"
+	@echo "  FORMAT=            blackboard, canvas, moodle or folder, where the names do not tell"
+	@echo "  ROSTER=roster.csv  who should have (student_id,name), or the gradebook from the same system"
 	@echo "  DEADLINE=          what came later does not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
 	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
 	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
+	@echo "  export:   LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\""
 	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
 
 setup: $(STAMP) system  ## install everything into .venv
@@ -54,6 +58,12 @@ grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopp
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make grade SUBMISSIONS=dir/))
 	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS) $(YES_OPTION) --student "$(STUDENT)"
 
+collect: setup  ## show which file of SUBMISSIONS= counts for whom, and why, without running anything
+	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make collect SUBMISSIONS=dir/))
+	@$(RUN) -m grader collect "$(SUBMISSIONS)" --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \
+	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
+	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+
 check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
 	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS) --student "$(STUDENT)" $(if $(DRAW),--draw)
@@ -62,7 +72,7 @@ handout: setup  ## what students are given, with its self-check: dist/hw6-handou
 	@$(RUN) -m grader.handout dist/hw6-handout.zip
 
 report: setup  ## write the tables of OUT= anew, with today's roster and bands
-	@$(RUN) -m grader report $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" \
+	@$(RUN) -m grader report $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \
 	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
@@ -72,6 +82,10 @@ regrade: setup  ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="
 
 override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."
 	@$(RUN) -m grader override --out "$(OUT)" --student "$$STUDENT" --points "$$POINTS" --why "$$WHY"
+
+export: setup  ## fill the grades of OUT= into what LMS= let you download, GRADEBOOK=; COLUMN= if several could be meant
+	@$(if $(LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
+	@$(RUN) -m grader export "$(LMS)" --out "$(OUT)" $(if $(GRADEBOOK),--gradebook "$(GRADEBOOK)") --column "$$COLUMN"
 
 calibrate: setup  ## time the reference on this machine
 	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" --jobs $(JOBS) \

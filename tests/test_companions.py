@@ -8,6 +8,7 @@ from submission_folders import ASSIGNMENT, by_student, collected, decision_on, h
 
 from grader.assignment import Assignment
 from grader.collect import collect
+from grader.collect.stored import DiskFile
 from grader.records import Companion, Status, Submission
 
 MODEL = b"class IdentityResNet: pass\n"
@@ -99,11 +100,15 @@ def test_a_companion_that_the_machine_cannot_read_is_our_fault(folder: Path, mon
     hand_in(folder / "kim" / "hw6.py")
     hand_in(folder / "kim" / "resnet.py", MODEL)
 
-    def broken_disk(path: Path, limit_kb: int) -> tuple[None, str]:
-        return None, "cannot be read: Input/output error"
+    whole_disk = DiskFile.read
+
+    def broken_disk(file: DiskFile, limit_kb: int) -> tuple[bytes | None, str]:
+        if file.path.name == "resnet.py":
+            return None, "cannot be read: Input/output error"
+        return whole_disk(file, limit_kb)
 
     # A disk that fails cannot be had on demand.
-    monkeypatch.setattr("grader.collect.companions.read", broken_disk)
+    monkeypatch.setattr(DiskFile, "read", broken_disk)
     submission = kim(folder)
     assert (submission.content, submission.sha256, submission.companions) == (None, "", ())
     assert submission.unreadable == "resnet.py beside kim/hw6.py cannot be read: Input/output error"

@@ -4,6 +4,7 @@ import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 
+import gradebooks
 import pytest
 from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
 
@@ -193,3 +194,41 @@ def test_two_columns_of_deadlines_are_one_sentence(folder: Path) -> None:
     roster = write_roster(folder.parent / "roster.csv", "1,Kim,,", header="student_id,name,deadline,deadline")
     with pytest.raises(Mistake, match="more than one column deadline"):
         collected(folder, roster)
+
+
+def ids_and_names(folder: Path, content: bytes) -> dict[str, str]:
+    hand_in(folder / "nobody_hw6.py")
+    roster = folder.parent / "downloaded.xls"
+    roster.write_bytes(content)
+    students = by_student(collected(folder, roster))
+    assert "not on the roster" in students.pop("nobody").remarks
+    return {student_id: one.name for student_id, one in students.items()}
+
+
+def test_blackboard_s_gradebook_is_a_roster(folder: Path) -> None:
+    names = ids_and_names(folder, gradebooks.blackboard((("kim", "김", ""), ("lee_s.1", 'Lee, "Sam"', "6"))))
+    assert names == {"kim": "민\n수 김", "lee_s.1": '민\n수 Lee, "Sam"'}
+
+
+def test_a_korean_name_of_blackboard_s_is_written_as_koreans_write_it(folder: Path) -> None:
+    text = '"Last Name"\t"First Name"\t"Username"\n"김"\t"민수"\t"kim"\n"Lee"\t"Sam"\t"lee"\n'
+    assert ids_and_names(folder, text.encode("utf-16")) == {"kim": "김민수", "lee": "Sam Lee"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_canvas_gradebook_is_a_roster_without_its_rows_about_assignments(folder: Path, delimiter: str) -> None:
+    students = (("101", "김민수", ""), ("102", "Lee, Sam", "6"))
+    content = gradebooks.canvas(students, delimiter)
+    assert ids_and_names(folder, content) == {"101": "김민수", "102": "Lee, Sam"}
+
+
+def test_moodle_s_worksheet_is_a_roster_by_the_number_of_the_participant(folder: Path) -> None:
+    assert ids_and_names(folder, gradebooks.moodle((("37", "김민수", ""),))) == {"37": "김민수"}
+    translated = "Identifier,Full name\n참가자 38,이서연\n"
+    assert ids_and_names(folder, translated.encode()) == {"38": "이서연"}
+
+
+def test_a_gradebook_is_matched_by_id_and_never_by_name(folder: Path) -> None:
+    hand_in(folder / "김민수_hw6.py")
+    names = ids_and_names(folder, gradebooks.canvas((("101", "김민수", ""),)))
+    assert names == {"101": "김민수", "김민수": ""}

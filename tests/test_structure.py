@@ -24,7 +24,7 @@ LAYERS = (
     {"start_worker"},
     {"messages", "probes"},
     {"sandbox", "data", "probe_doubts", "attempts", "check"},
-    {"assignment", "telemetry", "entries", "accuracy"},
+    {"assignment", "telemetry", "entries", "accuracy", "delimited"},
     {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}

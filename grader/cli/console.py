@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from grader.collect import Format
 from grader.errors import Cancelled, InfrastructureError, Mistake
 from grader.report.table import printable
 
@@ -23,9 +24,12 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-Submissions = Annotated[Path, typer.Argument(help="Folder with the files that were handed in.")]
+Submissions = Annotated[Path, typer.Argument(help="What was handed in: a folder, or a learning system's archive.")]
 Known = Annotated[Path | None, typer.Argument(help="As for grade; without it, what the last grade was given.")]
-Roster = Annotated[Path | None, typer.Option(help="CSV with student_id, name and, if need be, deadline.")]
+Layout = Annotated[Format | None, typer.Option("--format", help="Who laid out SUBMISSIONS; else its names tell.")]
+Roster = Annotated[
+    Path | None, typer.Option(help="CSV with student_id, name, perhaps deadline; or a learning system's gradebook.")
+]
 Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.")]
 Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]

@@ -17,6 +17,7 @@ from grader.cli.console import (
     Data,
     Deadline,
     Jobs,
+    Layout,
     Out,
     Roster,
     Rules,
@@ -59,10 +60,11 @@ def grade_command(
     assignment: Rules = None,
     student: Student = "",
     yes: Yes = False,
+    layout: Layout = None,
 ) -> None:
     """Collect, check, train and score every submission; go on where an earlier run stopped."""
     with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, deadline, data, assignment)
+        inputs = named(submissions, roster, deadline, data, assignment, layout)
         rules = inputs.rules()
         with open_ledger(out) as ledger:
             if ledger.unreadable:

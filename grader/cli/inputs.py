@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.cli.console import say
-from grader.collect import collect
+from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
 from grader.errors import Mistake
 from grader.records import Collection, Status, Submission
@@ -24,6 +24,7 @@ class Inputs:
 
     Attributes:
         data: A path, `digits`, or empty for CIFAR-10.
+        format: None: recognised by the names.
     """
 
     submissions: str = ""
@@ -31,6 +32,7 @@ class Inputs:
     deadline: str = ""
     data: str = ""
     assignment: str = ""
+    format: Format | None = None
 
     def rules(self) -> Assignment:
         """Load the assignment.
@@ -47,11 +49,13 @@ def named(
     deadline: str = "",
     data: str = "",
     assignment: Path | None = None,
+    layout: Format | None = None,
 ) -> Inputs:
     """Take what the command line says, with absolute paths."""
     paths = (str(path.absolute()) if path else "" for path in (submissions, roster, assignment))
     folder, listed, rules = paths
-    return Inputs(folder, listed, deadline, str(Path(data).absolute()) if data not in ("", "digits") else data, rules)
+    images = str(Path(data).absolute()) if data not in ("", "digits") else data
+    return Inputs(folder, listed, deadline, images, rules, layout)
 
 
 def remember(inputs: Inputs, out: Path) -> None:
@@ -85,6 +89,7 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
         Path(inputs.roster) if inputs.roster else None,
         rules,
         parse_deadline(inputs.deadline, "DEADLINE="),
+        inputs.format,
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)

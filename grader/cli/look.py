@@ -1,4 +1,4 @@
-"""The commands that change nothing: check and report."""
+"""The commands that change nothing: collect, check and report."""
 
 import os
 import tempfile
@@ -15,6 +15,7 @@ from grader.cli.console import (
     Deadline,
     Jobs,
     Known,
+    Layout,
     Out,
     Roster,
     Rules,
@@ -32,10 +33,30 @@ from grader.errors import Mistake
 from grader.ledger import read_ledger
 from grader.pipeline import Machine, check_all, results
 from grader.records import Check, Outcome, Submission
+from grader.report.collected import collection_lines
 from grader.report.drawing import draw as draw_network
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation
+
+
+@app.command("collect")
+def collect_command(
+    submissions: Submissions,
+    roster: Roster = None,
+    deadline: Deadline = "",
+    out: Out = Path("results"),
+    assignment: Rules = None,
+    layout: Layout = None,
+) -> None:
+    """Show which file counts for whom, why, and what is set aside; nothing is run."""
+    with mistakes_in_one_sentence():
+        inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
+        collection = collected(inputs, inputs.rules(), out)
+        say("")
+        for line in collection_lines(collection):
+            say(line)
+        say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade SUBMISSIONS={submissions}")
 
 
 @app.command("check")
@@ -48,10 +69,11 @@ def check_command(
     assignment: Rules = None,
     student: Student = "",
     draw: Annotated[bool, typer.Option("--draw", help="Draw the student's network beside the handout's.")] = False,
+    layout: Layout = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
-        inputs = named(submissions, roster, deadline, assignment=assignment)
+        inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
         isolation = find_isolation(rules.limits)
@@ -80,10 +102,11 @@ def report_command(
     deadline: Deadline = "",
     out: Out = Path("results"),
     assignment: Rules = None,
+    layout: Layout = None,
 ) -> None:
     """Write the tables anew from the ledger, with today's roster and bands; nothing is run."""
     with mistakes_in_one_sentence():
-        inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment))
+        inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
         rules = inputs.rules()
         ledger = read_ledger(out)
         entries = ledger.entries()

@@ -1,86 +1,124 @@
-"""From a folder of files and a roster to one submission for each student. No file is passed over in silence."""
+"""From a folder or an archive and a roster to one submission for each student. No file is passed over in silence."""
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from grader.assignment import Assignment, Limits
-from grader.collect.companions import add_companions
+from grader.collect.companions import add_companions, companions_aside
 from grader.collect.deadline import how_late, seconds_late, shown
-from grader.collect.folder import Attempt, FolderWithoutFile, layouts, read, scan
+from grader.collect.folder import layouts_of
+from grader.collect.found import Attempt, Found, WithoutFile
+from grader.collect.layouts import Format, Reading, reading
 from grader.collect.roster import RosterLine, read_roster
 from grader.errors import Mistake
 from grader.records import Collection, Decision, Status, Submission
 
-__all__ = ["collect"]
+__all__ = ["Format", "collect"]
 
+_MAX_KEPT = 1_000_000_000  # bytes
 _STRANGER = "not on the roster"
 
 
-def collect(folder: Path, roster: Path | None, assignment: Assignment, deadline: datetime | None = None) -> Collection:
-    """Find what each student handed in; the last file of a student by the deadline counts (handout, section 8).
+def collect(
+    submissions: Path,
+    roster: Path | None,
+    assignment: Assignment,
+    deadline: datetime | None = None,
+    layout: Format | None = None,
+) -> Collection:
+    """Find what each student handed in; the last attempt of a student by the deadline counts (handout, section 8).
 
     Args:
-        folder: With the layouts that `grader.collect.folder` names.
+        submissions: A folder with the layouts that `grader.collect.folder` names, or a learning system's archive, or
+            that archive's unpacked folder.
         roster: Whoever is only on it becomes a submission without content.
         assignment: Says what the file is called and how large it may be.
         deadline: Time zone aware; the roster's, where it has one for a student, comes before it. Without any, the
-            last file counts.
+            last attempt counts.
+        layout: None: recognised by the names.
 
     Raises:
-        Mistake: The roster cannot be used, or the folder has nobody's work in it.
+        Mistake: The roster cannot be used, the submissions cannot be opened, or there is nobody's work in them.
     """
     lines = {} if roster is None else read_roster(roster)
-    attempts: dict[str, list[Attempt]] = defaultdict(list)
-    remarks: dict[str, list[str]] = defaultdict(list)
-    decisions: list[Decision] = []
-    for found in scan(folder, assignment.file, roster):
-        match found:
-            case Attempt():
-                attempts[found.student_id].append(found)
-            case FolderWithoutFile():
-                remarks[found.student_id].append(found.remark)
-            case Decision():
-                decisions.append(found)
-    handed_in = attempts.keys() | remarks.keys()
-    if not handed_in:
-        raise Mistake(f"SUBMISSIONS={folder} has no student's file: pass a folder with {layouts(assignment.file)}")
-    submissions: list[Submission] = []
-    for student_id in handed_in:
-        submission = Submission(student_id, remarks=tuple(remarks[student_id]))
-        if attempts[student_id]:
-            line = lines.get(student_id)
-            due = line.deadline if line and line.deadline else deadline
-            submission, settled = _settle(submission, attempts[student_id], due, assignment.limits)
-            decisions += settled
-        submissions.append(submission)
+    zone = _zone(deadline, lines)
+    with reading(submissions, layout, assignment, roster, lines, zone) as read:
+        attempts, remarks, decisions = _by_student(read.found)
+        handed_in = attempts.keys() | remarks.keys()
+        if not handed_in:
+            raise Mistake(_nobody(submissions, read.format, assignment))
+        settled: list[Submission] = []
+        kept = 0
+        for student_id in handed_in:
+            submission = Submission(student_id, remarks=tuple(remarks[student_id]))
+            if attempts[student_id]:
+                line = lines.get(student_id)
+                due = line.deadline if line and line.deadline else deadline
+                submission, reasons = _settle(submission, attempts[student_id], due, assignment.limits, zone)
+                decisions += reasons
+            settled.append(submission)
+            kept += _size(submission)
+            if kept > _MAX_KEPT:
+                raise Mistake(f"the files of {submissions} that count are larger than 1 GB together: grade it in parts")
     if roster is not None:
-        submissions, decisions = _compare_with_roster(submissions, decisions, lines)
+        settled, decisions = _compare_with_roster(settled, decisions, lines)
     return Collection(
-        tuple(sorted(submissions, key=lambda submission: submission.student_id)),
+        tuple(sorted(settled, key=lambda submission: submission.student_id)),
         tuple(sorted(decisions, key=lambda decision: decision.file)),
-        _notices(deadline, lines),
+        (*read.notices, *_notices(deadline, lines, read)),
     )
 
 
+def _zone(deadline: datetime | None, lines: dict[str, RosterLine]) -> tzinfo | None:
+    """Times without a zone are the course's: they are read in the class's deadline's, or the first on the roster."""
+    deadlines = [deadline, *(line.deadline for line in lines.values())]
+    return next((due.tzinfo for due in deadlines if due is not None), None)
+
+
+def _by_student(
+    found: Iterable[Found],
+) -> tuple[dict[str, list[Attempt]], dict[str, list[str]], list[Decision]]:
+    attempts: dict[str, list[Attempt]] = defaultdict(list)
+    remarks: dict[str, list[str]] = defaultdict(list)
+    decisions: list[Decision] = []
+    for item in found:
+        match item:
+            case Attempt():
+                attempts[item.student_id].append(item)
+            case WithoutFile():
+                remarks[item.student_id].append(item.remark)
+            case Decision():
+                decisions.append(item)
+    return attempts, remarks, decisions
+
+
+def _nobody(submissions: Path, layout: Format, assignment: Assignment) -> str:
+    if layout is Format.FOLDER:
+        return f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}"
+    name = layout.value.capitalize()
+    return f"SUBMISSIONS={submissions} has nobody's attempt as {name} names it: name another layout with FORMAT="
+
+
 def _settle(
-    submission: Submission, attempts: list[Attempt], deadline: datetime | None, limits: Limits
+    submission: Submission, attempts: list[Attempt], deadline: datetime | None, limits: Limits, zone: tzinfo | None
 ) -> tuple[Submission, list[Decision]]:
     """Read the last attempt by the deadline; set the others aside.
 
     An attempt whose time cannot be read counts as the last, and is not graded: nobody is graded on what may be the
     wrong file.
     """
-    # Of equal times the name that sorts last stays last: scan() gives them in the order of their names.
-    ordered = sorted(attempts, key=lambda attempt: (attempt.modified is None, attempt.modified or 0))
+    # Of equal times the name that sorts last stays last: they come in the order of their names.
+    ordered = sorted(attempts, key=lambda attempt: (attempt.moment is None, attempt.moment or 0))
     submission, late = _set_late_aside(submission, ordered, deadline)
     if submission.late:
-        return submission, late
-    *earlier, last = [attempt for attempt in ordered if not seconds_late(attempt.modified, deadline)]
-    content, fault = read(last.path, limits.file_size_kb)
-    if last.modified is None and not fault:
+        return submission, [*late, *companions_aside(ordered)]
+    *earlier, last = [attempt for attempt in ordered if not seconds_late(attempt.moment, deadline)]
+    content, fault = last.stored.read(limits.file_size_kb)
+    if last.moment is None and last.timed and not fault:
         content, fault = None, "has no time that can be read"
     set_aside = [(other.file, _why_earlier(other, last)) for other in earlier]
     submission = replace(
@@ -88,11 +126,15 @@ def _settle(
         file=last.file,
         content=content,
         sha256="" if content is None else hashlib.sha256(content).hexdigest(),
-        submitted_at=None if last.modified is None else _local_time(last.modified),
+        submitted_at=None if last.moment is None else _shown_time(last.moment, zone),
         unreadable=f"{last.file} {fault}" if fault else "",
-        remarks=(*submission.remarks, *(f"{file} was handed in too and is not used: {why}" for file, why in set_aside)),
+        remarks=(
+            *submission.remarks,
+            *last.remarks,
+            *(f"{file} was handed in too and is not used: {why}" for file, why in set_aside),
+        ),
     )
-    status, reason = (Status.UNREADABLE, f"it {fault}") if fault else (Status.TAKEN, _why_taken(deadline))
+    status, reason = (Status.UNREADABLE, f"it {fault}") if fault else (Status.TAKEN, _why_taken(last, deadline))
     decisions = [Decision(file, submission.student_id, Status.SUPERSEDED, why) for file, why in set_aside]
     others = [attempt for attempt in ordered if attempt is not last]
     submission, beside = add_companions(submission, [*others, last], limits)
@@ -108,7 +150,7 @@ def _set_late_aside(
     late = [
         (attempt.file, f"came {how_late(seconds, deadline)}")
         for attempt in attempts
-        if (seconds := seconds_late(attempt.modified, deadline))
+        if (seconds := seconds_late(attempt.moment, deadline))
     ]
     submission = replace(
         submission,
@@ -118,24 +160,32 @@ def _set_late_aside(
     return submission, [Decision(file, submission.student_id, Status.LATE, f"it {why}") for file, why in late]
 
 
-def _why_taken(deadline: datetime | None) -> str:
-    return "the last file of this student" + (f" by the deadline, {shown(deadline)}" if deadline else "")
+def _why_taken(taken: Attempt, deadline: datetime | None) -> str:
+    if taken.timed:
+        reason = "the last file of this student" + (f" by the deadline, {shown(deadline)}" if deadline else "")
+    else:
+        reason = "the one attempt of this student in the archive"
+    return f"{reason}; {taken.how}" if taken.how else reason
 
 
 def _why_earlier(earlier: Attempt, last: Attempt) -> str:
-    if last.modified is None:
+    if last.moment is None:
         return f"the time of {last.file} cannot be read, so that one counts as the last"
-    if earlier.modified == last.modified:
+    if earlier.moment == last.moment:
         return f"{last.file} has the same time and a name that sorts later"
     return f"{last.file} is newer"
 
 
-def _local_time(nanoseconds: int) -> datetime | None:
-    """Give a file's time in the local time zone; None for a year that no calendar has."""
+def _shown_time(nanoseconds: int, zone: tzinfo | None) -> datetime | None:
+    """Give a time in this zone, or in the local one; None for a year that no calendar has."""
     try:
-        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).astimezone()
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).astimezone(zone)
     except (OverflowError, ValueError, OSError):
         return None
+
+
+def _size(submission: Submission) -> int:
+    return sum(map(len, (submission.content or b"", *(companion.content for companion in submission.companions))))
 
 
 def _compare_with_roster(
@@ -158,11 +208,11 @@ def _compare_with_roster(
     return known + [Submission(student_id, lines[student_id].name) for student_id in absent], marked
 
 
-def _notices(deadline: datetime | None, lines: dict[str, RosterLine]) -> tuple[str, ...]:
+def _notices(deadline: datetime | None, lines: dict[str, RosterLine], read: Reading) -> tuple[str, ...]:
     """Say which deadline holds, and whose word a file's time is."""
     own = sum(line.deadline is not None for line in lines.values())
-    if deadline is None and not own:
+    if not read.times or (deadline is None and not own):
         return ()
     of_class = shown(deadline) if deadline else "none for the class"
     on_roster = f", and {own} on the roster with a deadline of their own" if own else ""
-    return (f"deadline: {of_class}{on_roster}; times are the files' own, which a copy may have changed",)
+    return (f"deadline: {of_class}{on_roster}; times are {read.times}",)

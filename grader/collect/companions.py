@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePath
 
 from grader.assignment import Limits
-from grader.collect.folder import Attempt, read
+from grader.collect.found import Attempt
+from grader.collect.stored import Stored
 from grader.records import Companion, Decision, Status, Submission
 
 
@@ -22,33 +22,38 @@ def add_companions(
         limits: Bounds the number of companions, and the size of all files together: weights do not fit in.
     """
     *earlier, last = attempts
-    decisions = [
-        _beside(other, name, f"not used: it lies beside {other.file}, which does not count")
-        for other in earlier
-        for name in other.companions
-    ]
+    decisions = companions_aside(earlier)
     used: list[Companion] = []
     left_kb = limits.file_size_kb - _kilobytes(submission.content or b"")
-    for number, (name, path) in enumerate(last.companions.items()):
-        content, fault = read(path, left_kb) if number < limits.companions else (None, "is one file too many")
+    for number, (name, stored) in enumerate(last.companions.items()):
+        content, fault = stored.read(left_kb) if number < limits.companions else (None, "is one file too many")
         if content is None:
-            decisions.append(_beside(last, name, f"not used: it {fault}"))
+            decisions.append(_beside(last, stored, f"not used: it {fault}"))
             submission = _without(submission, name, fault)
             continue
         left_kb -= _kilobytes(content)
         used.append(Companion(name, content))
-        decisions.append(_beside(last, name, f"the script may import it: it lies beside {last.file}"))
+        decisions.append(_beside(last, stored, f"the script may import it: it lies beside {last.file}"))
     if submission.content is not None and used:
         submission = replace(submission, companions=tuple(used), sha256=_hash_of_all(submission.sha256, used))
     return submission, decisions
+
+
+def companions_aside(attempts: Sequence[Attempt]) -> list[Decision]:
+    """Say of what came with attempts that do not count that it does not either."""
+    return [
+        _beside(other, stored, f"not used: it lies beside {other.file}, which does not count")
+        for other in attempts
+        for stored in other.companions.values()
+    ]
 
 
 def _kilobytes(content: bytes) -> int:
     return -(-len(content) // 1024)
 
 
-def _beside(attempt: Attempt, name: str, reason: str) -> Decision:
-    return Decision(str(PurePath(attempt.file).with_name(name)), attempt.student_id, Status.BESIDE, reason)
+def _beside(attempt: Attempt, stored: Stored, reason: str) -> Decision:
+    return Decision(stored.shown, attempt.student_id, Status.BESIDE, reason)
 
 
 def _without(submission: Submission, name: str, fault: str) -> Submission:

@@ -1,0 +1,111 @@
+"""The command that writes what a learning system takes back."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grader.assignment import Assignment
+from grader.cli.console import Out, app, mistakes_in_one_sentence, say
+from grader.cli.inputs import collected, named, remembered
+from grader.entries import Result
+from grader.errors import Mistake
+from grader.ledger import read_ledger
+from grader.pipeline import results
+from grader.report.gradescope import results_json
+from grader.report.table import write_private
+from grader.report.upload import GradebookOf, Upload, filled_in
+
+# What cannot be in a file's name.
+_NO_NAME = re.compile("[/\0]")
+
+
+class System(StrEnum):
+    """Who takes the grades."""
+
+    BLACKBOARD = "blackboard"
+    CANVAS = "canvas"
+    MOODLE = "moodle"
+    GRADESCOPE = "gradescope"
+
+
+@app.command("export")
+def export_command(
+    system: Annotated[System, typer.Argument(help="Who takes the grades.")],
+    gradebook: Annotated[Path | None, typer.Option(help="What was downloaded; else the roster, if it was.")] = None,
+    column: Annotated[str, typer.Option(help="The column's name or a part of it, where several could be meant.")] = "",
+    out: Out = Path("results"),
+) -> None:
+    """Write the grades into a copy of what the system let you download, below OUT/upload; nothing is run."""
+    with mistakes_in_one_sentence():
+        inputs = remembered(out, named(None))
+        rules = inputs.rules()
+        ledger = read_ledger(out)
+        entries = ledger.entries()
+        if not entries:
+            raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+        rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
+        say("")
+        if system is System.GRADESCOPE:
+            _write_gradescope(rows, rules, out / "upload" / "gradescope")
+            return
+        path = gradebook or (Path(inputs.roster) if inputs.roster else None)
+        if path is None:
+            raise Mistake(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
+        _write_filled_in(path, GradebookOf(system.value), rows, rules, out / "upload" / path.name, column)
+
+
+def _write_filled_in(
+    path: Path, system: GradebookOf, rows: Sequence[Result], rules: Assignment, target: Path, column: str
+) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Mistake(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
+    upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
+    write_private(target, upload.content)
+    _say_what_changes(upload)
+    say(f"\nupload: {target}")
+
+
+def _say_what_changes(upload: Upload) -> None:
+    changed = [score for score in upload.scores if score.before != score.after]
+    say(f"column: {upload.column}")
+    say(f"scores that change: {len(changed)}; that stay: {len(upload.scores) - len(changed)}")
+    for score in changed:
+        say(f"  {score.student_id}: {score.before or 'none'} -> {score.after}{', less than before' * score.falls}")
+    lists = (
+        ("left as they were, because they have no points yet", upload.without_points),
+        ("graded, but not in the file", upload.only_graded),
+        ("left as they were, because they are only in the file", upload.only_listed),
+    )
+    for what, students in lists:
+        if students:
+            say(f"{what}: {', '.join(students)}")
+    for notice in upload.notices:
+        say(notice)
+
+
+def _write_gradescope(rows: Sequence[Result], rules: Assignment, folder: Path) -> None:
+    left_out = []
+    for row in rows:
+        student_id = row.submission.student_id
+        path = folder / f"{_NO_NAME.sub('_', student_id)}.json"
+        content = results_json(row, _most(rules))
+        if content is None:
+            left_out.append(student_id)
+            path.unlink(missing_ok=True)
+        else:
+            write_private(path, content)
+    say(f"written: {len(rows) - len(left_out)} results")
+    if left_out:
+        say(f"left out, because they have no points yet: {', '.join(left_out)}")
+    say(f"\nupload: {folder}")
+
+
+def _most(rules: Assignment) -> Decimal:
+    return max(band.points for band in rules.bands)

@@ -1,0 +1,141 @@
+"""Recognises what SUBMISSIONS= is: a plain folder, or what Blackboard, Canvas or Moodle let a teacher download."""
+
+import os
+import zipfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from enum import StrEnum
+from pathlib import Path
+
+from grader.assignment import Assignment
+from grader.collect import blackboard, canvas, moodle
+from grader.collect.archive import Handed, leads_out, made_by_system, unpacked
+from grader.collect.choice import SystemAttempt, sort_out
+from grader.collect.folder import layouts_of, scan
+from grader.collect.found import Found
+from grader.collect.stored import NOBODYS, decoded_name
+from grader.errors import Mistake
+from grader.records import Decision, Status
+
+
+class Format(StrEnum):
+    """Who laid out the files."""
+
+    FOLDER = "folder"
+    BLACKBOARD = "blackboard"
+    CANVAS = "canvas"
+    MOODLE = "moodle"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found, and how the times are to be read.
+
+    Attributes:
+        times: Whose word the times are, for people; empty where there are none.
+        notices: How it was read, one sentence each, without a full stop.
+    """
+
+    format: Format
+    found: list[Found]
+    times: str
+    notices: tuple[str, ...]
+
+
+@contextmanager
+def reading(
+    submissions: Path,
+    chosen: Format | None,
+    assignment: Assignment,
+    roster: Path | None,
+    known: Collection[str],
+    zone: tzinfo | None,
+) -> Iterator[Reading]:
+    """Recognise the layout, unless it was chosen, and sort out every entry; files can be read inside the context.
+
+    Args:
+        known: The roster's ids.
+        zone: In which times without a zone are read; None: this machine's.
+
+    Raises:
+        Mistake: There is nothing that can be opened, or its layout is none of those known.
+    """
+    file_name, limit_kb = assignment.file, assignment.limits.file_size_kb
+    recognised = chosen is None
+    if chosen is None and not _is_archive(submissions):
+        chosen = _recognised(_names(submissions)) or Format.FOLDER
+    if chosen is Format.FOLDER:
+        found = list(scan(submissions, file_name, roster))
+        yield Reading(Format.FOLDER, found, "the files' own, which a copy may have changed", ())
+        return
+    with unpacked(submissions) as files:
+        system = chosen or _recognised([file.name for file in files if not leads_out(file.name)])
+        if system is None:
+            raise Mistake(
+                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: say FORMAT=, or "
+                f"unpack it and pass a folder with {layouts_of(file_name)}"
+            )
+        aside, own = _set_apart(files, roster)
+        found = list(aside)
+        for item in _attempts(system, own, zone, known):
+            found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
+        yield Reading(system, found, *_said(system, recognised, zone))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
+
+
+def _names(folder: Path) -> list[str]:
+    """Name what lies in a folder; nothing where it cannot be opened, which is said when it is read."""
+    try:
+        return [decoded_name(os.fsencode(name)) for name in os.listdir(folder)]
+    except OSError:
+        return []
+
+
+def _recognised(names: Sequence[str]) -> Format | None:
+    own = [name for name in names if not made_by_system(name)]
+    if any(blackboard.fits(name) for name in own):
+        return Format.BLACKBOARD
+    if any(moodle.fits(name) for name in own):
+        return Format.MOODLE
+    return Format.CANVAS if own and all(canvas.fits(name) for name in own) else None
+
+
+def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decision], list[Handed]]:
+    """Take out what no student handed in, and what has a name that may not be followed."""
+    aside, own = [], []
+    for file in files:
+        shown = file.stored.shown
+        if leads_out(file.name):
+            reason = "not read: its name leads out of the archive or is one that no file can have"
+            aside.append(Decision(shown, "", Status.UNRECOGNISED, reason))
+        elif made_by_system(file.name):
+            aside.append(Decision(shown, "", Status.BESIDE, NOBODYS))
+        elif roster is None or file.name != roster.name:
+            own.append(file)
+    return aside, own
+
+
+def _attempts(
+    system: Format, files: Sequence[Handed], zone: tzinfo | None, known: Collection[str]
+) -> Iterator[SystemAttempt | Decision]:
+    if system is Format.BLACKBOARD:
+        return blackboard.attempts(files, zone, known)
+    return canvas.attempts(files) if system is Format.CANVAS else moodle.attempts(files)
+
+
+def _said(system: Format, recognised: bool, zone: tzinfo | None) -> tuple[str, tuple[str, ...]]:
+    """Say whose word the times are, and how the layout and the times were read."""
+    name = system.value.capitalize()
+    layout = f"layout: {name}'s" + (", recognised by its names; FORMAT= says otherwise" if recognised else "")
+    if system is not Format.BLACKBOARD:
+        return "", (
+            layout,
+            f"{name}'s archive has no times: each student's one attempt counts, whatever DEADLINE= says",
+        )
+    which = f"DEADLINE's zone, {zone}" if zone else f"this machine's, {datetime.now().astimezone():%z}"
+    return f"{name}'s", (layout, f"{name}'s times carry no zone: they are read in {which}")

@@ -1,0 +1,145 @@
+"""Which file of an attempt is graded: by one written rule, and no file is passed over in silence."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from archives import packed, write_archive
+from submission_folders import SMALL_FILES, by_student, collected, decision_on, statuses
+
+from grader.collect import collect
+from grader.records import Collection, Status
+
+
+def moodle(tmp_path: Path, **files: bytes) -> Collection:
+    return handed_in(tmp_path, {name.replace("__", "."): content for name, content in files.items()})
+
+
+def handed_in(tmp_path: Path, files: dict[str, bytes]) -> Collection:
+    return collected(write_archive(tmp_path / "a.zip", {shown(name): content for name, content in files.items()}))
+
+
+def shown(name: str) -> str:
+    return f"Kim_1_assignsubmission_file_/{name}"
+
+
+# From the first that counts to the last.
+ORDER = ("hw6.py", "hw6 (2).py", "hw6.py.txt", "hw6.ipynb")
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(ORDER, 2)))
+def test_of_two_files_the_name_decides_and_the_other_is_listed(tmp_path: Path, first: str, second: str) -> None:
+    collection = handed_in(tmp_path, {second: b"no", first: b"yes"})
+    kim = by_student(collection)["1"]
+    assert (kim.content, kim.file, kim.companions) == (b"yes", shown(first), ())
+    assert statuses(collection) == {shown(first): Status.TAKEN, shown(second): Status.SUPERSEDED}
+    assert second in kim.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("hw6 (1).py", "the name is that of a copy"),
+        ("hw6(1).py", "the name is that of a copy"),
+        ("hw6-1.py", "the name is that of a copy"),
+        ("hw6_1.py", "the name is that of a copy"),
+        ("hw6 - Copy (2).py", "the name is that of a copy"),
+        ("hw6 - 복사본.py", "the name is that of a copy"),
+        ("HW6.PY", "the name is that of a copy"),
+        ("hw6.py.txt", "only .txt was added"),
+        ("Hw6 (1).py.txt", "only .txt was added"),
+        ("hw6.ipynb", "a notebook, whose code cells run"),
+        ("HW6 (3).ipynb", "a notebook, whose code cells run"),
+    ],
+)
+def test_another_name_for_the_same_file_is_taken_and_said(tmp_path: Path, name: str, why: str) -> None:
+    collection = handed_in(tmp_path, {name: b"x", "report.pdf": b"%PDF"})
+    kim = by_student(collection)["1"]
+    assert (kim.content, kim.remarks) == (b"x", ())
+    assert f"taken for hw6.py: {why}" in decision_on(collection, shown(name)).reason
+    assert decision_on(collection, shown("report.pdf")).status is Status.BESIDE
+
+
+@pytest.mark.parametrize("name", ["final.py", "hw6_20231234.py", "hw61.py", "hw6_old_new.py"])
+def test_the_only_python_file_is_taken_and_a_person_must_look(tmp_path: Path, name: str) -> None:
+    kim = by_student(handed_in(tmp_path, {name: b"x", "notes.txt": b"n"}))["1"]
+    assert kim.content == b"x"
+    assert kim.remarks == (f"{shown(name)} was taken for hw6.py: the only Python file of the attempt",)
+
+
+@pytest.mark.parametrize("names", [["a.py", "b.py"], ["hw6.rar"], ["hw6.pdf", "hw6.docx"], ["hw6.txt"]])
+def test_nothing_is_guessed_where_no_rule_decides(tmp_path: Path, names: list[str]) -> None:
+    collection = handed_in(tmp_path, dict.fromkeys(names, b"x"))
+    kim = by_student(collection)["1"]
+    assert (kim.content, kim.unreadable) == (None, "")
+    assert kim.remarks == (f"the attempt has no hw6.py, only {', '.join(sorted(names))}",)
+    assert set(statuses(collection).values()) == {Status.UNRECOGNISED}
+
+
+def test_of_copies_the_highest_number_counts(tmp_path: Path) -> None:
+    collection = handed_in(tmp_path, {"hw6 (10).py": b"ten", "hw6 (9).py": b"nine", "HW6.py": b"upper"})
+    assert by_student(collection)["1"].content == b"ten"
+
+
+def test_names_that_differ_in_case_stay_two_files(tmp_path: Path) -> None:
+    collection = handed_in(tmp_path, {"HW6.py": b"U", "hw6.py": b"l", "Net.py": b"N", "net.py": b"n"})
+    kim = by_student(collection)["1"]
+    assert kim.content == b"l"
+    assert [(one.name, one.content) for one in kim.companions] == [("Net.py", b"N"), ("net.py", b"n")]
+
+
+@pytest.mark.parametrize("folder", ["", "hw6/", "kim/src/"])
+def test_a_zip_inside_is_opened_where_no_file_bears_the_name(tmp_path: Path, folder: str) -> None:
+    inside = {f"{folder}hw6.py": b"in zip", f"{folder}resnet.py": b"x = 1", f"__MACOSX/{folder}._hw6.py": b"m"}
+    collection = moodle(tmp_path, work__zip=packed(inside), report__pdf=b"%PDF")
+    kim = by_student(collection)["1"]
+    assert (kim.content, kim.file) == (b"in zip", shown(f"work.zip/{folder}hw6.py"))
+    assert [one.name for one in kim.companions] == ["resnet.py"]
+    assert "hw6.py was found in it" in decision_on(collection, shown("work.zip")).reason
+    assert f"taken from {shown('work.zip')}" in decision_on(collection, kim.file).reason
+
+
+def test_a_file_of_the_name_comes_before_a_zip_and_a_zip_before_another_name(tmp_path: Path) -> None:
+    inside = packed({"hw6.py": b"zip"})
+    assert by_student(moodle(tmp_path, hw6__py=b"file", w__zip=inside))["1"].content == b"file"
+    assert by_student(moodle(tmp_path, final__py=b"other", w__zip=inside))["1"].content == b"zip"
+    assert by_student(moodle(tmp_path, final__py=b"other", w__zip=packed({"a": b""})))["1"].content == b"other"
+
+
+def test_of_two_zips_with_the_file_the_last_name_counts_and_the_other_is_remarked(tmp_path: Path) -> None:
+    old, new = packed({"hw6.py": b"old"}), packed({"hw6.py": b"new"})
+    collection = handed_in(tmp_path, {"v10.zip": new, "v9.zip": old, "report.zip": packed({"a.pdf": b""})})
+    kim = by_student(collection)["1"]
+    assert kim.content == b"new"
+    assert decision_on(collection, shown("v9.zip")).status is Status.SUPERSEDED
+    assert shown("v9.zip") in kim.remarks[0]
+    assert "holds no hw6.py" in decision_on(collection, shown("report.zip")).reason
+
+
+def test_a_zip_in_a_zip_is_not_opened(tmp_path: Path) -> None:
+    collection = moodle(tmp_path, work__zip=packed({"inner.zip": packed({"hw6.py": b"x"})}))
+    assert by_student(collection)["1"].content is None
+    assert decision_on(collection, shown("work.zip")).reason == "opened: it holds no hw6.py"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no zip", "is not a zip archive"),
+        (packed({"hw6.py": bytes(9_000_000)}), "more than 200 times"),
+        (packed({"../hw6.py": b"x", "/hw6.py": b"y", "C:\\hw6.py": b"z"}), "holds no hw6.py"),
+    ],
+)
+def test_a_student_s_hostile_zip_costs_nobody_else_anything(tmp_path: Path, content: bytes, words: str) -> None:
+    entries = {shown("work.zip"): content, "Lee_2_assignsubmission_file_/hw6.py": b"fine"}
+    collection = collected(write_archive(tmp_path / "a.zip", entries))
+    assert by_student(collection)["1"].content is None
+    assert by_student(collection)["2"].content == b"fine"
+    assert words in decision_on(collection, shown("work.zip")).reason
+
+
+def test_a_zip_is_bounded_like_a_file(tmp_path: Path) -> None:
+    noise = b"".join(number.to_bytes(4, "big") for number in range(900))
+    archive = write_archive(tmp_path / "a.zip", {shown("work.zip"): packed({"hw6.py": noise})})
+    collection = collect(archive, None, SMALL_FILES)
+    assert "is larger than 1 KB" in decision_on(collection, shown("work.zip")).reason
