@@ -55,6 +55,7 @@ class Entry:
         total: Test images.
         reason: Why this run was made.
         own_seed: As in `Run`.
+        curve: As in `Run`.
     """
 
     student_id: str
@@ -75,6 +76,7 @@ class Entry:
     missing_module: str = ""
     reason: RunReason = RunReason.FIRST
     own_seed: bool = False
+    curve: tuple[tuple[int, float], ...] = ()
     kind: Literal["run"] = "run"
 
 

@@ -264,4 +264,5 @@ def _entry(
         missing_module=run.missing_module,
         reason=planned.reason,
         own_seed=run.own_seed,
+        curve=run.curve,
     )

@@ -145,6 +145,7 @@ class Run:
         train_seconds: From the first training forward to the stop.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
+        curve: Training images used, increasing, and the loss of the batch at that moment; at most 60 points.
         log: What the script printed, bounded.
     """
 
@@ -160,6 +161,7 @@ class Run:
     flags: tuple[str, ...] = ()
     missing_module: str = ""
     own_seed: bool = False
+    curve: tuple[tuple[int, float], ...] = ()
     log: bytes = field(default=b"", repr=False)
 
 
