@@ -56,6 +56,7 @@ class Entry:
         reason: Why this run was made.
         own_seed: As in `Run`.
         probes: As in `Run`.
+        curve: As in `Run`.
     """
 
     student_id: str
@@ -77,6 +78,7 @@ class Entry:
     reason: RunReason = RunReason.FIRST
     own_seed: bool = False
     probes: Probes | None = None
+    curve: tuple[tuple[int, float], ...] = ()
     kind: Literal["run"] = "run"
 
 

@@ -168,6 +168,11 @@ def results(
     )
 
 
+def log_of(entry: Entry, ledger: Ledger, logs: Path) -> Path:
+    """Where the log of a run that is in the ledger was written."""
+    return logs / _log_name(entry.student_id, 1 + _runs(ledger, entry.student_id).index(entry))
+
+
 @contextmanager
 def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
     """A folder of this grader alone below `out`, and the training set in it.
@@ -194,12 +199,19 @@ def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
 
 def _keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
     """Write the log beside those of earlier runs, then the entry; a log that cannot be written costs no result."""
-    number = 1 + sum(isinstance(line, Entry) for line in ledger.lines(entry.student_id))
-    name = f"{entry.student_id}.log" if number == 1 else f"{entry.student_id}.{number}.log"
+    runs = _runs(ledger, entry.student_id)
     try:
-        write_private(logs / name, log)
+        write_private(logs / _log_name(entry.student_id, 1 + len(runs)), log)
     finally:
         ledger.append(entry)
+
+
+def _runs(ledger: Ledger, student_id: str) -> list[Entry]:
+    return [line for line in ledger.lines(student_id) if isinstance(line, Entry)]
+
+
+def _log_name(student_id: str, number: int) -> str:
+    return f"{student_id}.log" if number == 1 else f"{student_id}.{number}.log"
 
 
 def _with_time_limit(assignment: Assignment, calibration: Calibration | None) -> Assignment:
@@ -265,4 +277,5 @@ def _entry(
         reason=planned.reason,
         own_seed=run.own_seed,
         probes=run.probes,
+        curve=run.curve,
     )

@@ -192,6 +192,7 @@ class Run:
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         probes: None where there are no scores.
+        curve: Training images used, increasing, and the loss of the batch at that moment; at most 60 points.
         log: What the script printed, bounded.
     """
 
@@ -208,6 +209,7 @@ class Run:
     missing_module: str = ""
     own_seed: bool = False
     probes: Probes | None = None
+    curve: tuple[tuple[int, float], ...] = ()
     log: bytes = field(default=b"", repr=False)
 
 

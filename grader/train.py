@@ -1,5 +1,9 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 
 from grader.assignment import Assignment
@@ -8,13 +12,17 @@ from grader.probes import ask, read_answer
 from grader.records import Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
-from grader.telemetry import Evaluated, Fault
+from grader.telemetry import Evaluated, Fault, Progress, Stopped
 
 _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
 )
 _KILLED_BY_SIGNAL_9 = 128 + 9
+_CURVE_POINTS = 60
+# Student code shares the worker's process and may say anything. Beyond these, a number is no measurement, and could
+# not even be divided by a training set's size.
+_MOST_SAMPLES, _MOST_SECONDS, _MOST_LOSS = 10**12, 1e7, 1e6
 
 
 def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
@@ -42,7 +50,7 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
     if run.execution.answer is not None:
         scores, probes = read_answer(run.execution.answer, questions, data.y_test)
     evaluated = run.evaluated or Evaluated()
-    stopped = run.stopped
+    stopped = plausible(run.stopped) if run.stopped else None
     return Run(
         outcome=outcome,
         stop_reason=_stop_reason(run),
@@ -57,7 +65,34 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
         flags=evaluated.flags,
         missing_module=stopped.missing_module if stopped else "",
         own_seed=stopped.own_seed if stopped else False,
+        curve=curve(run.progress),
         log=_ABOUT_THE_LOG + run.execution.log,
+    )
+
+
+def curve(progress: Iterable[Progress]) -> tuple[tuple[int, float], ...]:
+    """Return at most 60 points of (training images used, loss), evenly chosen, the first and the last among them.
+
+    What cannot be a course of training is left out: images that do not grow, a loss that is unknown or endless.
+    """
+    points: list[tuple[int, float]] = []
+    for event in progress:
+        known = event.loss is not None and abs(event.loss) <= _MOST_LOSS
+        if known and (points[-1][0] if points else -1) < event.samples <= _MOST_SAMPLES:
+            points.append((event.samples, round(event.loss or 0.0, 4)))
+    if len(points) <= _CURVE_POINTS:
+        return tuple(points)
+    chosen = np.linspace(0, len(points) - 1, _CURVE_POINTS).round().astype(int)
+    return tuple(points[place] for place in chosen)
+
+
+def plausible(stopped: Stopped) -> Stopped:
+    """Bring what cannot have been measured within bounds, so that one forged number does not break everyone's table."""
+    seconds = stopped.seconds if math.isfinite(stopped.seconds) else 0.0
+    return replace(
+        stopped,
+        samples=min(max(stopped.samples, 0), _MOST_SAMPLES),
+        seconds=min(max(seconds, 0.0), _MOST_SECONDS),
     )
 
 

@@ -50,6 +50,13 @@ def test_whoever_handed_in_nothing_has_a_row_with_zero_points(graded: Path) -> N
     assert (graded / "grades.csv").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_page_and_everyone_s_feedback_lie_beside_the_table(graded: Path) -> None:
+    page = (graded / "report.html").read_text(encoding="utf-8")
+    assert all(f'id="s-{student}"' in page for student in ("kim", "lee", "박지우", "choi"))
+    names = {path.name for path in (graded / "feedback").iterdir()}
+    assert names == {f"{student}.{suffix}" for student in ("kim", "lee", "박지우", "choi") for suffix in ("md", "html")}
+
+
 def test_the_same_network_with_the_same_seed_is_graded_the_same_in_every_slot(graded: Path) -> None:
     table = read_table(graded / "grades.csv")
     assert table["kim"]["accuracy"] == table["lee"]["accuracy"]

@@ -65,6 +65,10 @@ def test_an_override_is_kept_with_its_reason_and_a_regrade_ends_it(graded: Path)
     assert "20 -> " in row["changes"]
     assert "(the file was fine)" in row["changes"]
     assert {log.name for log in (graded / "logs").iterdir()} == {"kim.log", "kim.2.log"}
+    page = (graded / "report.html").read_text(encoding="utf-8")
+    assert "The end of kim.2.log" in page
+    assert "The end of kim.log" not in page
+    assert "(the file was fine)" in page
 
 
 def test_points_can_be_given_to_someone_who_handed_in_nothing(graded: Path) -> None:

@@ -70,7 +70,7 @@ def override_command(
             submission = _one(collection.submissions, student)
             ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
             rows = results(collection.submissions, rules, ledger, run_key)
-        write_grades(rows, out, "")
+            write_grades(rows, collection, ledger, rules, out, "")
         last = next(row for row in rows if row.submission.student_id == student).changes[-1]
         say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
 

@@ -129,13 +129,13 @@ def run_class(
                         display.graded(*results([graded.submission], rules, ledger, run_key))
         except Cancelled:
             rows = results(collection.submissions, rules, ledger, run_key)
-            write_grades(rows, out, data.notice)
+            write_grades(rows, collection, ledger, rules, out, data.notice)
             left = len(due(wanted, rules, ledger, run_key))
             say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; the same command goes on from there")
             raise typer.Exit(130) from None
     rows = results(collection.submissions, rules, ledger, run_key)
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
-    write_grades(rows, out, data.notice)
+    write_grades(rows, collection, ledger, rules, out, data.notice)
     fail_where_the_grader_failed([row for row in rows if row.submission in wanted])
 
 

@@ -30,11 +30,13 @@ from grader.cli.console import (
 from grader.cli.inputs import chosen, collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
-from grader.ledger import read_ledger
-from grader.pipeline import Machine, check_all, results
-from grader.records import Check, Outcome, Submission
+from grader.ledger import Ledger, read_ledger
+from grader.pipeline import Machine, check_all, log_of, results
+from grader.records import Check, Collection, Outcome, Submission
 from grader.report.collected import collection_lines
 from grader.report.drawing import draw as draw_network
+from grader.report.feedback import FEEDBACK_NAME, write_feedback
+from grader.report.page import REPORT_NAME, write_report
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation
@@ -114,7 +116,7 @@ def report_command(
             raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         collection = collected(inputs, rules, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
-        write_grades(rows, out, f"Measured on {entries[-1].evidence.data_name}.")
+        write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
 
 
 def _draw(wanted: Sequence[Submission], rules: Assignment, machine: Machine, out: Path) -> None:
@@ -130,17 +132,22 @@ def _draw(wanted: Sequence[Submission], rules: Assignment, machine: Machine, out
     say(str(path))
 
 
-def write_grades(rows: Sequence[Result], out: Path, notice: str) -> None:
-    """Write `grades.csv`, print the summary and say where everything is.
+def write_grades(
+    rows: Sequence[Result], collection: Collection, ledger: Ledger, rules: Assignment, out: Path, notice: str
+) -> None:
+    """Write `grades.csv`, the teacher's page and the students' feedback; print the summary and say where all that is.
 
     Raises:
         Mistake: Nothing can be written there.
     """
-    path = out / "grades.csv"
-    write_csv(grades_table(rows), path)
+    table, page, feedback = out / "grades.csv", out / REPORT_NAME, out / FEEDBACK_NAME
+    write_csv(grades_table(rows), table)
+    write_report(rows, collection.decisions, rules, notice, page, lambda entry: log_of(entry, ledger, out / "logs"))
+    write_feedback(rows, rules, feedback)
     say("")
     print_summary(console, rows, notice)
-    say(f"\ngrades: {path}\nlogs: {out / 'logs'}\nwhat was collected, what was set aside: {out / 'collection.csv'}")
+    say(f"\ngrades: {table}\npage: {page}\nfeedback for each student: {feedback}\nlogs: {out / 'logs'}")
+    say(f"what was collected, what was set aside: {out / 'collection.csv'}")
 
 
 def fail_where_the_grader_failed(rows: Sequence[Result]) -> None:

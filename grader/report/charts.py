@@ -1,0 +1,152 @@
+"""The drawings of the report as SVG that stands in the page: text stays text, and colours come from the page."""
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from grader.assignment import Band
+from grader.entries import Entry
+
+BIN_PERCENT = 5
+# Stand for the page's own colours, which differ by day and by night: `_tidy` puts a class in their place.
+_COLOURS = {"#010101": "ink", "#020202": "bar", "#030303": "edge", "#040404": "grid"}
+_INK, _BAR, _EDGE, _GRID = _COLOURS
+_DROPPED = {"font", "font-family", "font-size", "stroke-miterlimit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A course of training in a box of WIDTH x HEIGHT units.
+
+    Attributes:
+        line: The points of an SVG polyline.
+        across: Place and label of each tick below, in epochs.
+        up: Place and label of each tick at the left, in loss.
+    """
+
+    line: str
+    across: tuple[tuple[float, str], ...]
+    up: tuple[tuple[float, str], ...]
+    first: float
+    last: float
+
+    WIDTH = 300
+    HEIGHT = 110
+
+
+def curve(run: Entry) -> Curve | None:
+    """Lay out a run's loss over its epochs; None where fewer than two points are known."""
+    if len(run.curve) < 2 or run.evidence.train_size < 1:
+        return None
+    losses = [loss for _, loss in run.curve]
+    ends = run.curve[-1][0] / run.evidence.train_size
+    low, high = min(0.0, *losses), max(losses)
+    across = [tick for tick in MaxNLocator(5).tick_values(0, ends) if 0 <= tick <= ends]
+    up = [tick for tick in MaxNLocator(3).tick_values(low, high) if low <= tick <= high]
+
+    def x(epoch: float) -> float:
+        return round(Curve.WIDTH * epoch / ends, 1) if ends else 0.0
+
+    def y(loss: float) -> float:
+        return round(Curve.HEIGHT * (1 - (loss - low) / ((high - low) or 1)), 1)
+
+    return Curve(
+        line=" ".join(f"{x(samples / run.evidence.train_size)},{y(loss)}" for samples, loss in run.curve),
+        across=tuple((x(tick), f"{tick:g}") for tick in across),
+        up=tuple((y(tick), f"{tick:.4g}") for tick in up),
+        first=losses[0],
+        last=losses[-1],
+    )
+
+
+def histogram(accuracies: Sequence[Decimal], bands: Sequence[Band]) -> Markup:
+    """Draw how many reached which accuracy, in percent, with the bands' edges."""
+    with _in_the_page_s_colours():
+        figure = Figure(figsize=(6.2, 2.7), layout="constrained")
+        axes = figure.add_subplot()
+        counts, _, _ = axes.hist(
+            [float(value) for value in accuracies], bins=range(0, 101, BIN_PERCENT), color=_BAR, rwidth=0.88
+        )
+        top = max(1.0, *(float(value) for value in counts)) if accuracies else 1.0
+        axes.set(xlim=(0, 100), ylim=(0, top * 1.22), xlabel="accuracy, percent of the test images", ylabel="students")
+        axes.set_xticks(range(0, 101, 10))
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.tick_params(length=0)
+        for band in bands:
+            _draw_edge(axes, band)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+    return _tidy(drawn.getvalue(), "How many students reached which accuracy. " + _in_words(accuracies))
+
+
+def _in_the_page_s_colours() -> AbstractContextManager[None]:
+    return mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "report",
+            "font.size": 11,
+            "text.color": _INK,
+            "axes.edgecolor": _GRID,
+            "axes.labelcolor": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+
+
+def _draw_edge(axes: mpl.axes.Axes, band: Band) -> None:
+    if band.edge is None:
+        axes.annotate(f"{band.points:f} points", (0, 1), (4, -4), "axes fraction", "offset points", va="top")
+        return
+    where = float(band.edge)
+    axes.axvline(where, color=_EDGE, linestyle="--", linewidth=1.4)
+    said = f"{band.points:f} points\n{'above' if band.above is not None else 'from'} {where:g} %"
+    axes.annotate(said, (where, 1), (4, -4), ("data", "axes fraction"), "offset points", va="top")
+
+
+def _in_words(accuracies: Sequence[Decimal]) -> str:
+    lowest = [min(int(value) // BIN_PERCENT * BIN_PERCENT, 100 - BIN_PERCENT) for value in accuracies]
+    said = [f"{low} to {low + BIN_PERCENT} percent: {lowest.count(low)}" for low in sorted(set(lowest))]
+    return "; ".join(said) or "Nobody has an accuracy yet."
+
+
+def _tidy(svg: str, title: str) -> Markup:
+    """Turn matplotlib's file into an element of the page, without styles of its own: the page's policy forbids them."""
+    root = ElementTree.fromstring(svg)
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag.endswith(("}style", "}metadata")):
+                parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for name in [name for name in element.attrib if name.startswith("{")]:
+            element.set(name.rpartition("}")[2], element.attrib.pop(name))
+        _style_to_attributes(element)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.attrib |= {"class": "histogram", "role": "img", "aria-label": title}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _style_to_attributes(element: ElementTree.Element) -> None:
+    classes = []
+    for declaration in filter(str.strip, element.attrib.pop("style", "").split(";")):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        if value in _COLOURS:
+            classes.append(f"{name}-{_COLOURS[value]}")
+        elif name not in _DROPPED:
+            element.set(name, value)
+    if element.tag == "text" and not any(name.startswith("fill") for name in classes):
+        classes.append("fill-ink")
+    if classes:
+        element.set("class", " ".join(classes))

@@ -1,0 +1,188 @@
+"""The teacher's page: `report.html`, one file that needs no network and runs no script but its own."""
+
+import base64
+import hashlib
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+
+from markupsafe import Markup
+
+from grader.assignment import Assignment
+from grader.entries import Entry, Result
+from grader.records import Decision, Outcome
+from grader.report.charts import curve, histogram
+from grader.report.source import source_files
+from grader.report.table import write_private
+from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
+
+REPORT_NAME = "report.html"
+# From here on the sources and logs are left out, so that a browser can still open the page.
+MOST_SOURCES = 2_000
+_FACT_LENGTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many have something, and whoever they are."""
+
+    label: str
+    students: tuple[Student, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a teacher asks first.
+
+    Attributes:
+        bands: By points, the most first; those without points last.
+        train_seconds: Of all runs.
+        median_seconds: Of the runs that count; None where nobody has trained.
+        finished_at: The newest run's end.
+    """
+
+    students: int
+    graded: int
+    bands: tuple[Tally, ...]
+    kinds: tuple[Tally, ...]
+    to_look_at: tuple[Student, ...]
+    runs: int
+    train_seconds: float
+    median_seconds: float | None
+    finished_at: datetime | None
+    data: tuple[str, ...]
+    devices: tuple[str, ...]
+    isolation: tuple[str, ...]
+    versions: tuple[str, ...]
+
+
+def write_report(
+    results: Sequence[Result],
+    decisions: Iterable[Decision],
+    assignment: Assignment,
+    notice: str,
+    path: Path,
+    log_of: Callable[[Entry], Path],
+) -> None:
+    """Write the page, in one step, readable by its owner alone.
+
+    Args:
+        notice: What every reader must know of these results, such as a data set that is not for grades; may be empty.
+        log_of: Where a run's log is.
+
+    Raises:
+        Mistake: Nothing can be written there.
+    """
+    write_private(path, render_report(results, decisions, assignment, notice, log_of).encode())
+
+
+def render_report(
+    results: Sequence[Result],
+    decisions: Iterable[Decision],
+    assignment: Assignment,
+    notice: str,
+    log_of: Callable[[Entry], Path],
+) -> str:
+    """Return the page."""
+    whole = len(results) <= MOST_SOURCES
+    students = _students(results, decisions, log_of, whole=whole)
+    made = environment()
+    style, script = text_of("page.css") + text_of("report.css"), text_of("report.js")
+    accuracies = [result.grade.accuracy for result in results if result.grade.accuracy is not None]
+    return made.get_template("report.html").render(
+        assignment=assignment,
+        policy=policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        notice=notice,
+        summary=summarize(students),
+        histogram=histogram(accuracies, assignment.bands),
+        students=students,
+        outcomes=Counter(student.result.grade.outcome.value for student in students),
+        curve=curve,
+        whole=whole,
+    )
+
+
+def policy(style: str, script: str = "") -> str:
+    """Return a Content-Security-Policy under which nothing is loaded and only these two texts are obeyed."""
+    allowed = f"default-src 'none'; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    return f"{allowed}; script-src {_hash(script)}" if script else allowed
+
+
+def text_of(name: str) -> str:
+    """Return a style or script among the templates."""
+    return resources.files("grader.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def summarize(students: Sequence[Student]) -> Summary:
+    """Count what stands at the top."""
+    points = {student.result.grade.points for student in students}
+    earned = sorted((value for value in points if value is not None), reverse=True)
+    kinds = Counter(kind for student in students for kind in student.kinds)
+    runs = [run for student in students for run in student.result.runs]
+    trained = [run.train_seconds for student in students if (run := student.result.entry) and run.samples]
+    evidence = [run.evidence for run in runs]
+    return Summary(
+        students=len(students),
+        graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
+        bands=tuple(_band(students, value) for value in (*earned, *([None] if None in points else []))),
+        kinds=tuple(
+            Tally(kind, tuple(student for student in students if kind in student.kinds))
+            for kind, _ in kinds.most_common()
+        ),
+        to_look_at=tuple(student for student in students if student.reasons),
+        runs=len(runs),
+        train_seconds=sum(run.train_seconds for run in runs),
+        median_seconds=statistics.median(trained) if trained else None,
+        finished_at=max((run.finished_at for run in runs), default=None),
+        data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
+        devices=_mostly(f"{item.device or 'unknown'}; {item.jobs} at a time" for item in evidence),
+        isolation=_mostly(item.isolation for item in evidence),
+        versions=_mostly(f"torch {item.torch_version or 'unknown'}, grader {item.grader_version}" for item in evidence),
+    )
+
+
+def _students(
+    results: Iterable[Result], decisions: Iterable[Decision], log_of: Callable[[Entry], Path], *, whole: bool
+) -> list[Student]:
+    attempts: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        attempts.setdefault(decision.student_id, []).append(decision)
+    students = []
+    for result in ordered(results):
+        submission, entry = result.submission, result.entry
+        log = log_of(entry) if entry and whole else None
+        students.append(
+            Student(
+                result,
+                file_key(submission.student_id),
+                reasons(result.grade.review),
+                log_end(log) if log else "",
+                log.name if log else "",
+                source_files(submission, entry) if whole else (),
+                tuple(attempts.get(submission.student_id, ())),
+            )
+        )
+    return students
+
+
+def _band(students: Sequence[Student], points: Decimal | None) -> Tally:
+    label = "no points yet" if points is None else f"{points:f} points"
+    return Tally(label, tuple(student for student in students if student.result.grade.points == points))
+
+
+def _mostly(values: Iterable[str]) -> tuple[str, ...]:
+    """The most frequent values, bounded: a script could make each run's device up, and fill the page with it."""
+    counts = Counter(values)
+    said = [value if len(value) <= _FACT_LENGTH else f"{value[:_FACT_LENGTH]}…" for value, _ in counts.most_common(3)]
+    return (*said, f"and {len(counts) - 3} others") if len(counts) > 3 else tuple(said)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

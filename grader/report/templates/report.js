@@ -1,0 +1,111 @@
+"use strict";
+(() => {
+  const table = document.getElementById("students");
+  const body = table.tBodies[0];
+  const form = document.getElementById("filters");
+  const search = document.getElementById("search");
+  const plain = (text) => text.normalize("NFC").toLowerCase();
+  const students = [...body.rows].map((row) => ({
+    row,
+    section: document.getElementById("s-" + row.dataset.key),
+    text: plain(row.textContent + " " + row.dataset.file),
+    points: row.dataset.points,
+    outcome: row.dataset.outcome,
+    kinds: JSON.parse(row.dataset.kinds),
+  }));
+
+  const fits = {
+    points: (student, wanted) => student.points === wanted,
+    outcome: (student, wanted) => student.outcome === wanted,
+    kinds: (student, wanted) =>
+      wanted === "any" ? student.kinds.length > 0
+        : wanted === "none" ? student.kinds.length === 0 : student.kinds.includes(wanted),
+  };
+
+  function filter() {
+    const words = plain(search.value).split(/\s+/).filter(Boolean);
+    const chosen = [...form.querySelectorAll("select")].filter((select) => select.value);
+    let shown = 0;
+    for (const student of students) {
+      const fit = words.every((word) => student.text.includes(word))
+        && chosen.every((select) => fits[select.dataset.by](student, select.value));
+      student.row.hidden = student.section.hidden = !fit;
+      shown += fit;
+    }
+    document.getElementById("shown").textContent =
+      shown === students.length ? `All ${shown} students` : `${shown} of ${students.length} students`;
+    document.getElementById("nobody").hidden = shown > 0;
+  }
+
+  const order = new Intl.Collator("en", { numeric: true }).compare;
+
+  function sort(header) {
+    const descending = header.getAttribute("aria-sort") === "ascending";
+    const numeric = header.dataset.kind === "number";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    const value = (student) => {
+      const cell = student.row.cells[header.cellIndex];
+      return cell.dataset.value ?? cell.textContent.trim();
+    };
+    const keyed = students.map((student) => [value(student), student.row]);
+    keyed.sort(([a], [b]) => {
+      // Whatever is not there comes last, in both directions.
+      if (a === "" || b === "") return (a === "") - (b === "");
+      const compared = numeric ? a - b : order(a, b);
+      return descending ? -compared : compared;
+    });
+    body.replaceChildren(...keyed.map(([, row]) => row));
+  }
+
+  function openTarget() {
+    let id = location.hash.slice(1);
+    try { id = decodeURIComponent(id); } catch { /* a percent sign that is none: the text as it stands */ }
+    const target = document.getElementById(id);
+    if (!target || !target.classList.contains("student")) return;
+    if (target.hidden) { form.reset(); filter(); }
+    target.open = true;
+    target.scrollIntoView();
+    target.querySelector("summary").focus({ preventScroll: true });
+  }
+
+  // Colours lie over the text, which stays as it was handed in: nothing of it is ever read as HTML.
+  const python = new RegExp([
+    /(?<comment>#[^\n]*)/,
+    /(?<string>"""[^]*?(?:"""|$)|'''[^]*?(?:'''|$)|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)/,
+    /\b(?<keyword>False|None|True|and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while|with|yield)\b/,
+    /\b(?<digit>\d[\w.]*)/,
+  ].map((part) => part.source).join("|"), "g");
+
+  function colour(source) {
+    const text = source.querySelector(".lines").firstChild;
+    if (!text || source.dataset.coloured || !globalThis.CSS?.highlights) return;
+    source.dataset.coloured = "yes";
+    for (const found of text.data.matchAll(python)) {
+      const [name] = Object.entries(found.groups).find(([, value]) => value !== undefined);
+      if (!CSS.highlights.has(name)) CSS.highlights.set(name, new Highlight());
+      const range = new Range();
+      range.setStart(text, found.index);
+      range.setEnd(text, found.index + found[0].length);
+      CSS.highlights.get(name).add(range);
+    }
+  }
+
+  for (const header of table.tHead.rows[0].cells) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...header.childNodes);
+    button.addEventListener("click", () => sort(header));
+    header.append(button);
+  }
+  document.addEventListener("toggle", (event) => {
+    if (event.target.open && event.target.classList.contains("source")) colour(event.target);
+  }, true);
+  form.addEventListener("input", filter);
+  form.addEventListener("reset", () => setTimeout(filter));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", openTarget);
+  form.hidden = false;
+  filter();
+  openTarget();
+})();

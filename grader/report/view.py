@@ -1,0 +1,166 @@
+"""What the pages say, as values that a template needs only to lay out; nothing here is HTML."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from grader.entries import Entry, Result
+from grader.records import Decision
+from grader.report.output import OutputLines
+from grader.report.source import SourceFile
+from grader.report.table import printable
+
+LOG_LINES = 40
+_LOG_BYTES = 16_384
+_KIND_LENGTH = 60
+_NBSP = "\N{NO-BREAK SPACE}"
+_SAFE_NAME = re.compile(r"\w[\w.\-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """One student as the report shows them.
+
+    Attributes:
+        key: Names the student in links and file names.
+        reasons: Why a person should look, one by one.
+        log: The end of what the script printed in the run that counts; empty if there is nothing.
+        files: The source, with what lay beside it.
+        attempts: What became of each file of the student's.
+    """
+
+    result: Result
+    key: str
+    reasons: tuple[str, ...]
+    log: str
+    log_name: str
+    files: tuple[SourceFile, ...]
+    attempts: tuple[Decision, ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The reasons without their particulars, each once."""
+        return tuple(dict.fromkeys(map(reason_kind, self.reasons)))
+
+
+def environment() -> Environment:
+    """Templates that escape whatever they are given, and drop control characters from it first."""
+    made = Environment(
+        loader=PackageLoader("grader.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finalized,
+    )
+    add_filters(made)
+    return made
+
+
+def add_filters(made: Environment) -> None:
+    """Teach templates how figures are said."""
+    made.filters |= {
+        "count": count,
+        "duration": duration,
+        "epochs": epochs,
+        "number": number,
+        "percent": percent,
+        "when": when,
+    }
+
+
+def file_key(student_id: str) -> str:
+    """Return a name for a student's files and links: the id, or where that would not be safe, a part and its hash.
+
+    Two students never share one: what is safe as it is has no tilde.
+    """
+    if _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= 200:
+        return student_id
+    readable = "".join(re.findall(r"[A-Za-z0-9]+", student_id))[:30]
+    return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def reasons(review: str) -> tuple[str, ...]:
+    """Take a `Grade.review` apart."""
+    return tuple(reason for reason in (part.strip() for part in review.split("; ")) if reason)
+
+
+def reason_kind(reason: str) -> str:
+    """What a reason has in common with those of other students: the words before any particulars."""
+    words = re.split(r"[:(\d]", reason, maxsplit=1)[0].strip() or reason
+    return words if len(words) <= _KIND_LENGTH else words[: _KIND_LENGTH - 1] + "…"
+
+
+def log_end(path: Path) -> str:
+    """Return the last lines of a log as a terminal would show them; nothing where there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LOG_BYTES))
+            lines = OutputLines().feed(file.read(), final=True)
+    except OSError:
+        return ""
+    return "\n".join(lines[-LOG_LINES:]).strip("\n")
+
+
+def duration(seconds: float) -> str:
+    """Say a length of time with its two largest units."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.0f}{_NBSP}s" if seconds >= 10 else f"{seconds:.1f}{_NBSP}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return _units((minutes, "min"), (rest, "s"))
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return _units((hours, "h"), (minutes, "min"))
+
+
+def epochs(run: Entry) -> float | None:
+    """Training images used, in passes over the training set; None where its size is not known."""
+    return run.samples / run.evidence.train_size if run.evidence.train_size > 0 else None
+
+
+def number(value: float | Decimal | None, digits: int | None = None) -> str:
+    """Return a number as text, a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:f}" if digits is None else f"{value:.{digits}f}"
+
+
+def percent(value: Decimal | None) -> str:
+    """Return an accuracy with its sign, a dash where there is none."""
+    return "–" if value is None else f"{value:.2f} %"
+
+
+def when(moment: datetime | None) -> str:
+    """Return a moment to the minute, in the zone that it has."""
+    return moment.isoformat(" ", "minutes") if moment else "–"
+
+
+def count(amount: int, noun: str) -> str:
+    """Return an amount with its noun."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def ordered(results: Iterable[Result]) -> list[Result]:
+    """Return everyone by student id."""
+    return sorted(results, key=lambda result: result.submission.student_id)
+
+
+def _units(*parts: tuple[int, str]) -> str:
+    return " ".join(f"{amount}{_NBSP}{unit}" for amount, unit in parts if amount)
+
+
+def _finalized(value: Any) -> Any:
+    # Markup is a `str` too, and stays as it is.
+    return printable(value) if type(value) is str else value
