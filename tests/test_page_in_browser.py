@@ -100,9 +100,10 @@ def rows(tab: Page) -> list[str]:
 
 
 def column(tab: Page, place: int) -> list[str]:
-    return tab.locator(f"#students tbody tr:not([hidden]) :nth-child({place})[data-value]").evaluate_all(
+    values: list[str] = tab.locator(f"#students tbody tr:not([hidden]) :nth-child({place})[data-value]").evaluate_all(
         "cells => cells.map(cell => cell.dataset.value)"
     )
+    return values
 
 
 def test_each_header_sorts_both_ways_and_what_is_missing_stays_last(browser: Browser, file: Path) -> None:
