@@ -13,8 +13,8 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo grade collect check report regrade override export calibrate handout test test-fast test-all \
-  lint format clean
+.PHONY: help setup system browser demo grade collect check report regrade override export calibrate handout test test-fast \
+  test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,14 @@ system:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq bubblewrap; \
 	  else \
 	    echo "bubblewrap is missing; submissions run in it. Install it: sudo apt-get install bubblewrap"; exit 1; \
+	  fi; }
+
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; \
+	  else \
+	    echo "Chromium is missing; the tests of the pages are skipped. Install it: sudo apt-get install chromium"; \
 	  fi; }
 
 demo: setup  ## grade a small class on a small data set, to see how it works
@@ -97,7 +105,7 @@ test: setup  ## run the tests, without the slow ones
 test-fast: setup  ## run what needs no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox"
 
-test-all: setup  ## run the slow tests: the whole demo
+test-all: setup browser  ## run the slow tests: the whole demo, the page in a browser
 	@$(RUN) -m pytest -m slow
 
 lint: setup  ## ruff and mypy

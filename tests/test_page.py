@@ -108,15 +108,17 @@ def test_a_class_of_nobody_has_a_page(tmp_path: Path) -> None:
     assert "Nobody yet." in page([], tmp_path)
 
 
-def test_sources_and_logs_are_left_out_where_a_browser_could_not_open_them(
+def test_runs_sources_and_logs_are_left_out_where_a_browser_could_not_open_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "any.log").write_text("the end", encoding="utf-8")
     assert "class Block" in page(class_of(3), tmp_path)
-    monkeypatch.setattr(page_module, "MOST_SOURCES", 2)
+    monkeypatch.setattr(page_module, "MOST_WHOLE", 2)
     left = page(class_of(3), tmp_path)
     assert "class Block" not in left
     assert "the end" not in left
+    assert "1 run<" not in left
+    assert "logs/ and feedback/s20260001.html" in left
 
 
 def test_the_page_is_for_its_owner_alone_and_holds_the_end_of_the_log(tmp_path: Path) -> None:

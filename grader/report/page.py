@@ -22,8 +22,8 @@ from grader.report.table import write_private
 from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
 
 REPORT_NAME = "report.html"
-# From here on the sources and logs are left out, so that a browser can still open the page.
-MOST_SOURCES = 2_000
+# Above this, runs, sources and logs are left out, so that a browser can still open the page.
+MOST_WHOLE = 2_000
 _FACT_LENGTH = 160
 
 
@@ -89,7 +89,7 @@ def render_report(
     log_of: Callable[[Entry], Path],
 ) -> str:
     """Return the page."""
-    whole = len(results) <= MOST_SOURCES
+    whole = len(results) <= MOST_WHOLE
     students = _students(results, decisions, log_of, whole=whole)
     made = environment()
     style, script = text_of("page.css") + text_of("report.css"), text_of("report.js")
