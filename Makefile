@@ -13,7 +13,7 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo grade check report regrade override calibrate test test-fast test-all lint format clean
+.PHONY: help setup system doctor demo grade check report regrade override calibrate test test-fast test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ system:
 	  else \
 	    echo "bubblewrap is missing; submissions run in it. Install it: sudo apt-get install bubblewrap"; exit 1; \
 	  fi; }
+
+doctor: setup  ## say what this machine offers: isolation, GPU, memory, disk, speed; and what would raise it
+	@$(RUN) -m grader doctor --out "$(OUT)" --jobs $(JOBS) $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 demo: setup  ## grade a small class on a small data set, to see how it works
 	@rm -rf results/demo

@@ -9,5 +9,17 @@ from grader.sandbox.execute import execute
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.ladder import Rung, find_isolation, rungs
+from grader.sandbox.probe import PROBES
 
-__all__ = ["Ending", "Execution", "Isolation", "Job", "Listener", "Rung", "execute", "find_isolation", "rungs"]
+__all__ = [
+    "PROBES",
+    "Ending",
+    "Execution",
+    "Isolation",
+    "Job",
+    "Listener",
+    "Rung",
+    "execute",
+    "find_isolation",
+    "rungs",
+]

@@ -15,6 +15,8 @@ from grader.errors import InfrastructureError
 from grader.sandbox.job import Job
 
 NEEDED = ("memory", "pids")
+_BOOT_WITH = "start Linux with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all"
+_DELEGATE = "systemd-run --user --scope -p Delegate=yes make grade ..."
 _OWN_LEAF = "grader-itself"
 _PERIOD = 100_000  # microseconds
 _EMPTY_SECONDS = 20.0
@@ -22,7 +24,15 @@ _numbers = itertools.count()
 
 
 class Refused(Exception):
-    """No group can be made here; the text says why, and what would change that."""
+    """No group can be made here; the text says why.
+
+    Attributes:
+        raise_by: What would change that; empty where it is not known.
+    """
+
+    def __init__(self, reason: str, raise_by: str = "") -> None:
+        super().__init__(reason)
+        self.raise_by = raise_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +150,15 @@ def _prepared(folder: Path, needed: Sequence[str], *, own: bool) -> Cgroup:
     try:
         there = set((folder / "cgroup.controllers").read_text().split())
         if lacking := [name for name in needed if name not in there]:
-            raise Refused(f"the cgroup v2 tree has no controller for {' and '.join(lacking)} (they are used as v1)")
+            raise Refused(f"the cgroup v2 tree has no controller for {' and '.join(lacking)} (v1 has it)", _BOOT_WITH)
         wanted = frozenset(there & {"memory", "pids", "cpu"})
         _enable(folder, wanted, own=own)
         trial = folder / f"grader-{os.getpid()}-trial"
         trial.mkdir()
         trial.rmdir()
     except OSError as error:
-        raise Refused(f"the cgroup tree cannot be written to ({error.strerror})") from None
+        raise_by = "" if os.geteuid() == 0 else _DELEGATE
+        raise Refused(f"the cgroup tree cannot be written to ({error.strerror})", raise_by) from None
     return Cgroup(folder, wanted)
 
 

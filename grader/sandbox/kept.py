@@ -97,7 +97,7 @@ def _readable(job: Job, base: Path) -> list[str]:
     paths += [base / "job", base / "code", *map(Path, _MACHINE)]
     paths += [job.training_set] if job.training_set is not None else []
     paths += [Path("/sys"), Path("/usr/local/nvidia")] if gpu_devices() else []
-    return [str(path) for path in paths if path.exists()]
+    return [str(path.absolute()) for path in paths if path.exists()]
 
 
 def _remove(base: Path) -> None:

@@ -17,7 +17,6 @@ from grader.sandbox.runtime import runtime
 
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 INSTALL_SECCOMP = "sudo apt-get install libseccomp2"
-_DELEGATE = "systemd-run --user --scope -p Delegate=yes make grade ..."
 _LEVELS = tuple(IsolationLevel)
 # What each rung may let through; every other probe that succeeds is a leak.
 _OPEN = {
@@ -36,12 +35,14 @@ class Rung:
         isolation: None where the level cannot be had.
         refusal: Why it cannot; empty where it can.
         raise_by: The one command that would change that; empty where none is known.
+        succeeded: The probes that got through.
     """
 
     level: IsolationLevel
     isolation: Isolation | None
     refusal: str = ""
     raise_by: str = ""
+    succeeded: tuple[str, ...] = ()
 
 
 def find_isolation(limits: Limits, least: IsolationLevel = IsolationLevel.STRONG) -> Isolation:
@@ -94,13 +95,14 @@ def _full(strong: Rung, limits: Limits) -> Rung:
     try:
         cgroup = find_cgroup()
     except Refused as refused:
-        return Rung(IsolationLevel.FULL, None, f"there is no cgroup to bound a job: {refused}", _DELEGATE)
+        return Rung(IsolationLevel.FULL, None, f"there is no cgroup to bound a job: {refused}", refused.raise_by)
     full = replace(strong.isolation, level=IsolationLevel.FULL, cgroup=cgroup)
     if not strong.isolation.filtered and not hidden_memory_is_bounded(full, limits):
         return Rung(IsolationLevel.FULL, None, "the cgroup does not bound memory")
     inside = strong.isolation.description.removeprefix("strong (").replace(f"; {_CAVEATS[HIDDEN_MEMORY]}", "")
     kept = ", ".join(sorted(cgroup.controllers))
-    return Rung(IsolationLevel.FULL, replace(full, description=f"full (cgroup for {kept}; {inside}"))
+    described = replace(full, description=f"full (cgroup for {kept}; {inside}")
+    return Rung(IsolationLevel.FULL, described, succeeded=strong.succeeded)
 
 
 def _partial(limits: Limits) -> Rung:
@@ -128,14 +130,17 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
         what = "bubblewrap" if bare.bwrap else f"the level {level}"
         return Rung(level, None, f"{what} does not start here ({found.failure})", _way_out(found.failure))
     if leaks := [name for name in found.succeeded if name not in _OPEN[level]]:
-        return Rung(level, None, f"this machine's sandbox leaks: a probe {'; a probe '.join(leaks)}")
+        return Rung(
+            level, None, f"this machine's sandbox leaks: a probe {'; a probe '.join(leaks)}", "", found.succeeded
+        )
     held = f"{len(PROBES) - len(found.succeeded)} of {len(PROBES)} probes held"
     caveats = [_CAVEATS[name] for name in found.succeeded if name in _CAVEATS]
     if not bare.bwrap:
         caveats.append("the disk is watched, not bounded")
     if level is IsolationLevel.NONE:
         caveats = [*(name for name in found.succeeded if name not in _CAVEATS), *caveats, "grades are provisional"]
-    return Rung(level, replace(bare, description=f"{level} ({', '.join(parts)}; {'; '.join([held, *caveats])})"))
+    described = replace(bare, description=f"{level} ({', '.join(parts)}; {'; '.join([held, *caveats])})")
+    return Rung(level, described, succeeded=found.succeeded)
 
 
 def _closed_folder() -> Path | None:

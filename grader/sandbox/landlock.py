@@ -1,6 +1,5 @@
 """Which files a process may touch where there are no mount namespaces: Landlock, by the landlockpy package."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -37,8 +36,7 @@ def restrict(readable: Iterable[str], listable: Iterable[str], writable: Iterabl
     remove = AccessFS.REMOVE_FILE | AccessFS.REMOVE_DIR | AccessFS.REFER | AccessFS.RESOLVE_UNIX
     with Ruleset(scoped=Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET) as rules:
         for path in readable:
-            with contextlib.suppress(FileNotFoundError):
-                rules.allow_path(path, file_read | AccessFS.READ_DIR if Path(path).is_dir() else file_read)
+            rules.allow_path(path, file_read | AccessFS.READ_DIR if Path(path).is_dir() else file_read)
         for path in listable:
             rules.allow_path(path, AccessFS.READ_DIR)
         for path in writable:
