@@ -13,8 +13,8 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser demo grade collect check report regrade override export calibrate handout test test-fast \
-  test-all lint format clean
+.PHONY: help setup system browser doctor demo grade collect check report regrade override export calibrate handout test \
+  test-fast test-all lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ browser:
 	  else \
 	    echo "Chromium is missing; the tests of the pages are skipped. Install it: sudo apt-get install chromium"; \
 	  fi; }
+
+doctor: setup  ## say what this machine offers: isolation, GPU, memory, disk, speed; and what would raise it
+	@$(RUN) -m grader doctor --out "$(OUT)" --jobs $(JOBS) $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 demo: setup  ## grade a small class on a small data set, to see how it works
 	@rm -rf results/demo

@@ -66,6 +66,8 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
         Ending.WALL_LIMIT: f"The script did not begin to train within {limits.check_seconds} seconds.",
         Ending.MEMORY_LIMIT: f"The script used more than {limits.memory_mb} MB of memory before it made a network.",
         Ending.OUTPUT_LIMIT: f"The script printed more than {limits.output_mb} MB before it made a network.",
+        Ending.PROCESSOR_LIMIT: "The script used too much processor time before it made a network.",
+        Ending.DISK_LIMIT: f"The script wrote more than {limits.scratch_mb} MB before it made a network.",
     }
     if run.execution.ending in stopped:
         return None, stopped[run.execution.ending]

@@ -7,9 +7,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from grader.errors import Mistake
+from grader.records import IsolationLevel
 
 DEFAULT_ASSIGNMENT = Path(__file__).with_name("assignment.toml")
 
@@ -47,6 +57,7 @@ class Limits(_Table):
     shared_memory_mb: PositiveInt
     log_kb: PositiveInt
     output_mb: PositiveInt
+    processor_share: PositiveFloat
     processes: PositiveInt
     open_files: PositiveInt
     file_size_kb: PositiveInt
@@ -98,6 +109,7 @@ class Policy(_Table):
     points_if_not_runnable: Decimal = Field(ge=0)
     points_if_missing: Decimal = Field(ge=0)
     architecture: Literal["flag", "require"]
+    isolation: IsolationLevel
 
 
 class Questions(_Table):

@@ -108,6 +108,23 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 f"Your script was stopped because it used more than {_memory(limits.memory_mb)} of memory.",
                 "Use a smaller batch, and add up losses with .item() so that old graphs can be freed.",
             ]
+        case Outcome.OUT_OF_PROCESSOR_TIME:
+            return ["Your script was stopped because its processes used more processor time than a run may.", *reason]
+        case Outcome.OUT_OF_PROCESSES:
+            return [
+                f"Your script tried to have more than {limits.processes} processes and threads.",
+                *reason,
+                "Use fewer DataLoader workers, and end what you start.",
+            ]
+        case Outcome.OUT_OF_DISK:
+            return [f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.", *reason]
+        case Outcome.OUT_OF_DESCRIPTORS:
+            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close what you open."]
+        case Outcome.TOO_MUCH_OUTPUT:
+            return [
+                f"Your script was stopped because it printed more than {limits.output_mb} MB.",
+                "Print once for each epoch, not for each batch.",
+            ]
         case Outcome.INFRASTRUCTURE:
             return ["The grader failed while it worked on your file. This is not your fault: it will be graded again."]
     return [_nothing_came(assignment)]

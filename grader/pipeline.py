@@ -19,7 +19,7 @@ from grader.entries import Entry, Evidence, Result, RunReason
 from grader.errors import Cancelled, Mistake
 from grader.ledger import Ledger, OpenLedger
 from grader.progress import Left, Stage, StageBegun, Watch
-from grader.records import Check, Outcome, Run, StopReason, Submission, Verdict
+from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
 from grader.report.table import write_private
 from grader.sandbox import Isolation
 from grader.schedule.local import run_all
@@ -28,6 +28,7 @@ from grader.start_worker import Slot
 from grader.train import train
 
 WORK_NAME = "work"
+_PROVISIONAL = "provisional: graded without isolation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ def grade_one(
         trained = replace(trained, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
     finally:
         slot.watch(Left(submission.student_id))
+    if slot.isolation.level is IsolationLevel.NONE:
+        trained = replace(trained, flags=(*trained.flags, _PROVISIONAL))
     return check, trained
 
 

@@ -21,6 +21,11 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_PROCESSOR_TIME = "out_of_processor_time"
+    OUT_OF_PROCESSES = "out_of_processes"
+    OUT_OF_DISK = "out_of_disk"
+    OUT_OF_DESCRIPTORS = "out_of_descriptors"
+    TOO_MUCH_OUTPUT = "too_much_output"
     INFRASTRUCTURE = "infrastructure"
     # Nothing has ended yet: in the table of a run that was interrupted, never in the ledger.
     PENDING = "pending"

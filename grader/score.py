@@ -17,7 +17,12 @@ from grader.records import CLASSES, SCORE_DTYPE, Outcome, Submission, Verdict
 
 _SCORE = np.dtype(SCORE_DTYPE)
 
-_NOT_RUNNABLE = frozenset({Outcome.INVALID, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY})
+_NOT_RUNNABLE = frozenset(
+    {
+        *(Outcome.INVALID, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.OUT_OF_PROCESSOR_TIME),
+        *(Outcome.OUT_OF_PROCESSES, Outcome.OUT_OF_DISK, Outcome.OUT_OF_DESCRIPTORS, Outcome.TOO_MUCH_OUTPUT),
+    }
+)
 
 
 def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:

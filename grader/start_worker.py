@@ -99,9 +99,8 @@ def start_worker(
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
         _lay_out(folder, submission)
-        (folder / "task.json").write_text(
-            to_json(_task(assignment, mode, seed, len(images), untrained)), encoding="utf-8"
-        )
+        task = _task(assignment, slot, mode, seed, len(images), untrained)
+        (folder / "task.json").write_text(to_json(task), encoding="utf-8")
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
         job = Job(
@@ -116,7 +115,7 @@ def start_worker(
             slot=slot.number,
         )
         listener = _listener(submission.student_id, slot.watch) if mode == "train" else None
-        execution = execute(slot.isolation.bwrap, job, slot.cancelled, listener=listener)
+        execution = execute(slot.isolation, job, slot.cancelled, listener=listener)
     return _interpret(execution)
 
 
@@ -140,7 +139,9 @@ def _listener(student_id: str, watch: Watch) -> Listener:
     return Listener(on_report, lambda chunk: watch(Printed(student_id, chunk)))
 
 
-def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, image_bytes: int, untrained: int) -> Task:
+def _task(
+    assignment: Assignment, slot: Slot, mode: Literal["check", "train"], seed: int, image_bytes: int, untrained: int
+) -> Task:
     limits = assignment.limits
     return Task(
         mode=mode,
@@ -153,7 +154,7 @@ def _task(assignment: Assignment, mode: Literal["check", "train"], seed: int, im
         images=image_bytes // (32 * 32 * 3),
         untrained=untrained,
         learning_rates=assignment.questions.learning_rates,
-        processes=limits.processes,
+        processes=slot.isolation.processes(limits),
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,
         memory_bytes=limits.memory_mb << 20,

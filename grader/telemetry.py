@@ -23,6 +23,9 @@ class Fault(StrEnum):
     NOT_SCORES = "not-scores"
     EVALUATION = "evaluation"
     MEMORY = "memory"
+    PROCESSES = "processes"
+    DISK = "disk"
+    DESCRIPTORS = "descriptors"
     MISSING_MODULE = "missing-module"
 
 

@@ -23,6 +23,12 @@ _CURVE_POINTS = 60
 # Student code shares the worker's process and may say anything. Beyond these, a number is no measurement, and could
 # not even be divided by a training set's size.
 _MOST_SAMPLES, _MOST_SECONDS, _MOST_LOSS = 10**12, 1e7, 1e6
+_MET_INSIDE: dict[str, Outcome] = {
+    Fault.MEMORY: Outcome.OUT_OF_MEMORY,
+    Fault.PROCESSES: Outcome.OUT_OF_PROCESSES,
+    Fault.DISK: Outcome.OUT_OF_DISK,
+    Fault.DESCRIPTORS: Outcome.OUT_OF_DESCRIPTORS,
+}
 
 
 def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
@@ -113,7 +119,11 @@ def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
         case Ending.MEMORY_LIMIT:
             return Outcome.OUT_OF_MEMORY, said
         case Ending.OUTPUT_LIMIT:
-            return Outcome.CRASHED, f"the script printed more than {assignment.limits.output_mb} MB"
+            return Outcome.TOO_MUCH_OUTPUT, said
+        case Ending.PROCESSOR_LIMIT:
+            return Outcome.OUT_OF_PROCESSOR_TIME, said
+        case Ending.DISK_LIMIT:
+            return Outcome.OUT_OF_DISK, said
         case Ending.PROTOCOL:
             return Outcome.CRASHED, "the script interfered with the grader's test"
     if run.execution.exit_code == _KILLED_BY_SIGNAL_9:
@@ -132,8 +142,8 @@ def _outcome_of_fault(run: WorkerRun, assignment: Assignment, said: str) -> tupl
             return Outcome.TIMED_OUT, "the script did not begin to train in time"
         case Fault.NO_NETWORK:
             return Outcome.INVALID, f"the script made no network of the class {assignment.class_name}"
-        case Fault.MEMORY:
-            return Outcome.OUT_OF_MEMORY, detail
+        case Fault.MEMORY | Fault.PROCESSES | Fault.DISK | Fault.DESCRIPTORS as limit:
+            return _MET_INSIDE[limit], detail
         case Fault.MISSING_MODULE if run.stopped.missing_module in assignment.colab.modules:
             return Outcome.INFRASTRUCTURE, detail
         case _:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from grader.sandbox.bubblewrap import gpu_devices
+from grader.sandbox.runtime import gpu_devices
 
 ROOT = Path(__file__).parents[1]
 SUBMISSIONS = Path(__file__).parent / "submissions"

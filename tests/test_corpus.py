@@ -11,7 +11,7 @@ from grader.sandbox import Isolation
 # Small enough that the cases that run into a limit do so within seconds.
 LIMITS = {
     "habits": {"train_seconds": 10},
-    "broken": {"setup_seconds": 8, "check_seconds": 30, "memory_mb": 2000, "output_mb": 16},
+    "broken": {"setup_seconds": 8, "check_seconds": 30, "memory_mb": 2000, "scratch_mb": 64, "output_mb": 16},
 }
 CASES = [case for group in LIMITS for case in sorted((SUBMISSIONS / group).iterdir())]
 

@@ -184,10 +184,10 @@ from pathlib import Path
 from grader.assignment import load_assignment
 from grader.sandbox import Job, execute, find_isolation
 rules = load_assignment()
-bwrap = find_isolation(rules.limits).bwrap
+isolation = find_isolation(rules.limits)
 job = Job(Path(sys.argv[1]), rules.limits, ready_seconds=3)
 print("begun", flush=True)
-print(execute(bwrap, job, threading.Event(), ("-c", "import time; time.sleep(10)")).ending, flush=True)
+print(execute(isolation, job, threading.Event(), ("-c", "import time; time.sleep(10)")).ending, flush=True)
 """
 
 

@@ -152,6 +152,20 @@ def test_a_student_out_of_memory_reads_the_limit(megabytes: int, named: str) -> 
     assert f"more than {named} of memory" in message
 
 
+@pytest.mark.parametrize(
+    ("outcome", "limit", "value", "named"),
+    [
+        (Outcome.OUT_OF_PROCESSOR_TIME, "processor_share", 2, "more processor time than a run may"),
+        (Outcome.OUT_OF_PROCESSES, "processes", 77, "more than 77 processes and threads"),
+        (Outcome.OUT_OF_DISK, "scratch_mb", 77, "wrote more than 77 MB"),
+        (Outcome.OUT_OF_DESCRIPTORS, "open_files", 77, "more than 77 files open"),
+        (Outcome.TOO_MUCH_OUTPUT, "output_mb", 77, "printed more than 77 MB"),
+    ],
+)
+def test_a_student_who_met_a_limit_reads_which_one(outcome: Outcome, limit: str, value: int, named: str) -> None:
+    assert named in student(failed(outcome), assignment=with_changes("limits", **{limit: value}))
+
+
 def test_a_student_out_of_time_reads_the_three_limits() -> None:
     message = student(failed(Outcome.TIMED_OUT))
     assert "10 minutes to begin training, 2 hours to train and 30 minutes for the test" in message

@@ -2,16 +2,12 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS, read_table
-
-# An account is not needed, only a number that nobody has.
-UID = 54321
+from command import SUBMISSIONS, read_table
+from other_user import UID, as_user, open_python
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -20,23 +16,9 @@ pytestmark = [
 ]
 
 
-def open_to_all(path: Path) -> bool:
-    """Whether an ordinary user can reach a file: no folder above it is closed."""
-    return all(folder.stat().st_mode & 0o005 == 0o005 for folder in path.parents)
-
-
 @pytest.fixture(scope="module")
 def python() -> list[str]:
-    """An interpreter that everyone can start, with this environment's packages."""
-    own = Path(os.path.realpath(sys.executable))
-    system = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
-    interpreter = own if open_to_all(own) else system
-    if not (interpreter.exists() and open_to_all(ROOT / "grader" / "cli.py")):
-        if os.environ.get("REQUIRE_SANDBOX"):
-            pytest.fail("no interpreter, or no checkout, that an ordinary user can reach")
-        pytest.skip("no interpreter, or no checkout, that an ordinary user can reach")
-    packages = [entry for entry in sys.path if entry.endswith("site-packages")]
-    return ["/usr/bin/env", f"PYTHONPATH={os.pathsep.join([*packages, str(ROOT)])}", str(interpreter)]
+    return open_python()
 
 
 @pytest.fixture
@@ -47,13 +29,6 @@ def home() -> Iterator[Path]:
     os.chown(folder, UID, UID)
     yield folder
     shutil.rmtree(folder)
-
-
-def as_user(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "TMPDIR": str(home)}
-    return subprocess.run(
-        command, user=UID, group=UID, extra_groups=[], env=environment, cwd=home, capture_output=True, text=True
-    )
 
 
 def test_an_ordinary_user_grades_in_a_user_namespace(python: list[str], home: Path, tiny_data: Path) -> None:

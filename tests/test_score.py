@@ -75,9 +75,10 @@ def test_the_edges_of_the_bands_are_exact(correct: int, total: int, expected: in
     assert points(Outcome.GRADED, correct, total, Verdict.CONFORMING, ASSIGNMENT) == Decimal(expected)
 
 
-@pytest.mark.parametrize(
-    "outcome", [Outcome.INVALID, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY], ids=str
-)
+ENDED = frozenset(Outcome) - {Outcome.GRADED, Outcome.NO_SUBMISSION, Outcome.INFRASTRUCTURE, Outcome.PENDING}
+
+
+@pytest.mark.parametrize("outcome", sorted(ENDED), ids=str)
 def test_a_file_that_cannot_be_run_earns_what_the_policy_says(outcome: Outcome) -> None:
     assignment = changed_policy(points_if_not_runnable=Decimal("1.5"))
     assert points(outcome, None, None, Verdict.UNREADABLE, assignment) == Decimal("1.5")

@@ -142,7 +142,7 @@ def run_class(
 @contextmanager
 def _machine(rules: Assignment, data: DataSet, out: Path, jobs: int) -> Iterator[Machine]:
     """Probe the isolation, lay the training set ready, and from here on let Ctrl-C end things in order."""
-    isolation = find_isolation(rules.limits)
+    isolation = find_isolation(rules.limits, rules.policy.isolation)
     say(f"isolation: {isolation.description}")
     say(f"data: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test images")
     if data.notice:

@@ -78,7 +78,7 @@ def check_command(
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
-        isolation = find_isolation(rules.limits)
+        isolation = find_isolation(rules.limits, rules.policy.isolation)
         say(f"isolation: {isolation.description}")
         machine = Machine(isolation, os.cpu_count() or 1, jobs, Path(work), None, None, interrupted(), lambda _: None)
         checks: dict[str, Check] = {}

@@ -6,7 +6,20 @@ on a GPU, the card's own memory. grader/docs/isolation.md says what each level h
 """
 
 from grader.sandbox.execute import execute
+from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
-from grader.sandbox.probe import Isolation, find_isolation
+from grader.sandbox.ladder import Rung, find_isolation, rungs
+from grader.sandbox.probe import PROBES
 
-__all__ = ["Ending", "Execution", "Isolation", "Job", "Listener", "execute", "find_isolation"]
+__all__ = [
+    "PROBES",
+    "Ending",
+    "Execution",
+    "Isolation",
+    "Job",
+    "Listener",
+    "Rung",
+    "execute",
+    "find_isolation",
+    "rungs",
+]

@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from grader.errors import Cancelled, InfrastructureError
-from grader.sandbox.bubblewrap import command_line, passwd
+from grader.sandbox.bubblewrap import bubblewrap
+from grader.sandbox.cgroup import Group
 from grader.sandbox.conversation import Conversation
+from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
-from grader.sandbox.processes import ProcessTree
+from grader.sandbox.kept import job_folder, kept
+from grader.sandbox.processes import KeptTree, NamespaceTree, ProcessTree
 
 _TICK_SECONDS = 0.2
 # So long without a tick, this process was stopped or the machine stood still: that time is nobody's.
@@ -22,7 +25,7 @@ _FAREWELL_SECONDS = 10.0
 
 
 def execute(
-    bwrap: str,
+    isolation: Isolation,
     job: Job,
     cancelled: threading.Event,
     program: Sequence[str] = ("-m", "grader.worker"),
@@ -33,9 +36,9 @@ def execute(
     Must be called from a thread that outlives the job: bwrap dies with the thread that started it.
 
     Args:
-        bwrap: The bubblewrap program.
         cancelled: May be set from another thread, to end the job.
-        program: Of the interpreter; three numbers follow it, the descriptors of the images, the scores and the report.
+        program: Of the interpreter; five words follow it: the descriptors of the images, the scores and the report,
+            the job's folder, and the training set's folder (empty: none).
         listener: Hears the report and the output as they come.
 
     Raises:
@@ -43,37 +46,65 @@ def execute(
         InfrastructureError: The sandbox could not be started.
     """
     with contextlib.ExitStack() as stack:
-        ours, theirs = _pipes(stack)
-        arguments = [*program, *(str(theirs[name]) for name in ("images", "scores", "report"))]
-        passwd_fd = _passwd_file(job, theirs)
-        command = command_line(bwrap, job, arguments, status_fd=theirs["status"], passwd_fd=passwd_fd)
         started = time.monotonic()
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=theirs["log"],
-                stderr=theirs["log"],
-                pass_fds=tuple(theirs.values()),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise InfrastructureError(f"bubblewrap could not be started: {error}") from error
-        _close_all(theirs)
+        ours, theirs = _pipes(stack)
+        group = stack.enter_context(isolation.cgroup.group(job)) if isolation.cgroup else None
+        tree = stack.enter_context(_started(isolation, job, program, ours, theirs, group, stack))
         conversation = stack.enter_context(contextlib.closing(Conversation(job, ours, listener)))
-        tree = stack.enter_context(ProcessTree(process, ours["status"]))
         ending = _supervise(conversation, tree, job, cancelled)
         tree.kill()
         conversation.drain()
+        if tree.out_of_memory and conversation.answer() is None:
+            ending = Ending.MEMORY_LIMIT
         return Execution(
             ending=ending,
-            exit_code=process.wait(),
+            exit_code=tree.exit_code(),
             answer=conversation.answer() if ending is not Ending.PROTOCOL else None,
             report=conversation.report(),
             log=conversation.log(),
             wall_seconds=time.monotonic() - started,
             peak_memory=tree.peak_memory,
+            processor_seconds=tree.processor_seconds,
         )
+
+
+def _started(
+    isolation: Isolation,
+    job: Job,
+    program: Sequence[str],
+    ours: dict[str, int],
+    theirs: dict[str, int],
+    group: Group | None,
+    stack: contextlib.ExitStack,
+) -> ProcessTree:
+    """Start the job by the isolation's own means; our copies of its descriptors are closed."""
+    if isolation.bwrap:
+        process = _popen(bubblewrap(isolation, job, program, theirs), theirs, group)
+        return NamespaceTree(process, group, ours["status"])
+    base = stack.enter_context(job_folder(job))
+    theirs["control"], control = os.pipe()
+    try:
+        process = _popen(kept(isolation, job, program, theirs, base), theirs, group)
+    except BaseException:
+        os.close(control)
+        raise
+    return KeptTree(process, group, (base / "scratch", base / "tmp"), control)
+
+
+def _popen(command: list[str], theirs: dict[str, int], group: Group | None) -> subprocess.Popen[bytes]:
+    try:
+        process = subprocess.Popen(
+            command if group is None else group.entering(command),
+            stdin=subprocess.DEVNULL,
+            stdout=theirs["log"],
+            stderr=theirs["log"],
+            pass_fds=tuple(theirs.values()),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise InfrastructureError(f"the sandbox could not be started: {error}") from error
+    _close_all(theirs)
+    return process
 
 
 def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event) -> Ending:
@@ -97,8 +128,13 @@ def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelle
             return Ending.EXITED if was_answered else Ending.WALL_LIMIT
         if conversation.printed > job.limits.output_mb << 20:
             return Ending.OUTPUT_LIMIT
-        if tree.memory() > job.limits.memory_mb << 20:
+        tree.look()
+        if tree.memory > job.limits.memory_mb << 20:
             return Ending.MEMORY_LIMIT
+        if tree.processor_seconds > job.processor_seconds:
+            return Ending.PROCESSOR_LIMIT
+        if tree.written > job.limits.scratch_mb << 20:
+            return Ending.DISK_LIMIT
     return Ending.PROTOCOL if conversation.violated else Ending.EXITED
 
 
@@ -134,11 +170,3 @@ def _close_all(*ends: dict[str, int]) -> None:
         for descriptor in descriptors.values():
             os.close(descriptor)
         descriptors.clear()
-
-
-def _passwd_file(job: Job, theirs: dict[str, int]) -> int:
-    descriptor = os.memfd_create("passwd")
-    theirs["passwd"] = descriptor
-    os.write(descriptor, passwd(job.slot))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor

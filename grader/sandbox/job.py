@@ -33,6 +33,11 @@ class Job:
     threads: int = 1
     slot: int = 0
 
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time that all processes of the job may use together."""
+        return self.limits.processor_share * self.threads * (self.ready_seconds + self.answer_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -54,6 +59,8 @@ class Ending(StrEnum):
     WALL_LIMIT = "wall_limit"
     MEMORY_LIMIT = "memory_limit"
     OUTPUT_LIMIT = "output_limit"
+    PROCESSOR_LIMIT = "processor_limit"
+    DISK_LIMIT = "disk_limit"
     PROTOCOL = "protocol"
 
 
@@ -67,6 +74,7 @@ class Execution:
         report: Lines that the worker sent; unvalidated, since the student's code shares its process.
         log: The script's own output, shortened in the middle to the log limit.
         peak_memory: Largest sampled resident memory of the process tree, in bytes.
+        processor_seconds: Sampled processor time of the process tree: what the shortest-lived processes used may lack.
     """
 
     ending: Ending
@@ -76,3 +84,4 @@ class Execution:
     log: bytes = field(repr=False)
     wall_seconds: float
     peak_memory: int
+    processor_seconds: float

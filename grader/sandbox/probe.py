@@ -1,68 +1,72 @@
-"""Find out what isolation this machine really gives, by trying to break it with harmless attacks."""
+"""Harmless attacks that are run before anything else: what succeeds is a hole."""
 
 import os
-import shutil
 import socket
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from grader.assignment import Limits
-from grader.errors import InfrastructureError, Mistake
-from grader.records import IsolationLevel
+from grader.errors import InfrastructureError
 from grader.sandbox.execute import execute
-from grader.sandbox.job import Ending, Execution, Job
+from grader.sandbox.isolation import Isolation
+from grader.sandbox.job import Ending, Job
 
-INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 _PROBE_SECONDS = 20.0
-# Each line tries one thing that must fail; the name of what worked is printed.
-_PROBES = {
+PATH_SOCKET, HIDDEN_MEMORY = "opens a path socket", "holds memory that nothing maps"
+# Each line tries one thing that should fail; `libc` calls give 0 where they succeed, and then nothing is divided by it.
+PROBES = {
     "reads a file of the grader's user": "open({witness!r}).read()",
-    "writes beside the scratch": "open('/code/witness', 'w')",
+    "changes a file of the grader's user": "open({witness!r}, 'a')",
+    "writes beside the scratch": "open(code + '/witness', 'w')",
     "writes into the file system's root": "open('/witness', 'w')",
-    "changes the submission": "open('/job/submission', 'w')",
+    "changes the submission": "open(job + '/submission', 'w')",
     "sees other processes": "os.kill({pid}, 0)",
+    "reads the grader's variables": "open('/proc/{pid}/environ').read()",
+    "traces the grader": "libc.ptrace(0x4206, {pid}, None, None) and 1 / 0",
     "reaches the network": "socket.create_connection(('127.0.0.1', {port}), timeout=2)",
-    "opens a path socket": "socket.socket(socket.AF_UNIX).connect({socket!r})",
-    "becomes root": "os.setuid(0)",
+    "sends a datagram": "udp.connect(('127.0.0.1', {udp})), udp.send(b'x'), time.sleep(0.1), udp.send(b'x')",
+    PATH_SOCKET: "socket.socket(socket.AF_UNIX).connect({socket!r})",
+    "opens an abstract socket": "socket.socket(socket.AF_UNIX).connect({abstract!r})",
+    "becomes root": "os.getuid() and os.setuid(0)",
     "sets the core pattern": "open('/proc/sys/kernel/core_pattern', 'w')",
-    "mounts a file system": "ctypes.CDLL(None, use_errno=True).mount(b'x', b'/scratch', b'tmpfs', 0, 0) and 1 / 0",
+    "mounts a file system": "libc.mount(b'x', os.getcwd().encode(), b'tmpfs', 0, None) and 1 / 0",
+    "makes a user namespace": "libc.unshare(0x10000000) and 1 / 0",
+    HIDDEN_MEMORY: "os.memfd_create('hidden')",
 }
+_BEFORE = """import ctypes, os, socket, sys, time
+job, code = sys.argv[-2], os.environ['PYTHONPATH'].split(os.pathsep)[0]
+libc = ctypes.CDLL(None, use_errno=True)
+udp = None
+try:
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+except OSError:
+    pass
+"""
+# Holds memory in the one way that no look at the processes shows.
+_HOG = """import os
+hidden = os.memfd_create('hidden')
+for _ in range(256):
+    os.write(hidden, bytes(1 << 20))
+print('held')
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Isolation:
-    """What keeps submissions apart from everything else on this machine.
+class Probed:
+    """What came of the probes.
 
     Attributes:
-        bwrap: The bubblewrap program.
-        description: One line for people and for every result.
+        succeeded: Names of those that got through.
+        failure: The last thing that was said where the sandbox did not start; empty where it did.
     """
 
-    level: IsolationLevel
-    bwrap: str
-    description: str
-
-
-def find_isolation(limits: Limits) -> Isolation:
-    """Probe bubblewrap with real attempts.
-
-    Raises:
-        Mistake: There is no bubblewrap, it does not start, or an attempt succeeded: nothing may be graded.
-    """
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise Mistake(f"bubblewrap is missing, and nothing is run without it; install it: {INSTALL_BUBBLEWRAP}")
-    succeeded = _run_probes(bwrap, limits)
-    if succeeded:
-        raise Mistake(f"this machine's sandbox leaks, nothing was graded: a probe {'; a probe '.join(succeeded)}")
-    user = "separate user for each slot" if os.geteuid() == 0 else "user namespace"
-    held = f"{len(_PROBES)} of {len(_PROBES)} probes held"
-    unbounded = "a shared-memory hog is not bounded"
-    return Isolation(IsolationLevel.STRONG, bwrap, f"strong (bubblewrap, {user}, watchdog; {held}; {unbounded})")
+    succeeded: tuple[str, ...] = ()
+    failure: str = ""
 
 
 @contextmanager
@@ -71,50 +75,54 @@ def probe_program() -> Iterator[str]:
     with (
         tempfile.TemporaryDirectory(prefix="grader-probe-") as name,
         socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
         socket.socket(socket.AF_UNIX) as local,
+        socket.socket(socket.AF_UNIX) as abstract,
     ):
-        witness, path = Path(name, "witness"), Path(name, "socket")
+        witness, path, hidden = Path(name, "witness"), Path(name, "socket"), f"\0grader-{uuid.uuid4().hex}"
         witness.write_text("secret")
-        local.bind(str(path))
-        local.listen()
-        targets = {"witness": str(witness), "pid": os.getpid(), "port": server.getsockname()[1], "socket": str(path)}
+        datagrams.bind(("127.0.0.1", 0))
+        for listener, address in ((local, str(path)), (abstract, hidden)):
+            listener.bind(address)
+            listener.listen()
+        targets = {
+            "witness": str(witness),
+            "pid": os.getpid(),
+            "port": server.getsockname()[1],
+            "udp": datagrams.getsockname()[1],
+            "socket": str(path),
+            "abstract": hidden,
+        }
         attempts = (
             f"try:\n    {code.format(**targets)}\n    print({name!r})\nexcept Exception:\n    pass\n"
-            for name, code in _PROBES.items()
+            for name, code in PROBES.items()
         )
-        yield "import ctypes, os, socket\n" + "".join(attempts) + "print('done')\n"
+        yield _BEFORE + "".join(attempts) + "print('done')\n"
 
 
-def _run_probes(bwrap: str, limits: Limits) -> list[str]:
-    """Names of the probes that succeeded."""
-    with tempfile.TemporaryDirectory(prefix="grader-probe-") as name, probe_program() as program:
+def probe(isolation: Isolation, limits: Limits) -> Probed:
+    """Run every probe under one kind of isolation."""
+    with probe_program() as program:
+        try:
+            ending, lines = _run(isolation, limits, program)
+        except InfrastructureError as error:
+            return Probed(failure=str(error))
+    if ending is not Ending.EXITED or not lines or lines[-1] != "done":
+        return Probed(failure=lines[-1] if lines else "it said nothing")
+    return Probed(succeeded=tuple(line for line in lines if line in PROBES))
+
+
+def hidden_memory_is_bounded(isolation: Isolation, limits: Limits) -> bool:
+    """Whether 256 MB that nothing maps are too much for a job that may have 64."""
+    small = limits.model_copy(update={"memory_mb": 48, "scratch_mb": 4, "shared_memory_mb": 8})
+    return _run(isolation, small, _HOG)[0] is Ending.MEMORY_LIMIT
+
+
+def _run(isolation: Isolation, limits: Limits, program: str) -> tuple[Ending, list[str]]:
+    with tempfile.TemporaryDirectory(prefix="grader-probe-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
         (folder / "submission").write_text("")
-        execution = _execute(bwrap, Job(folder, limits, ready_seconds=_PROBE_SECONDS), program)
-    lines = execution.log.decode(errors="replace").splitlines()
-    if execution.ending is not Ending.EXITED or not lines or lines[-1] != "done":
-        raise Mistake(_why_it_does_not_start(lines))
-    return lines[:-1]
-
-
-def _execute(bwrap: str, job: Job, program: str) -> Execution:
-    try:
-        return execute(bwrap, job, threading.Event(), ("-c", program))
-    except InfrastructureError as error:
-        raise Mistake(f"{error}; install it anew: {INSTALL_BUBBLEWRAP}") from None
-
-
-def _why_it_does_not_start(lines: list[str]) -> str:
-    said = lines[-1] if lines else "it said nothing"
-    if "Unknown option" in said:
-        way_out = "install bubblewrap 0.8 or newer, for example from your distribution's next release"
-    elif "uid map" in said or "RTM_NEWADDR" in said:
-        way_out = "AppArmor restricts user namespaces: run as root, or allow them to bwrap in an AppArmor profile"
-    elif "namespace" in said:
-        way_out = "user namespaces are switched off: run as root, or `sudo sysctl -w user.max_user_namespaces=10000`"
-    elif "mount proc" in said:
-        way_out = "this container masks /proc: run outside it, or start it with an unmasked /proc"
-    else:
-        way_out = "run the grader on the machine itself rather than in a container"
-    return f"bubblewrap does not start here ({said}); nothing was graded; {way_out}"
+        job = Job(folder, limits, ready_seconds=_PROBE_SECONDS)
+        execution = execute(isolation, job, threading.Event(), ("-c", program))
+    return execution.ending, execution.log.decode(errors="replace").splitlines()

@@ -1,6 +1,6 @@
-"""Run one script inside a sandbox: `python -m grader.worker IMAGES_FD SCORES_FD REPORT_FD`.
+"""Run one script inside a sandbox: `python -m grader.worker IMAGES_FD SCORES_FD REPORT_FD JOB DATA`.
 
-Reads /job/task.json, /job/submission and what lay beside it, /job/companions; runs the script as `__main__`; stops it
+Reads JOB/task.json, JOB/submission and what lay beside it, JOB/companions; runs the script as `__main__`; stops it
 at its budget; then looks at its network (mode "check") or turns the grader's images into scores (mode "train").
 """
 
@@ -27,10 +27,10 @@ from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
+from grader.worker.limits import limit_met, limit_resources, take_reserve
 from grader.worker.notes import all_notes, note
 from grader.worker.optimizer_steps import OptimizerSteps
 
-_JOB, _DATA = Path("/job"), Path("/data")
 _SCRIPT = "hw6.py"
 _QUESTION_SECONDS = 30.0
 
@@ -38,8 +38,9 @@ _QUESTION_SECONDS = 30.0
 class Worker:
     """One script, from its start to the last byte for the grader."""
 
-    def __init__(self, task: Task, channel: Channel, training_size: int) -> None:
+    def __init__(self, task: Task, channel: Channel, training_size: int, companions: Path) -> None:
         self._task, self._channel = task, channel
+        self._companions = sorted(companions.iterdir())
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
         self._steps = OptimizerSteps()
@@ -53,7 +54,7 @@ class Worker:
         self._budget.watch_classes()
         self._budget.start_timer(self._task.setup_seconds)
         Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
-        for companion in _companions():
+        for companion in self._companions:
             shutil.copyfile(companion, companion.name)
         sys.path.insert(0, os.getcwd())
         self._module.__dict__.update(notebook.functions(), __file__=_SCRIPT)
@@ -66,13 +67,14 @@ class Worker:
             _wait_for_threads()
         except BaseException as error:
             self._error, reason = error, StopReason.ERROR
+            take_reserve()
             traceback.print_exception(_without_our_frames(error))
         self._budget.close(reason)
 
     def _finish(self, reason: StopReason) -> NoReturn:
         """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
         budget, error = self._budget, self._error
-        _note_used_companions()
+        _note_used(self._companions)
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""
         self._channel.say(Stopped(reason, budget.samples, budget.seconds, said, missing, world.own_seed()))
@@ -124,7 +126,7 @@ class Worker:
             self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
         except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
             traceback.print_exception(_without_our_frames(error))
-            self._channel.say(Evaluated(_is_memory(error) or Fault.EVALUATION, one_line(error), all_notes()))
+            self._channel.say(Evaluated(limit_met(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
             flags = (*flags, *self._steps.doubts(self._budget.batches))
             self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
@@ -135,12 +137,7 @@ class Worker:
             return Fault.NO_NETWORK
         if isinstance(self._error, ModuleNotFoundError):
             return Fault.MISSING_MODULE
-        return _is_memory(self._error) or Fault.SCRIPT
-
-
-def _is_memory(error: BaseException) -> Fault | None:
-    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-    return Fault.MEMORY if exhausted else None
+        return limit_met(self._error) or Fault.SCRIPT
 
 
 def _without_our_frames(error: BaseException) -> BaseException:
@@ -151,12 +148,8 @@ def _without_our_frames(error: BaseException) -> BaseException:
     return error.with_traceback(trace)
 
 
-def _companions() -> list[Path]:
-    return sorted((_JOB / "companions").iterdir())
-
-
-def _note_used_companions() -> None:
-    for companion in _companions():
+def _note_used(companions: list[Path]) -> None:
+    for companion in companions:
         module = sys.modules.get(companion.stem)
         if Path(str(getattr(module, "__file__", ""))).name == companion.name:
             note(f"{companion.name} beside {_SCRIPT} was used.")
@@ -170,20 +163,21 @@ def _wait_for_threads() -> None:
 
 def main(arguments: list[str]) -> Any:
     """Set the worker up, then run the script."""
-    channel = Channel(*map(int, arguments))
-    task = Task(**json.loads((_JOB / "task.json").read_text()))
-    arrays = cifar10.load_arrays(_DATA) if _DATA.exists() else cifar10.blank_arrays()
+    *descriptors, job, data = arguments
+    channel = Channel(*map(int, descriptors))
+    task = Task(**json.loads(Path(job, "task.json").read_text()))
+    arrays = cifar10.load_arrays(Path(data)) if data else cifar10.blank_arrays()
     cifar10.install(arrays)
-    world.limit_resources(task)
+    limit_resources(task)
     device = world.install(task)
     channel.say(Started(device, torch.__version__))
-    source = read_source((_JOB / "submission").read_bytes())
+    source = read_source(Path(job, "submission").read_bytes())
     channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
     if source.fault:
         channel.say(Stopped(StopReason.ERROR, error=source.fault))
         channel.say(Evaluated(Fault.SOURCE, source.fault))
         return
-    Worker(task, channel, len(arrays[1])).run(source)
+    Worker(task, channel, len(arrays[1]), Path(job, "companions")).run(source)
 
 
 main(sys.argv[1:])

@@ -3,7 +3,6 @@
 import functools
 import multiprocessing
 import random
-import resource
 from typing import Any
 
 import numpy as np
@@ -12,23 +11,6 @@ import torch
 from grader.telemetry import Task
 from grader.worker import devices, notebook
 from grader.worker.notes import note
-
-
-def limit_resources(task: Task) -> None:
-    """Set hard limits that a script without privileges cannot raise.
-
-    RLIMIT_DATA bounds memory on the processor; with a GPU the driver maps more than it uses, and the watchdog remains.
-    """
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: task.processes,
-        resource.RLIMIT_NOFILE: task.open_files,
-        resource.RLIMIT_FSIZE: task.scratch_bytes,
-    }
-    if not torch.cuda.is_available():
-        limits[resource.RLIMIT_DATA] = task.memory_bytes
-    for kind, value in limits.items():
-        resource.setrlimit(kind, (value, value))
 
 
 def install(task: Task) -> str:

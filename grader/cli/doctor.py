@@ -1,0 +1,79 @@
+"""The command that looks at the machine: doctor."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from grader.assignment import Assignment
+from grader.calibrate import saved_calibration
+from grader.cli.console import Jobs, Out, Rules, app, mistakes_in_one_sentence, say
+from grader.cli.inputs import named
+from grader.records import IsolationLevel
+from grader.sandbox import PROBES, Rung, rungs
+
+# A data set, its copy for the runs, logs and tables.
+_DISK_GB = 2
+
+
+@app.command("doctor")
+def doctor_command(out: Out = Path("results"), jobs: Jobs = 1, assignment: Rules = None) -> None:
+    """Say what this machine offers, and which command would raise it; nothing is graded."""
+    with mistakes_in_one_sentence():
+        rules = named(None, assignment=assignment).rules()
+        for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):
+            say(line)
+
+
+def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
+    best = next((rung for rung in ladder if rung.isolation is not None), ladder[-1])
+    offered = best.isolation.description if best.isolation else "none at all"
+    yield f"isolation: {offered}"
+    for rung in ladder:
+        if rung.isolation is None:
+            yield f"  {rung.level:8} no: {rung.refusal}"
+        else:
+            yield f"  {rung.level:8} yes{': only where the assignment names it' if _by_name(rung) else ''}"
+    if best.isolation is not None:
+        yield f"  probes at the level {best.level}:"
+        for name in PROBES:
+            yield f"    {'GOT THROUGH' if name in best.succeeded else 'held':11} {name}"
+    levels = list(IsolationLevel)
+    if best.isolation is None or levels.index(best.level) > levels.index(rules.policy.isolation):
+        yield f'  the assignment asks for at least "{rules.policy.isolation}": nothing would be graded here'
+    above = [rung for rung in ladder if rung.isolation is None and rung.raise_by]
+    better = [rung for rung in above if levels.index(rung.level) < levels.index(best.level)] or above[:1]
+    if better and best.level is not IsolationLevel.FULL:
+        yield f"  to raise it to {better[-1].level}: {better[-1].raise_by}"
+
+
+def _by_name(rung: Rung) -> bool:
+    return rung.level is IsolationLevel.NONE
+
+
+def _machine(rules: Assignment, out: Path, jobs: int) -> Iterator[str]:
+    import torch  # takes seconds, and no other command needs it here
+
+    cores = os.cpu_count() or 1
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        yield f"GPU: {torch.cuda.get_device_name(0)}, {free >> 20} of {total >> 20} MB free"
+    else:
+        yield "GPU: none that PyTorch sees; scripts run on the processor"
+    yield f"torch: {torch.__version__}, {cores} processor cores, {max(1, cores // jobs)} threads a run"
+    asked = jobs * rules.limits.memory_mb
+    memory = psutil.virtual_memory().total >> 20
+    enough = "" if asked <= memory else ", more than there is: lower memory_mb in the assignment, or JOBS="
+    yield f"memory: {memory} MB; {jobs} at a time may use {asked} MB{enough}"
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    gigabytes = shutil.disk_usage(place).free >> 30
+    room = "" if gigabytes >= _DISK_GB else f", and {_DISK_GB} GB are needed: name another folder with OUT="
+    yield f"disk: {gigabytes} GB free for {out}{room}"
+    timed = saved_calibration(out, max(1, cores // jobs))
+    if timed is None:
+        yield "speed: not timed yet: make calibrate"
+    else:
+        steps = timed.images_per_second
+        yield f"speed: the reference trains {steps:.0f} images a second, {1000 * 128 / steps:.0f} ms a step of 128"

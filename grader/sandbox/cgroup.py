@@ -1,0 +1,180 @@
+"""Groups of processes with limits that the kernel keeps (cgroup v2): also memory that nothing maps is counted."""
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.errors import InfrastructureError
+from grader.sandbox.job import Job
+
+NEEDED = ("memory", "pids")
+_BOOT_WITH = "start Linux with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all"
+_DELEGATE = "systemd-run --user --scope -p Delegate=yes make grade ..."
+_OWN_LEAF = "grader-itself"
+_PERIOD = 100_000  # microseconds
+_EMPTY_SECONDS = 20.0
+_numbers = itertools.count()
+
+
+class Refused(Exception):
+    """No group can be made here; the text says why.
+
+    Attributes:
+        raise_by: What would change that; empty where it is not known.
+    """
+
+    def __init__(self, reason: str, raise_by: str = "") -> None:
+        super().__init__(reason)
+        self.raise_by = raise_by
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """A folder of the cgroup tree below which groups with these controllers can be made."""
+
+    folder: Path
+    controllers: frozenset[str]
+
+    @contextmanager
+    def group(self, job: Job) -> Iterator["Group"]:
+        """A group for one job, gone afterwards with whatever is in it."""
+        made = Group(self.folder / f"grader-{os.getpid()}-{next(_numbers)}")
+        made.folder.mkdir()
+        try:
+            for name, value in self._limits(job):
+                with contextlib.suppress(FileNotFoundError):  # a kernel without swap has no limit on it
+                    (made.folder / name).write_text(value)
+            yield made
+        finally:
+            made.kill()
+            made.folder.rmdir()
+
+    def _limits(self, job: Job) -> Iterator[tuple[str, str]]:
+        limits = job.limits
+        if "memory" in self.controllers:
+            # What lies in the scratch is memory too, and has bounds of its own.
+            megabytes = limits.memory_mb + 2 * limits.scratch_mb + limits.shared_memory_mb
+            yield from (("memory.max", str(megabytes << 20)), ("memory.swap.max", "0"), ("memory.oom.group", "1"))
+        if "pids" in self.controllers:
+            yield "pids.max", str(limits.processes)
+        if "cpu" in self.controllers:
+            yield "cpu.max", f"{job.threads * _PERIOD} {_PERIOD}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One job's group."""
+
+    folder: Path
+
+    def entering(self, command: Sequence[str]) -> list[str]:
+        """The command that enters the group before it becomes another: nothing that it starts is outside."""
+        return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.folder), *command]
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed the job at its memory's limit."""
+        return self._count("memory.events", "oom_kill") > 0
+
+    def processor_seconds(self) -> float:
+        """Processor time of all processes that ever were in the group; 0 where it is not counted."""
+        return self._count("cpu.stat", "usage_usec") / 1e6
+
+    def memory(self) -> int:
+        """Bytes of every kind, mapped or not; 0 where they are not counted."""
+        with contextlib.suppress(OSError):
+            return int((self.folder / "memory.current").read_text())
+        return 0
+
+    def kill(self) -> None:
+        """End everything in the group.
+
+        Raises:
+            InfrastructureError: Something does not end.
+        """
+        (self.folder / "cgroup.kill").write_text("1")
+        deadline = time.monotonic() + _EMPTY_SECONDS
+        while self._count("cgroup.events", "populated"):
+            if time.monotonic() > deadline:
+                raise InfrastructureError("a process of the sandbox does not end; it may be stuck in a driver")
+            time.sleep(0.002)
+
+    def _count(self, file: str, name: str) -> int:
+        try:
+            text = (self.folder / file).read_text()
+        except OSError:
+            return 0
+        found = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+
+def find_cgroup(needed: Sequence[str] = NEEDED) -> Cgroup:
+    """Where groups with limits can be made: below the tree's root, or below this process's own group.
+
+    Args:
+        needed: Controllers that must be there.
+
+    Raises:
+        Refused: Nowhere.
+    """
+    root = _mount(Path("/proc/self/mounts").read_text())
+    own = root / _own_path(Path("/proc/self/cgroup").read_text()).lstrip("/")
+    reason = Refused("there is no cgroup tree that can be written to")
+    for folder in dict.fromkeys((root, own) if os.geteuid() == 0 else (own,)):
+        try:
+            return _prepared(folder, needed, own=folder == own)
+        except Refused as refused:
+            reason = refused
+    raise reason
+
+
+def _mount(mounts: str) -> Path:
+    found = re.search(r"^\S+ (\S+) cgroup2 ", mounts, re.MULTILINE)
+    if found is None:
+        raise Refused("no cgroup v2 tree is mounted")
+    return Path(found[1])
+
+
+def _own_path(groups: str) -> str:
+    found = re.search(r"^0::(\S*)", groups, re.MULTILINE)
+    return found[1] if found else "/"
+
+
+def _prepared(folder: Path, needed: Sequence[str], *, own: bool) -> Cgroup:
+    try:
+        there = set((folder / "cgroup.controllers").read_text().split())
+        if lacking := [name for name in needed if name not in there]:
+            raise Refused(f"the cgroup v2 tree has no controller for {' and '.join(lacking)} (v1 has it)", _BOOT_WITH)
+        wanted = frozenset(there & {"memory", "pids", "cpu"})
+        _enable(folder, wanted, own=own)
+        trial = folder / f"grader-{os.getpid()}-trial"
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        raise_by = "" if os.geteuid() == 0 else _DELEGATE
+        raise Refused(f"the cgroup tree cannot be written to ({error.strerror})", raise_by) from None
+    return Cgroup(folder, wanted)
+
+
+def _enable(folder: Path, wanted: frozenset[str], *, own: bool) -> None:
+    switch = folder / "cgroup.subtree_control"
+    if wanted <= set(switch.read_text().split()):
+        return
+    on = " ".join(f"+{name}" for name in sorted(wanted))
+    try:
+        switch.write_text(on)
+    except OSError as error:
+        if error.errno != errno.EBUSY or not own:
+            raise
+        # A group that has processes may not share out controllers: they move one level down first.
+        leaf = folder / _OWN_LEAF
+        leaf.mkdir(exist_ok=True)
+        for pid in (folder / "cgroup.procs").read_text().split():
+            (leaf / "cgroup.procs").write_text(pid)
+        switch.write_text(on)

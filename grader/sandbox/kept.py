@@ -1,0 +1,107 @@
+"""The rungs without namespaces: a folder for one job, and the command that has it kept (keeper.py)."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from grader.records import IsolationLevel
+from grader.sandbox.isolation import Isolation
+from grader.sandbox.job import Job
+from grader.sandbox.landlock import without
+from grader.sandbox.runtime import (
+    PACKAGE,
+    WORKER_CODE,
+    environment,
+    gpu_devices,
+    interpreter,
+    label_folders,
+    package_folders,
+    runtime,
+    user_id,
+)
+from grader.sandbox.specification import Specification
+
+# What torch asks about the machine; none of it says anything about other processes.
+_MACHINE = (
+    *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory", "/proc/driver"),
+    *("/sys/devices/system", "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"),
+)
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SHARED_MEMORY = "/dev/shm"
+
+
+@contextmanager
+def job_folder(job: Job) -> Iterator[Path]:
+    """A folder that the job's user can reach: `job` and `code` to read, `scratch` and `tmp` to write."""
+    base = Path(tempfile.mkdtemp(prefix="grader-job-"))
+    try:
+        base.chmod(0o711)
+        shutil.copytree(job.folder, base / "job")
+        for name in WORKER_CODE:
+            source, target = PACKAGE / name, base / "code" / "grader" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+        for name in ("scratch", "tmp"):
+            (base / name).mkdir(mode=0o700)
+            if os.geteuid() == 0:
+                os.chown(base / name, user_id(job.slot), user_id(job.slot))
+        yield base
+    finally:
+        _remove(base)
+
+
+def kept(isolation: Isolation, job: Job, program: Sequence[str], theirs: dict[str, int], base: Path) -> list[str]:
+    """The command that runs `python -P` with `program` for `job`, without namespaces.
+
+    Args:
+        theirs: The job's ends of the pipes, by name, with the keeper's `control`; the training set's folder is added.
+        base: From `job_folder`.
+    """
+    data = ""
+    if job.training_set is not None:
+        # Through a descriptor: as root, the job's user could not pass the folders above it.
+        theirs["data"] = os.open(job.training_set, os.O_PATH)
+        data = f"/proc/self/fd/{theirs['data']}"
+    scratch, temporary = str(base / "scratch"), str(base / "tmp")
+    numbers = (str(theirs[name]) for name in ("images", "scores", "report"))
+    as_root = os.geteuid() == 0
+    specification = Specification(
+        command=[interpreter(), "-P", "-B", *program, *numbers, str(base / "job"), data],
+        environment=environment(job, str(base / "code"), scratch, temporary),
+        folder=scratch,
+        uid=user_id(job.slot) if as_root else None,
+        control=theirs["control"],
+        kept_descriptors=[theirs[name] for name in ("images", "scores", "report", "data") if name in theirs],
+        processes=isolation.processes(job.limits),
+        file_bytes=job.limits.scratch_mb << 20,
+        confined=isolation.level is not IsolationLevel.NONE,
+        hidden_memory=bool(gpu_devices()),
+        readable=_readable(job, base),
+        listable=[str(folder) for folder in package_folders()],
+        writable=[scratch, temporary, _SHARED_MEMORY],
+        devices=[*_DEVICES, *map(str, gpu_devices())],
+    )
+    return [sys.executable, "-P", "-m", "grader.sandbox.keeper", specification.to_json()]
+
+
+def _readable(job: Job, base: Path) -> list[str]:
+    paths = [part for path in runtime() for part in without(path, label_folders())]
+    paths += [base / "job", base / "code", *map(Path, _MACHINE)]
+    paths += [job.training_set] if job.training_set is not None else []
+    paths += [Path("/sys"), Path("/usr/local/nvidia")] if gpu_devices() else []
+    return [str(path.absolute()) for path in paths if path.exists()]
+
+
+def _remove(base: Path) -> None:
+    """Remove what a job left, however deep it is and whatever rights it set; links are not followed."""
+    if os.geteuid() != 0:
+        subprocess.run(["chmod", "-R", "u+rwX", "--", str(base)], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", str(base)], check=False, stderr=subprocess.DEVNULL)

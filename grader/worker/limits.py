@@ -1,0 +1,60 @@
+"""The limits that hold inside a script's own process, and how its errors show which one it met."""
+
+import errno
+import resource
+
+import torch
+
+from grader.telemetry import Fault, Task
+
+# Files that the worker can open when the script can open no more.
+_RESERVED_FILES = 64
+_BY_NUMBER = {
+    errno.ENOSPC: Fault.DISK,
+    errno.EFBIG: Fault.DISK,
+    errno.EDQUOT: Fault.DISK,
+    errno.EMFILE: Fault.DESCRIPTORS,
+    errno.ENOMEM: Fault.MEMORY,
+}
+# A DataLoader's worker hands its error on as text; torch and the interpreter have words of their own.
+_BY_TEXT = {
+    "No space left on device": Fault.DISK,
+    "File too large": Fault.DISK,
+    "Too many open files": Fault.DESCRIPTORS,
+    "can't start new thread": Fault.PROCESSES,
+    "can't allocate memory": Fault.MEMORY,
+}
+
+
+def limit_resources(task: Task) -> None:
+    """Set hard limits that a script without privileges cannot raise.
+
+    RLIMIT_DATA bounds memory on the processor; with a GPU the driver maps more than it uses, and the watchdog remains.
+    """
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: task.processes,
+        resource.RLIMIT_FSIZE: task.scratch_bytes,
+    }
+    if not torch.cuda.is_available():
+        limits[resource.RLIMIT_DATA] = task.memory_bytes
+    for kind, value in limits.items():
+        resource.setrlimit(kind, (value, value))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (task.open_files, task.open_files + _RESERVED_FILES))
+
+
+def take_reserve() -> None:
+    """Let the worker open files where a script has used up its own: a traceback needs some."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def limit_met(error: BaseException | None) -> Fault | None:
+    """Tell which limit an error comes from; None if from none."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Fault.MEMORY
+    if isinstance(error, BlockingIOError):
+        return Fault.PROCESSES
+    if isinstance(error, OSError) and error.errno in _BY_NUMBER:
+        return _BY_NUMBER[error.errno]
+    return next((fault for text, fault in _BY_TEXT.items() if text in str(error)), None)

@@ -1,0 +1,73 @@
+"""The ladder: never weaker than promised in silence, and the rungs without namespaces grade as the others do."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import ROOT, SUBMISSIONS, read_table
+from other_user import UID, as_user, open_python
+
+from grader.assignment import Assignment
+from grader.errors import Mistake
+from grader.records import IsolationLevel
+from grader.sandbox import find_isolation, landlock, rungs
+
+pytestmark = pytest.mark.sandbox
+
+
+def test_nothing_below_the_wish_is_taken(assignment: Assignment) -> None:
+    offered = {rung.level for rung in rungs(assignment.limits) if rung.isolation is not None}
+    if IsolationLevel.FULL in offered:
+        assert find_isolation(assignment.limits, IsolationLevel.FULL).level is IsolationLevel.FULL
+    else:
+        with pytest.raises(Mistake, match="asks for isolation at least full; nothing was graded"):
+            find_isolation(assignment.limits, IsolationLevel.FULL)
+
+
+def test_none_is_taken_only_by_name(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(landlock, "missing", lambda: "there is no Landlock")
+    with pytest.raises(Mistake, match="there is no Landlock"):
+        find_isolation(assignment.limits, IsolationLevel.PARTIAL)
+
+
+def test_a_level_that_is_stronger_than_the_wish_is_taken(assignment: Assignment) -> None:
+    assert find_isolation(assignment.limits, IsolationLevel.NONE).level is not IsolationLevel.NONE
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A user's folder with a submission in it, and programs without bubblewrap in `programs`."""
+    folder = Path(tempfile.mkdtemp(prefix="grader-ladder-"))
+    shutil.copytree(SUBMISSIONS / "habits" / "utf8_bom", folder / "submissions" / "kim")
+    (folder / "programs").mkdir()
+    for name in ("rm", "chmod"):
+        (folder / "programs" / name).symlink_to(shutil.which(name) or "")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("level", ["partial", "none"])
+def test_a_class_is_graded_without_namespaces(level: str, home: Path, tiny_data: Path) -> None:
+    rules = (ROOT / "grader" / "assignment.toml").read_text(encoding="utf-8")
+    (home / "rules.toml").write_text(re.sub('(?m)^isolation = "strong"', f'isolation = "{level}"', rules))
+    shutil.copy(tiny_data, home / "tiny.npz")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, UID, UID, follow_symlinks=False)
+    env, *python = open_python()
+    # A policy of `none` still takes whatever is stronger, so that must be out of reach.
+    hide = "import grader.sandbox.landlock as l; l.missing = lambda: 'hidden'; " if level == "none" else ""
+    command = [env, f"PATH={home / 'programs'}", *python, "-c", f"{hide}from grader.cli import main; main()"]
+    arguments = ["grade", "submissions", "--data", "tiny.npz", "--out", "out", "--assignment", "rules.toml"]
+    finished = as_user(home, *command, *arguments)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert f"isolation: {level} (" in finished.stdout
+    row = read_table(home / "out" / "grades.csv")["kim"]
+    assert row["outcome"] == "graded"
+    assert row["stop_reason"] in ("finished", "epoch_budget")
+    assert ("provisional: graded without isolation" in row["review"]) == (level == "none")
