@@ -38,6 +38,8 @@ def test_the_last_attempt_by_the_deadline_counts_with_all_of_its_files(tmp_path:
     for time, file in ((T1, "old.py"), (T3, "late.py")):
         assert "does not count" in decision_on(collection, bb("kim", time, file)).reason
     assert len(collection.decisions) == 9
+    (remark,) = kim.remarks
+    assert "is late and is not used" in remark, "an earlier attempt is nothing that a person must look at"
 
 
 def test_without_a_deadline_the_last_attempt_counts(tmp_path: Path) -> None:

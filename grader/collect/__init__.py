@@ -131,7 +131,7 @@ def _settle(
         remarks=(
             *submission.remarks,
             *last.remarks,
-            *(f"{file} was handed in too and is not used: {why}" for file, why in set_aside),
+            *(f"{file} was handed in too and is not used: {why}" for file, why in set_aside if not last.by_system),
         ),
     )
     status, reason = (Status.UNREADABLE, f"it {fault}") if fault else (Status.TAKEN, _why_taken(last, deadline))

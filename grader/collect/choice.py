@@ -87,8 +87,9 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
         attempt.moment,
         companions,
         attempt.timed,
-        choice.how,
-        (*attempt.remarks, *doubt, *why),
+        by_system=True,
+        how=choice.how,
+        remarks=(*attempt.remarks, *doubt, *why),
     )
     used = {stored.shown for stored in companions.values()} | {main.stored.shown}
     for file in choice.rivals:

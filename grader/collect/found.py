@@ -17,6 +17,7 @@ class Attempt:
         moment: When it was handed in, in nanoseconds since 1970; None if that cannot be known.
         companions: What the script could import, handed in with it: module's file name to file, by name.
         timed: Whether there should be a moment. Some systems' archives have none at all.
+        by_system: A learning system keeps attempts apart, so that an earlier one is nothing to look at.
         how: By which rule it was taken for the student's file, where its name is another; empty otherwise.
         remarks: What a teacher should look at if this attempt counts.
     """
@@ -26,6 +27,7 @@ class Attempt:
     moment: int | None
     companions: dict[str, Stored] = field(default_factory=dict)
     timed: bool = True
+    by_system: bool = False
     how: str = ""
     remarks: tuple[str, ...] = ()
 
