@@ -69,7 +69,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "any.log").write_text(f"loss: 2.3\n{printable(HOSTILE)}\n", encoding="utf-8")
     path = folder / "report.html"
-    path.write_text(page([*class_of(STUDENTS - 1), hostile()], folder, "Not for grades."), encoding="utf-8")
+    path.write_text(page([*class_of(STUDENTS - 1), hostile()], folder), encoding="utf-8")
     return path
 
 
