@@ -52,7 +52,7 @@ def hostile(text: str = HOSTILE) -> Result:
     return result(of, known, (change,))
 
 
-def page(results: list[Result], logs: Path, notice: str = "") -> str:
+def page(results: list[Result], logs: Path) -> str:
     """The report of a class, each of whose logs is `any.log`."""
     decisions = [
         Decision(
@@ -61,7 +61,7 @@ def page(results: list[Result], logs: Path, notice: str = "") -> str:
         for one in results[:20]
         for number, status in enumerate((Status.SUPERSEDED, Status.TAKEN))
     ]
-    return render_report(results, decisions, ASSIGNMENT, notice, lambda _: logs / "any.log")
+    return render_report(results, decisions, ASSIGNMENT, lambda _: logs / "any.log")
 
 
 def _student(number: int, chance: random.Random) -> Result:

@@ -104,6 +104,12 @@ def test_one_script_cannot_fill_the_top_with_made_up_devices() -> None:
     assert all(len(device) < 200 for device in devices)
 
 
+def test_another_data_set_than_the_assigned_one_is_named_at_the_top(tmp_path: Path) -> None:
+    known = entry(evidence=replace(entry().evidence, data_name="digits"))
+    assert "measured on digits, not on CIFAR-10" in page([result(submission(), known)], tmp_path)
+    assert "Please note" not in page([result(submission(), entry())], tmp_path)
+
+
 def test_a_class_of_nobody_has_a_page(tmp_path: Path) -> None:
     assert "Nobody yet." in page([], tmp_path)
 
@@ -125,12 +131,11 @@ def test_the_page_is_for_its_owner_alone_and_holds_the_end_of_the_log(tmp_path: 
     log = tmp_path / "x.log"
     log.write_bytes(b"first\n" + b"line\n" * 100 + b"\x1b[31mlast \xff\n")
     rows = [result(submission(), entry())]
-    write_report(rows, [], ASSIGNMENT, "Not for grades.", tmp_path / "report.html", lambda _: log)
+    write_report(rows, [], ASSIGNMENT, tmp_path / "report.html", lambda _: log)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == 0o600
     assert "last \N{REPLACEMENT CHARACTER}" in text
     assert "first" not in log_end(log)
-    assert "Not for grades." in text
 
 
 def test_a_log_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "any.log").write_text(f"loss: 2.3\n{printable(HOSTILE)}\n", encoding="utf-8")
     path = folder / "report.html"
-    path.write_text(page([*class_of(STUDENTS - 1), hostile()], folder, "Not for grades."), encoding="utf-8")
+    path.write_text(page([*class_of(STUDENTS - 1), hostile()], folder), encoding="utf-8")
     return path
 
 
@@ -211,6 +211,10 @@ def test_nothing_is_wider_than_the_window(browser: Browser, file: Path, size: tu
     with opened(browser, file, size) as tab:
         tab.evaluate("for (const part of [...document.querySelectorAll('details')].slice(-9)) part.open = true")
         assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]
+        # Sections cut off what sticks out of them, so each is asked too.
+        sections = tab.locator("details.student[open] .inside")
+        assert sections.count() >= 2
+        assert sections.evaluate_all("parts => parts.filter(part => part.scrollWidth > part.clientWidth).length") == 0
         assert tab.locator("#students tbody th a").first.is_visible()
 
 

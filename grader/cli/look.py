@@ -142,7 +142,7 @@ def write_grades(
     """
     table, page, feedback = out / "grades.csv", out / REPORT_NAME, out / FEEDBACK_NAME
     write_csv(grades_table(rows), table)
-    write_report(rows, collection.decisions, rules, notice, page, lambda entry: log_of(entry, ledger, out / "logs"))
+    write_report(rows, collection.decisions, rules, page, lambda entry: log_of(entry, ledger, out / "logs"))
     write_feedback(rows, rules, feedback)
     say("")
     print_summary(console, rows, notice)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from grader.assignment import Assignment
 from grader.entries import Entry, Result
+from grader.messages import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curve, histogram
 from grader.report.source import source_files
@@ -44,6 +45,7 @@ class Summary:
         train_seconds: Of all runs.
         median_seconds: Of the runs that count; None where nobody has trained.
         finished_at: The newest run's end.
+        other_data: What was tested on, where it is not the assigned data set.
     """
 
     students: int
@@ -55,6 +57,7 @@ class Summary:
     train_seconds: float
     median_seconds: float | None
     finished_at: datetime | None
+    other_data: tuple[str, ...]
     data: tuple[str, ...]
     devices: tuple[str, ...]
     isolation: tuple[str, ...]
@@ -65,27 +68,24 @@ def write_report(
     results: Sequence[Result],
     decisions: Iterable[Decision],
     assignment: Assignment,
-    notice: str,
     path: Path,
     log_of: Callable[[Entry], Path],
 ) -> None:
     """Write the page, in one step, readable by its owner alone.
 
     Args:
-        notice: What every reader must know of these results, such as a data set that is not for grades; may be empty.
         log_of: Where a run's log is.
 
     Raises:
         Mistake: Nothing can be written there.
     """
-    write_private(path, render_report(results, decisions, assignment, notice, log_of).encode())
+    write_private(path, render_report(results, decisions, assignment, log_of).encode())
 
 
 def render_report(
     results: Sequence[Result],
     decisions: Iterable[Decision],
     assignment: Assignment,
-    notice: str,
     log_of: Callable[[Entry], Path],
 ) -> str:
     """Return the page."""
@@ -99,8 +99,8 @@ def render_report(
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        notice=notice,
         summary=summarize(students),
+        assigned_data=ASSIGNED_DATA,
         histogram=histogram(accuracies, assignment.bands),
         students=students,
         outcomes=Counter(student.result.grade.outcome.value for student in students),
@@ -141,6 +141,7 @@ def summarize(students: Sequence[Student]) -> Summary:
         train_seconds=sum(run.train_seconds for run in runs),
         median_seconds=statistics.median(trained) if trained else None,
         finished_at=max((run.finished_at for run in runs), default=None),
+        other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
         data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
         devices=_mostly(f"{item.device or 'unknown'}; {item.jobs} at a time" for item in evidence),
         isolation=_mostly(item.isolation for item in evidence),
