@@ -14,7 +14,7 @@ from grader.assignment import load_assignment
 from grader.sandbox import Isolation, Job, execute, rungs
 
 ATTACKS = Path(__file__).parent / "attacks"
-SECONDS = 6.0
+SECONDS = 10.0
 LIMITS = {
     **{"memory_mb": 900, "scratch_mb": 32, "shared_memory_mb": 16, "output_mb": 4},
     **{"processes": 64, "open_files": 256},

@@ -41,9 +41,9 @@ def test_a_level_that_is_stronger_than_the_wish_is_taken(assignment: Assignment)
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A user's folder with a submission in it, and programs without bubblewrap in `programs`."""
+    """A user's folder: a submission whose DataLoader has workers, and `programs` without bubblewrap."""
     folder = Path(tempfile.mkdtemp(prefix="grader-ladder-"))
-    shutil.copytree(SUBMISSIONS / "habits" / "utf8_bom", folder / "submissions" / "kim")
+    shutil.copytree(SUBMISSIONS / "habits" / "summarises_network", folder / "submissions" / "kim")
     (folder / "programs").mkdir()
     for name in ("rm", "chmod"):
         (folder / "programs" / name).symlink_to(shutil.which(name) or "")

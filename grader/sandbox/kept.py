@@ -1,5 +1,6 @@
 """The rungs without namespaces: a folder for one job, and the command that has it kept (keeper.py)."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -56,6 +57,8 @@ def job_folder(job: Job) -> Iterator[Path]:
         yield base
     finally:
         _remove(base)
+        if os.geteuid() == 0:
+            _remove_shared_memory(user_id(job.slot))
 
 
 def kept(isolation: Isolation, job: Job, program: Sequence[str], theirs: dict[str, int], base: Path) -> list[str]:
@@ -98,6 +101,14 @@ def _readable(job: Job, base: Path) -> list[str]:
     paths += [job.training_set] if job.training_set is not None else []
     paths += [Path("/sys"), Path("/usr/local/nvidia")] if gpu_devices() else []
     return [str(path.absolute()) for path in paths if path.exists()]
+
+
+def _remove_shared_memory(uid: int) -> None:
+    """Remove what a job's user left in /dev/shm; an ordinary user's own files there cannot be told apart."""
+    for path in Path(_SHARED_MEMORY).iterdir():
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid == uid:
+                subprocess.run(["rm", "-rf", "--one-file-system", "--", str(path)], check=False)
 
 
 def _remove(base: Path) -> None:

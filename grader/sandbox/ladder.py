@@ -136,7 +136,7 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
     held = f"{len(PROBES) - len(found.succeeded)} of {len(PROBES)} probes held"
     caveats = [_CAVEATS[name] for name in found.succeeded if name in _CAVEATS]
     if not bare.bwrap:
-        caveats.append("the disk is watched, not bounded")
+        caveats += ["the disk is watched, not bounded", "files in /dev/shm are not bounded"]
     if level is IsolationLevel.NONE:
         caveats = [*(name for name in found.succeeded if name not in _CAVEATS), *caveats, "grades are provisional"]
     described = replace(bare, description=f"{level} ({', '.join(parts)}; {'; '.join([held, *caveats])})")

@@ -3,8 +3,8 @@
 import time
 
 kept = []
-for _ in range(128):
-    kept.append(bytearray(b"x" * (8 << 20)))
-    time.sleep(0.02)
+for _ in range(64):
+    kept.append(bytearray(b"x" * (16 << 20)))
+    time.sleep(0.01)
 time.sleep(1)
 print("SUCCEEDED")
