@@ -14,8 +14,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from grader.assignment import Assignment
+from grader.data import ASSIGNED_DATA
 from grader.entries import Entry, Result
-from grader.messages import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curve, histogram
 from grader.report.source import source_files
