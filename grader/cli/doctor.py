@@ -40,13 +40,16 @@ def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
         yield f"  probes at the level {best.level}:"
         for name in PROBES:
             yield f"    {'GOT THROUGH' if name in best.succeeded else 'held':11} {name}"
-    levels = list(IsolationLevel)
-    if best.isolation is None or levels.index(best.level) > levels.index(rules.policy.isolation):
-        yield f'  the assignment asks for at least "{rules.policy.isolation}": nothing would be graded here'
-    above = [rung for rung in ladder if rung.isolation is None and rung.raise_by]
-    better = [rung for rung in above if levels.index(rung.level) < levels.index(best.level)] or above[:1]
-    if better and best.level is not IsolationLevel.FULL:
-        yield f"  to raise it to {better[-1].level}: {better[-1].raise_by}"
+    wish = rules.policy.isolation
+    order = list(IsolationLevel)
+    enough = best.isolation is not None and order.index(best.level) <= order.index(wish)
+    if not enough:
+        yield f'  the assignment asks for at least "{wish}": nothing would be graded here'
+    # What is enough can be raised by one level; what is not must be raised to what is asked for.
+    aim = order[max(0, order.index(best.level) - 1)] if enough else wish
+    for rung in ladder:
+        if rung.level is aim and rung.raise_by:
+            yield f"  to raise it to {aim}: {rung.raise_by}"
 
 
 def _by_name(rung: Rung) -> bool:
