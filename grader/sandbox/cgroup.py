@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from grader.errors import InfrastructureError
 from grader.sandbox.job import Job
 
@@ -173,8 +175,17 @@ def _enable(folder: Path, wanted: frozenset[str], *, own: bool) -> None:
         if error.errno != errno.EBUSY or not own:
             raise
         # A group that has processes may not share out controllers: they move one level down first.
+        pids = {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
+        if pids - _own_processes():
+            raise Refused("this process's cgroup holds other processes too", _DELEGATE) from None
         leaf = folder / _OWN_LEAF
         leaf.mkdir(exist_ok=True)
-        for pid in (folder / "cgroup.procs").read_text().split():
-            (leaf / "cgroup.procs").write_text(pid)
+        for pid in pids:
+            (leaf / "cgroup.procs").write_text(str(pid))
         switch.write_text(on)
+
+
+def _own_processes() -> set[int]:
+    """The grader, what started it and what it started."""
+    this = psutil.Process()
+    return {process.pid for process in (this, *this.parents(), *this.children(recursive=True))}
