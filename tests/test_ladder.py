@@ -51,6 +51,7 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("level", ["partial", "none"])
 def test_a_class_is_graded_without_namespaces(level: str, home: Path, tiny_data: Path) -> None:
