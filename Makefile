@@ -13,7 +13,7 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
 YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser doctor demo grade collect check report regrade override export calibrate handout test \
+.PHONY: help setup system browser doctor demo grade collect check report regrade override export similar calibrate handout test \
   test-fast test-all lint format clean
 
 help:  ## list the targets
@@ -97,6 +97,10 @@ override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."
 export: setup  ## fill the grades of OUT= into what LMS= let you download, GRADEBOOK=; COLUMN= if several could be meant
 	@$(if $(LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
 	@$(RUN) -m grader export "$(LMS)" --out "$(OUT)" $(if $(GRADEBOOK),--gradebook "$(GRADEBOOK)") --column "$$COLUMN"
+
+similar: setup  ## show pairs of submissions that are close; no points move
+	@$(RUN) -m grader similar $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \
+	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)")
 
 calibrate: setup  ## time the reference on this machine
 	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" --jobs $(JOBS) \

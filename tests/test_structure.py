@@ -22,7 +22,7 @@ LAYERS = (
     {"pipeline"},
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
-    {"messages", "probes"},
+    {"messages", "probes", "similar"},
     {"sandbox", "data", "probe_doubts", "attempts", "check"},
     {"assignment", "telemetry", "entries", "accuracy", "delimited"},
     {"records", "errors", "progress"},
