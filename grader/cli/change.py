@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.console import Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
+from grader.cli.console import DEFAULT_OUT, Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
 from grader.cli.grade import run_class
 from grader.cli.inputs import chosen, collected, named, remembered
 from grader.cli.look import write_grades
@@ -29,7 +29,7 @@ def regrade_command(
     why: Why = "",
     failed: Annotated[bool, typer.Option("--failed", help="All that were handed in and could not be graded.")] = False,
     flagged: Annotated[bool, typer.Option("--flagged", help="All that a person should look at.")] = False,
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     jobs: Jobs = 1,
     yes: Yes = False,
 ) -> None:
@@ -56,7 +56,7 @@ def override_command(
     points: Annotated[str, typer.Option(help="How many.")] = "",
     why: Why = "",
     submissions: Known = None,
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
 ) -> None:
     """Set one student's points, whatever was measured; a later regrade of the student ends it."""
     with mistakes_in_one_sentence():

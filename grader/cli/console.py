@@ -33,6 +33,7 @@ Roster = Annotated[
 Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.")]
 Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
+DEFAULT_OUT = Path("results")
 Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
 Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]

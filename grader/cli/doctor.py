@@ -9,7 +9,7 @@ import psutil
 
 from grader.assignment import Assignment
 from grader.calibrate import saved_calibration
-from grader.cli.console import Jobs, Out, Rules, app, mistakes_in_one_sentence, say
+from grader.cli.console import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, say
 from grader.cli.inputs import named
 from grader.records import IsolationLevel
 from grader.sandbox import PROBES, Rung, rungs
@@ -19,7 +19,7 @@ _DISK_GB = 2
 
 
 @app.command("doctor")
-def doctor_command(out: Out = Path("results"), jobs: Jobs = 1, assignment: Rules = None) -> None:
+def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = 1, assignment: Rules = None) -> None:
     """Say what this machine offers, and which command would raise it; nothing is graded."""
     with mistakes_in_one_sentence():
         rules = named(None, assignment=assignment).rules()

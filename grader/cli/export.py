@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.console import Out, app, mistakes_in_one_sentence, say
+from grader.cli.console import DEFAULT_OUT, Out, app, mistakes_in_one_sentence, say
 from grader.cli.inputs import collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
@@ -38,7 +38,7 @@ def export_command(
     system: Annotated[System, typer.Argument(help="Who takes the grades.")],
     gradebook: Annotated[Path | None, typer.Option(help="What was downloaded; else the roster, if it was.")] = None,
     column: Annotated[str, typer.Option(help="The column's name or a part of it, where several could be meant.")] = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
 ) -> None:
     """Write the grades into a copy of what the system let you download, below OUT/upload; nothing is run."""
     with mistakes_in_one_sentence():

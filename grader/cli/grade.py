@@ -14,6 +14,7 @@ import typer
 from grader.assignment import Assignment
 from grader.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
 from grader.cli.console import (
+    DEFAULT_OUT,
     Data,
     Deadline,
     Jobs,
@@ -55,7 +56,7 @@ def grade_command(
     roster: Roster = None,
     deadline: Deadline = "",
     data: Data = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     jobs: Jobs = 1,
     assignment: Rules = None,
     student: Student = "",
@@ -78,7 +79,7 @@ def grade_command(
 @app.command("calibrate")
 def calibrate_command(
     data: Data = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     jobs: Jobs = 1,
     assignment: Rules = None,
 ) -> None:

@@ -12,6 +12,7 @@ from grader.architecture import traced_network
 from grader.assignment import Assignment
 from grader.check.verdict import judge
 from grader.cli.console import (
+    DEFAULT_OUT,
     Deadline,
     Jobs,
     Known,
@@ -47,7 +48,7 @@ def collect_command(
     submissions: Submissions,
     roster: Roster = None,
     deadline: Deadline = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
@@ -66,7 +67,7 @@ def check_command(
     submissions: Submissions,
     roster: Roster = None,
     deadline: Deadline = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     jobs: Jobs = 1,
     assignment: Rules = None,
     student: Student = "",
@@ -102,7 +103,7 @@ def report_command(
     submissions: Known = None,
     roster: Roster = None,
     deadline: Deadline = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
@@ -148,6 +149,16 @@ def write_grades(
     print_summary(console, rows, notice)
     say(f"\ngrades: {table}\npage: {page}\nfeedback for each student: {feedback}\nlogs: {out / 'logs'}")
     say(f"what was collected, what was set aside: {out / 'collection.csv'}")
+    say(f"next: {_next_command(rows, out)}")
+
+
+def _next_command(rows: Sequence[Result], out: Path) -> str:
+    where = "" if out == DEFAULT_OUT else f" OUT={out}"
+    if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
+        return "the same make grade again, for those who have no points yet"
+    if any(row.grade.review for row in rows):
+        return f'look at {out / REPORT_NAME}; make regrade{where} STUDENTS="id" WHY="..." runs somebody again'
+    return f"make export{where} LMS=blackboard, canvas, moodle or gradescope"
 
 
 def fail_where_the_grader_failed(rows: Sequence[Result]) -> None:

@@ -1,11 +1,10 @@
 """The command that compares submissions with each other."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grader.cli.console import Deadline, Known, Layout, Out, Roster, app, mistakes_in_one_sentence, say
+from grader.cli.console import DEFAULT_OUT, Deadline, Known, Layout, Out, Roster, app, mistakes_in_one_sentence, say
 from grader.cli.inputs import collected, named, remembered
 from grader.report.similar_page import SIMILAR_NAME, write_similar
 from grader.similar import MOST_BYTES, find_similar
@@ -19,7 +18,7 @@ def similar_command(
     submissions: Known = None,
     roster: Roster = None,
     deadline: Deadline = "",
-    out: Out = Path("results"),
+    out: Out = DEFAULT_OUT,
     layout: Layout = None,
     least: Annotated[float, typer.Option(min=1, max=100, help="Share of one side's own code, in percent.")] = 80,
 ) -> None:
