@@ -63,7 +63,7 @@
     try { id = decodeURIComponent(id); } catch { /* a percent sign that is none: the text as it stands */ }
     const target = document.getElementById(id);
     if (!target || !target.classList.contains("student")) return;
-    if (target.hidden) { form.reset(); filter(); }
+    if (target.hidden) form.reset();
     target.open = true;
     target.scrollIntoView();
     target.querySelector("summary").focus({ preventScroll: true });
@@ -102,7 +102,12 @@
     if (event.target.open && event.target.classList.contains("source")) colour(event.target);
   }, true);
   form.addEventListener("input", filter);
-  form.addEventListener("reset", () => setTimeout(filter));
+  // The event comes before the fields are empty: they are emptied here, so that nobody sees the moment between.
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    for (const field of form.querySelectorAll("input, select")) field.value = "";
+    filter();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", openTarget);
   form.hidden = false;
