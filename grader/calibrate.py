@@ -78,8 +78,12 @@ def to_json(calibration: Calibration) -> bytes:
     return TypeAdapter(Calibration).dump_json(calibration, indent=2)
 
 
-def run_seconds(calibration: Calibration, assignment: Assignment, train_size: int, test_size: int) -> float:
-    """Estimate one whole run of a script that trains as fast as the reference, in seconds."""
-    images = assignment.budget.epochs * train_size
-    training = min(images / calibration.images_per_second, assignment.budget.train_seconds)
+def run_seconds(calibration: Calibration, images: int, limit_seconds: float, test_size: int) -> float:
+    """Estimate one whole run of a script that trains as fast as the reference, in seconds.
+
+    Args:
+        images: Training images of all epochs.
+        limit_seconds: The most that training may take.
+    """
+    training = min(images / calibration.images_per_second, limit_seconds)
     return _START_SECONDS + training + _TEST_COST * test_size / calibration.images_per_second

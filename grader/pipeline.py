@@ -129,14 +129,14 @@ def grade_all(
     waiting = list(submissions)
     while round_ := due(waiting, assignment, ledger, run_key):
         together = [piece for piece in round_ if piece[1].reason is not RunReason.ALONE]
-        machine = machine if together else replace(machine, jobs=1)
+        shared = machine if together else replace(machine, jobs=1)
 
-        def work(piece: tuple[Submission, NextRun], number: int, here: Machine = machine) -> tuple[Entry, bytes]:
+        def work(piece: tuple[Submission, NextRun], number: int, here: Machine = shared) -> tuple[Entry, bytes]:
             check, run = grade_one(*piece, in_force, data, here.slot(number))
             evidence = _evidence(assignment, in_force, data, here, piece[1], run)
             return _entry(*piece, run_key, data, check, run, evidence), run.log
 
-        for (submission, _), (entry, log) in run_all(together or round_, work, machine.jobs, machine.cancelled):
+        for (submission, _), (entry, log) in run_all(together or round_, work, shared.jobs, machine.cancelled):
             _keep(entry, log, ledger, logs)
             again = None
             if entry.outcome is Outcome.INFRASTRUCTURE:

@@ -14,7 +14,8 @@ from other_user import UID, as_user, open_python
 from grader.assignment import Assignment
 from grader.errors import Mistake
 from grader.records import IsolationLevel
-from grader.sandbox import find_isolation, landlock, rungs
+from grader.sandbox import Isolation, find_isolation, ladder, landlock, rungs
+from grader.sandbox.cgroup import Cgroup
 
 pytestmark = pytest.mark.sandbox
 
@@ -72,3 +73,14 @@ def test_a_class_is_graded_without_namespaces(level: str, home: Path, tiny_data:
     assert row["outcome"] == "graded"
     assert row["stop_reason"] in ("finished", "epoch_budget")
     assert ("provisional: graded without isolation" in row["review"]) == (level == "none")
+
+
+def test_a_cgroup_in_which_no_job_runs_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, assignment: Assignment, isolation: Isolation
+) -> None:
+    """An ordinary folder takes every word that is written to it, and cannot be removed afterwards."""
+    monkeypatch.setattr(ladder, "find_cgroup", lambda: Cgroup(tmp_path, frozenset({"memory", "pids"})))
+    full = next(rungs(assignment.limits))
+    assert full.isolation is None
+    assert "no job runs in a cgroup here" in full.refusal
+    assert find_isolation(assignment.limits).level is isolation.level

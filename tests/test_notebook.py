@@ -101,11 +101,12 @@ def test_ipython_is_a_stand_in_where_it_is_missing(capsys: pytest.CaptureFixture
         run("import IPython.core.magic")
 
 
-def test_a_plot_is_drawn_although_ipython_is_a_stand_in() -> None:
+def test_a_plot_is_drawn_although_ipython_is_a_stand_in(capsys: pytest.CaptureFixture[str]) -> None:
     run(
         "import IPython, matplotlib\nmatplotlib.use('Agg')\n"
-        "from matplotlib import pyplot\npyplot.plot([1])\npyplot.close()"
+        "from matplotlib import pyplot\nlines = pyplot.plot([1])\nprint(len(pyplot.gca().lines))\npyplot.close()"
     )
+    assert capsys.readouterr().out == "1\n"
 
 
 @pytest.mark.parametrize("name", ["tqdm", "trange", "tqdm_notebook", "tnrange"])

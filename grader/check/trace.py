@@ -62,10 +62,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = self._views.get(_key(value))
         return known if known is not None else self._storages.get(_storage(value))
 
-    def value_of(self, node: int) -> Tensor:
-        """What a node computed, as it was before any later operation in place."""
-        return self._values[node]
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func._can_decompose():

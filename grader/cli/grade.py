@@ -92,9 +92,7 @@ def calibrate_command(
         budget = rules.budget
         seconds = round(budget.calibrated_seconds(measured.images_per_second))
         say(f"calibrated limit: {timedelta(seconds=seconds)}; by the clock: {timedelta(seconds=budget.train_seconds)}")
-        say(
-            f'in force (time_limit = "{budget.time_limit}"): the {"second" if budget.time_limit == "wall" else "first"}'
-        )
+        say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
 
 
 def run_class(
@@ -168,7 +166,7 @@ def _planned(
     if calibration is not None:
         if budget.time_limit == "calibrated":
             limit = budget.calibrated_seconds(calibration.images_per_second)
-        estimate = run_seconds(calibration, rules, len(data.x_train), len(data.x_test))
+        estimate = run_seconds(calibration, images, limit, len(data.x_test))
     plan = Plan(due_now, done, len(data.x_train), budget.epochs, limit, machine.jobs, estimate)
     say(
         f"to train: {due_now} submissions, {machine.jobs} at a time, for at most {budget.epochs} epochs of "

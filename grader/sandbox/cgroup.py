@@ -46,17 +46,24 @@ class Cgroup:
 
     @contextmanager
     def group(self, job: Job) -> Iterator["Group"]:
-        """A group for one job, gone afterwards with whatever is in it."""
+        """A group for one job, gone afterwards with whatever is in it.
+
+        Raises:
+            InfrastructureError: It cannot be made, limited or removed.
+        """
         made = Group(self.folder / f"grader-{os.getpid()}-{next(_numbers)}")
-        made.folder.mkdir()
+        with _faults_of_ours():
+            made.folder.mkdir()
         try:
-            for name, value in self._limits(job):
-                with contextlib.suppress(FileNotFoundError):  # a kernel without swap has no limit on it
-                    (made.folder / name).write_text(value)
+            with _faults_of_ours():
+                for name, value in self._limits(job):
+                    with contextlib.suppress(FileNotFoundError):  # a kernel without swap has no limit on it
+                        (made.folder / name).write_text(value)
             yield made
         finally:
-            made.kill()
-            made.folder.rmdir()
+            with _faults_of_ours():
+                made.kill()
+                made.folder.rmdir()
 
     def _limits(self, job: Job) -> Iterator[tuple[str, str]]:
         limits = job.limits
@@ -114,6 +121,14 @@ class Group:
             return 0
         found = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
         return int(found[1]) if found else 0
+
+
+@contextmanager
+def _faults_of_ours() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(f"the cgroup does not do what it should: {error}") from error
 
 
 def find_cgroup(needed: Sequence[str] = NEEDED) -> Cgroup:

@@ -97,6 +97,10 @@ def _full(strong: Rung, limits: Limits) -> Rung:
     except Refused as refused:
         return Rung(IsolationLevel.FULL, None, f"there is no cgroup to bound a job: {refused}", refused.raise_by)
     full = replace(strong.isolation, level=IsolationLevel.FULL, cgroup=cgroup)
+    # The probes are run again, inside the group: that a level begins at all is seen before it is chosen.
+    found = probe(full, limits)
+    if found.failure or not set(found.succeeded) <= set(strong.succeeded):
+        return Rung(IsolationLevel.FULL, None, f"no job runs in a cgroup here ({found.failure or 'a probe got out'})")
     if not strong.isolation.filtered and not hidden_memory_is_bounded(full, limits):
         return Rung(IsolationLevel.FULL, None, "the cgroup does not bound memory")
     inside = strong.isolation.description.removeprefix("strong (").replace(f"; {_CAVEATS[HIDDEN_MEMORY]}", "")
