@@ -114,6 +114,11 @@ def test_mirrored_images_are_asked_only_where_they_are_of_their_class(data: Data
     assert answered(questions, plain, honest, ignorant)[1].mirrored is None
 
 
+def test_a_shift_says_nothing_of_images_that_are_no_photographs() -> None:
+    digits = Probes(count=150, plain=135, repeated_alike=150, shifted=52, mirrored=None, untrained=15)
+    assert probe_doubts(digits) == []
+
+
 def test_a_doubt_goes_to_the_teacher_and_moves_no_points() -> None:
     carried = Probes(count=200, plain=200, repeated_alike=200, shifted=20, mirrored=20, untrained=200)
     run = entry(probes=carried)
@@ -158,6 +163,5 @@ def test_a_script_that_carries_the_answers_is_flagged_and_an_honest_one_is_not(t
     table = read_table(tmp_path / "out" / "grades.csv")
     assert table["lookup"]["accuracy"] == "100.00"
     assert "an untrained copy of the network classifies" in table["lookup"]["review"]
-    assert "shifted by one pixel" in table["lookup"]["review"]
     assert "untrained" not in table["honest"]["review"]
     assert "shifted" not in table["honest"]["review"]
