@@ -125,13 +125,18 @@ class Colab(_Table):
 
 
 class Assignment(_Table):
-    """Everything that a course decides."""
+    """Everything that a course decides.
+
+    Attributes:
+        acceleration: What may make training faster, none of which changes what is trained.
+    """
 
     title: str
     file: str
     class_name: str
     blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
     seed: int
+    acceleration: tuple[Literal["batched-transforms", "channels-last"], ...]
     budget: Budget
     limits: Limits
     bands: tuple[Band, ...] = Field(min_length=1)

@@ -57,6 +57,8 @@ class Entry:
         own_seed: As in `Run`.
         probes: As in `Run`.
         curve: As in `Run`.
+        batches: As in `Run`.
+        acceleration: As in `Run`.
     """
 
     student_id: str
@@ -79,6 +81,8 @@ class Entry:
     own_seed: bool = False
     probes: Probes | None = None
     curve: tuple[tuple[int, float], ...] = ()
+    batches: int = 0
+    acceleration: tuple[tuple[str, float], ...] = ()
     kind: Literal["run"] = "run"
 
 

@@ -281,4 +281,6 @@ def _entry(
         own_seed=run.own_seed,
         probes=run.probes,
         curve=run.curve,
+        batches=run.batches,
+        acceleration=run.acceleration,
     )

@@ -10,6 +10,8 @@ from enum import StrEnum
 CLASSES = 10
 # What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
 SCORE_DTYPE = "<f4"
+# What makes training faster without changing what is trained; each can be left out of the assignment.
+BATCHED_TRANSFORMS, CHANNELS_LAST = "batched-transforms", "channels-last"
 
 
 class Outcome(StrEnum):
@@ -198,6 +200,8 @@ class Run:
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         probes: None where there are no scores.
         curve: Training images used, increasing, and the loss of the batch at that moment; at most 60 points.
+        batches: From which the network learned.
+        acceleration: Name of each lever (`BATCHED_TRANSFORMS`, `CHANNELS_LAST`) and the share of the work it did.
         log: What the script printed, bounded.
     """
 
@@ -215,6 +219,8 @@ class Run:
     own_seed: bool = False
     probes: Probes | None = None
     curve: tuple[tuple[int, float], ...] = ()
+    batches: int = 0
+    acceleration: tuple[tuple[str, float], ...] = ()
     log: bytes = field(default=b"", repr=False)
 
 

@@ -205,6 +205,8 @@ class Stopped:
         error: The exception that ended the script, one line; empty if none did.
         missing_module: The module that an ImportError named, if that ended the script.
         own_seed: The script called `torch.manual_seed`.
+        batches: From which the network learned.
+        acceleration: Name of each lever and the share of images or batches for which it was in use.
     """
 
     reason: str
@@ -213,6 +215,8 @@ class Stopped:
     error: str = ""
     missing_module: str = ""
     own_seed: bool = False
+    batches: int = 0
+    acceleration: tuple[tuple[str, float], ...] = ()
     event: Literal["stopped"] = "stopped"
 
 
@@ -249,6 +253,7 @@ class Task:
         images: Test images that will be asked for; 0: none, only the training is timed.
         untrained: So many of the first images are also asked of a copy that was not trained.
         learning_rates: The smallest and the largest that make sense.
+        acceleration: Names of the levers that may be used.
     """
 
     mode: Literal["check", "train"]
@@ -261,6 +266,7 @@ class Task:
     images: int
     untrained: int
     learning_rates: tuple[float, float]
+    acceleration: tuple[str, ...]
     processes: int
     open_files: int
     scratch_bytes: int

@@ -9,7 +9,7 @@ import numpy as np
 from grader.assignment import Assignment
 from grader.data import DataSet
 from grader.probes import ask, read_answer
-from grader.records import Outcome, Run, StopReason, Submission
+from grader.records import BATCHED_TRANSFORMS, CHANNELS_LAST, Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
 from grader.telemetry import Evaluated, Fault, Progress, Stopped
@@ -18,6 +18,7 @@ _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
 )
+_TRAINED_AGAIN = "The script failed while the grader had made its training faster; it was trained again as it is."
 _KILLED_BY_SIGNAL_9 = 128 + 9
 _CURVE_POINTS = 60
 # Student code shares the worker's process and may say anything. Beyond these, a number is no measurement, and could
@@ -34,12 +35,23 @@ _MET_INSIDE: dict[str, Outcome] = {
 def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
     """Train one submission in the sandbox, then ask its network about the test images in a fresh secret order.
 
+    A script that failed after its weights were laid out in another way may have failed for that: it is trained again
+    as it is.
+
     Args:
         seed: Of the random state that the script finds.
 
     Raises:
         InfrastructureError: The worker could not be started.
     """
+    run = _train_once(submission, assignment, data, slot, seed)
+    if run.stop_reason is not StopReason.ERROR or not dict(run.acceleration).get(CHANNELS_LAST):
+        return run
+    again = _train_once(submission, assignment.model_copy(update={"acceleration": ()}), data, slot, seed)
+    return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
+
+
+def _train_once(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
     questions = ask(data, np.random.default_rng())
     run = start_worker(
         submission,
@@ -72,6 +84,8 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
         missing_module=stopped.missing_module if stopped else "",
         own_seed=stopped.own_seed if stopped else False,
         curve=curve(run.progress),
+        batches=stopped.batches if stopped else 0,
+        acceleration=stopped.acceleration if stopped else (),
         log=_ABOUT_THE_LOG + run.execution.log,
     )
 
@@ -98,6 +112,12 @@ def plausible(stopped: Stopped) -> Stopped:
     return replace(
         stopped,
         samples=min(max(stopped.samples, 0), _MOST_SAMPLES),
+        batches=min(max(stopped.batches, 0), _MOST_SAMPLES),
+        acceleration=tuple(
+            (name, round(share, 4))
+            for name, share in dict(stopped.acceleration).items()
+            if name in (BATCHED_TRANSFORMS, CHANNELS_LAST) and 0 <= share <= 1
+        ),
         seconds=min(max(seconds, 0.0), _MOST_SECONDS),
     )
 

@@ -28,7 +28,7 @@ def hand_in_text(folder: Path, student: str, before: str, after: str) -> None:
     (folder / student / "hw6.py").write_text(source.replace(before, after), encoding="utf-8")
 
 
-def rules(path: Path, **values: float) -> Path:
+def rules(path: Path, **values: float | str) -> Path:
     """Write the assignment with other values for some of its keys, each of which it has."""
     text = DEFAULT_ASSIGNMENT.read_text(encoding="utf-8")
     for key, value in values.items():

@@ -13,6 +13,7 @@ from torch import nn
 from grader.records import StopReason
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel
+from grader.worker.layout import Layout
 
 NAME = "IdentityResNet"
 ROWS = 4
@@ -42,7 +43,7 @@ def watch(channel: tuple[Channel, int]) -> Iterator[Callable[..., Budget]]:
     """Make a budget that wraps classes from now on; afterwards, nn.Module is as it was."""
 
     def make(samples: int = 1_000, seconds: float = 60) -> Budget:
-        budget = Budget(NAME, samples, seconds, channel[0], stop)
+        budget = Budget(NAME, samples, seconds, channel[0], stop, Layout([], enabled=False))
         budget.watch_classes()
         return budget
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
 from grader.worker import cifar10
@@ -26,6 +26,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.datasets.cifar, "CIFAR10", REAL)
     monkeypatch.setattr(cifar10.GraderCIFAR10, "made", [])
     monkeypatch.setattr(cifar10.GraderCIFAR10, "arrays", None, raising=False)
+    monkeypatch.setattr(cifar10, "served", cifar10.Served())
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def dataset(folder: Path) -> Any:
     """What a script finds under torchvision's name."""
-    cifar10.install(cifar10.load_arrays(folder))
+    cifar10.install(cifar10.load_arrays(folder), batched=True)
     return torchvision.datasets.CIFAR10
 
 
@@ -97,7 +98,7 @@ def test_the_test_set_is_a_balanced_fifth_of_the_training_rows(dataset: Any) -> 
 
 
 def test_a_small_training_set_still_gives_a_test_image_of_each_class() -> None:
-    cifar10.install(cifar10.blank_arrays(30))
+    cifar10.install(cifar10.blank_arrays(30), batched=True)
     assert sorted(torchvision.datasets.CIFAR10("./data", train=False).targets) == list(range(CLASSES))
 
 
@@ -159,3 +160,57 @@ def test_a_check_without_data_costs_no_memory_and_has_cifar10s_size() -> None:
     images, labels = cifar10.blank_arrays()
     assert images.shape == (50_000, 32, 32, 3)
     assert np.bincount(labels).tolist() == [5_000] * CLASSES
+
+
+class OwnItems(cifar10.GraderCIFAR10):
+    """A script may derive its data set."""
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = super().__getitem__(index)
+        return image + 1, label
+
+
+def one_epoch(dataset: Any, workers: int = 0) -> list[Any]:
+    torch.manual_seed(3)
+    return list(DataLoader(dataset, batch_size=32, shuffle=True, num_workers=workers))
+
+
+AUGMENTED = transforms.Compose(
+    [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("subset", [False, True])
+def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms(
+    dataset: Any, monkeypatch: pytest.MonkeyPatch, workers: int, subset: bool
+) -> None:
+    images = dataset("data", transform=AUGMENTED, target_transform=lambda label: label + 1)
+    source = Subset(images, range(0, ROWS, 2)) if subset else images
+    batched = one_epoch(source, workers)
+    assert cifar10.served.share == 1
+    monkeypatch.setattr(cifar10.GraderCIFAR10, "batched", False)
+    one_by_one = one_epoch(source, workers)
+    assert cifar10.served.share == pytest.approx(0.5, abs=0.2)
+    for (some, labels), (others, other_labels) in zip(batched, one_by_one, strict=True):
+        assert torch.equal(some, others)
+        assert torch.equal(labels, other_labels)
+
+
+def test_what_a_script_does_with_its_data_set_is_kept(folder: Path) -> None:
+    cifar10.install(cifar10.load_arrays(folder), batched=True)
+    derived = OwnItems("data", transform=transforms.ToTensor())
+    assert min(float(images.min()) for images, _ in one_epoch(derived)) >= 1
+    changed = cifar10.GraderCIFAR10("data", transform=transforms.ToTensor())
+    changed.data = np.full_like(changed.data, 255)
+    changed.targets = [4] * ROWS
+    images, labels = one_epoch(changed)[0]
+    assert bool((images == 1).all())
+    assert bool((labels == 4).all())
+
+
+def test_images_that_no_batch_can_hold_are_given_one_by_one(dataset: Any) -> None:
+    pictures = dataset("data")
+    image, _ = pictures.__getitems__([3])[0]
+    assert isinstance(image, Image.Image)
+    assert cifar10.served.share == 0

@@ -1,15 +1,19 @@
 """What a worker says of its training is bounded before it is kept: student code may have said it."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import run_grader
 from record_examples import entry, submission
-from small_class import hand_in_small
+from small_class import hand_in_small, rules
 
-from grader.assignment import load_assignment
+import grader.train as train_stage
+from grader.assignment import Assignment, load_assignment
 from grader.entries import Result
 from grader.ledger import read_ledger
+from grader.records import Outcome, Run, StopReason, Submission
 from grader.report.table import grades_table
 from grader.score import grade
 from grader.telemetry import Progress, Stopped
@@ -69,3 +73,59 @@ def test_the_curve_of_a_run_is_in_the_ledger(tiny_data: Path, tmp_path: Path) ->
     (run,) = read_ledger(tmp_path / "out").entries()
     assert 1 <= len(run.curve) <= 60
     assert all(0 < samples <= run.samples and 0 < loss < 100 for samples, loss in run.curve)
+
+
+class Trained:
+    """Stands for the training of one submission; remembers which levers each time allowed."""
+
+    def __init__(self, *runs: Run) -> None:
+        self.runs = list(runs)
+        self.allowed: list[tuple[str, ...]] = []
+
+    def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Run:
+        self.allowed.append(rules.acceleration)
+        return self.runs.pop(0)
+
+
+FAILED_FASTER = Run(Outcome.GRADED, StopReason.ERROR, acceleration=(("channels-last", 0.9),))
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (FAILED_FASTER, 2),
+        (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("batched-transforms", 1.0))), 1),
+        (replace(FAILED_FASTER, stop_reason=StopReason.EPOCH_BUDGET), 1),
+    ],
+    ids=["it may be the layout", "it cannot be the layout", "it did not fail"],
+)
+def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
+) -> None:
+    stage = Trained(first, Run(Outcome.GRADED, StopReason.FINISHED))
+    monkeypatch.setattr(train_stage, "_train_once", stage)
+    run = train_stage.train(submission(), assignment, None, None, 1)  # type: ignore[arg-type]
+    assert stage.allowed == [("batched-transforms", "channels-last"), ()][:times]
+    assert len(run.notes) == times - 1
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("isolation")
+def test_a_run_with_batched_transforms_ends_in_the_same_scores_and_says_how_much_they_did(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    correct, shares, logs = [], [], []
+    for name, levers in {"with": '["batched-transforms"]', "without": "[]"}.items():
+        hand_in_small(tmp_path / name, "kim")
+        changed = rules(tmp_path / f"{name}.toml", acceleration=levers)
+        out = tmp_path / f"out-{name}"
+        finished = run_grader("grade", tmp_path / name, "--data", tiny_data, "--out", out, "--assignment", changed)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        (known,) = read_ledger(out).entries()
+        correct.append(known.correct)
+        shares.append(dict(known.acceleration)["batched-transforms"])
+        logs.append((out / "logs" / "kim.log").read_text(encoding="utf-8"))
+    assert "[5] loss: " in logs[0]
+    assert logs[0] == logs[1]
+    assert correct[0] == correct[1]
+    assert shares == [1.0, 0.0]

@@ -21,12 +21,13 @@ from grader.check.graph import build, look_at
 from grader.check.questions import Watch
 from grader.check.self_check import run_script
 from grader.check.source import Source, read_source
-from grader.records import StopReason
+from grader.records import BATCHED_TRANSFORMS, CHANNELS_LAST, StopReason
 from grader.telemetry import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
 from grader.worker import cifar10, notebook, world
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
+from grader.worker.layout import Layout
 from grader.worker.limits import limit_met, limit_resources, take_reserve
 from grader.worker.notes import all_notes, note
 from grader.worker.optimizer_steps import OptimizerSteps
@@ -46,7 +47,8 @@ class Worker:
         self._steps = OptimizerSteps()
         self._source = Source()
         samples = 0 if task.mode == "check" else task.epochs * training_size
-        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish)
+        self._layout = Layout(self._steps.optimizers, enabled=CHANNELS_LAST in task.acceleration)
+        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._layout)
 
     def run(self, source: Source) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
@@ -77,7 +79,10 @@ class Worker:
         _note_used(self._companions)
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""
-        self._channel.say(Stopped(reason, budget.samples, budget.seconds, said, missing, world.own_seed()))
+        in_use = ((BATCHED_TRANSFORMS, cifar10.served.share), (CHANNELS_LAST, self._layout.share(budget.batches)))
+        self._channel.say(
+            Stopped(reason, budget.samples, budget.seconds, said, missing, world.own_seed(), budget.batches, in_use)
+        )
         try:
             if self._task.mode == "check":
                 self._check()
@@ -167,7 +172,7 @@ def main(arguments: list[str]) -> Any:
     channel = Channel(*map(int, descriptors))
     task = Task(**json.loads(Path(job, "task.json").read_text()))
     arrays = cifar10.load_arrays(Path(data)) if data else cifar10.blank_arrays()
-    cifar10.install(arrays)
+    cifar10.install(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
     limit_resources(task)
     device = world.install(task)
     channel.say(Started(device, torch.__version__))

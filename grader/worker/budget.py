@@ -15,6 +15,7 @@ from grader.records import StopReason
 from grader.telemetry import Progress
 from grader.worker.channel import Channel
 from grader.worker.last_loss import LastLoss
+from grader.worker.layout import Layout
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
@@ -53,13 +54,20 @@ class Budget:
     Args:
         samples: Training images that may be used; 0 stops before the first training forward.
         stop: Called once, in the thread that met the limit; must not return.
+        layout: May change how the weights lie in memory, between two steps.
     """
 
     def __init__(
-        self, class_name: str, samples: int, seconds: float, channel: Channel, stop: Callable[[StopReason], NoReturn]
+        self,
+        class_name: str,
+        samples: int,
+        seconds: float,
+        channel: Channel,
+        stop: Callable[[StopReason], NoReturn],
+        layout: Layout,
     ) -> None:
         self._class_name, self._limit, self._seconds = class_name, samples, seconds
-        self._channel, self._stop = channel, stop
+        self._channel, self._stop, self._layout = channel, stop, layout
         self._closing = threading.Lock()
         self._inside = threading.local()
         self._pid = os.getpid()
@@ -138,6 +146,7 @@ class Budget:
             began = self._before_forward()
             self._inside.forward = True
             try:
+                self._layout.consider(network, forward, images, self.batches, self._limit - self.samples)
                 output = forward(network, *args, **options)
             finally:
                 self._inside.forward = False

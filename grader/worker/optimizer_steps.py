@@ -1,5 +1,6 @@
 """Optimizer steps against batches that were counted: a second network that is trained beside the first is noticed."""
 
+import weakref
 from typing import Any
 
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
@@ -14,6 +15,7 @@ class OptimizerSteps:
 
     def __init__(self) -> None:
         self.count = 0
+        self.optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         register_optimizer_step_post_hook(self._add)
 
     def doubts(self, batches: int) -> tuple[str, ...]:
@@ -25,5 +27,6 @@ class OptimizerSteps:
             "something else may have been trained",
         )
 
-    def _add(self, _optimizer: Optimizer, _arguments: Any, _options: Any) -> None:
+    def _add(self, optimizer: Optimizer, _arguments: Any, _options: Any) -> None:
         self.count += 1
+        self.optimizers.add(optimizer)
