@@ -14,7 +14,7 @@ YES_OPTION = $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system browser doctor demo grade collect check report regrade override export similar calibrate handout test \
-  test-fast test-all lint format clean
+  test-fast test-all bench lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ calibrate: setup  ## time the reference on this machine
 
 test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest -n 2 --dist loadfile
+
+bench: setup  ## time the grader beside `python hw6.py`; writes tests/bench/RESULTS.md; half an hour on two cores
+	@$(RUN) tests/bench
 
 test-fast: setup  ## run what needs no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox"

@@ -1,0 +1,86 @@
+"""What the benchmark trains: the assignment's typical scripts, and generated images in both forms that are read."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+REFERENCE = Path(__file__).parents[2] / "reference" / "hw6.py"
+TEST_IMAGES = 100
+EPOCHS = 5
+_CLASSES = 10
+_TYPICAL = {
+    "transform=augment": "transform=transform",
+    "CrossEntropyLoss(label_smoothing=0.1)": "CrossEntropyLoss()",
+    "lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)": "lr=0.01, momentum=0.9)",
+    "            scheduler.step()\n": "",
+    ", memory_format=torch.channels_last": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A small class whose submissions are all the same script.
+
+    Attributes:
+        train_images: Five epochs of them are a fixed number of steps; enough for every lever to be in use.
+    """
+
+    name: str
+    batch_size: int
+    train_images: int
+    submissions: int
+    typical: bool
+
+    @property
+    def images(self) -> int:
+        """Training images that one run uses."""
+        return EPOCHS * self.train_images
+
+    @property
+    def script(self) -> str:
+        """The text of hw6.py: the reference, or what most students hand in."""
+        text = REFERENCE.read_text(encoding="utf-8")
+        changes = {"batch_size = 64": f"batch_size = {self.batch_size}"} | (_TYPICAL if self.typical else {})
+        for before, after in changes.items():
+            if before not in text:
+                raise ValueError(f"the reference no longer has {before!r}")
+            text = text.replace(before, after)
+        return text
+
+
+WORKLOADS = (
+    Workload("typical, batch 4", 4, 160, 2, typical=True),
+    Workload("typical, batch 32", 32, 800, 2, typical=True),
+    Workload("reference, batch 64", 64, 1600, 2, typical=False),
+)
+
+
+def write_data(workload: Workload, folder: Path) -> Path:
+    """Write random images as torchvision's files below `folder`, for the bare script, and as an .npz; return that."""
+    chance = np.random.default_rng(0)
+    sizes = {"train": workload.train_images, "test": TEST_IMAGES}
+    images = {part: chance.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8) for part, size in sizes.items()}
+    labels = {part: np.arange(size) % _CLASSES for part, size in sizes.items()}
+    batches = folder / "data" / "cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    flat = {part: array.transpose(0, 3, 1, 2).reshape(len(array), -1) for part, array in images.items()}
+    for number, rows in enumerate(np.array_split(np.arange(sizes["train"]), 5), start=1):
+        _pickle(
+            batches / f"data_batch_{number}", {"data": flat["train"][rows], "labels": labels["train"][rows].tolist()}
+        )
+    _pickle(batches / "test_batch", {"data": flat["test"], "labels": labels["test"].tolist()})
+    _pickle(batches / "batches.meta", {"label_names": [str(number) for number in range(_CLASSES)]})
+    np.savez(
+        folder / "images.npz",
+        x_train=images["train"],
+        y_train=labels["train"],
+        x_test=images["test"],
+        y_test=labels["test"],
+    )
+    return folder / "images.npz"
+
+
+def _pickle(path: Path, values: object) -> None:
+    path.write_bytes(pickle.dumps(values))
