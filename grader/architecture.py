@@ -1,10 +1,11 @@
 """The check stage: run one submission up to its first training forward, and judge the network that it made."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 from grader.assignment import Assignment
+from grader.check.comparison import compare
 from grader.check.verdict import judge
-from grader.records import Answer, Check, Finding, Outcome, Submission, Verdict
+from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
 from grader.telemetry import NetworkSeen, QuestionsSeen, SourceRead
@@ -39,24 +40,16 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     return Check(
         verdict=judged.verdict,
         findings=judged.findings,
-        notes=(*source.notes, *judged.notes, *_open_questions(run.questions)),
+        notes=(*source.notes, *judged.notes),
         parameters=run.network.parameters,
         output_shape=run.network.output_shape,
         blanks_left=source.blanks,
         outcome=_fatal(run.network),
         message=_message(judged.findings),
         flags=(*_flags(source), *judged.flags),
+        questions=_questions(run.questions),
+        layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
     )
-
-
-def traced_network(submission: Submission, assignment: Assignment, slot: Slot) -> NetworkSeen | None:
-    """The graph of one submission's network, for a picture; None where there is none.
-
-    Raises:
-        InfrastructureError: The worker could not be started.
-    """
-    network = start_worker(submission, assignment, slot, "check", assignment.seed).network
-    return network if network is not None and network.output is not None else None
 
 
 def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | None, str]:
@@ -88,11 +81,8 @@ def _message(findings: tuple[Finding, ...]) -> str:
     return f"{shown} There are {more} more such findings." if more > 0 else shown
 
 
-def _open_questions(seen: QuestionsSeen | None) -> Iterator[str]:
-    """What the run on a few batches found to be wrong; blanks are named elsewhere."""
-    for question in seen.questions if seen else ():
-        if question.answer in (Answer.WRONG, Answer.UNKNOWN):
-            yield f"{question.name} {question.answer}: {question.reason[:_REASON]}"
+def _questions(seen: QuestionsSeen | None) -> tuple[Question, ...]:
+    return tuple(replace(each, reason=each.reason[:_REASON]) for each in seen.questions) if seen else ()
 
 
 def _fatal(network: NetworkSeen) -> Outcome | None:

@@ -172,7 +172,11 @@ def _blanks(check: Check, said: str) -> list[str]:
 
 def _notes(entry: Entry) -> list[str]:
     """What was set aside or supplied, in the file before it ran and around the script while it ran."""
-    return [sentence for note in (*entry.check.notes, *entry.notes) for sentence in _sentence(note)]
+    return [
+        sentence
+        for note in (*entry.check.notes, *entry.check.open_questions, *entry.notes)
+        for sentence in _sentence(note)
+    ]
 
 
 def _doubts(entry: Entry) -> list[str]:

@@ -143,6 +143,37 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """How one question of the script is answered.
+
+    Attributes:
+        name: "Q1" to "Q9".
+        answer: An `Answer`.
+        reason: One sentence; empty for a right answer.
+    """
+
+    name: str
+    answer: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row of a network beside the handout's.
+
+    Attributes:
+        place: Where it is, in the handout's words.
+        asked: What the handout has there; "nothing" for a layer too many.
+        ran: What ran there; "missing" where nothing did.
+    """
+
+    place: str
+    asked: str
+    ran: str
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """The architecture check of one submission.
 
@@ -153,6 +184,8 @@ class Check:
         output_shape: For an input of shape (4, 3, 32, 32); None if there was no output.
         message: One sentence for the student; empty if all is well.
         flags: Why a person should look at the network besides the findings.
+        questions: All nine, or none where the script was not watched.
+        layers: The network beside the handout's; none where it has no output, or where a ledger has no use for them.
     """
 
     verdict: Verdict
@@ -164,6 +197,14 @@ class Check:
     outcome: Outcome | None = None
     message: str = ""
     flags: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def open_questions(self) -> tuple[str, ...]:
+        """What is wrong or unclear about an answer, a line for each; blanks are named elsewhere."""
+        named = (Answer.WRONG, Answer.UNKNOWN)
+        return tuple(f"{each.name} {each.answer}: {each.reason}" for each in self.questions if each.answer in named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from grader.records import Answer
+from grader.records import Answer, Question
 
 TEXT_LIMIT = 2000
 
@@ -159,21 +159,6 @@ class NetworkSeen:
                 raise ValueError(f"node {index} has no place in a graph")
         if self.output is not None and not 0 <= self.output < len(self.nodes):
             raise ValueError("the output is no node")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """How one question of the script is answered.
-
-    Attributes:
-        name: "Q1" to "Q9".
-        answer: A records.Answer.
-        reason: One sentence; empty for a right answer.
-    """
-
-    name: str
-    answer: str
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

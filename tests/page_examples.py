@@ -11,12 +11,46 @@ from record_examples import ENTRY, KOREA, check, entry, submission
 
 from grader.assignment import load_assignment
 from grader.entries import Change, Entry, Result, RunReason
-from grader.records import Decision, Deviation, Finding, Outcome, Status, StopReason, Submission, Verdict
+from grader.records import (
+    Answer,
+    Decision,
+    Deviation,
+    Finding,
+    Layer,
+    Outcome,
+    Question,
+    Status,
+    StopReason,
+    Submission,
+    Verdict,
+)
 from grader.report.page import render_report
 from grader.score import grade
 
 ASSIGNMENT = load_assignment()
 SOURCE = (SUBMISSIONS / "demo" / "s20261001" / "hw6.py").read_bytes()
+QUESTIONS = tuple(Question(f"Q{number}", Answer.OK) for number in range(1, 10))
+WRONG_QUESTIONS = (
+    *QUESTIONS[:3],
+    Question("Q4", Answer.BLANK, "Its dots are still there."),
+    Question("Q5", Answer.WRONG, "Gradients of the batch before were still there at the backward pass."),
+    *QUESTIONS[5:],
+)
+LAYERS = (
+    Layer(
+        "the stem",
+        "first convolution  3 x 3, 64 channels, stride 1",
+        "convolution 3 x 3, 64 channels, stride 1 conv",
+        False,
+    ),
+    Layer(
+        "stage 2, block 1",
+        "convolution  3 x 3, 128 channels, stride 2",
+        "convolution 3 x 3, 64 channels, stride 2 c1",
+        True,
+    ),
+    Layer("stage 2, block 1", "batch normalization", "missing", True),
+)
 NAMES = ("김서연", "이도윤", "Emma Larsson", "Nguyễn Minh Anh", "박지우", "Olu Adeyemi")
 HOSTILE = (
     "</script><script>document.title = 'run'</script></pre></title></textarea></style>"
@@ -40,7 +74,14 @@ def hostile(text: str = HOSTILE) -> Result:
     finding = Finding(Deviation.EXTRA_LAYER, text, text)
     known = entry(
         student_id=text,
-        check=check(verdict=Verdict.DEVIATES, findings=(finding,), notes=(text,), blanks_left=(text,)),
+        check=check(
+            verdict=Verdict.DEVIATES,
+            findings=(finding,),
+            notes=(text,),
+            blanks_left=(text,),
+            questions=(Question(text, Answer.WRONG, text), *QUESTIONS[1:]),
+            layers=(Layer(text, text, text, True),),
+        ),
         error=text,
         notes=(text,),
         flags=(text,),
@@ -96,6 +137,7 @@ def _student(number: int, chance: random.Random) -> Result:
     known = entry(
         student_id=of.student_id,
         correct=correct,
+        check=check(questions=QUESTIONS),
         curve=losses,
         stop_reason=StopReason.EPOCH_BUDGET,
         train_seconds=round(chance.uniform(700, 3_000), 1),
@@ -110,7 +152,15 @@ def _student(number: int, chance: random.Random) -> Result:
         )
         said = " ".join(finding.sentence for finding in findings)
         known = replace(
-            known, check=check(verdict=Verdict.DEVIATES, findings=findings, message=said, blanks_left=("Q4",))
+            known,
+            check=check(
+                verdict=Verdict.DEVIATES,
+                findings=findings,
+                message=said,
+                blanks_left=("Q4",),
+                questions=WRONG_QUESTIONS,
+                layers=LAYERS,
+            ),
         )
     if number % 31 == 2:
         before = replace(known, correct=6_950, reason=RunReason.FIRST)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from command import SUBMISSIONS, run_grader
 
+from grader.check.comparison import compare
 from grader.check.graph import look_at
 from grader.check.verdict import judge
 from grader.errors import Mistake
@@ -18,7 +19,7 @@ TWO = (2, 2, 2, 2)
 def picture(case: str, path: Path) -> str:
     made = runpy.run_path(str(SUBMISSIONS / "networks" / case / "hw6.py"), run_name="network")["IdentityResNet"]
     network = look_at(made(*TWO), "")
-    draw(network, judge(network, TWO).findings, TWO, case, path)
+    draw(compare(network, TWO), judge(network, TWO).findings, case, path)
     return path.read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from html_elements import Parsed
-from page_examples import ASSIGNMENT, HOSTILE, class_of, hostile, result
+from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
 from record_examples import ABSENT, check, entry, submission
 
 from grader.entries import Result
@@ -70,11 +70,11 @@ def test_whoever_has_no_result_has_feedback_too(tmp_path: Path, row: Result, sai
 
 
 def test_hostile_text_is_inert_in_both(tmp_path: Path) -> None:
-    write_feedback([hostile(), result(submission(student_id="calm"), entry())], ASSIGNMENT, tmp_path)
+    write_feedback([hostile(), hostile("calm")], ASSIGNMENT, tmp_path)
     (attacked,) = tmp_path.glob("*~*.html")
     parsed, calm = (Parsed(path.read_text(encoding="utf-8")) for path in (attacked, tmp_path / "calm.html"))
     assert not parsed.all_of("script")
-    assert {tag for tag, _ in parsed.elements} - {tag for tag, _ in calm.elements} <= {"ul", "li"}
+    assert {tag for tag, _ in parsed.elements} == {tag for tag, _ in calm.elements}
     (rules,) = [meta["content"] for meta in parsed.all_of("meta") if "http-equiv" in meta]
     assert "script-src" not in rules
     assert rules.startswith("default-src 'none'")
@@ -117,3 +117,10 @@ def test_a_finding_that_names_its_section_is_not_given_a_second_one() -> None:
 
 def test_bands_are_said_as_the_assignment_has_them() -> None:
     assert [band_words(band) for band in ASSIGNMENT.bands] == ["more than 70 %", "from 30 %", "less"]
+
+
+def test_the_nine_answers_are_there_with_what_is_wrong_about_them(tmp_path: Path) -> None:
+    for text in feedback(tmp_path, result(submission(), entry(check=check(questions=WRONG_QUESTIONS)))):
+        assert "Q3" in text
+        assert "Its dots are still there." in text
+        assert "They move no points." in text

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from html_elements import Parsed
-from page_examples import ASSIGNMENT, HOSTILE, class_of, hostile, page, result
-from record_examples import ABSENT, entry, submission
+from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of, hostile, page, result
+from record_examples import ABSENT, check, entry, submission
 
 from grader.entries import Result
-from grader.records import Companion, Outcome
+from grader.records import Answer, Companion, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curve, histogram
 from grader.report.page import summarize, write_report
@@ -246,3 +246,14 @@ def test_results_of_two_students_stay_apart(tmp_path: Path) -> None:
     rows: list[Result] = class_of(4)
     text = page(rows, tmp_path)
     assert text.count('<details class="student"') == 4
+
+
+def test_a_student_s_section_has_the_nine_answers_and_the_layers_that_differ(tmp_path: Path) -> None:
+    known = entry(check=check(verdict=Verdict.DEVIATES, questions=WRONG_QUESTIONS, layers=LAYERS))
+    parsed = Parsed(page([result(submission(), known)], tmp_path))
+    answers = [item["class"] for item in parsed.all_of("li") if item.get("class") in list(Answer)]
+    assert answers == ["ok", "ok", "ok", "blank", "wrong", "ok", "ok", "ok", "ok"]
+    said = " ".join(text for _, text in parsed.texts)
+    assert "Gradients of the batch before were still there" in said
+    assert [row.get("class", "") for row in parsed.all_of("tr")].count("differs") == 2
+    assert "convolution 3 x 3, 64 channels, stride 2 c1" in said

@@ -2,15 +2,13 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grader.architecture import traced_network
 from grader.assignment import Assignment
-from grader.check.verdict import judge
 from grader.cli.console import (
     DEFAULT_OUT,
     Deadline,
@@ -88,7 +86,7 @@ def check_command(
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if draw:
-            _draw(wanted, rules, machine, out)
+            _draw(wanted, checks, out)
         if student:
             return
         pairs = [(submission, checks.get(submission.student_id)) for submission in collection.submissions]
@@ -120,16 +118,15 @@ def report_command(
         write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
 
 
-def _draw(wanted: Sequence[Submission], rules: Assignment, machine: Machine, out: Path) -> None:
+def _draw(wanted: Sequence[Submission], checks: Mapping[str, Check], out: Path) -> None:
     if len(wanted) != 1:
         raise Mistake("a picture is of one network: name its student with STUDENT=")
     student = wanted[0].student_id
-    network = traced_network(wanted[0], rules, machine.slot(0))
-    if network is None:
+    check = checks.get(student)
+    if check is None or not check.layers:
         raise Mistake(f"there is no network of {student} to draw: `make check` says why")
-    judged = judge(network, rules.blocks)
     path = out / f"{student}.svg"
-    draw_network(network, judged.findings, rules.blocks, f"{student}: {judged.verdict}", path)
+    draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
     say(str(path))
 
 

@@ -174,7 +174,7 @@ def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:
         "verdict": check.verdict.value,
         "deviations": _one_line("; ".join(f"{finding.code.value}: {finding.where}" for finding in check.findings)),
         # The collection's remarks have no column of their own here, and are not to be lost.
-        "notes": _one_line("; ".join((*check.notes, *submission.remarks))),
+        "notes": _one_line("; ".join((*check.notes, *check.open_questions, *submission.remarks))),
         "parameters": "" if check.parameters is None else str(check.parameters),
         "output_shape": "" if check.output_shape is None else " x ".join(map(str, check.output_shape)),
         "blanks_left": ", ".join(check.blanks_left),
