@@ -154,6 +154,7 @@ def _task(
         images=image_bytes // (32 * 32 * 3),
         untrained=untrained,
         learning_rates=assignment.questions.learning_rates,
+        limited=True,
         processes=slot.isolation.processes(limits),
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,
