@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from grader.accuracy import in_band
 from grader.errors import Mistake
 from grader.records import IsolationLevel
 
@@ -79,8 +80,7 @@ class Band(_Table):
 
     def takes(self, percent: Fraction) -> bool:
         """Whether an exact accuracy, in percent, is on this band's side of its edge."""
-        above = self.above is None or percent > Fraction(self.above)
-        return above and (self.at_least is None or percent >= Fraction(self.at_least))
+        return in_band(percent, self.above, self.at_least)
 
     @property
     def edge(self) -> Fraction | None:

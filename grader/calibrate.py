@@ -11,13 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 import grader
 from grader.assignment import Assignment
 from grader.errors import InfrastructureError
+from grader.progress import work_seconds
 from grader.records import Submission
 from grader.start_worker import Slot, start_worker
 
 CALIBRATION_NAME = "calibration.json"
 REFERENCE = Path(grader.__file__).parents[1] / "reference" / "hw6.py"
-# A forward costs about a third of a training step's arithmetic.
-_TEST_COST = 1 / 3
 # Python, torch and the sandbox start twice for each submission; measured on two cores.
 _START_SECONDS = 15.0
 
@@ -85,5 +84,4 @@ def run_seconds(calibration: Calibration, images: int, limit_seconds: float, tes
         images: Training images of all epochs.
         limit_seconds: The most that training may take.
     """
-    training = min(images / calibration.images_per_second, limit_seconds)
-    return _START_SECONDS + training + _TEST_COST * test_size / calibration.images_per_second
+    return _START_SECONDS + work_seconds(calibration.images_per_second, images, limit_seconds, test_size)

@@ -22,7 +22,7 @@ DIGITS_TRAIN, DIGITS_TEST = 200, 300
 DIGITS_NOTICE = "Measured on scikit-learn's digits, the demo's data set, and not on CIFAR-10: it grades nobody."
 
 _TORCHVISION_FOLDER = "cifar-10-batches-py"
-_OTHER_SOURCES = "pass DATA=, the folder of an earlier download or an .npz file"
+_OTHER_SOURCES = "name the folder of an earlier download or an .npz file with DATA= (--data)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,9 @@ def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
     if path.is_dir():
         return _cifar10(path, download=False)
     if not path.exists():
-        raise Mistake(f"DATA={spec} does not exist: pass a folder with {_TORCHVISION_FOLDER}, an .npz file or `digits`")
+        raise Mistake(
+            f"there is no data set {spec}: pass a folder with {_TORCHVISION_FOLDER}, an .npz file or `digits`"
+        )
     return _npz(path)
 
 
@@ -105,7 +107,7 @@ def _cifar10(root: Path, *, download: bool) -> DataSet:
             ) from None
         raise Mistake(
             f"CIFAR-10 in {root} is incomplete or damaged ({_reason(error)}): unpack the archive again, or leave out "
-            "DATA= to download it"
+            "DATA= (--data) to download it"
         ) from None
     arrays = {"x_train": train.data, "y_train": train.targets, "x_test": test.data, "y_test": test.targets}
     return _data_set(ASSIGNED_DATA, {key: np.asarray(value) for key, value in arrays.items()}, str(root), notice="")

@@ -1,6 +1,7 @@
 """What students are given, as one zip file: `python -m grader.handout dist/hw6-handout.zip`.
 
-The self-check in it needs nothing of the grader but what the zip carries, and torch, torchvision and pytest.
+The self-check and the trial in it need nothing of the grader but what the zip carries: Python, torch and torchvision,
+and for the self-check pytest.
 """
 
 import sys
@@ -11,11 +12,10 @@ _ROOT = Path(__file__).parents[1]
 _FOLDER = "hw6-handout"
 _GIVEN = ("student_template/*.py", "student_template/README.md")
 _CARRIED = (
-    "grader/__init__.py",
-    "grader/records.py",
-    "grader/telemetry.py",
-    "grader/assignment.toml",
-    "grader/check/*.py",
+    *("grader/__init__.py", "grader/__main__.py", "grader/assignment.toml"),
+    *("grader/records.py", "grader/telemetry.py", "grader/errors.py", "grader/entries.py", "grader/progress.py"),
+    *("grader/accuracy.py", "grader/data.py", "grader/report/__init__.py", "grader/report/pace.py"),
+    *("grader/check/*.py", "grader/trial/*.py", "grader/worker/*.py"),
 )
 # The same bytes for the same files: a zip entry's time starts in 1980.
 _TIME = (1980, 1, 1, 0, 0, 0)

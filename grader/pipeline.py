@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from grader.accuracy import count_correct
 from grader.architecture import check_architecture
 from grader.assignment import Assignment
 from grader.attempts import NextRun, generations, next_run
@@ -23,7 +24,7 @@ from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Subm
 from grader.report.table import write_private
 from grader.sandbox import Isolation
 from grader.schedule.local import run_all
-from grader.score import count_correct, result_of
+from grader.score import result_of
 from grader.start_worker import Slot
 from grader.train import train
 

@@ -82,3 +82,18 @@ class Plan:
     limit_seconds: float
     jobs: int
     run_seconds: float | None = None
+
+
+# A forward costs about a third of a training step's arithmetic.
+_TEST_COST = 1 / 3
+
+
+def work_seconds(images_per_second: float, images: int, limit_seconds: float, test_size: int) -> float:
+    """Estimate training and test of one script, in seconds.
+
+    Args:
+        images_per_second: At which it trains.
+        images: Training images of all epochs.
+        limit_seconds: The most that training may take.
+    """
+    return min(images / images_per_second, limit_seconds) + _TEST_COST * test_size / images_per_second

@@ -1,21 +1,16 @@
-"""From scores to points: exact counts, the handout's bands (section 8), and never a rounded percentage."""
+"""From exact counts to points: the handout's bands (section 8), and never a rounded percentage."""
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-import numpy as np
-import numpy.typing as npt
-
 from grader import messages
 from grader.accuracy import accuracy_percent, exact_percent
 from grader.assignment import Assignment
 from grader.attempts import generations, result, standing_override, standing_runs
 from grader.entries import Change, Entry, Grade, Line, Override, Regrade, Result
-from grader.records import CLASSES, SCORE_DTYPE, Outcome, Submission, Verdict
-
-_SCORE = np.dtype(SCORE_DTYPE)
+from grader.records import Outcome, Submission, Verdict
 
 _NOT_RUNNABLE = frozenset(
     {
@@ -23,28 +18,6 @@ _NOT_RUNNABLE = frozenset(
         *(Outcome.OUT_OF_PROCESSES, Outcome.OUT_OF_DISK, Outcome.OUT_OF_DESCRIPTORS, Outcome.TOO_MUCH_OUTPUT),
     }
 )
-
-
-def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
-    """Count the images whose highest score is the score of their class.
-
-    Args:
-        scores: N x 10 little-endian float32, row by row, in the order of `labels`.
-        labels: int64 of shape (N,), each 0..9.
-
-    Returns:
-        0..N. A row with any value that is not finite counts as wrong; of equal scores the first class wins.
-
-    Raises:
-        ValueError: `scores` does not hold exactly N rows. The grader fixes the length before it reads, so this is
-            the grader's own fault.
-    """
-    expected = len(labels) * CLASSES * _SCORE.itemsize
-    if len(scores) != expected:
-        raise ValueError(f"{len(labels)} images need {expected} bytes of scores, not {len(scores)}")
-    rows = np.frombuffer(scores, dtype=_SCORE).reshape(len(labels), CLASSES)
-    right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
-    return int(right.sum())
 
 
 def points(

@@ -155,6 +155,7 @@ def _task(
         untrained=untrained,
         learning_rates=assignment.questions.learning_rates,
         acceleration=assignment.acceleration,
+        limited=True,
         processes=slot.isolation.processes(limits),
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,

@@ -239,6 +239,7 @@ class Task:
         untrained: So many of the first images are also asked of a copy that was not trained.
         learning_rates: The smallest and the largest that make sense.
         acceleration: Names of the levers that may be used.
+        limited: Whether the four limits that follow hold; on a student's own machine they do not.
     """
 
     mode: Literal["check", "train"]
@@ -252,6 +253,7 @@ class Task:
     untrained: int
     learning_rates: tuple[float, float]
     acceleration: tuple[str, ...]
+    limited: bool
     processes: int
     open_files: int
     scratch_bytes: int
@@ -263,17 +265,19 @@ def to_json(record: "Event | Task") -> str:
     return json.dumps(asdict(record))
 
 
-def from_json(line: str) -> NetworkSeen | QuestionsSeen | SourceRead | Stopped:
-    """What a self-check said; not for what comes out of a sandbox, which is validated elsewhere."""
-    kinds = {"network": NetworkSeen, "questions": QuestionsSeen, "source": SourceRead, "stopped": Stopped}
+def from_json(line: str) -> Event:
+    """What a self-check or a trial said; not for what comes out of a sandbox, which is validated elsewhere."""
+    kinds: dict[str, type[Event]] = {
+        **{"started": Started, "source": SourceRead, "progress": Progress, "network": NetworkSeen},
+        **{"questions": QuestionsSeen, "stopped": Stopped, "evaluated": Evaluated},
+    }
     values = json.loads(line, object_hook=_tuples)
     if values["event"] == "network":
         values["nodes"] = tuple(Node(**node) for node in values["nodes"])
         values["behaviour"] = Behaviour(**values["behaviour"])
     if values["event"] == "questions":
         values["questions"] = tuple(Question(**question) for question in values["questions"])
-    event: NetworkSeen | QuestionsSeen | SourceRead | Stopped = kinds[values["event"]](**values)
-    return event
+    return kinds[values["event"]](**values)
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

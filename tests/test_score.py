@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pytest
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
-from grader.accuracy import accuracy_percent
+from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment, load_assignment
 from grader.records import Outcome, Verdict
-from grader.score import count_correct, grade, points
+from grader.score import grade, points
 
 ASSIGNMENT = load_assignment()
 

@@ -19,12 +19,13 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"pipeline"},
+    {"pipeline", "trial"},
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
     {"messages", "probes", "similar"},
     {"sandbox", "data", "probe_doubts", "attempts", "check"},
-    {"assignment", "telemetry", "entries", "accuracy", "delimited"},
+    {"assignment", "telemetry", "entries", "delimited"},
+    {"accuracy"},
     {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}

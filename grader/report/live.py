@@ -12,9 +12,9 @@ from rich.text import Text
 
 from grader.entries import Result
 from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
-from grader.report.live_area import live_area, training_line
+from grader.report.live_area import live_area
 from grader.report.output import OutputLines
-from grader.report.pace import Running, Scene, after, with_result, worth_a_line
+from grader.report.pace import Running, Scene, after, training_line, with_result, worth_a_line
 from grader.report.terminal import one_line, result_line
 
 SECONDS_BETWEEN_DRAWINGS = 0.25

@@ -7,7 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.progress import Plan, Stage
-from grader.report.pace import Running, Scene, class_left, duration, epochs, rate, run_left
+from grader.report.pace import (
+    Running,
+    Scene,
+    class_left,
+    duration,
+    epochs_text,
+    loss_text,
+    rate_text,
+    run_left,
+)
 from grader.report.terminal import one_line, points_counts
 
 # Header, rule, "and more", a blank line, three lines below the table, and one for what scrolls.
@@ -36,13 +45,6 @@ def live_area(scene: Scene, plan: Plan, now: float, height: int, unfinished: str
     return Group(*parts)
 
 
-def training_line(run: Running, plan: Plan, now: float) -> str:
-    """Return how one run's training goes, for a log."""
-    left = run_left(run, plan, now)
-    parts = [f"epoch {_epochs(run, plan)}", f"{_rate(run)} images/s", f"loss {_loss(run)}", f"{duration(left)} left"]
-    return ", ".join(parts)
-
-
 def _table(running: tuple[Running, ...], plan: Plan, now: float) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     # Only these two give way where the terminal is narrow, the wider one first.
@@ -61,9 +63,9 @@ def _row(run: Running, plan: Plan, now: float) -> list[Text]:
     if run.seconds is None:
         return [name, _line(stage), *(Text("-", style="dim") for _ in range(4))]
     training = run.stage is Stage.TRAINING
-    speed = _rate(run) if training else "-"
+    speed = rate_text(run) if training else "-"
     left = duration(run_left(run, plan, now) if training else None)
-    return [name, _line(stage), Text(_epochs(run, plan)), Text(speed), Text(_loss(run)), Text(left)]
+    return [name, _line(stage), Text(epochs_text(run, plan)), Text(speed), Text(loss_text(run)), Text(left)]
 
 
 def _bar(scene: Scene, plan: Plan, now: float) -> Table:
@@ -78,24 +80,6 @@ def _bar(scene: Scene, plan: Plan, now: float) -> Table:
         ProgressBar(total=max(total, 1), completed=done),
     )
     return line
-
-
-def _epochs(run: Running, plan: Plan) -> str:
-    # Rounded down: "5.0 of 5" is said at the end only.
-    return f"{int(epochs(run, plan) * 10) / 10:.1f} of {plan.epochs}"
-
-
-def _rate(run: Running) -> str:
-    speed = rate(run)
-    if speed is None:
-        return "-"
-    return f"{speed:.1f}" if speed < 10 else f"{speed:,.0f}"
-
-
-def _loss(run: Running) -> str:
-    if run.loss is None:
-        return "-"
-    return f"{run.loss:.3f}" if abs(run.loss) < 1_000 else f"{run.loss:.1e}"
 
 
 def _line(text: str, style: str = "") -> Text:

@@ -140,6 +140,39 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def training_line(run: Running, plan: Plan, now: float) -> str:
+    """Return how one run's training goes, for a log."""
+    left = run_left(run, plan, now)
+    parts = [
+        f"epoch {epochs_text(run, plan)}",
+        f"{rate_text(run)} images/s",
+        f"loss {loss_text(run)}",
+        f"{duration(left)} left",
+    ]
+    return ", ".join(parts)
+
+
+def epochs_text(run: Running, plan: Plan) -> str:
+    """Return the passes over the training set so far, and those of the budget."""
+    # Rounded down: "5.0 of 5" is said at the end only.
+    return f"{int(epochs(run, plan) * 10) / 10:.1f} of {plan.epochs}"
+
+
+def rate_text(run: Running) -> str:
+    """Return the images per second of late; `-` where that is not known."""
+    speed = rate(run)
+    if speed is None:
+        return "-"
+    return f"{speed:.1f}" if speed < 10 else f"{speed:,.0f}"
+
+
+def loss_text(run: Running) -> str:
+    """Return the last loss; `-` where it is not known."""
+    if run.loss is None:
+        return "-"
+    return f"{run.loss:.3f}" if abs(run.loss) < 1_000 else f"{run.loss:.1e}"
+
+
 def _come_to(known: Running | None, event: StageBegun, now: float) -> Running:
     if known is None or event.stage is Stage.CHECKING:
         return Running(event.student_id, event.stage, event.detail, begun=now, heard=now)

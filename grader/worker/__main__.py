@@ -1,7 +1,8 @@
-"""Run one script inside a sandbox: `python -m grader.worker IMAGES_FD SCORES_FD REPORT_FD JOB DATA`.
+"""Run one script, in a sandbox or as a student's trial: `python -m grader.worker IMAGES SCORES REPORT JOB DATA`.
 
-Reads JOB/task.json, JOB/submission and what lay beside it, JOB/companions; runs the script as `__main__`; stops it
-at its budget; then looks at its network (mode "check") or turns the grader's images into scores (mode "train").
+IMAGES, SCORES and REPORT are descriptors that were handed down, by number, or paths of files. Reads JOB/task.json,
+JOB/submission and what lay beside it, JOB/companions; runs the script as `__main__`; stops it at its budget; then looks
+at its network (mode "check") or turns the grader's images into scores (mode "train").
 """
 
 import json
@@ -166,14 +167,20 @@ def _wait_for_threads() -> None:
             thread.join()
 
 
+def _opened(word: str, how: int) -> int:
+    """The descriptor that a word of the command line means; Windows hands none down, so there it is a file's path."""
+    return int(word) if word.isdecimal() else os.open(word, how | getattr(os, "O_BINARY", 0))
+
+
 def main(arguments: list[str]) -> Any:
     """Set the worker up, then run the script."""
-    *descriptors, job, data = arguments
-    channel = Channel(*map(int, descriptors))
+    images, scores, report, job, data = arguments
+    channel = Channel(_opened(images, os.O_RDONLY), _opened(scores, os.O_WRONLY), _opened(report, os.O_WRONLY))
     task = Task(**json.loads(Path(job, "task.json").read_text()))
     arrays = cifar10.load_arrays(Path(data)) if data else cifar10.blank_arrays()
     cifar10.install(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
-    limit_resources(task)
+    if task.limited:
+        limit_resources(task)
     device = world.install(task)
     channel.say(Started(device, torch.__version__))
     source = read_source(Path(job, "submission").read_bytes())

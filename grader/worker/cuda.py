@@ -52,7 +52,7 @@ def nothing(*_: Any, **__: Any) -> None:
 
 def note_use() -> None:
     """Remember that the script named a GPU."""
-    note("The script names cuda; the grader's machine has no GPU, so that meant the processor.")
+    note("The script names cuda; the machine had no GPU, so that meant the processor.")
 
 
 def _memory() -> int:

@@ -99,7 +99,7 @@ def _noted_autocast(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def noted(context: Any, device_type: str, *args: Any, **options: Any) -> None:
         if device_type == "cuda" and options.get("enabled", True):
-            note("Mixed precision (autocast on cuda) was off: the grader's machine has no GPU.")
+            note("Mixed precision (autocast on cuda) was off: the machine had no GPU.")
         init(context, device_type, *args, **options)
 
     return noted

@@ -1,11 +1,14 @@
 """The limits that hold inside a script's own process, and how its errors show which one it met."""
 
 import errno
-import resource
+import sys
 
 import torch
 
 from grader.telemetry import Fault, Task
+
+if sys.platform != "win32":
+    import resource
 
 # Files that the worker can open when the script can open no more.
 _RESERVED_FILES = 64
@@ -27,10 +30,12 @@ _BY_TEXT = {
 
 
 def limit_resources(task: Task) -> None:
-    """Set hard limits that a script without privileges cannot raise.
+    """Set hard limits that a script without privileges cannot raise; none on Windows, where nobody is graded.
 
     RLIMIT_DATA bounds memory on the processor; with a GPU the driver maps more than it uses, and the watchdog remains.
     """
+    if sys.platform == "win32":
+        return
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NPROC: task.processes,
@@ -45,6 +50,8 @@ def limit_resources(task: Task) -> None:
 
 def take_reserve() -> None:
     """Let the worker open files where a script has used up its own: a traceback needs some."""
+    if sys.platform == "win32":
+        return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

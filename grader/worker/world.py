@@ -3,13 +3,14 @@
 import functools
 import multiprocessing
 import random
+import sys
 from typing import Any
 
 import numpy as np
 import torch
 
 from grader.telemetry import Task
-from grader.worker import devices, notebook
+from grader.worker import devices, loaders, notebook
 from grader.worker.notes import note
 
 
@@ -19,8 +20,11 @@ def install(task: Task) -> str:
     seed_everything(task.seed)
     _notice_own_seed()
     # Workers that are spawned would import the script again, outside the grader's world.
-    multiprocessing.set_start_method("fork", force=True)
-    multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork", force=True)
+        multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
+    else:
+        loaders.without_workers()
     torch.compile = _not_compiled
     torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
     if torch.cuda.is_available():
