@@ -108,12 +108,14 @@ OPERATIONS = st.sampled_from(
 @st.composite
 def networks(draw: st.DrawFn) -> NetworkSeen:
     """Any graph that the telemetry takes: forged, cut short, with shapes that no network has."""
-    nodes = [Node("input", (), draw(SHAPES))]
+    nodes = [Node("input", (), (4, *draw(SHAPES)))]
     for index in range(1, draw(st.integers(1, 12))):
         inputs = draw(st.lists(st.integers(0, index - 1), min_size=1, max_size=3))
         windows = [draw(SHAPES) for _ in range(3)]
         weight = draw(st.sampled_from(["", "conv.weight", "a.b.c", "\0"]))
-        nodes.append(Node(draw(OPERATIONS), tuple(inputs), draw(SHAPES), weight, draw(st.booleans()), *windows))
+        shape = (4, 8, *draw(SHAPES))[draw(st.sampled_from([0, 2])) :]
+        operation = draw(OPERATIONS) if len(shape) > 1 else "relu"
+        nodes.append(Node(operation, tuple(inputs), shape, weight, draw(st.booleans()), *windows))
     output = draw(st.none() | st.integers(0, len(nodes) - 1))
     tried = st.lists(st.tuples(SHAPES, SHAPES | st.text(max_size=5)), max_size=3).map(tuple)
     behaviour = Behaviour(
