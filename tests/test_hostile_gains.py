@@ -1,7 +1,6 @@
 """A defence counts only against an attack that works: each one gains as soon as its defence is taken away."""
 
 import functools
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
+from one_run import train_once
 from small_class import rules
 
 from grader import probes, score, start_worker
 from grader.assignment import load_assignment
-from grader.data import DataSet, load_data, write_training_set
-from grader.records import Run, StopReason, Submission
+from grader.data import DataSet, load_data
+from grader.records import Run, StopReason
 from grader.sandbox import Isolation, execute
 from grader.sandbox.conversation import READY, Conversation
 from grader.score import count_correct
-from grader.start_worker import Slot
-from grader.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(300)]
 
@@ -43,6 +41,7 @@ read = lambda name: np.load(f"{sys.argv[-1]}/{name}.npy")
 
 def with_test_set(data: DataSet, folder: Path) -> None:
     """What must never be done: labels of the test set where a script can read them."""
+    folder.mkdir(mode=0o755)
     for name in ("x_test", "y_test"):
         np.save(folder / f"{name}.npy", getattr(data, name))
         (folder / f"{name}.npy").chmod(0o644)
@@ -137,19 +136,15 @@ def digits() -> DataSet:
 def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Train and test one case as the grader does, less one defence."""
     assignment = load_assignment(rules(tmp_path / "rules.toml", **LIMITS))
-    training_set = tmp_path / "training_set"
-    write_training_set(digits, training_set)
 
     def run_without(name: str, removal: Removal) -> Run:
         if removal.test_set_inside:
-            with_test_set(digits, training_set)
+            with_test_set(digits, tmp_path / "training_set")
         if removal.outside:
             removal.outside(monkeypatch)
         program = ("-c", WORKER.format(removal=removal.worker))
         monkeypatch.setattr(start_worker, "execute", functools.partial(execute, program=program))
-        content = (HOSTILE / name / "hw6.py").read_bytes()
-        slot = Slot(0, 1, isolation, training_set, tmp_path, threading.Event(), lambda _: None)
-        return train(Submission(name, content=content), assignment, digits, slot, seed=1)
+        return train_once(HOSTILE / name / "hw6.py", assignment, digits, isolation, tmp_path)
 
     return run_without
 
