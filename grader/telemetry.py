@@ -138,7 +138,8 @@ class NetworkSeen:
         forward_error: Why a forward failed; empty if it did not.
 
     Raises:
-        ValueError: An index does not point to an earlier node.
+        ValueError: An index does not point to an earlier node, the first node is no batch, or a convolution has no
+            channels.
     """
 
     is_module: bool
@@ -157,6 +158,8 @@ class NetworkSeen:
         for index, node in enumerate(self.nodes):
             if any(not 0 <= each < index for each in node.inputs) or (index > 0 and not node.inputs):
                 raise ValueError(f"node {index} has no place in a graph")
+            if len(node.shape) < (2 if node.op == "conv" else 1 if index == 0 else 0):
+                raise ValueError(f"node {index} has no such shape")
         if self.output is not None and not 0 <= self.output < len(self.nodes):
             raise ValueError("the output is no node")
 

@@ -80,7 +80,7 @@ def _train_once(submission: Submission, assignment: Assignment, data: DataSet, s
         torch_version=run.started.torch_version,
         error=error,
         notes=evaluated.notes,
-        flags=evaluated.flags,
+        flags=(*evaluated.flags, *_unlikely(run, assignment.budget.epochs, len(data.x_train))),
         missing_module=stopped.missing_module if stopped else "",
         own_seed=stopped.own_seed if stopped else False,
         curve=curve(run.progress),
@@ -120,6 +120,20 @@ def plausible(stopped: Stopped) -> Stopped:
         ),
         seconds=min(max(seconds, 0.0), _MOST_SECONDS),
     )
+
+
+def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
+    """What cannot well be true of what the worker said about its training."""
+    found = []
+    if run.execution.answer is not None and (run.stopped is None or run.evaluated is None):
+        found.append("scores came, but the worker did not say how training ended: the script may have sent its own")
+    used = plausible(run.stopped).samples if run.stopped else 0
+    # The last step may go past the budget; a step is hardly ever more than the whole training set.
+    if used > (epochs + 1) * training_size:
+        found.append(
+            f"{used} training images are more than {epochs} epochs of {training_size}: the script was not stopped"
+        )
+    return found
 
 
 def _stop_reason(run: WorkerRun) -> StopReason:

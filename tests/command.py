@@ -12,6 +12,8 @@ from grader.sandbox.runtime import gpu_devices
 
 ROOT = Path(__file__).parents[1]
 SUBMISSIONS = Path(__file__).parent / "submissions"
+# What a case says in words; and what tests/test_hostile.py holds it to.
+IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}
 
 
 def run_grader(
@@ -36,10 +38,10 @@ def expectation(case: Path) -> dict[str, Any]:
 def broken_promises(case: Path, row: dict[str, str], log: str) -> list[str]:
     """Every line of a case's expect.toml that the grade table or the log does not keep."""
     texts = {"log_contains": log, "message_contains": row["message"], "review_contains": row["review"]}
-    columns = {"outcome": "outcome", "points": "points", "stop_reason": "stop_reason", "verdict": "architecture"}
+    columns = {key: key for key in ("outcome", "points", "stop_reason", "accuracy")} | {"verdict": "architecture"}
     broken = []
     for key, wanted in expectation(case).items():
-        if key == "about":
+        if key in IN_WORDS:
             continue
         if key in texts:
             kept = all(part in texts[key] for part in ([wanted] if isinstance(wanted, str) else wanted))
@@ -47,6 +49,8 @@ def broken_promises(case: Path, row: dict[str, str], log: str) -> list[str]:
             kept = bool(gpu_devices()) or all(part in row["message"] for part in wanted)
         elif key == "review_lacks":
             kept = wanted not in row["review"]
+        elif key == "log_lacks":
+            kept = wanted not in log
         elif key == "epochs":
             kept = float(row["epochs"]) == wanted
         elif key == "blanks_left":

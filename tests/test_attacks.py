@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import attack_table
 import pytest
 from command import ROOT
 from other_user import UID, as_user, open_python
@@ -88,6 +89,7 @@ def attacked(request: pytest.FixtureRequest) -> tuple[Way, dict[str, dict[str, A
     """All attacks in one way."""
     found, code = request.param.attack(*NAMES)
     assert code == 0
+    attack_table.keep(str(request.param), found)
     return request.param, {result["attack"]: result for result in found}
 
 

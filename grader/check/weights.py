@@ -26,12 +26,14 @@ class Places:
             for node in skip.nodes:
                 self._by_node.setdefault(node, self._by_node.get(path.nodes[at], place))
         self._order = sorted(self._by_node.items())
+        # A forward that returns its images has no layer on the way.
+        self._last = self._order[-1][1] if self._order else Place(0, part=FIRST)
 
     def of(self, node: int) -> Place:
         """The node's place; for one that leads nowhere, that of the next node in order that does."""
         if node in self._by_node:
             return self._by_node[node]
-        return next((place for each, place in self._order if each > node), self._order[-1][1])
+        return next((place for each, place in self._order if each > node), self._last)
 
 
 def _alive(network: NetworkSeen) -> set[int]:

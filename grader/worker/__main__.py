@@ -31,7 +31,7 @@ from grader.worker.evaluate import NotScores, predict, predict_untrained
 from grader.worker.layout import Layout
 from grader.worker.limits import limit_met, limit_resources, take_reserve
 from grader.worker.notes import all_notes, note
-from grader.worker.optimizer_steps import OptimizerSteps
+from grader.worker.uncounted import Uncounted
 
 _SCRIPT = "hw6.py"
 _QUESTION_SECONDS = 30.0
@@ -45,10 +45,10 @@ class Worker:
         self._companions = sorted(companions.iterdir())
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
-        self._steps = OptimizerSteps()
+        self._uncounted = Uncounted()
         self._source = Source()
         samples = 0 if task.mode == "check" else task.epochs * training_size
-        self._layout = Layout(self._steps.optimizers, enabled=CHANNELS_LAST in task.acceleration)
+        self._layout = Layout(self._uncounted.optimizers, enabled=CHANNELS_LAST in task.acceleration)
         self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._layout)
 
     def run(self, source: Source) -> NoReturn:
@@ -124,6 +124,7 @@ class Worker:
             self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
             return
         try:
+            self._uncounted.end_training()
             received = self._channel.receive_images(self._task.images)
             images = np.frombuffer(received, np.uint8).reshape(-1, 32, 32, 3)
             scores, notes, flags = predict(self._budget, images)
@@ -134,7 +135,7 @@ class Worker:
             traceback.print_exception(_without_our_frames(error))
             self._channel.say(Evaluated(limit_met(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
-            flags = (*flags, *self._steps.doubts(self._budget.batches))
+            flags = (*flags, *self._uncounted.doubts(self._budget.batches))
             self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
             self._channel.send_scores(scores)
 

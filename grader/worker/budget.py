@@ -16,11 +16,16 @@ from grader.telemetry import Progress
 from grader.worker.channel import Channel
 from grader.worker.last_loss import LastLoss
 from grader.worker.layout import Layout
+from grader.worker.shared_counts import shared_counts
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
 _PROGRESS_SECONDS = 1.0
 _FORWARDS_MEASURED = 64
+_SAMPLES, _BATCHES = range(2)
+# Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
+_is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
+_now, _pid = time.monotonic, os.getpid
 
 
 class Statistics:
@@ -49,7 +54,8 @@ class Budget:
     """The budget of one script.
 
     Rows of a forward count once a gradient flows back into its output, so a test loop without `no_grad` costs nothing.
-    The class's own `forward` is wrapped, since scripts also call `net.forward(x)`, which skips module hooks.
+    The class's own `forward` is wrapped, since scripts also call `net.forward(x)`, which skips module hooks. What a
+    forked child uses counts too; past the budget the child ends, and the script goes on without it.
 
     Args:
         samples: Training images that may be used; 0 stops before the first training forward.
@@ -70,15 +76,14 @@ class Budget:
         self._channel, self._stop, self._layout = channel, stop, layout
         self._closing = threading.Lock()
         self._inside = threading.local()
-        self._pid = os.getpid()
+        self._pid = _pid()
+        self._counts = shared_counts(2)
         self._used: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
         self._loss = LastLoss()
         self.defined: type[nn.Module] | None = None
-        self.samples = 0
-        self.batches = 0
         self.started: float | None = None
         self.batch_size = 0
         self.statistics = Statistics()
@@ -89,9 +94,19 @@ class Budget:
         return self._best if self._best is not None else self._latest
 
     @property
+    def samples(self) -> int:
+        """Training images used, by forked children too."""
+        return self._counts[_SAMPLES]
+
+    @property
+    def batches(self) -> int:
+        """Forwards that were learned from, by forked children too."""
+        return self._counts[_BATCHES]
+
+    @property
     def seconds(self) -> float:
         """Since the first training forward; 0 before it."""
-        return time.monotonic() - self.started if self.started is not None else 0.0
+        return _now() - self.started if self.started is not None else 0.0
 
     def watch_classes(self) -> None:
         """Wrap every class of the expected name as soon as a script defines it."""
@@ -109,13 +124,13 @@ class Budget:
 
     def start_timer(self, setup_seconds: float) -> None:
         """Stop the script at the end of its time, also where no forward comes: a hang, a sleep, a loop beside it."""
-        begun = time.monotonic()
+        begun = _now()
 
         def watch() -> None:
             while True:
                 time.sleep(0.5)
                 if self.started is None:
-                    overdue = time.monotonic() - begun - setup_seconds
+                    overdue = _now() - begun - setup_seconds
                 else:
                     overdue = self.seconds - self._seconds - _PATIENCE_SECONDS
                 if overdue > 0:
@@ -125,6 +140,8 @@ class Budget:
 
     def close(self, reason: StopReason) -> NoReturn:
         """End the script's turn: evaluate in this thread; any other thread that comes here waits for the end."""
+        if _pid() != self._pid:
+            os._exit(0)
         self._closing.acquire()
         # From here on this thread's forwards are the grader's own, also where a network switches gradients on.
         self._inside.forward = True
@@ -140,7 +157,7 @@ class Budget:
 
         @functools.wraps(forward)
         def counted_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
-            if not torch.is_grad_enabled() or os.getpid() != self._pid or getattr(self._inside, "forward", False):
+            if not _is_grad_enabled() or getattr(self._inside, "forward", False):
                 return forward(network, *args, **options)
             images = next((value for value in (*args, *options.values()) if _is_batch(value)), None)
             began = self._before_forward()
@@ -164,7 +181,7 @@ class Budget:
             self.close(StopReason.TIME_BUDGET)
         if self._closing.locked():
             self._closing.acquire()
-        return time.monotonic()
+        return _now()
 
     def _count_when_used(self, network: nn.Module, output: Any, images: torch.Tensor | None, began: float) -> None:
         """Take a forward for training once a gradient flows back: a summary of the network or a test is none.
@@ -181,23 +198,28 @@ class Budget:
             if self.started is None:
                 self.started = began
             if images is not None:
-                self.batch_size = self.batch_size or len(images)
+                self.batch_size = self.batch_size or _rows(images)
                 self.statistics.add(images)
-            self._add(network, len(images) if images is not None else len(gradient) if gradient.ndim else 1)
+            self._add(network, _rows(images if images is not None else gradient))
 
         for tensor in tensors:
             if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
-                tensor.register_hook(count)  # type: ignore[no-untyped-call]
+                _register_hook(tensor, count)  # type: ignore[no-untyped-call]
 
     def _add(self, network: nn.Module, rows: int) -> None:
-        self.samples += rows
-        self.batches += 1
+        self._counts[_SAMPLES] += rows
+        self._counts[_BATCHES] += 1
         self._used[network] = self._used.get(network, 0) + rows
         if self._best is None or self._used[network] >= self._used.get(self._best, 0):
             self._best = network
-        if self.seconds - self._last_progress > _PROGRESS_SECONDS:
+        if _pid() == self._pid and self.seconds - self._last_progress > _PROGRESS_SECONDS:
             self._last_progress = self.seconds
             self._channel.say(Progress(self.samples, self.seconds, self._loss.value()))
+
+
+def _rows(batch: torch.Tensor) -> int:
+    """Not `len`, which a script may have put its own in the place of."""
+    return batch.shape[0] if batch.ndim else 1
 
 
 def _is_batch(value: Any) -> bool:

@@ -1,0 +1,24 @@
+"""Train and test one file as the grader does, without the command around it."""
+
+import threading
+from pathlib import Path
+
+from grader.assignment import Assignment
+from grader.data import DataSet, write_training_set
+from grader.records import Run, Submission
+from grader.sandbox import Isolation
+from grader.start_worker import Slot
+from grader.train import train
+
+
+def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Run:
+    """One run with one thread, seeded as a first run is.
+
+    Args:
+        folder: The training set comes below it, where a test may have put more before.
+    """
+    training_set = folder / "training_set"
+    write_training_set(data, training_set)
+    slot = Slot(0, 1, isolation, training_set, folder, threading.Event(), lambda _: None)
+    submission = Submission(script.parent.name, content=script.read_bytes())
+    return train(submission, assignment, data, slot, assignment.seed)
