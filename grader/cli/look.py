@@ -1,6 +1,5 @@
 """The commands that change nothing: collect, check and report."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +31,8 @@ from grader.cli.inputs import chosen, collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
 from grader.ledger import Ledger, read_ledger
-from grader.pipeline import Machine, check_all, log_of, results
+from grader.machine import this_machine
+from grader.pipeline import check_all, log_of, results
 from grader.records import Check, Collection, Outcome, Submission
 from grader.report.collected import collection_lines
 from grader.report.drawing import draw as draw_network
@@ -41,6 +41,8 @@ from grader.report.page import REPORT_NAME, write_report
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation
+from grader.schedule.local import Local
+from grader.start_worker import Slot
 
 
 @app.command("collect")
@@ -81,14 +83,14 @@ def check_command(
         collection = collected(inputs, rules, out)
         isolation = find_isolation(rules.limits, rules.policy.isolation)
         say(f"isolation: {isolation.description}")
-        machine = Machine(isolation, os.cpu_count() or 1, jobs, Path(work), None, None, interrupted(), lambda _: None)
+        machine, stop = this_machine(isolation, jobs, Path(work), None), interrupted()
         checks: dict[str, Check] = {}
         wanted = chosen(collection, [student]) if student else collection.submissions
-        for submission, check in check_all(wanted, rules, machine):
+        for submission, check in check_all(wanted, rules, Local(machine, None, jobs, machine.cards, stop)):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if draw:
-            _draw(wanted, rules, machine, out)
+            _draw(wanted, rules, machine.quiet_slot(stop), out)
         if student:
             return
         pairs = [(submission, checks.get(submission.student_id)) for submission in collection.submissions]
@@ -120,11 +122,11 @@ def report_command(
         write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
 
 
-def _draw(wanted: Sequence[Submission], rules: Assignment, machine: Machine, out: Path) -> None:
+def _draw(wanted: Sequence[Submission], rules: Assignment, slot: Slot, out: Path) -> None:
     if len(wanted) != 1:
         raise Mistake("a picture is of one network: name its student with STUDENT=")
     student = wanted[0].student_id
-    network = traced_network(wanted[0], rules, machine.slot(0))
+    network = traced_network(wanted[0], rules, slot)
     if network is None:
         raise Mistake(f"there is no network of {student} to draw: `make check` says why")
     judged = judge(network, rules.blocks)
