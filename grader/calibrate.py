@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,9 +45,7 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
     """
     budget = assignment.budget.model_copy(update={"train_seconds": seconds})
     timed = assignment.model_copy(update={"budget": budget})
-    quiet = Slot(
-        slot.number, slot.threads, slot.isolation, slot.training_set, slot.work, slot.cancelled, lambda _: None
-    )
+    quiet = replace(slot, watch=lambda _: None)
     run = start_worker(Submission("reference", content=REFERENCE.read_bytes()), timed, quiet, "train", assignment.seed)
     stopped, first = run.stopped, next(iter(run.progress), None)
     if stopped is None or stopped.error or first is None or stopped.samples <= first.samples:

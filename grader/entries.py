@@ -26,6 +26,9 @@ class Evidence:
         wall_seconds: The handout's training time, by the clock.
         calibrated_seconds: The same time stretched to this machine's speed; None where it was not measured.
         limit_seconds: The one of the two that was in force.
+        machine: The name of the one that it ran on; empty where a run never ended, and in old entries.
+        card: The GPU among several, as CUDA_VISIBLE_DEVICES named it; empty where there was none.
+        lost: What failed while the same run was tried there before: machines, cards.
     """
 
     grader_version: str
@@ -41,6 +44,9 @@ class Evidence:
     wall_seconds: float
     calibrated_seconds: float | None
     limit_seconds: float
+    machine: str = ""
+    card: str = ""
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,3 +11,16 @@ class InfrastructureError(Exception):
 
 class Cancelled(Exception):
     """The run was stopped from outside; whatever was in flight is not recorded."""
+
+
+class PlaceLost(Exception):
+    """What a submission was worked on failed: a machine, a card. The submission goes elsewhere and is not to blame.
+
+    Attributes:
+        name: Of what failed, as the teacher knows it.
+        for_good: Nothing more is to be given to it.
+    """
+
+    def __init__(self, name: str, for_good: bool = True) -> None:
+        super().__init__(name, for_good)  # so that it can travel from another machine
+        self.name, self.for_good = name, for_good

@@ -1,64 +1,35 @@
 """One submission from file to ledger entry, and a class of them over a scheduler."""
 
 import importlib.metadata
-import shutil
-import threading
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from grader.accuracy import count_correct
 from grader.architecture import check_architecture
 from grader.assignment import Assignment
 from grader.attempts import NextRun, generations, next_run
-from grader.calibrate import Calibration
-from grader.data import DataSet, write_training_set
+from grader.data import DataSet
 from grader.entries import Entry, Evidence, Result, RunReason
-from grader.errors import Cancelled, Mistake
+from grader.errors import Cancelled, Mistake, PlaceLost
 from grader.ledger import Ledger, OpenLedger
+from grader.machine import Machine
 from grader.progress import Left, Stage, StageBegun, Watch
 from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
 from grader.report.table import write_private
-from grader.sandbox import Isolation
-from grader.schedule.local import run_all
+from grader.schedule.cards import in_doubt, works
+from grader.schedule.dispatch import Finished, Scheduler, Seat
 from grader.score import result_of
 from grader.start_worker import Slot
 from grader.train import train
 
-WORK_NAME = "work"
 _PROVISIONAL = "provisional: graded without isolation"
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What is there to work with.
-
-    Attributes:
-        cores: Processor cores, shared among the runs.
-        jobs: Runs at the same time.
-        work: A folder for what the runs are given.
-        training_set: The folder with the training arrays; None for a check without data.
-        calibration: How fast the reference trains here; None where it was not measured.
-        cancelled: Set to stop everything: what is in flight ends at once and is not recorded.
-        watch: Told what happens, from many threads.
-    """
-
-    isolation: Isolation
-    cores: int
-    jobs: int
-    work: Path
-    training_set: Path | None
-    calibration: Calibration | None
-    cancelled: threading.Event
-    watch: Watch
-
-    def slot(self, number: int) -> Slot:
-        """One run's place. Its threads follow from `jobs`, however few runs are left: more could change a result."""
-        threads = max(1, self.cores // self.jobs)
-        return Slot(number, threads, self.isolation, self.training_set, self.work, self.cancelled, self.watch)
+Piece = tuple[Submission, NextRun]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +66,7 @@ def grade_one(
     return check, trained
 
 
-def due(
-    submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str
-) -> list[tuple[Submission, NextRun]]:
+def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Piece]:
     """Whatever the ledger does not say to the end yet, with the run that it needs next."""
     found = []
     for submission in submissions:
@@ -112,9 +81,10 @@ def grade_all(
     submissions: Iterable[Submission],
     assignment: Assignment,
     data: DataSet,
-    machine: Machine,
+    scheduler: Scheduler[DataSet, Machine],
     ledger: OpenLedger,
     logs: Path,
+    watch: Watch,
 ) -> Iterator[Graded]:
     """Run whatever is due until nothing is; each log and entry is on the disk before it is yielded.
 
@@ -122,22 +92,17 @@ def grade_all(
     the grader failed on waits for the next command.
 
     Raises:
-        Cancelled: `machine.cancelled` was set.
-        Mistake: The disk is full; what came before is kept.
+        Cancelled: Everything was to stop.
+        Mistake: The disk is full, or every machine or card is lost; what came before is kept.
     """
     run_key = assignment.run_key(data.sha256)
-    in_force = _with_time_limit(assignment, machine.calibration)
+    work = partial(_work, assignment, run_key)
     waiting = list(submissions)
     while round_ := due(waiting, assignment, ledger, run_key):
         together = [piece for piece in round_ if piece[1].reason is not RunReason.ALONE]
-        shared = machine if together else replace(machine, jobs=1)
-
-        def work(piece: tuple[Submission, NextRun], number: int, here: Machine = shared) -> tuple[Entry, bytes]:
-            check, run = grade_one(*piece, in_force, data, here.slot(number))
-            evidence = _evidence(assignment, in_force, data, here, piece[1], run)
-            return _entry(*piece, run_key, data, check, run, evidence), run.log
-
-        for (submission, _), (entry, log) in run_all(together or round_, work, shared.jobs, machine.cancelled):
+        for piece, finished in scheduler.run_all(together or round_, work, watch, alone=not together):
+            submission = piece[0]
+            entry, log = _recorded(piece, finished, assignment, run_key, data)
             _keep(entry, log, ledger, logs)
             again = None
             if entry.outcome is Outcome.INFRASTRUCTURE:
@@ -148,19 +113,21 @@ def grade_all(
 
 
 def check_all(
-    submissions: Iterable[Submission], assignment: Assignment, machine: Machine
+    submissions: Iterable[Submission], assignment: Assignment, scheduler: Scheduler[None, Machine]
 ) -> Iterator[tuple[Submission, Check]]:
     """Check every submission that can be read, without data; nothing is trained and nothing is kept.
 
     Raises:
-        Cancelled: `machine.cancelled` was set.
+        Cancelled: Everything was to stop.
     """
 
-    def work(submission: Submission, number: int) -> Check:
-        return check_architecture(submission, assignment, machine.slot(number))
+    def work(submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
+        return check_architecture(submission, assignment, machine.slot(seat))
 
     readable = [submission for submission in submissions if submission.content is not None]
-    yield from run_all(readable, work, machine.jobs, machine.cancelled)
+    for submission, finished in scheduler.run_all(readable, work, lambda _: None):
+        if finished.result is not None:
+            yield submission, finished.result
 
 
 def results(
@@ -177,28 +144,34 @@ def log_of(entry: Entry, ledger: Ledger, logs: Path) -> Path:
     return logs / _log_name(entry.student_id, 1 + _runs(ledger, entry.student_id).index(entry))
 
 
-@contextmanager
-def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
-    """A folder of this grader alone below `out`, and the training set in it.
-
-    What a killed grader left there is removed first; nothing is there afterwards.
+def _work(
+    assignment: Assignment, run_key: str, piece: Piece, data: DataSet, machine: Machine, seat: Seat
+) -> tuple[Entry, bytes]:
+    """One run at its place, perhaps on another machine: what to keep of it, and its log.
 
     Raises:
-        Mistake: There is no room for it.
+        PlaceLost: The place's card no longer works; what came out is nobody's.
     """
-    folder = out / WORK_NAME
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.mkdir(mode=0o700)
-            write_training_set(data, folder / "training_set")
-        except OSError as error:
-            raise Mistake(
-                f"cannot write to {out} ({error.strerror or error}): make room there or name another folder with OUT="
-            ) from None
-        yield folder, folder / "training_set"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    in_force = machine.in_force(assignment)
+    check, run = grade_one(*piece, in_force, data, machine.slot(seat))
+    if seat.card and in_doubt(run) and not works(seat.card):
+        raise PlaceLost(seat.place)
+    evidence = _evidence(assignment, in_force, data, machine, seat, piece[1], run)
+    return _entry(*piece, run_key, data, check, run, evidence), run.log
+
+
+def _recorded(
+    piece: Piece, finished: Finished[tuple[Entry, bytes]], assignment: Assignment, run_key: str, data: DataSet
+) -> tuple[Entry, bytes]:
+    """What the ledger keeps: where a run was tried in vain before, too; a fault of ours where it was given up."""
+    if finished.result is not None:
+        entry, log = finished.result
+        return replace(entry, evidence=replace(entry.evidence, lost=finished.lost)), log
+    error = f"given up: what it ran on failed {len(finished.lost)} times ({', '.join(finished.lost)})"
+    run = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED, error=error, log=error.encode())
+    evidence = _evidence(assignment, assignment, data, None, None, piece[1], run)
+    entry = _entry(*piece, run_key, data, Check(Verdict.UNREADABLE), run, replace(evidence, lost=finished.lost))
+    return entry, run.log
 
 
 def _keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
@@ -218,23 +191,17 @@ def _log_name(student_id: str, number: int) -> str:
     return f"{student_id}.log" if number == 1 else f"{student_id}.{number}.log"
 
 
-def _with_time_limit(assignment: Assignment, calibration: Calibration | None) -> Assignment:
-    budget = assignment.budget
-    if budget.time_limit == "wall" or calibration is None:
-        return assignment
-    seconds = round(budget.calibrated_seconds(calibration.images_per_second))
-    return assignment.model_copy(update={"budget": budget.model_copy(update={"train_seconds": seconds})})
-
-
 def _evidence(
     assignment: Assignment,
     in_force: Assignment,
     data: DataSet,
-    machine: Machine,
+    machine: Machine | None,
+    seat: Seat | None,
     planned: NextRun,
     run: Run,
 ) -> Evidence:
-    calibration = machine.calibration
+    """Under which conditions a run came about; without a machine: it never ended on any."""
+    calibration = machine.calibration if machine else None
     return Evidence(
         grader_version=importlib.metadata.version("identity-resnet-grader"),
         assignment_hash=assignment.hash(),
@@ -242,13 +209,15 @@ def _evidence(
         data_hash=data.sha256,
         train_size=len(data.x_train),
         seed=planned.seed,
-        isolation=machine.isolation.description,
+        isolation=machine.isolation.description if machine else "",
         device=run.device,
         torch_version=run.torch_version,
-        jobs=machine.jobs,
+        jobs=machine.jobs if machine and seat and not seat.alone else 1,
         wall_seconds=assignment.budget.train_seconds,
         calibrated_seconds=assignment.budget.calibrated_seconds(calibration.images_per_second) if calibration else None,
         limit_seconds=in_force.budget.train_seconds,
+        machine=machine.name if machine else "",
+        card=seat.card if seat else "",
     )
 
 

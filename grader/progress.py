@@ -19,11 +19,13 @@ class StageBegun:
 
     Attributes:
         detail: Why this run is made, where it is not the first; else empty.
+        node: The machine that it runs on, where there are several; else empty.
     """
 
     student_id: str
     stage: Stage
     detail: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,14 @@ class Left:
     student_id: str
 
 
-Event = StageBegun | Advanced | Printed | Left
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the teacher should know and that is about no one student: one sentence without a full stop."""
+
+    sentence: str
+
+
+Event = StageBegun | Advanced | Printed | Left | Notice
 Watch = Callable[[Event], None]
 
 

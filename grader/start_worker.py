@@ -46,6 +46,7 @@ class Slot:
         work: A folder for what a job is given; each job removes its own part.
         cancelled: Set when everything is to stop.
         watch: Told how training goes, while it goes.
+        card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Slot:
     work: Path
     cancelled: threading.Event
     watch: Watch
+    card: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def start_worker(
             answer_bytes=answer_bytes,
             threads=slot.threads,
             slot=slot.number,
+            card=slot.card,
         )
         listener = _listener(submission.student_id, slot.watch) if mode == "train" else None
         execution = execute(slot.isolation, job, slot.cancelled, listener=listener)

@@ -20,6 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"pipeline", "trial"},
+    {"machine"},
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
     {"messages", "probes", "similar"},

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.console import DEFAULT_OUT, Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
+from grader.cli.console import DEFAULT_OUT, Cluster, Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
 from grader.cli.grade import run_class
 from grader.cli.inputs import chosen, collected, named, remembered
 from grader.cli.look import write_grades
@@ -32,6 +32,7 @@ def regrade_command(
     out: Out = DEFAULT_OUT,
     jobs: Jobs = 1,
     yes: Yes = False,
+    cluster: Cluster = "",
 ) -> None:
     """Run submissions again; until there is a new result, the old one counts."""
     with mistakes_in_one_sentence():
@@ -47,7 +48,7 @@ def regrade_command(
             for submission in wanted:
                 ledger.append(Regrade(submission.student_id, submission.sha256, why, _who(), datetime.now(UTC)))
             say(f"to be run again: {', '.join(submission.student_id for submission in wanted)}")
-            run_class(ledger, collection, wanted, inputs, rules, out, jobs, yes=yes, live=False)
+            run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False)
 
 
 @app.command("override")

@@ -36,6 +36,7 @@ Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
 DEFAULT_OUT = Path("results")
 Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
+Cluster = Annotated[str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.")]
 Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]
 Student = Annotated[str, typer.Option(help="Only this one; what a training run prints is shown as it comes.")]

@@ -1,20 +1,18 @@
 """The commands that train: grade, and calibrate, which times the reference."""
 
 import math
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import typer
 
 from grader.assignment import Assignment
-from grader.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
+from grader.calibrate import run_seconds
 from grader.cli.console import (
     DEFAULT_OUT,
+    Cluster,
     Data,
     Deadline,
     Jobs,
@@ -33,21 +31,19 @@ from grader.cli.console import (
 )
 from grader.cli.inputs import Inputs, chosen, collected, named, remember, remembered
 from grader.cli.look import fail_where_the_grader_failed, write_grades
+from grader.cli.machines import local_machine, scheduler, time_reference
 from grader.data import DataSet, load_data
 from grader.errors import Cancelled, Mistake
 from grader.ledger import OpenLedger, open_ledger
-from grader.pipeline import Machine, due, grade_all, results, work_folder
+from grader.machine import Machine
+from grader.pipeline import due, grade_all, results
 from grader.progress import Plan
 from grader.records import Collection, Submission
 from grader.report.live import Display
-from grader.report.table import write_private
-from grader.sandbox import find_isolation
 
 # From this estimate on, a person must say yes.
 _ASK_FROM_SECONDS = 3600
-# The reference is timed for an estimate where at least so many training images are due: below, it would be the wait.
-_TIMED_FROM_IMAGES = 20_000
-_TIMED_SECONDS, _CALIBRATED_SECONDS = 10, 60
+_CALIBRATED_SECONDS = 60
 
 
 @app.command("grade")
@@ -62,6 +58,7 @@ def grade_command(
     student: Student = "",
     yes: Yes = False,
     layout: Layout = None,
+    cluster: Cluster = "",
 ) -> None:
     """Collect, check, train and score every submission; go on where an earlier run stopped."""
     with mistakes_in_one_sentence():
@@ -73,7 +70,7 @@ def grade_command(
             collection = collected(inputs, rules, out)
             wanted = chosen(collection, [student]) if student else collection.submissions
             remember(inputs, out)
-            run_class(ledger, collection, wanted, inputs, rules, out, jobs, yes=yes, live=bool(student))
+            run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
 
 @app.command("calibrate")
@@ -87,8 +84,8 @@ def calibrate_command(
     with mistakes_in_one_sentence("stopped: nothing was measured"):
         inputs = remembered(out, named(None, data=data, assignment=assignment))
         rules = inputs.rules()
-        with open_ledger(out), _machine(rules, load_data(inputs.data), out, jobs) as machine:
-            measured = _time_reference(rules, machine, out, _CALIBRATED_SECONDS)
+        with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
+            measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
         budget = rules.budget
         seconds = round(budget.calibrated_seconds(measured.images_per_second))
         say(f"calibrated limit: {timedelta(seconds=seconds)}; by the clock: {timedelta(seconds=budget.train_seconds)}")
@@ -103,6 +100,7 @@ def run_class(
     rules: Assignment,
     out: Path,
     jobs: int,
+    cluster: str,
     *,
     yes: bool,
     live: bool,
@@ -116,14 +114,13 @@ def run_class(
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
     pieces = [submission for submission, _ in due(wanted, rules, ledger, run_key)]
-    with _machine(rules, data, out, jobs) as machine:
-        handed_in = sum(submission.content is not None for submission in wanted)
-        ready, plan = _planned(len(pieces), handed_in - len(pieces), rules, data, machine, out)
+    handed_in = sum(submission.content is not None for submission in wanted)
+    with scheduler(rules, data, out, jobs, cluster, len(pieces)) as ready:
+        plan = _planned(len(pieces), handed_in - len(pieces), rules, data, ready.machines)
         _ask(plan, yes=yes)
         try:
             with Display(console, plan, show_output=live) as display:
-                watched = replace(ready, watch=display.watch)
-                for graded in grade_all(pieces, rules, data, watched, ledger, out / "logs"):
+                for graded in grade_all(pieces, rules, data, ready, ledger, out / "logs", display.watch):
                     if graded.again is None:
                         display.graded(*results([graded.submission], rules, ledger, run_key))
         except Cancelled:
@@ -138,51 +135,24 @@ def run_class(
     fail_where_the_grader_failed([row for row in rows if row.submission in wanted])
 
 
-@contextmanager
-def _machine(rules: Assignment, data: DataSet, out: Path, jobs: int) -> Iterator[Machine]:
-    """Probe the isolation, lay the training set ready, and from here on let Ctrl-C end things in order."""
-    isolation = find_isolation(rules.limits, rules.policy.isolation)
-    say(f"isolation: {isolation.description}")
-    say(f"data: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test images")
-    if data.notice:
-        say(data.notice)
-    with work_folder(out, data) as (work, training_set):
-        yield Machine(
-            isolation, os.cpu_count() or 1, jobs, work, training_set, None, interrupted(), watch=lambda _: None
-        )
-
-
-def _planned(
-    due_now: int, done: int, rules: Assignment, data: DataSet, machine: Machine, out: Path
-) -> tuple[Machine, Plan]:
-    """Say what is ahead; time the reference first where that says something."""
+def _planned(due_now: int, done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]) -> Plan:
+    """Say what is ahead, as far as it is known how fast the machines are."""
     budget, images = rules.budget, rules.budget.epochs * len(data.x_train)
-    threads = machine.slot(0).threads
-    calibration = saved_calibration(out, threads)
-    if calibration is None and due_now and (due_now * images >= _TIMED_FROM_IMAGES or budget.time_limit != "wall"):
-        calibration = _time_reference(rules, machine, out, _TIMED_SECONDS)
-    limit: float = budget.train_seconds
-    estimate = None
-    if calibration is not None:
-        if budget.time_limit == "calibrated":
-            limit = budget.calibrated_seconds(calibration.images_per_second)
-        estimate = run_seconds(calibration, images, limit, len(data.x_test))
-    plan = Plan(due_now, done, len(data.x_train), budget.epochs, limit, machine.jobs, estimate)
+    jobs = sum(machine.jobs for machine in machines)
+    limits = [machine.in_force(rules).budget.train_seconds for machine in machines]
+    runs_a_second = 0.0
+    for machine, limit in zip(machines, limits, strict=True):
+        if machine.calibration is not None:
+            runs_a_second += machine.jobs / run_seconds(machine.calibration, images, limit, len(data.x_test))
+    estimate = jobs / runs_a_second if runs_a_second else None
+    plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate)
     say(
-        f"to train: {due_now} submissions, {machine.jobs} at a time, for at most {budget.epochs} epochs of "
-        f"{len(data.x_train)} images or {timedelta(seconds=round(limit))} each"
+        f"to train: {due_now} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
+        f"{len(data.x_train)} images or {timedelta(seconds=round(plan.limit_seconds))} each"
     )
     if due_now and (seconds := _estimate(plan)) is not None:
         say(f"estimate: {timedelta(seconds=round(seconds))}, if all train as fast as the reference does here")
-    return replace(machine, calibration=calibration), plan
-
-
-def _time_reference(rules: Assignment, machine: Machine, out: Path, seconds: int) -> Calibration:
-    say(f"timing the reference for {seconds} seconds of training")
-    measured = calibrate(rules, machine.slot(0), seconds)
-    write_private(out / CALIBRATION_NAME, to_json(measured))
-    say(f"the reference trains {measured.images_per_second:.0f} images a second here ({measured.device})")
-    return measured
+    return plan
 
 
 def _estimate(plan: Plan) -> float | None:

@@ -1,6 +1,5 @@
 """The commands that change nothing: collect, check and report."""
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,8 @@ from grader.cli.inputs import chosen, collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
 from grader.ledger import Ledger, read_ledger
-from grader.pipeline import Machine, check_all, log_of, results
+from grader.machine import this_machine
+from grader.pipeline import check_all, log_of, results
 from grader.records import Check, Collection, Outcome, Submission
 from grader.report.collected import collection_lines
 from grader.report.drawing import draw as draw_network
@@ -39,6 +39,7 @@ from grader.report.page import REPORT_NAME, write_report
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation
+from grader.schedule.local import Local
 
 
 @app.command("collect")
@@ -79,10 +80,10 @@ def check_command(
         collection = collected(inputs, rules, out)
         isolation = find_isolation(rules.limits, rules.policy.isolation)
         say(f"isolation: {isolation.description}")
-        machine = Machine(isolation, os.cpu_count() or 1, jobs, Path(work), None, None, interrupted(), lambda _: None)
+        machine, stop = this_machine(isolation, jobs, Path(work), None), interrupted()
         checks: dict[str, Check] = {}
         wanted = chosen(collection, [student]) if student else collection.submissions
-        for submission, check in check_all(wanted, rules, machine):
+        for submission, check in check_all(wanted, rules, Local(machine, None, jobs, machine.cards, stop)):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if draw:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from grader.entries import Result
-from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
+from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
 from grader.report.live_area import live_area
 from grader.report.output import OutputLines
 from grader.report.pace import Running, Scene, after, training_line, with_result, worth_a_line
@@ -79,7 +79,9 @@ class Display:
     def watch(self, event: Event) -> None:
         """Take in an event, from any thread."""
         with self._lock:
-            if not isinstance(event, Printed):
+            if isinstance(event, Notice):
+                self._lines.append(one_line(event.sentence))
+            elif not isinstance(event, Printed):
                 self._take_in(event)
             elif self._show_output:
                 self._add_output(self._output[event.student_id].feed(event.chunk))

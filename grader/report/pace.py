@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from grader.entries import Result
-from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
+from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
 
 # What was measured this long ago weighs 1/e: a batch takes seconds on a slow machine, and rates should not jump.
 SMOOTHING_SECONDS = 30.0
@@ -58,6 +58,8 @@ class Scene:
 
 def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
     """Return the scene after an event; one that fits nothing, such as news of an unknown run, changes nothing."""
+    if isinstance(event, Notice):
+        return scene
     running = {run.student_id: run for run in scene.running}
     known = running.get(event.student_id)
     match event:

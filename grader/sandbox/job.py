@@ -21,6 +21,7 @@ class Job:
         answer_seconds: Wall time from the ready byte to the last byte of the answer.
         threads: Processor threads that torch may use.
         slot: Number of this job among those that run at the same time, from 0.
+        card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class Job:
     answer_bytes: int = 0
     threads: int = 1
     slot: int = 0
+    card: str = ""
 
     @property
     def processor_seconds(self) -> float:

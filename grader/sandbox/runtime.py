@@ -88,4 +88,6 @@ def environment(job: Job, code: str, scratch: str, temporary: str) -> dict[str, 
     }
     if gpu_devices() and "LD_LIBRARY_PATH" in os.environ:
         variables["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    if job.card:
+        variables["CUDA_VISIBLE_DEVICES"] = job.card
     return variables

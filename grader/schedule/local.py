@@ -1,44 +1,44 @@
-"""Run work on this machine, a few pieces at a time."""
+"""Run work on this machine, a few pieces at a time, on the cards that it has."""
 
-import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Generic
 
-T = TypeVar("T")
-R = TypeVar("R")
+from grader.progress import Watch
+from grader.schedule.cards import card_name, spread
+from grader.schedule.dispatch import Finished, M, Place, R, S, Seat, T, run_at
 
 
-def run_all(
-    pieces: Iterable[T], work: Callable[[T, int], R], jobs: int, cancelled: threading.Event
-) -> Iterator[tuple[T, R]]:
-    """Yield each piece with its result as soon as it is there, in any order.
-
-    The threads live until the end, because a sandbox dies with the thread that started it.
+class Local(Generic[S, M]):
+    """The places of this machine, as a `Scheduler`.
 
     Args:
-        work: Called with a piece and the number of a slot, 0 to `jobs` - 1, that no other call has at that time.
-        cancelled: Set here when one piece raises or the caller stops asking: pieces that have not begun are dropped,
-            and `work` should end soon.
+        machine: What was set up here.
+        shared: What each piece of work is given besides.
+        jobs: Pieces at the same time.
+        cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
+        cancelled: Set from outside, or here when a piece raises; `work` should then end soon.
     """
-    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for slot in range(jobs):
-        slots.put(slot)
 
-    def in_a_slot(piece: T) -> R:
-        slot = slots.get()
-        try:
-            return work(piece, slot)
-        finally:
-            slots.put(slot)
+    def __init__(self, machine: M, shared: S, jobs: int, cards: Sequence[str], cancelled: threading.Event) -> None:
+        self.machines: Sequence[M] = (machine,)
+        self._shared = shared
+        self._cards = spread(jobs, cards)
+        self._cancelled = cancelled
+        self._lost: set[str] = set()
 
-    with ThreadPoolExecutor(jobs, thread_name_prefix="slot") as pool:
-        futures = {pool.submit(in_a_slot, piece): piece for piece in pieces}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            cancelled.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    def run_all(
+        self, pieces: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[T, Finished[R]]]:
+        """As `Scheduler.run_all`."""
+        seats = [
+            Seat(number, alone, card, card_name(card), self._cancelled, watch)
+            for number, card in enumerate(self._cards)
+        ]
+        places = [Place((seat.place,), partial(self._run, work, seat)) for seat in seats]
+        left = [place for place in places if self._lost.isdisjoint(place.names)]
+        yield from run_at(left[:1] if alone else left, pieces, self._cancelled, watch, self._lost)
+
+    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, piece: T) -> R:
+        return work(piece, self._shared, self.machines[0], seat)

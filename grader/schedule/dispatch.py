@@ -1,0 +1,188 @@
+"""Hand pieces of work to places: a piece whose place is lost goes to another one, and that often only."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from grader.errors import Mistake, PlaceLost
+from grader.progress import Notice, Watch
+
+T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S")
+M = TypeVar("M")
+S_co = TypeVar("S_co", covariant=True)
+M_co = TypeVar("M_co", covariant=True)
+
+# Whatever was lost three times may itself be the reason; it ends as a fault of ours, and the next command tries again.
+MOST_LOSSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one piece is worked on.
+
+    Attributes:
+        number: Of this place among those of its machine, from 0; no other piece has it at that time.
+        alone: Nothing runs beside it on its machine.
+        card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty where there is none.
+        place: The name with which a `PlaceLost` says that the card or the machine failed.
+        cancelled: Set when everything is to stop.
+        watch: Told what happens.
+    """
+
+    number: int
+    alone: bool
+    card: str
+    place: str
+    cancelled: threading.Event
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[R]):
+    """What became of one piece.
+
+    Attributes:
+        result: None: it was given up, after `MOST_LOSSES` losses.
+        lost: What failed while the piece was worked on there, in that order; empty where nothing did.
+    """
+
+    result: R | None
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Generic[T, R]):
+    """One piece at a time is worked on here.
+
+    Attributes:
+        names: What it stands on: its machine, its card. With any of them the place is lost.
+        run: Works on a piece; raises PlaceLost where it could not be finished for a reason that is not the piece's.
+    """
+
+    names: tuple[str, ...]
+    run: Callable[[T], R]
+
+
+class Scheduler(Protocol[S_co, M_co]):
+    """Places on one machine or many, each machine with what was set up on it once."""
+
+    @property
+    def machines(self) -> Sequence[M_co]:
+        """What was set up, one for each machine."""
+
+    def run_all(
+        self, pieces: Sequence[T], work: Callable[[T, S_co, M_co, Seat], R], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[T, Finished[R]]]:
+        """Yield each piece with what became of it as soon as that is known, in any order.
+
+        Args:
+            work: Called with a piece, what is shared by all, what was set up on the machine, and the seat; for a
+                cluster it must be picklable.
+            alone: One piece at a time on each machine.
+
+        Raises:
+            Cancelled: Everything was to stop.
+            Mistake: No place is left.
+        """
+
+
+def run_at(
+    places: Sequence[Place[T, R]], pieces: Iterable[T], cancelled: threading.Event, watch: Watch, lost: set[str]
+) -> Iterator[tuple[T, Finished[R]]]:
+    """Work on pieces at all places at once, as `Scheduler.run_all` says.
+
+    One thread serves each place until the end, because a sandbox dies with the thread that started it.
+
+    Args:
+        cancelled: Set here when a piece raises or the caller stops asking: work in flight should then end soon.
+        lost: The names of what is lost for good; added to.
+    """
+    desk = _Desk(places, pieces, watch, lost)
+    threads = [threading.Thread(target=desk.serve, args=(place,), name=place.names[-1]) for place in places]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(desk.unfinished):
+            yield desk.next_finished()
+    except BaseException:
+        cancelled.set()
+        raise
+    finally:
+        desk.close()
+        for thread in threads:
+            thread.join()
+
+
+class _Desk(Generic[T, R]):
+    """The pieces that wait, and the results that nobody has fetched; shared by the places' threads."""
+
+    def __init__(self, places: Sequence[Place[T, R]], pieces: Iterable[T], watch: Watch, lost: set[str]) -> None:
+        self._waiting: deque[tuple[T, tuple[str, ...]]] = deque((piece, ()) for piece in pieces)
+        self.unfinished = len(self._waiting)
+        self._places = places
+        self._watch = watch
+        self._lost = lost
+        self._changed = threading.Condition()
+        self._closed = False
+        self._ended: queue.SimpleQueue[tuple[T, Finished[R]] | BaseException] = queue.SimpleQueue()
+        self._fail_without_places()
+
+    def next_finished(self) -> tuple[T, Finished[R]]:
+        """Wait for the next piece that ends; raise what ended the work on one."""
+        ended = self._ended.get()
+        if isinstance(ended, BaseException):
+            raise ended
+        return ended
+
+    def close(self) -> None:
+        """Give out nothing more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def serve(self, place: Place[T, R]) -> None:
+        """Give pieces to one place until there are none, or the place is lost."""
+        while (taken := self._take(place)) is not None:
+            piece, losses = taken
+            try:
+                self._ended.put((piece, Finished(place.run(piece), losses)))
+            except PlaceLost as loss:
+                self._lose(piece, (*losses, loss.name), loss)
+            except BaseException as error:  # the caller's thread raises it
+                self._ended.put(error)
+
+    def _take(self, place: Place[T, R]) -> tuple[T, tuple[str, ...]] | None:
+        with self._changed:
+            while not self._closed and self._lost.isdisjoint(place.names):
+                if self._waiting:
+                    return self._waiting.popleft()
+                # What others work on may come back.
+                self._changed.wait()
+        return None
+
+    def _lose(self, piece: T, losses: tuple[str, ...], loss: PlaceLost) -> None:
+        given_up = len(losses) >= MOST_LOSSES
+        then = "it is not tried again now" if given_up else "it is tried again"
+        out = ", which is taken out" if loss.for_good else ""
+        with self._changed:
+            self._watch(Notice(f"a run was lost with {loss.name}{out}; {then}"))
+            if loss.for_good:
+                self._lost.add(loss.name)
+            if given_up:
+                self._ended.put((piece, Finished(None, losses)))
+            else:
+                self._waiting.appendleft((piece, losses))
+            self._changed.notify_all()
+            self._fail_without_places()
+
+    def _fail_without_places(self) -> None:
+        if all(not self._lost.isdisjoint(place.names) for place in self._places):
+            what = ", ".join(sorted(self._lost))
+            self._ended.put(
+                Mistake(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
+            )

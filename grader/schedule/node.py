@@ -1,0 +1,79 @@
+"""One node of a cluster, seen from itself: set up once, then it works on pieces and remembers what to tell."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from typing import Generic
+
+from grader.progress import Event, Printed, StageBegun
+from grader.schedule.dispatch import M, R, S, Seat, T
+
+# Of what scripts print, so much waits for the driver to ask; more is left out, as on a terminal that is too slow.
+_MOST_EVENTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a node is told about itself.
+
+    Attributes:
+        cores: Processor cores that it may use.
+        cancelled: Set when everything is to stop.
+    """
+
+    name: str
+    cores: int
+    cancelled: threading.Event
+
+
+# Called on the node with what is shared by all; what it gives is kept until the node closes.
+Setup = Callable[[S, Here], AbstractContextManager[M]]
+
+
+class Node(Generic[S, M]):
+    """An actor: one process on the node, with a thread for each piece of work and some for what is asked meanwhile.
+
+    Args:
+        shared: What each piece of work is given besides, placed here once.
+        cores: Processor cores that it may use.
+    """
+
+    def __init__(self, setup: Setup[S, M], shared: S, name: str, cores: int) -> None:
+        self._setup, self._shared = setup, shared
+        self._here = Here(name, cores, threading.Event())
+        self._opening = threading.Lock()
+        self._open = ExitStack()
+        self._machine: M | None = None
+        self._events: deque[Event] = deque()
+
+    def machine(self) -> M:
+        """What was set up here; the first call sets it up, also after this process had to be started again."""
+        with self._opening:
+            if self._machine is None:
+                self._machine = self._open.enter_context(self._setup(self._shared, self._here))
+            return self._machine
+
+    def work(self, work: Callable[[T, S, M, Seat], R], piece: T, number: int, alone: bool, card: str, place: str) -> R:
+        """Work on one piece; whatever it raises is raised at the driver."""
+        seat = Seat(number, alone, card, place, self._here.cancelled, self._watch)
+        return work(piece, self._shared, self.machine(), seat)
+
+    def heard(self) -> list[Event]:
+        """What happened since the last call."""
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+    def stop(self) -> None:
+        """End what runs."""
+        self._here.cancelled.set()
+
+    def close(self) -> None:
+        """Undo the setup."""
+        self._open.close()
+
+    def _watch(self, event: Event) -> None:
+        if isinstance(event, StageBegun):
+            event = replace(event, node=self._here.name)
+        if not isinstance(event, Printed) or len(self._events) < _MOST_EVENTS:
+            self._events.append(event)
