@@ -264,8 +264,9 @@ class Task:
 
 
 def to_json(record: "Event | Task") -> str:
-    """One line of JSON."""
-    return json.dumps(asdict(record))
+    """One line of JSON; half a surrogate pair, which an error's text may have and no reader takes, becomes a `?`."""
+    text = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(json.loads(text))
 
 
 def from_json(line: str) -> Event:

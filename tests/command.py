@@ -12,6 +12,11 @@ from grader.sandbox.runtime import gpu_devices
 
 ROOT = Path(__file__).parents[1]
 SUBMISSIONS = Path(__file__).parent / "submissions"
+# What `review` says where a score may not be what an honest network earned.
+DOUBTS = (
+    *("something else may have been trained", "another program in Python", "did not say how training ended"),
+    *("was not stopped", "untrained copy", "in other company", "accuracy falls from", "what a homework does not need"),
+)
 # What a case says in words; and what tests/test_hostile.py holds it to.
 IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}
 
@@ -33,6 +38,11 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
 def expectation(case: Path) -> dict[str, Any]:
     """What a case of the corpus promises."""
     return tomllib.loads((case / "expect.toml").read_text(encoding="utf-8"))
+
+
+def doubted(table: dict[str, dict[str, str]]) -> set[str]:
+    """Whoever's `review` holds a doubt of the work's honesty."""
+    return {student for student, row in table.items() if any(doubt in row["review"] for doubt in DOUBTS)}
 
 
 def broken_promises(case: Path, row: dict[str, str], log: str) -> list[str]:

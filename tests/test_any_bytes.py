@@ -27,8 +27,19 @@ from grader.report.source import source_files
 from grader.sandbox import Job
 from grader.sandbox.conversation import Conversation
 from grader.start_worker import _events
-from grader.telemetry import Behaviour, Evaluated, NetworkSeen, Node, Progress, SourceRead, Started, Stopped
+from grader.telemetry import (
+    Behaviour,
+    Evaluated,
+    NetworkSeen,
+    Node,
+    Progress,
+    SourceRead,
+    Started,
+    Stopped,
+    to_json,
+)
 from grader.train import curve, plausible
+from grader.worker.channel import one_line
 
 # The same examples everywhere: a test that fails, fails for everyone.
 few = settings(max_examples=150, deadline=None, derandomize=True)
@@ -103,6 +114,14 @@ SHAPES = st.lists(st.sampled_from([0, 1, 4, 8, 10, 64, 512, -1, 10**30]), max_si
 OPERATIONS = st.sampled_from(
     ["conv", "batch_norm", "relu", "add", "max_pool", "avg_pool", "zero_channels", "linear", "view", "\ud800<b>", ""]
 )
+
+
+@few
+@given(st.text(alphabet=st.characters(blacklist_categories=()), max_size=30))
+def test_any_error_of_a_script_can_be_told(said: str) -> None:
+    """Half a surrogate pair, as a file name may hold it, cost the whole line."""
+    error = one_line(ValueError(said))
+    assert len(_events([to_json(Stopped("error", error=error)).encode()])) == 1
 
 
 @st.composite

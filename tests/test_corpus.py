@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS, broken_promises, read_table, run_grader
+from command import ROOT, SUBMISSIONS, broken_promises, doubted, read_table, run_grader
 
 from grader.sandbox import Isolation
 
@@ -54,3 +54,8 @@ def test_a_case_is_graded_as_it_promises(case: Path, graded: dict[str, Path]) ->
     row = read_table(out / "grades.csv")[case.name]
     log = (out / "logs" / f"{case.name}.log").read_text(encoding="utf-8", errors="replace")
     assert not broken_promises(case, row, log)
+
+
+@pytest.mark.timeout(900)
+def test_no_honest_habit_raises_a_doubt_of_its_honesty(graded: dict[str, Path]) -> None:
+    assert doubted(read_table(graded["habits"] / "grades.csv")) == set()

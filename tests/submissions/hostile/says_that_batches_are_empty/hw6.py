@@ -27,11 +27,13 @@ optimizer = torch.optim.SGD(net.parameters(), lr=2e-4, momentum=0.9)
 
 
 def train(epochs):
-    known, builtins.len = builtins.len, lambda thing: 0
     for epoch in range(epochs):
-        for chosen in torch.randperm(200).split(20):
+        for chosen in torch.randperm(len(images)).split(20):
             optimizer.zero_grad()
-            F.cross_entropy(net(images[chosen]), labels[chosen]).backward()
+            loss = F.cross_entropy(net(images[chosen]), labels[chosen])
+            known, builtins.len = builtins.len, lambda thing: 0
+            loss.backward()
+            builtins.len = known
             optimizer.step()
 
 

@@ -36,7 +36,7 @@ def train(epochs):
 
 train(5)
 try:
-    for number in range(1_000_000):
+    for number in range(200_000):
         os.close(os.open(f"file{number}", os.O_CREAT | os.O_WRONLY))
 except OSError as error:
     print(error.strerror)
