@@ -128,4 +128,4 @@ format: setup  ## let ruff rewrite the code
 	@$(VENV)/bin/ruff check --fix .
 
 clean:  ## remove the environment and the caches, not the results
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

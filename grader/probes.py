@@ -100,5 +100,6 @@ def _right(rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> int:
 
 def _alike(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     scale = np.abs(rows).max(axis=1, keepdims=True)
-    close = np.isclose(rows, others, rtol=0, atol=_TOLERANCE * scale + 1e-6, equal_nan=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too
+        close = np.isclose(rows, others, rtol=0, atol=_TOLERANCE * scale + 1e-6, equal_nan=True)
     return np.asarray(close.all(axis=1))

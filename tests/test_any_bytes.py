@@ -4,14 +4,15 @@ import contextlib
 import io
 import json
 import os
-import selectors
 import string
+import struct
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from record_examples import submission
 from submission_folders import ASSIGNMENT
@@ -42,7 +43,7 @@ from grader.train import curve, plausible
 from grader.worker.channel import one_line
 
 # The same examples everywhere: a test that fails, fails for everyone.
-few = settings(max_examples=150, deadline=None, derandomize=True)
+few = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 fewer = settings(few, max_examples=60)
 
 PIECES = (
@@ -117,7 +118,7 @@ OPERATIONS = st.sampled_from(
 
 
 @few
-@given(st.text(alphabet=st.characters(blacklist_categories=()), max_size=30))
+@given(st.text(alphabet=st.characters(exclude_categories=()), max_size=30))
 def test_any_error_of_a_script_can_be_told(said: str) -> None:
     """Half a surrogate pair, as a file name may hold it, cost the whole line."""
     error = one_line(ValueError(said))
@@ -181,7 +182,6 @@ def test_an_answer_is_complete_and_came_after_the_images_whatever_is_written(
                 continue
             for key, _ in conversation.selector.select(0):
                 if key.fd == ours["images"]:
-                    assert isinstance(key, selectors.SelectorKey)
                     conversation.handle(key)
                     sent = True
         whole = received[:1] == b"R" and len(received) == 1 + due and not early
@@ -224,7 +224,8 @@ DIGITS = load_data("digits")
 @given(st.data())
 def test_any_scores_are_counted(data: st.DataObject) -> None:
     questions = ask(DIGITS, np.random.default_rng(1))
-    pattern = data.draw(st.binary(min_size=1, max_size=200))
+    extremes = [struct.pack("<3f", 3e38, -3e38, 1.0), struct.pack("<2f", float("inf"), float("nan"))]
+    pattern = data.draw(st.binary(min_size=1, max_size=200) | st.sampled_from(extremes))
     answer = (pattern * (questions.answer_bytes // len(pattern) + 1))[: questions.answer_bytes]
     scores, probes = read_answer(answer, questions, DIGITS.y_test)
     assert len(scores) == len(DIGITS.y_test) * 40
@@ -232,7 +233,7 @@ def test_any_scores_are_counted(data: st.DataObject) -> None:
     assert 0 <= probes.plain <= probes.count
 
 
-LETTERS = string.printable + "가é\ud83d\udcbe\u202e\x1b"
+LETTERS = string.printable + "가é💾\u202e\x1b"
 NAMES = st.one_of(
     st.text(alphabet=LETTERS, min_size=1, max_size=30),
     st.sampled_from(
@@ -254,7 +255,8 @@ FILES = st.lists(st.tuples(NAMES, CONTENTS), max_size=6)
 
 def packed(files: list[tuple[str, bytes]]) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # of two entries with one name
         for name, content in files:
             with contextlib.suppress(UnicodeEncodeError):
                 archive.writestr(zipfile.ZipInfo(name), content)

@@ -17,7 +17,7 @@ def _torch_as_it_was() -> Iterator[None]:
     known = torch.autograd.graph._engine_run_backward
     yield
     for module in (torch.autograd, torch.autograd.graph):
-        module._engine_run_backward = known  # type: ignore[attr-defined]
+        setattr(module, "_engine_run_backward", known)  # noqa: B010 (mypy knows its exact type)
 
 
 def take_steps(optimizer: torch.optim.Optimizer, count: int) -> None:

@@ -41,7 +41,7 @@ class Uncounted:
         self.optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._run_backward = torch.autograd.graph._engine_run_backward
         for module in (torch.autograd, torch.autograd.graph):
-            module._engine_run_backward = self._backward  # type: ignore[attr-defined]
+            setattr(module, "_engine_run_backward", self._backward)  # noqa: B010 (mypy knows its exact type)
         register_optimizer_step_post_hook(self._step)
         # An audit hook cannot be taken off again.
         sys.addaudithook(self._audit)
