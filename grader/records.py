@@ -57,6 +57,7 @@ class Deviation(StrEnum):
 
     SHARED_WEIGHTS = "shared-weights"
     DEAD_LAYER = "dead-layer"
+    NOT_DIFFERENTIABLE = "not-differentiable"
     UNUSED_MODULE = "unused-module"
     UNREGISTERED_MODULE = "unregistered-module"
     MISSING_RELU = "missing-relu"

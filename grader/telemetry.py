@@ -108,6 +108,7 @@ class Behaviour:
     """What a network did when it was tried; a field is None where its try did not come about.
 
     Attributes:
+        images_matter: In eval mode, another image gets other scores.
         single_image: Shape of the output for one image in eval mode, or the error.
         batch_dependent: In eval mode, an image's scores change with the other images of the batch.
         nondeterministic: In eval mode, two calls with the same image differ.
@@ -116,6 +117,7 @@ class Behaviour:
         counts: For each try, block counts asked for, then those found, or the error.
     """
 
+    images_matter: bool | None = None
     single_image: tuple[int, ...] | str | None = None
     batch_dependent: bool | None = None
     nondeterministic: bool | None = None

@@ -26,6 +26,7 @@ from grader.telemetry import NetworkSeen, from_json  # noqa: E402
 SECONDS = 60
 WEIGHTS = {
     *(Deviation.SHARED_WEIGHTS, Deviation.DEAD_LAYER, Deviation.UNUSED_MODULE, Deviation.UNREGISTERED_MODULE),
+    Deviation.NOT_DIFFERENTIABLE,
 }
 BEHAVIOUR = {Deviation.SINGLE_IMAGE, Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC}
 BLANK = "The class has no layers that lead from the images to an output yet: complete __init__ and forward."

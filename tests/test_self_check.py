@@ -1,5 +1,6 @@
 """The self-check as students run it: from the unpacked handout, in a folder that knows nothing of the grader."""
 
+import ast
 import os
 import re
 import subprocess
@@ -101,7 +102,26 @@ def test_the_handout_runs_its_own_copy_and_has_what_the_readme_names(handout: Pa
     assert {"hw6.py", "test_hw6.py", "README.md", "grader"} == {path.name for path in handout.iterdir()} - {
         "__pycache__"
     }
-    assert not (handout / "grader" / "cli.py").exists()
+    assert not (handout / "grader" / "cli").exists()
+
+
+def test_whatever_the_handout_imports_is_in_it_or_comes_with_torch(handout: Path) -> None:
+    allowed = sys.stdlib_module_names | {"torch", "torchvision", "numpy", "PIL", "pytest"}
+    optional = {("data.py", "sklearn"), ("__main__.py", "grader.cli")}
+    for file in handout.rglob("*.py"):
+        for module in modules_imported(file):
+            path = handout.joinpath(*module.split("."))
+            carried = path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+            package = module.split(".")[0]
+            known = carried or package in allowed or {(file.name, module), (file.name, package)} & optional
+            assert known, f"{file.name} imports {module}"
+
+
+def modules_imported(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return plain | named
 
 
 def test_the_zip_is_the_same_bytes_each_time(tmp_path: Path) -> None:

@@ -83,6 +83,20 @@ def test_scores_that_do_not_depend_on_the_images_are_named() -> None:
     assert places(judgement)[0] == (Deviation.DEAD_LAYER, "forward")
 
 
+def test_scores_that_are_drawn_at_random_are_not_taken_for_ones_that_the_images_matter_to() -> None:
+    class Drawn(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.rand(len(images), 10)
+
+    assert Deviation.NOT_DIFFERENTIABLE not in {code for code, _ in places(judged(Drawn()))}
+
+
+def test_a_frozen_layer_is_named_as_one_that_no_gradient_reaches() -> None:
+    network = reference((1, 1, 1, 1))
+    network.fc.requires_grad_(False)
+    assert places(judged(network, (1, 1, 1, 1))) == [(Deviation.NOT_DIFFERENTIABLE, "linear layer")]
+
+
 def test_a_forward_that_raises_leaves_the_network_unread() -> None:
     judgement = judged(ConstantForward(ValueError("two\nlines")))
     assert judgement.verdict is Verdict.UNREADABLE

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,39 +36,34 @@ def try_out(
     """
     counts = tuple((asked, _counted(make, asked)) for asked in OTHER_COUNTS) if make else ()
     network.eval()
-    single, dependent, differs, trace_differs = _in_eval_mode(network, images, nodes, output)
-    return Behaviour(
-        single_image=single,
-        batch_dependent=dependent,
-        nondeterministic=differs,
-        identities=_identities(network, images[:1]),
-        trace_differs=trace_differs,
-        counts=counts,
-    )
+    seen = _in_eval_mode(network, images, nodes, output)
+    return replace(seen, identities=_identities(network, images[:1]), counts=counts)
 
 
-def _in_eval_mode(
-    network: nn.Module, images: Tensor, nodes: list[Node], output: int | None
-) -> tuple[tuple[int, ...] | str | None, bool | None, bool | None, bool | None]:
+def _in_eval_mode(network: nn.Module, images: Tensor, nodes: list[Node], output: int | None) -> Behaviour:
     with torch.no_grad():
         try:
             scores = network(images)
         except Exception:
-            return None, None, None, None
+            return Behaviour()
         replayed = None
         with contextlib.suppress(Exception):  # a graph of wrong shapes
             replayed = _replayed(network, images, nodes, output)
         trace_differs = _differ(replayed, scores)
+        rows = isinstance(scores, Tensor) and scores.ndim > 0 and len(scores) == len(images)
         try:
             alone = network(images[:1])
             again = network(images[:1])
+            other = network(-images[:1])
         except Exception as error:
-            return short(error), None, None, trace_differs
-        shape = tuple(alone.shape[:8]) if isinstance(alone, Tensor) else None
-        dependent = None
-        if isinstance(scores, Tensor) and scores.ndim > 0 and len(scores) == len(images):
-            dependent = _differ(alone, scores[:1])
-        return shape, dependent, _differ(alone, again), trace_differs
+            return Behaviour(single_image=short(error), trace_differs=trace_differs)
+        return Behaviour(
+            images_matter=_differ(alone, other),
+            single_image=tuple(alone.shape[:8]) if isinstance(alone, Tensor) else None,
+            batch_dependent=_differ(alone, scores[:1]) if rows else None,
+            nondeterministic=_differ(alone, again),
+            trace_differs=trace_differs,
+        )
 
 
 def _differ(first: object, second: object) -> bool | None:

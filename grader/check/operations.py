@@ -133,10 +133,14 @@ def _padded(seen: Operation) -> Layer | None:
 
 
 def adds_zero_channels(value: Tensor, result: Tensor) -> bool:
-    """Whether `result` is `value` with channels of zeros put before, behind or between its own."""
-    if value.ndim != 4 or result.ndim != 4 or result.shape[1] <= value.shape[1]:
+    """Whether `result` is `value` with channels of zeros put before, behind or between its own.
+
+    Its channels may still lie in several dimensions, as `torch.stack` leaves them: in memory they are in order already.
+    """
+    if value.ndim != 4 or result.ndim < 4 or result.numel() <= value.numel():
         return False
-    if result.shape[0] != value.shape[0] or result.shape[2:] != value.shape[2:]:
+    if result.shape[0] != value.shape[0] or result.shape[-2:] != value.shape[-2:]:
         return False
-    filled = result.abs().amax((0, 2, 3)) > 0
-    return int(filled.sum()) == value.shape[1] and torch.equal(result[:, filled], value)
+    wide = result.flatten(1, -3)
+    filled = wide.abs().amax((0, 2, 3)) > 0
+    return int(filled.sum()) == value.shape[1] and torch.equal(wide[:, filled], value)

@@ -86,6 +86,11 @@ def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference
     if network.output is None:
         if network.output_shape is None:
             return []
+        if network.behaviour.images_matter and not network.behaviour.nondeterministic:
+            sentence = (
+                "On their way to the scores the images leave torch (NumPy, a list, a number): no gradient comes back."
+            )
+            return [Difference(Deviation.NOT_DIFFERENTIABLE, _FORWARD, sentence)]
         sentence = "The output does not depend on the images; see section 3.2.1."
         return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
     path = main_path(network)

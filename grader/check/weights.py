@@ -118,8 +118,8 @@ def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Differen
     if indices:
         layers = list(dict.fromkeys(layer_of(network.nodes[index].weight) for index in indices))
         place = places.of(indices[-1])
-        sentence = f"No gradient reaches {_some(layers)}: what is computed there cannot be trained."
-        yield Difference(Deviation.DEAD_LAYER, place, sentence)
+        sentence = f"No gradient reaches {_some(layers)}: the scores use what is computed there, but cannot train it."
+        yield Difference(Deviation.NOT_DIFFERENTIABLE, place, sentence)
 
 
 def _unused(network: NetworkSeen, owners_of_shared: set[str]) -> Iterator[Difference]:

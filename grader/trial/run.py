@@ -70,6 +70,7 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
                     following.follow()
             finally:
                 process.kill()
+            following.follow()
         answer = (folder / "scores").read_bytes()[1:]  # the first byte says that the worker was ready for the images
     whole = test and len(answer) == len(images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
     return following.trial(answer if whole else None, process.returncode)
