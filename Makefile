@@ -11,6 +11,7 @@ OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
   $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
   $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(FORMAT),--format "$(FORMAT)")
 YES_OPTION = $(if $(YES),--yes)
+CLUSTER_OPTION = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system browser doctor demo grade collect check report regrade override export similar calibrate handout test \
@@ -28,6 +29,7 @@ help:  ## list the targets
 	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
+	@echo "  CLUSTER=auto       on all nodes of a Ray cluster, or its address; JOBS= is then for each GPU, or node without"
 	@echo "  export:   LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\""
 	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
 
@@ -67,7 +69,8 @@ demo: setup  ## grade a small class on a small data set, to see how it works
 
 grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopped
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make grade SUBMISSIONS=dir/))
-	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS) $(YES_OPTION) --student "$(STUDENT)"
+	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS) $(YES_OPTION) $(CLUSTER_OPTION) \
+	  --student "$(STUDENT)"
 
 collect: setup  ## show which file of SUBMISSIONS= counts for whom, and why, without running anything
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make collect SUBMISSIONS=dir/))
@@ -88,7 +91,7 @@ report: setup  ## write the tables of OUT= anew, with today's roster and bands
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 regrade: setup  ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
-	@$(RUN) -m grader regrade --out "$(OUT)" --jobs $(JOBS) $(YES_OPTION) --students "$$STUDENTS" --why "$$WHY" \
+	@$(RUN) -m grader regrade --out "$(OUT)" --jobs $(JOBS) $(YES_OPTION) $(CLUSTER_OPTION) --students "$$STUDENTS" --why "$$WHY" \
 	  $(if $(FAILED),--failed) $(if $(FLAGGED),--flagged)
 
 override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."

@@ -1,5 +1,6 @@
 """Pieces go to places: a place that is lost blames no piece, losses are counted, and no place too many is asked."""
 
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -117,9 +118,9 @@ def test_an_error_of_ours_is_raised_and_everything_is_cancelled() -> None:
 
 def test_whoever_stops_asking_ends_the_work() -> None:
     cancelled = threading.Event()
-    running = run_at([Place(("a",), str)], range(9), cancelled, lambda _: None, set())
-    next(running)
-    running.close()
+    places = [Place[int, str](("a",), str)]
+    with contextlib.closing(run_at(places, range(9), cancelled, lambda _: None, set())) as running:
+        next(running)
     assert cancelled.is_set()
 
 

@@ -8,7 +8,7 @@ import pytest
 from display_examples import HOSTILE, PLAN, Clock, failed, graded
 from rich.console import Console
 
-from grader.progress import Advanced, Left, Printed, Stage, StageBegun
+from grader.progress import Advanced, Left, Notice, Printed, Stage, StageBegun
 from grader.report.live import MOST_LINES_WAITING, Display
 
 
@@ -38,6 +38,19 @@ def test_a_log_has_one_plain_line_for_each_thing_worth_knowing() -> None:
         "kim: graded, 53.20 %, 6 points",
         "kim: checking (again, alone)",
         "lee: infrastructure, no points",
+    ]
+
+
+def test_a_log_says_on_which_node_a_run_is_and_what_was_lost() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Display(plain(stream, clock), PLAN) as display:
+        display.watch(StageBegun("kim", Stage.CHECKING, "again", node="gpu1"))
+        display.watch(Notice("a run was lost with gpu1"))
+        display.watch(StageBegun("kim", Stage.TRAINING, node="gpu2"))
+    assert stream.getvalue().splitlines() == [
+        "kim: checking on gpu1 (again)",
+        "a run was lost with gpu1",
+        "kim: training on gpu2",
     ]
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from grader.entries import Result
 from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
-from grader.report.live_area import live_area
+from grader.report.live_area import live_area, stage_line
 from grader.report.output import OutputLines
 from grader.report.pace import Running, Scene, after, training_line, with_result, worth_a_line
 from grader.report.terminal import one_line, result_line
@@ -106,8 +106,7 @@ class Display:
             return
         name = one_line(run.student_id)
         if isinstance(event, StageBegun):
-            detail = f" ({one_line(run.detail)})" if run.detail else ""
-            self._lines.append(f"{name}: {run.stage}{detail}")
+            self._lines.append(f"{name}: {stage_line(run)}")
             self._told[run.student_id] = run
         elif run.stage is Stage.TRAINING and worth_a_line(self._told[run.student_id], run, self._plan):
             self._lines.append(f"{name}: {training_line(run, self._plan, now)}")

@@ -45,6 +45,13 @@ def live_area(scene: Scene, plan: Plan, now: float, height: int, unfinished: str
     return Group(*parts)
 
 
+def stage_line(run: Running) -> str:
+    """Return where one run is: its stage, its node where there are several, and why it is made."""
+    node = f" on {one_line(run.node)}" if run.node else ""
+    detail = f" ({one_line(run.detail)})" if run.detail else ""
+    return f"{run.stage}{node}{detail}"
+
+
 def _table(running: tuple[Running, ...], plan: Plan, now: float) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     # Only these two give way where the terminal is narrow, the wider one first.
@@ -58,7 +65,7 @@ def _table(running: tuple[Running, ...], plan: Plan, now: float) -> Table:
 
 
 def _row(run: Running, plan: Plan, now: float) -> list[Text]:
-    stage = f"{run.stage} ({one_line(run.detail)})" if run.detail else str(run.stage)
+    stage = stage_line(run)
     name = _line(one_line(run.student_id))
     if run.seconds is None:
         return [name, _line(stage), *(Text("-", style="dim") for _ in range(4))]

@@ -22,6 +22,7 @@ class Running:
         begun: When this run began, on the clock of whoever watches, in seconds.
         heard: When the latest event came, on the same clock.
         seconds: Of training, on the run's own clock; None before the first `Advanced`.
+        node: The machine that it runs on, where there are several; else empty.
         recent_samples: Images that were seen to be used, older ones counting less.
         recent_seconds: The time that took, weighted in the same way.
     """
@@ -34,6 +35,7 @@ class Running:
     samples: int = 0
     seconds: float | None = None
     loss: float | None = None
+    node: str = ""
     recent_samples: float = 0.0
     recent_seconds: float = 0.0
 
@@ -177,7 +179,7 @@ def loss_text(run: Running) -> str:
 
 def _come_to(known: Running | None, event: StageBegun, now: float) -> Running:
     if known is None or event.stage is Stage.CHECKING:
-        return Running(event.student_id, event.stage, event.detail, begun=now, heard=now)
+        return Running(event.student_id, event.stage, event.detail, begun=now, heard=now, node=event.node)
     return replace(known, stage=event.stage, detail=event.detail, heard=now)
 
 

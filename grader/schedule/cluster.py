@@ -87,9 +87,10 @@ def connected(
         ) from None
     actors: dict[str, Any] = {}
     try:
-        handed_out = ray.put(shared)
+        # Not as an argument of the actor itself: Ray would not start it anew for certain then, and says so each time.
+        fetch = partial(ray.get, ray.put(shared))
         for name, node in _nodes():
-            actors[name] = _actor(node, jobs).remote(setup, handed_out, name, int(node["Resources"]["CPU"]))
+            actors[name] = _actor(node, jobs).remote(setup, fetch, name, int(node["Resources"]["CPU"]))
         members = _set_up(actors, cancelled, say)
         if not members:
             raise Mistake("no node of the cluster can grade: the reasons stand above")

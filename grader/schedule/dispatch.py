@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -93,7 +93,7 @@ class Scheduler(Protocol[S_co, M_co]):
 
 def run_at(
     places: Sequence[Place[T, R]], pieces: Iterable[T], cancelled: threading.Event, watch: Watch, lost: set[str]
-) -> Iterator[tuple[T, Finished[R]]]:
+) -> Generator[tuple[T, Finished[R]], None, None]:
     """Work on pieces at all places at once, as `Scheduler.run_all` says.
 
     One thread serves each place until the end, because a sandbox dies with the thread that started it.

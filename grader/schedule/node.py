@@ -36,29 +36,26 @@ class Node(Generic[S, M]):
     """An actor: one process on the node, with a thread for each piece of work and some for what is asked meanwhile.
 
     Args:
-        shared: What each piece of work is given besides, placed here once.
+        fetch: Gives what each piece of work is given besides; called once.
         cores: Processor cores that it may use.
     """
 
-    def __init__(self, setup: Setup[S, M], shared: S, name: str, cores: int) -> None:
-        self._setup, self._shared = setup, shared
+    def __init__(self, setup: Setup[S, M], fetch: Callable[[], S], name: str, cores: int) -> None:
+        self._setup, self._fetch = setup, fetch
         self._here = Here(name, cores, threading.Event())
         self._opening = threading.Lock()
         self._open = ExitStack()
-        self._machine: M | None = None
+        self._opened: tuple[S, M] | None = None
         self._events: deque[Event] = deque()
 
     def machine(self) -> M:
         """What was set up here; the first call sets it up, also after this process had to be started again."""
-        with self._opening:
-            if self._machine is None:
-                self._machine = self._open.enter_context(self._setup(self._shared, self._here))
-            return self._machine
+        return self._set_up()[1]
 
     def work(self, work: Callable[[T, S, M, Seat], R], piece: T, number: int, alone: bool, card: str, place: str) -> R:
         """Work on one piece; whatever it raises is raised at the driver."""
-        seat = Seat(number, alone, card, place, self._here.cancelled, self._watch)
-        return work(piece, self._shared, self.machine(), seat)
+        shared, machine = self._set_up()
+        return work(piece, shared, machine, Seat(number, alone, card, place, self._here.cancelled, self._watch))
 
     def heard(self) -> list[Event]:
         """What happened since the last call."""
@@ -71,6 +68,13 @@ class Node(Generic[S, M]):
     def close(self) -> None:
         """Undo the setup."""
         self._open.close()
+
+    def _set_up(self) -> tuple[S, M]:
+        with self._opening:
+            if self._opened is None:
+                shared = self._fetch()
+                self._opened = shared, self._open.enter_context(self._setup(shared, self._here))
+            return self._opened
 
     def _watch(self, event: Event) -> None:
         if isinstance(event, StageBegun):
