@@ -132,15 +132,18 @@ def _padded(seen: Operation) -> Layer | None:
     return Layer("pad", None, padding=(top, left)) if left == right and top == bottom and min(left, top) > 0 else None
 
 
-def adds_zero_channels(value: Tensor, result: Tensor) -> bool:
-    """Whether `result` is `value` with channels of zeros put before, behind or between its own.
+def zero_channels(value: Tensor, result: Tensor) -> tuple[int, ...]:
+    """The shape of `result` where it is `value` with channels of zeros before, behind or between its own; else empty.
 
-    Its channels may still lie in several dimensions, as `torch.stack` leaves them: in memory they are in order already.
+    Its channels may still lie in several dimensions, as `torch.stack` leaves them, in the order that they will have in
+    one: the shape has four dimensions all the same.
     """
     if value.ndim != 4 or result.ndim < 4 or result.numel() <= value.numel():
-        return False
+        return ()
     if result.shape[0] != value.shape[0] or result.shape[-2:] != value.shape[-2:]:
-        return False
+        return ()
     wide = result.flatten(1, -3)
     filled = wide.abs().amax((0, 2, 3)) > 0
-    return int(filled.sum()) == value.shape[1] and torch.equal(wide[:, filled], value)
+    if int(filled.sum()) != value.shape[1] or not torch.equal(wide[:, filled], value):
+        return ()
+    return tuple(wide.shape)

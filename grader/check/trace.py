@@ -197,8 +197,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     known.op, (ancestor,), shape, kernel=known.kernel, stride=known.stride, padding=known.padding
                 )
         for node in inputs:
-            if operations.adds_zero_channels(self._values[node], seen.result):
-                return Node("zero_channels", (node,), shape)
+            if wide := operations.zero_channels(self._values[node], seen.result):
+                return Node("zero_channels", (node,), wide)
         same_shapes = all(self.nodes[node].shape == shape for node in inputs)
         if seen.name == "add" and len(inputs) == 2 and same_shapes and seen.kwargs.get("alpha", 1) == 1:
             return Node("add", tuple(inputs), shape)
