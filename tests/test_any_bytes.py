@@ -303,10 +303,10 @@ def test_any_damage_to_an_archive_is_a_sentence_or_a_decision(
 @given(FILES)
 def test_any_folder_is_collected_or_refused_in_a_sentence(files: list[tuple[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "class").mkdir()
         for name, content in files:
             path = Path(folder, "class", *(part for part in name.split("/") if part not in ("", "..")))
             with contextlib.suppress(OSError, ValueError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        Path(folder, "class").mkdir(exist_ok=True)
         check_collected(Path(folder, "class"))
