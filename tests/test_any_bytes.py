@@ -131,24 +131,24 @@ def networks(draw: st.DrawFn) -> NetworkSeen:
     nodes = [Node("input", (), (4, *draw(SHAPES)))]
     for index in range(1, draw(st.integers(1, 12))):
         inputs = draw(st.lists(st.integers(0, index - 1), min_size=1, max_size=3))
-        windows = [draw(SHAPES) for _ in range(3)]
+        kernel, stride, padding = (draw(SHAPES) for _ in range(3))
         weight = draw(st.sampled_from(["", "conv.weight", "a.b.c", "\0"]))
         shape = (4, 8, *draw(SHAPES))[draw(st.sampled_from([0, 2])) :]
         operation = draw(OPERATIONS) if len(shape) > 1 else "relu"
-        nodes.append(Node(operation, tuple(inputs), shape, weight, draw(st.booleans()), *windows))
+        nodes.append(Node(operation, tuple(inputs), shape, weight, draw(st.booleans()), kernel, stride, padding))
     output = draw(st.none() | st.integers(0, len(nodes) - 1))
-    tried = st.lists(st.tuples(SHAPES, SHAPES | st.text(max_size=5)), max_size=3).map(tuple)
+    maybe = st.none() | st.booleans()
     behaviour = Behaviour(
-        draw(st.none() | SHAPES | st.text(max_size=5)),
-        *(draw(st.none() | st.booleans()) for _ in range(2)),
-        draw(st.none() | st.lists(st.booleans(), max_size=10).map(tuple)),
-        draw(st.none() | st.booleans()),
-        draw(tried),
+        single_image=draw(st.none() | SHAPES | st.text(max_size=5)),
+        batch_dependent=draw(maybe),
+        nondeterministic=draw(maybe),
+        identities=draw(st.none() | st.lists(st.booleans(), max_size=10).map(tuple)),
+        trace_differs=draw(maybe),
+        counts=draw(st.lists(st.tuples(SHAPES, SHAPES | st.text(max_size=5)), max_size=3).map(tuple)),
     )
     names = draw(st.lists(st.text(max_size=5), max_size=3).map(tuple))
-    return NetworkSeen(
-        True, tuple(nodes), output, names, names, draw(NUMBERS), draw(st.none() | SHAPES), "", "", behaviour
-    )
+    returned = draw(st.none() | SHAPES)
+    return NetworkSeen(True, tuple(nodes), output, names, names, draw(st.integers()), returned, behaviour=behaviour)
 
 
 @few
@@ -303,10 +303,10 @@ def test_any_damage_to_an_archive_is_a_sentence_or_a_decision(
 @given(FILES)
 def test_any_folder_is_collected_or_refused_in_a_sentence(files: list[tuple[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "class").mkdir()
         for name, content in files:
             path = Path(folder, "class", *(part for part in name.split("/") if part not in ("", "..")))
             with contextlib.suppress(OSError, ValueError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        Path(folder, "class").mkdir(exist_ok=True)
         check_collected(Path(folder, "class"))

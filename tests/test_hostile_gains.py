@@ -99,6 +99,7 @@ REMOVALS = {
     "trains_in_a_thread": COUNTER,
     "trains_one_network_after_another": COUNTER,
     "steps_by_hand": COUNTER,
+    "takes_the_hook_off": COUNTER,
     "trains_in_forked_children": CHILDREN,
     "trains_in_a_loader_worker": CHILDREN,
     "trains_when_it_is_asked": Removal(

