@@ -1,6 +1,7 @@
 """Pieces go to places: a place that is lost blames no piece, losses are counted, and no place too many is asked."""
 
 import contextlib
+import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -122,6 +123,11 @@ def test_whoever_stops_asking_ends_the_work() -> None:
     with contextlib.closing(run_at(places, range(9), cancelled, lambda _: None, set())) as running:
         next(running)
     assert cancelled.is_set()
+
+
+def test_a_loss_arrives_whole_from_another_machine() -> None:
+    loss = pickle.loads(pickle.dumps(PlaceLost("GPU 1 of gpu7", for_good=False)))
+    assert (loss.name, loss.for_good) == ("GPU 1 of gpu7", False)
 
 
 def seats(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:

@@ -55,6 +55,7 @@ class _Member(Generic[D]):
 
     name: str
     actor: Any
+    fetch: Callable[[], Any]
     machine: D
 
 
@@ -87,15 +88,17 @@ def connected(
         ) from None
     actors: dict[str, Any] = {}
     try:
-        # Not as an argument of the actor itself: Ray would not start it anew for certain then, and says so each time.
+        # Not given to the actor as it is made: Ray would then not start it anew for certain, and says so each time.
         fetch = partial(ray.get, ray.put(shared))
         for name, node in _nodes():
-            actors[name] = _actor(node, jobs).remote(setup, fetch, name, int(node["Resources"]["CPU"]))
-        members = _set_up(actors, cancelled, say)
+            actors[name] = _actor(node, jobs).remote(setup, name, int(node["Resources"]["CPU"]))
+        members = _set_up(actors, fetch, cancelled, say)
         if not members:
             raise Mistake("no node of the cluster can grade: the reasons stand above")
         yield Cluster(members, cancelled)
     finally:
+        for actor in actors.values():
+            actor.stop.remote()
         closing = [actor.close.remote() for actor in actors.values()]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=_GRACE_SECONDS)
@@ -191,9 +194,11 @@ def _actor(node: dict[str, Any], jobs: int) -> Any:
     return ray.remote(Node).options(**options)
 
 
-def _set_up(actors: dict[str, Any], cancelled: threading.Event, say: Callable[[str], None]) -> list[Any]:
+def _set_up(
+    actors: dict[str, Any], fetch: Callable[[], Any], cancelled: threading.Event, say: Callable[[str], None]
+) -> list[Any]:
     """Wait until each node is set up or has said why it cannot be."""
-    names = {actor.machine.remote(): name for name, actor in actors.items()}
+    names = {actor.machine.remote(fetch): name for name, actor in actors.items()}
     members: list[Any] = []
     waiting, deadline = list(names), time.monotonic() + _SETUP_SECONDS
     while waiting and time.monotonic() < deadline:
@@ -203,7 +208,7 @@ def _set_up(actors: dict[str, Any], cancelled: threading.Event, say: Callable[[s
         for answer in ready:
             name = names[answer]
             try:
-                members.append(_Member(name, actors[name], ray.get(answer)))
+                members.append(_Member(name, actors[name], fetch, ray.get(answer)))
             except RayError as error:
                 say(f"node {name} is left out: {_reason(error)}")
     for answer in waiting:
@@ -214,7 +219,7 @@ def _set_up(actors: dict[str, Any], cancelled: threading.Event, say: Callable[[s
 def _run(member: _Member[D], work: Callable[[T, S, D, Seat], R], seat: tuple[int, bool, str, str], piece: T) -> R:
     """Have one piece worked on at a node."""
     try:
-        result: R = ray.get(member.actor.work.remote(work, piece, *seat))
+        result: R = ray.get(member.actor.work.remote(member.fetch, work, piece, *seat))
     except RayTaskError as error:
         if isinstance(error.cause, (Cancelled, Mistake, InfrastructureError, PlaceLost)):
             raise error.cause from None
@@ -229,7 +234,7 @@ def _comes_back(member: _Member[D]) -> bool:
     deadline = time.monotonic() + _COMES_BACK_SECONDS
     while time.monotonic() < deadline:
         try:
-            ray.get(member.actor.machine.remote(), timeout=_COMES_BACK_SECONDS)
+            ray.get(member.actor.machine.remote(member.fetch), timeout=_COMES_BACK_SECONDS)
         except ray.exceptions.ActorUnavailableError:
             time.sleep(1)  # it is not decided yet
         except RayError:

@@ -35,26 +35,37 @@ Setup = Callable[[S, Here], AbstractContextManager[M]]
 class Node(Generic[S, M]):
     """An actor: one process on the node, with a thread for each piece of work and some for what is asked meanwhile.
 
+    Whatever is called with `fetch` sets the node up if that has not happened yet, also after its process had to be
+    started again; `fetch` gives what is shared by all pieces, and is called once.
+
     Args:
-        fetch: Gives what each piece of work is given besides; called once.
         cores: Processor cores that it may use.
     """
 
-    def __init__(self, setup: Setup[S, M], fetch: Callable[[], S], name: str, cores: int) -> None:
-        self._setup, self._fetch = setup, fetch
+    def __init__(self, setup: Setup[S, M], name: str, cores: int) -> None:
+        self._setup = setup
         self._here = Here(name, cores, threading.Event())
         self._opening = threading.Lock()
         self._open = ExitStack()
         self._opened: tuple[S, M] | None = None
         self._events: deque[Event] = deque()
 
-    def machine(self) -> M:
-        """What was set up here; the first call sets it up, also after this process had to be started again."""
-        return self._set_up()[1]
+    def machine(self, fetch: Callable[[], S]) -> M:
+        """What was set up here."""
+        return self._set_up(fetch)[1]
 
-    def work(self, work: Callable[[T, S, M, Seat], R], piece: T, number: int, alone: bool, card: str, place: str) -> R:
+    def work(
+        self,
+        fetch: Callable[[], S],
+        work: Callable[[T, S, M, Seat], R],
+        piece: T,
+        number: int,
+        alone: bool,
+        card: str,
+        place: str,
+    ) -> R:
         """Work on one piece; whatever it raises is raised at the driver."""
-        shared, machine = self._set_up()
+        shared, machine = self._set_up(fetch)
         return work(piece, shared, machine, Seat(number, alone, card, place, self._here.cancelled, self._watch))
 
     def heard(self) -> list[Event]:
@@ -67,12 +78,13 @@ class Node(Generic[S, M]):
 
     def close(self) -> None:
         """Undo the setup."""
-        self._open.close()
+        with self._opening:
+            self._open.close()
 
-    def _set_up(self) -> tuple[S, M]:
+    def _set_up(self, fetch: Callable[[], S]) -> tuple[S, M]:
         with self._opening:
             if self._opened is None:
-                shared = self._fetch()
+                shared = fetch()
                 self._opened = shared, self._open.enter_context(self._setup(shared, self._here))
             return self._opened
 
