@@ -119,7 +119,7 @@ def test_an_error_of_ours_is_raised_and_everything_is_cancelled() -> None:
 
 def test_whoever_stops_asking_ends_the_work() -> None:
     cancelled = threading.Event()
-    places = [Place[int, str](("a",), str)]
+    places: list[Place[int, str]] = [Place(("a",), str)]
     with contextlib.closing(run_at(places, range(9), cancelled, lambda _: None, set())) as running:
         next(running)
     assert cancelled.is_set()

@@ -180,7 +180,7 @@ def loss_text(run: Running) -> str:
 def _come_to(known: Running | None, event: StageBegun, now: float) -> Running:
     if known is None or event.stage is Stage.CHECKING:
         return Running(event.student_id, event.stage, event.detail, begun=now, heard=now, node=event.node)
-    return replace(known, stage=event.stage, detail=event.detail, heard=now)
+    return replace(known, stage=event.stage, detail=event.detail, heard=now, node=event.node)
 
 
 def _ended(scene: Scene, run: Running, now: float) -> Scene:
