@@ -5,7 +5,8 @@ from dataclasses import replace
 from grader.assignment import Assignment
 from grader.check.comparison import compare
 from grader.check.verdict import judge
-from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
+from grader.findings import Check, Finding, Question, Verdict
+from grader.records import Outcome, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
 from grader.telemetry import NetworkSeen, QuestionsSeen, SourceRead

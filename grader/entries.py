@@ -6,7 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from grader.records import Check, Outcome, Probes, StopReason, Submission
+from grader.findings import Check
+from grader.records import Outcome, Probes, StopReason, Submission
 
 
 class RunReason(StrEnum):

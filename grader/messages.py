@@ -5,8 +5,9 @@ import re
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
 from grader.entries import Entry, Override, Regrade
+from grader.findings import Check, Verdict
 from grader.probe_doubts import probe_doubts
-from grader.records import Check, Outcome, StopReason, Submission, Verdict
+from grader.records import Outcome, StopReason, Submission
 
 _NOTABLY_SLOWER = 1.1
 _ROUNDED_FROM_SECONDS = 600

@@ -15,10 +15,11 @@ from grader.attempts import NextRun, generations, next_run
 from grader.data import DataSet
 from grader.entries import Entry, Evidence, Result, RunReason
 from grader.errors import Cancelled, Mistake, PlaceLost
+from grader.findings import Check, Verdict
 from grader.ledger import Ledger, OpenLedger
 from grader.machine import Machine
 from grader.progress import Left, Stage, StageBegun, Watch
-from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
+from grader.records import IsolationLevel, Outcome, Run, StopReason, Submission
 from grader.report.table import write_private
 from grader.schedule.cards import in_doubt, works
 from grader.schedule.dispatch import Finished, Scheduler, Seat

@@ -10,7 +10,8 @@ from grader.accuracy import accuracy_percent, exact_percent
 from grader.assignment import Assignment
 from grader.attempts import generations, result, standing_override, standing_runs
 from grader.entries import Change, Entry, Grade, Line, Override, Regrade, Result
-from grader.records import Outcome, Submission, Verdict
+from grader.findings import Verdict
+from grader.records import Outcome, Submission
 
 _NOT_RUNNABLE = frozenset(
     {

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from grader.records import Answer, Question
+from grader.findings import Answer, Question
 
 TEXT_LIMIT = 2000
 

@@ -11,19 +11,8 @@ from record_examples import ENTRY, KOREA, check, entry, submission
 
 from grader.assignment import load_assignment
 from grader.entries import Change, Entry, Result, RunReason
-from grader.records import (
-    Answer,
-    Decision,
-    Deviation,
-    Finding,
-    Layer,
-    Outcome,
-    Question,
-    Status,
-    StopReason,
-    Submission,
-    Verdict,
-)
+from grader.findings import Answer, Deviation, Finding, Layer, Question, Verdict
+from grader.records import Decision, Outcome, Status, StopReason, Submission
 from grader.report.page import render_report
 from grader.score import grade
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from grader.entries import Entry, Evidence
-from grader.records import Check, Outcome, StopReason, Submission, Verdict
+from grader.findings import Check, Verdict
+from grader.records import Outcome, StopReason, Submission
 
 KOREA = timezone(timedelta(hours=9))
 

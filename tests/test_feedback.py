@@ -10,7 +10,8 @@ from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostil
 from record_examples import ABSENT, check, entry, submission
 
 from grader.entries import Result
-from grader.records import Deviation, Finding, Outcome, Verdict
+from grader.findings import Deviation, Finding, Verdict
+from grader.records import Outcome
 from grader.report.feedback import band_words, section_of, write_feedback
 
 WIDTH = Finding(Deviation.WRONG_WIDTH, "stage 2", "In stage 2 a convolution has 64 channels, not 128.")

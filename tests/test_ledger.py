@@ -16,8 +16,9 @@ from record_examples import ENTRY, check, entry
 
 from grader.entries import Entry, Override, Regrade
 from grader.errors import InfrastructureError, Mistake
+from grader.findings import Deviation, Finding, Verdict
 from grader.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
-from grader.records import Deviation, Finding, Outcome, StopReason, Verdict
+from grader.records import Outcome, StopReason
 
 HOLD_THE_LOCK = """
 import sys

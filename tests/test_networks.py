@@ -13,7 +13,7 @@ from command import SUBMISSIONS, expectation, run_grader
 
 from grader.check.graph import build, look_at
 from grader.check.verdict import Judgement, judge
-from grader.records import Deviation, Verdict
+from grader.findings import Deviation, Verdict
 from grader.sandbox import Isolation
 
 CASES = sorted((SUBMISSIONS / "networks").iterdir())

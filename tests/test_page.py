@@ -13,7 +13,8 @@ from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of
 from record_examples import ABSENT, check, entry, submission
 
 from grader.entries import Result
-from grader.records import Answer, Companion, Outcome, Verdict
+from grader.findings import Answer, Verdict
+from grader.records import Companion, Outcome
 from grader.report import page as page_module
 from grader.report.charts import curve, histogram
 from grader.report.page import summarize, write_report

@@ -16,7 +16,8 @@ from rich.console import Console
 from grader.assignment import load_assignment
 from grader.entries import Entry, Grade, Result
 from grader.errors import Mistake
-from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
+from grader.findings import Deviation, Finding, Verdict
+from grader.records import Outcome, StopReason, Submission
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.score import grade

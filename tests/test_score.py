@@ -9,7 +9,8 @@ from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment, load_assignment
-from grader.records import Outcome, Verdict
+from grader.findings import Verdict
+from grader.records import Outcome
 from grader.score import grade, points
 
 ASSIGNMENT = load_assignment()

@@ -27,12 +27,13 @@ LAYERS = (
     {"sandbox", "data", "probe_doubts", "attempts", "check"},
     {"assignment", "telemetry", "entries", "delimited"},
     {"accuracy"},
+    {"findings"},
     {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
 WORKER = "worker"
 # What runs beside a student's script, or in a student's self-check, needs no package of the grader's side.
-CARRIED = {"check", WORKER, "records", "telemetry"}
+CARRIED = {"check", WORKER, "findings", "records", "telemetry"}
 CARRIED_PACKAGES = {"torch", "torchvision", "numpy", "PIL"}
 
 

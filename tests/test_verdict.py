@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from grader.check.graph import look_at
 from grader.check.verdict import Judgement, judge
-from grader.records import Deviation, Verdict
+from grader.findings import Deviation, Verdict
 from grader.telemetry import NetworkSeen, Node, to_json
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "hw6.py"), run_name="reference")

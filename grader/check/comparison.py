@@ -3,7 +3,7 @@
 from grader.check.difference import words
 from grader.check.path import Path, Step, align, main_path
 from grader.check.specification import expected_layers
-from grader.records import Layer
+from grader.findings import Layer
 from grader.telemetry import NetworkSeen, Node
 
 # The assigned network has about sixty; what is hostile may have thousands.

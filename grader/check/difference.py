@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from grader.check.path import Step
 from grader.check.specification import Place
-from grader.records import Deviation
+from grader.findings import Deviation
 from grader.telemetry import Node
 
 SMALL = {"batch_norm", "relu"}

@@ -7,7 +7,7 @@ from grader.check.difference import SMALL, WORDS, Block, Difference, convolution
 from grader.check.path import Path, Step
 from grader.check.skips import skip_differences
 from grader.check.specification import AFTER, FIRST, HEAD, Place
-from grader.records import Deviation
+from grader.findings import Deviation
 from grader.telemetry import NetworkSeen, Node
 
 _MISSING = {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
-from grader.records import Answer, Question
+from grader.findings import Answer, Question
 
 QUESTIONS = tuple(f"Q{number}" for number in range(1, 10))
 MOMENTUM = 0.9

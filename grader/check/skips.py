@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from grader.check.difference import SMALL, Block, Difference, convolution_differences, words
 from grader.check.path import Path, Skip, Step
 from grader.check.specification import Place
-from grader.records import Deviation
+from grader.findings import Deviation
 from grader.telemetry import NetworkSeen, Node
 
 

@@ -8,7 +8,7 @@ from grader.check.match import differences
 from grader.check.path import align, main_path
 from grader.check.specification import POOLING, Place, expected_layers
 from grader.check.weights import Places, weight_differences
-from grader.records import Deviation, Finding, Verdict
+from grader.findings import Deviation, Finding, Verdict
 from grader.telemetry import NetworkSeen
 
 _SCORES = 10

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from grader.check.difference import Difference, words
 from grader.check.path import Path, Step
 from grader.check.specification import FIRST, Place
-from grader.records import Deviation
+from grader.findings import Deviation
 from grader.telemetry import NetworkSeen
 
 _NAMED = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from grader.errors import Mistake
-from grader.records import Finding, Layer
+from grader.findings import Finding, Layer
 
 _RIGHT, _WRONG, _SMALL = "#2e7d32", "#c62828", "#666666"
 _ROW_INCHES, _COLUMNS = 0.22, (0.02, 0.2, 0.5)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
 from grader.entries import Result
-from grader.records import Finding
+from grader.findings import Finding
 from grader.report.page import policy, text_of
 from grader.report.table import printable, write_private
 from grader.report.view import add_filters, environment, file_key

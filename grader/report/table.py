@@ -12,7 +12,8 @@ import pandas as pd
 from grader.accuracy import accuracy_percent
 from grader.entries import Change, Entry, Result
 from grader.errors import Mistake
-from grader.records import Check, Decision, Submission
+from grader.findings import Check
+from grader.records import Decision, Submission
 
 GRADES_COLUMNS = (
     "student_id",
