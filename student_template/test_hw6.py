@@ -20,7 +20,7 @@ CODE = next(folder for folder in (HERE, HERE.parent) if (folder / "grader" / "ch
 sys.path.insert(0, str(CODE))
 
 from grader.check.verdict import Judgement, judge, keeps_its_input  # noqa: E402
-from grader.findings import Deviation, Verdict
+from grader.findings import Deviation, Verdict  # noqa: E402
 from grader.telemetry import NetworkSeen, from_json  # noqa: E402
 
 SECONDS = 60
