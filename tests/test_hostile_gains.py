@@ -13,12 +13,12 @@ from one_run import train_once
 from small_class import rules
 
 from grader import probes, start_worker
+from grader.accuracy import count_correct
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
 from grader.records import Run, StopReason
 from grader.sandbox import Isolation, execute
 from grader.sandbox.conversation import READY, Conversation
-from grader.score import count_correct
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(300)]
 
