@@ -198,7 +198,7 @@ def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
 
 
 def test_a_path_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
-    assert "does not exist" in complaint(tmp_path / "nowhere.npz")
+    assert "there is no data set" in complaint(tmp_path / "nowhere.npz")
 
 
 def test_digits_are_real_fixed_and_say_so() -> None:

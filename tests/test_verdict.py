@@ -205,8 +205,9 @@ def test_whatever_graph_comes_out_of_a_sandbox_there_is_a_verdict(seed: int) -> 
     for index in range(1, chance.randrange(2, 200)):
         few = tuple(chance.randrange(max(0, index - 5), index) for _ in range(chance.randrange(1, 4)))
         pair = tuple(chance.randrange(6) for _ in range(chance.randrange(3)))
-        shape = tuple(chance.randrange(600) for _ in range(chance.randrange(5)))
+        operation = chance.choice(operations)
+        shape = tuple(chance.randrange(600) for _ in range(chance.randrange(2 if operation == "conv" else 0, 5)))
         weight = chance.choice(["", "a.weight", "b.weight", f"c.{index}.weight"])
-        nodes.append(Node(chance.choice(operations), few, shape, weight, chance.random() < 0.9, pair, pair, pair))
+        nodes.append(Node(operation, few, shape, weight, chance.random() < 0.9, pair, pair, pair))
     seen = NetworkSeen(is_module=True, nodes=tuple(nodes), output=len(nodes) - 1, output_shape=(4, 10))
     assert judge(seen, TWO).verdict is Verdict.DEVIATES

@@ -11,7 +11,7 @@ import grader
 from grader.sandbox.job import Job
 
 PACKAGE = Path(grader.__file__).parent
-WORKER_CODE = ("__init__.py", "records.py", "telemetry.py", "check", "worker")
+WORKER_CODE = ("__init__.py", "records.py", "findings.py", "telemetry.py", "check", "worker")
 USER_ID_INSIDE = 65534
 _FIRST_SLOT_UID = 64000
 _LIBRARIES = (

@@ -121,6 +121,8 @@ def _started(folder: Path) -> subprocess.Popen[bytes]:
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONUTF8": "1",
                 "MPLBACKEND": "Agg",
+                # PyTorch makes it when an optimizer is made, and leaves it behind.
+                "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"),
             },
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -94,6 +94,6 @@ def starts_python(program: Any, words: Any = ()) -> bool:
         program: What is started, or the whole command of a shell.
         words: The command's words, the first of which is the program once more.
     """
-    listed = words if isinstance(words, list | tuple) else [words or program]
+    listed = words if words and isinstance(words, list | tuple) else [words or program]
     command = " ".join(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in listed)
     return bool(_PYTHON.search(command)) and not _PIP.fullmatch(command)
