@@ -28,6 +28,9 @@ from grader.train import train
 NOT_A_STUDENTS = ("typer", "pydantic", "rich", "pandas", "psutil", "landlock", "pyseccomp", "jinja2", "copydetect")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def handout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The unpacked handout, and beside it modules that fail: what a student need not have."""
