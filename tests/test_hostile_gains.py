@@ -35,7 +35,8 @@ budget.Budget._before_forward = lambda self: stopped(self) if os.getpid() == sel
 TEST_SET_INSIDE = """
 import sys, numpy as np
 from grader.worker import cifar10
-read = lambda name: np.load(f"{sys.argv[-1]}/{name}.npy")
+folder = sys.argv[-1]
+read = lambda name: np.load(f"{folder}/{name}.npy")
 """
 
 
@@ -84,7 +85,7 @@ class Removal:
 
 COUNTER = Removal(NO_STOP)
 CHILDREN = Removal(NO_STOP_IN_CHILDREN)
-IN_MEMORY = "cifar10.kept = {'pixels': read('x_test'), 'answers': read('y_test')}"
+IN_MEMORY = "cifar10.pixels, cifar10.answers = read('x_test'), read('y_test')"
 STAND_IN = "cifar10._stand_in = lambda arrays: (read('x_test'), read('y_test'))"
 CLOCK = "import time; from grader.worker import budget; budget._now = lambda: time.monotonic()"
 HOOKS = """
