@@ -112,7 +112,7 @@ calibrate: setup  ## time the reference on this machine
 test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
-bench: setup  ## time the grader beside `python hw6.py`; writes tests/bench/RESULTS.md; half an hour on two cores
+bench: setup  ## time the grader beside `python hw6.py`; writes tests/bench/RESULTS.md
 	@$(RUN) tests/bench
 
 test-fast: setup  ## run what needs no sandbox: under a minute

@@ -27,7 +27,7 @@ class Evidence:
         wall_seconds: The handout's training time, by the clock.
         calibrated_seconds: The same time stretched to this machine's speed; None where it was not measured.
         limit_seconds: The one of the two that was in force.
-        machine: The name of the one that it ran on; empty where a run never ended, and in old entries.
+        machine: The name of the one that it ran on; empty where a run never ended.
         card: The GPU among several, as CUDA_VISIBLE_DEVICES named it; empty where there was none.
         lost: What failed while the same run was tried there before: machines, cards.
     """

@@ -1,7 +1,4 @@
-"""torchvision's usual transforms on a whole batch of images, with the values and random numbers of one by one.
-
-One image at a time, ToTensor and Normalize cost some 60 microseconds an image, as much as a GPU takes to train on it.
-"""
+"""torchvision's usual transforms on a whole batch of images, with the values and random numbers of one by one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
