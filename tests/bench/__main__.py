@@ -63,7 +63,7 @@ def run_grader(workload: Workload, folder: Path, data: Path, jobs: int) -> Measu
     wall = time.monotonic() - began
     entries = read_ledger(folder / "out").entries()
     if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
-        raise SystemExit(f"{workload.name}: not every script was trained to its end; see {folder / 'out'}")
+        raise SystemExit(f"{workload.name}: not every script was trained to its end")
     shares = [dict(entry.acceleration) for entry in entries]
     levers = {name: min(share[name] for share in shares) for name in shares[0]}
     return Measured(workload, f"grader, JOBS={jobs}", jobs, wall, sum(entry.train_seconds for entry in entries), levers)
