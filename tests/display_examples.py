@@ -2,11 +2,10 @@
 
 from decimal import Decimal
 
-from record_examples import submission
-
 from grader.entries import Grade, Result
 from grader.progress import Plan
 from grader.records import Outcome
+from record_examples import submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=7_200.0, jobs=2)
 RESUMED = Plan(due=10, done=15, epoch_samples=1_000, epochs=5, limit_seconds=7_200.0, jobs=2, run_seconds=60.0)

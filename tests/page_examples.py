@@ -7,14 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from command import SUBMISSIONS
-from record_examples import ENTRY, KOREA, check, entry, submission
-
 from grader.assignment import load_assignment
 from grader.entries import Change, Entry, Result, RunReason
 from grader.findings import Answer, Deviation, Finding, Layer, Question, Verdict
 from grader.records import Decision, Outcome, Status, StopReason, Submission
 from grader.report.page import render_report
 from grader.score import grade
+from record_examples import ENTRY, KOREA, check, entry, submission
 
 ASSIGNMENT = load_assignment()
 SOURCE = (SUBMISSIONS / "demo" / "s20261001" / "hw6.py").read_bytes()

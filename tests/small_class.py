@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from command import SUBMISSIONS
-
 from grader.assignment import DEFAULT_ASSIGNMENT
 from grader.calibrate import CALIBRATION_NAME, Calibration, machine_name, to_json
 

@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from record_examples import submission
-from submission_folders import ASSIGNMENT
 
 from grader.check.source import read_source
 from grader.check.verdict import judge
@@ -41,6 +39,8 @@ from grader.telemetry import (
 )
 from grader.train import curve, plausible
 from grader.worker.channel import one_line
+from record_examples import submission
+from submission_folders import ASSIGNMENT
 
 # The same examples everywhere: a test that fails, fails for everyone.
 few = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

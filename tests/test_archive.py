@@ -8,11 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import attempt, bb, linked, packed, write_archive
-from submission_folders import by_student, collected, decision_on
 
+from archives import attempt, bb, linked, packed, write_archive
 from grader.errors import Mistake
 from grader.records import Collection, Status
+from submission_folders import by_student, collected, decision_on
 
 T = "2026-11-20-10-00-00"
 MOODLE = "Kim_1_assignsubmission_file_/"

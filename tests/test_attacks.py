@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import attack_table
 import pytest
+
+import attack_table
 from command import ROOT
 from other_user import UID, as_user, open_python
 from run_attacks import ATTACKS, program

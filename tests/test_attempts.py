@@ -5,13 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from record_examples import ENTRY, SUBMISSION, entry
 
 from grader.assignment import Assignment, load_assignment
 from grader.attempts import generations, next_run, result, standing_override, standing_runs
 from grader.entries import Entry, Line, Override, Regrade, RunReason
 from grader.records import Outcome, StopReason
 from grader.score import result_of
+from record_examples import ENTRY, SUBMISSION, entry
 
 ASSIGNMENT = load_assignment()
 NOW = ENTRY.finished_at

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from one_run import train_once
-from small_class import SMALL_SCRIPT
 
 from grader.assignment import Assignment
 from grader.data import load_data
 from grader.sandbox import Isolation
+from one_run import train_once
+from small_class import SMALL_SCRIPT
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 

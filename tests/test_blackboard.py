@@ -5,12 +5,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from archives import BLACKBOARD, account, attempt, bb, unpack, write_archive
-from submission_folders import ASSIGNMENT, by_student, collected, decision_on, statuses, write_roster
 
+from archives import BLACKBOARD, account, attempt, bb, unpack, write_archive
 from grader.collect import Format, collect
 from grader.errors import Mistake
 from grader.records import Collection, Status
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, statuses, write_roster
 
 T1, T2, T3 = "2026-11-20-23-58-03", "2026-11-21-10-00-00", "2026-11-22-00-00-01"
 SEOUL = datetime(2026, 11, 21, 23, 59, tzinfo=ZoneInfo("Asia/Seoul"))

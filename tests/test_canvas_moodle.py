@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from archives import unpack, write_archive
-from submission_folders import by_student, collected, decision_on, statuses
 
+from archives import unpack, write_archive
 from grader.errors import Mistake
 from grader.records import Collection, Status
+from submission_folders import by_student, collected, decision_on, statuses
 
 DEADLINE = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS
 
+from command import ROOT, SUBMISSIONS
 from grader.check.carried import carried_in
 from grader.check.source import read_source
 

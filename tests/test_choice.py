@@ -4,11 +4,11 @@ import itertools
 from pathlib import Path
 
 import pytest
-from archives import packed, write_archive
-from submission_folders import SMALL_FILES, by_student, collected, decision_on, statuses
 
+from archives import packed, write_archive
 from grader.collect import collect
 from grader.records import Collection, Status
+from submission_folders import SMALL_FILES, by_student, collected, decision_on, statuses
 
 
 def moodle(tmp_path: Path, **files: bytes) -> Collection:

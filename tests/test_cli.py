@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from command import SUBMISSIONS, run_grader
 
 GRADE = ("grade", SUBMISSIONS / "habits")

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cluster_work
 import pytest
+
+import cluster_work
 from cluster_work import Bench
 from command import ROOT, SUBMISSIONS, read_table, run_grader
-from small_class import hand_in_small
-from test_faults import start_grader
-
 from grader.errors import Cancelled
 from grader.ledger import read_ledger
 from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
 from grader.schedule.dispatch import MOST_LOSSES
+from small_class import hand_in_small
+from test_faults import start_grader
 
 pytest.importorskip("ray")
 from ray.cluster_utils import Cluster as Machines

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in, statuses, write_roster
 
 from grader.collect import collect
 from grader.errors import Mistake
 from grader.records import Status, Submission
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in, statuses, write_roster
 
 
 @pytest.mark.parametrize("file", ["kim/hw6.py", "kim_hw6.py", "hw6_kim.py"])

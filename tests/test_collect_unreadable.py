@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from submission_folders import ORDINARY_USER, SMALL_FILES, by_student, collected, decision_on, hand_in, statuses
 
 from grader.collect import collect
 from grader.errors import Mistake
 from grader.records import Status
+from submission_folders import ORDINARY_USER, SMALL_FILES, by_student, collected, decision_on, hand_in, statuses
 
 
 def link_to_file(path: Path) -> None:

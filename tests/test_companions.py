@@ -4,12 +4,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in
 
 from grader.assignment import Assignment
 from grader.collect import collect
 from grader.collect.stored import DiskFile
 from grader.records import Companion, Status, Submission
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in
 
 MODEL = b"class IdentityResNet: pass\n"
 

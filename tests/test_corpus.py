@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS, broken_promises, doubted, read_table, run_grader
 
+from command import ROOT, SUBMISSIONS, broken_promises, doubted, read_table, run_grader
 from grader.sandbox import Isolation
 
 # Small enough that the cases that run into a limit do so within seconds.

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+
 from cuda_scripts import part_names, run_parts
 
 PARTS = """

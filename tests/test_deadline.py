@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from command import read_table, run_grader
-from record_examples import entry
-from submission_folders import by_student, collected, decision_on, hand_in, statuses
 
+from command import read_table, run_grader
 from grader.assignment import Assignment
 from grader.collect.deadline import how_late, parse_deadline, seconds_late
 from grader.errors import Mistake
@@ -19,6 +17,8 @@ from grader.ledger import open_ledger
 from grader.records import Outcome, Status
 from grader.report.table import checks_table
 from grader.score import grade
+from record_examples import entry
+from submission_folders import by_student, collected, decision_on, hand_in, statuses
 
 DUE = 1_796_087_940
 DEADLINE = datetime(2026, 12, 1, 1, 19, tzinfo=UTC)

@@ -3,8 +3,8 @@
 import subprocess
 
 import pytest
-from command import ROOT, SUBMISSIONS, broken_promises, read_table
 
+from command import ROOT, SUBMISSIONS, broken_promises, read_table
 from grader.data import DIGITS_NOTICE
 
 DEMO = SUBMISSIONS / "demo"

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import torch
+
 from cuda_scripts import part_names, run_parts
 
 PARTS = """

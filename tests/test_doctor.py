@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from command import ROOT, run_grader
 
+from command import ROOT, run_grader
 from grader.sandbox import PROBES, Isolation
 
 pytestmark = pytest.mark.sandbox

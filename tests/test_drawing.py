@@ -4,8 +4,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-from command import SUBMISSIONS, run_grader
 
+from command import SUBMISSIONS, run_grader
 from grader.check.comparison import compare
 from grader.check.graph import look_at
 from grader.check.verdict import judge

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import ROOT, SUBMISSIONS, read_table, run_grader
-from record_examples import entry
-from small_class import hand_in_small, hand_in_text
 
+from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader.errors import Mistake
 from grader.ledger import LOCK_NAME, RESERVE_NAME, open_ledger, read_ledger
+from record_examples import entry
+from small_class import hand_in_small, hand_in_text
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
 

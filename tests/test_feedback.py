@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from html_elements import Parsed
-from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
-from record_examples import ABSENT, check, entry, submission
 
 from grader.entries import Result
 from grader.findings import Deviation, Finding, Verdict
 from grader.records import Outcome
 from grader.report.feedback import band_words, section_of, write_feedback
+from html_elements import Parsed
+from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
+from record_examples import ABSENT, check, entry, submission
 
 WIDTH = Finding(Deviation.WRONG_WIDTH, "stage 2", "In stage 2 a convolution has 64 channels, not 128.")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from command import broken_promises, doubted, expectation, read_table
 from hostile_corpus import CASES, HONEST, TEN_HONEST, grade_class, honest_id, promises
 

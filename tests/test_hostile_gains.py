@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_corpus import CASES, HOSTILE, LIMITS, promises
-from one_run import train_once
-from small_class import rules
 
 from grader import probes, start_worker
 from grader.accuracy import count_correct
@@ -19,6 +16,9 @@ from grader.data import DataSet, load_data
 from grader.records import Run, StopReason
 from grader.sandbox import Isolation, execute
 from grader.sandbox.conversation import READY, Conversation
+from hostile_corpus import CASES, HOSTILE, LIMITS, promises
+from one_run import train_once
+from small_class import rules
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(300)]
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS, read_table
-from other_user import UID, as_user, open_python
 
+from command import ROOT, SUBMISSIONS, read_table
 from grader.assignment import Assignment
 from grader.errors import Mistake
 from grader.records import IsolationLevel
 from grader.sandbox import Isolation, find_isolation, ladder, landlock, rungs
 from grader.sandbox.cgroup import Cgroup
+from other_user import UID, as_user, open_python
 
 pytestmark = pytest.mark.sandbox
 

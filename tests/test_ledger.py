@@ -12,13 +12,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from record_examples import ENTRY, check, entry
 
 from grader.entries import Entry, Override, Regrade
 from grader.errors import InfrastructureError, Mistake
 from grader.findings import Deviation, Finding, Verdict
 from grader.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
 from grader.records import Outcome, StopReason
+from record_examples import ENTRY, check, entry
 
 HOLD_THE_LOCK = """
 import sys

@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from display_examples import HOSTILE, PLAN, RESUMED, Clock, failed, graded
 from rich.cells import cell_len
 from rich.console import Console
-from terminal import ENVIRONMENT, Terminal
 
+from display_examples import HOSTILE, PLAN, RESUMED, Clock, failed, graded
 from grader.progress import Advanced, Left, Plan, Printed, Stage, StageBegun
 from grader.report.live import Display
+from terminal import ENVIRONMENT, Terminal
 
 ROOT = Path(__file__).parents[1]
 

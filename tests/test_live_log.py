@@ -5,9 +5,9 @@ import os
 from typing import IO
 
 import pytest
-from display_examples import HOSTILE, PLAN, Clock, failed, graded
 from rich.console import Console
 
+from display_examples import HOSTILE, PLAN, Clock, failed, graded
 from grader.progress import Advanced, Left, Notice, Printed, Stage, StageBegun
 from grader.report.live import MOST_LINES_WAITING, Display
 

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-import gradebooks
 import pytest
+
+import gradebooks
 from archives import BLACKBOARD, attempt, write_archive
 from command import read_table, run_grader
-from small_class import SMALL_SCRIPT
-
 from grader.delimited import plain, read_sheet
+from small_class import SMALL_SCRIPT
 
 DUE = ("--deadline", "2026-11-21 23:59 Asia/Seoul")
 IN_TIME, LAST, LATE = "2026-11-20-23-58-03", "2026-11-21-23-59-00", "2026-11-22-00-00-00"

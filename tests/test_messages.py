@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 from grader.assignment import Assignment, load_assignment
 from grader.entries import Entry
 from grader.findings import Check, Deviation, Finding, Verdict
 from grader.messages import ERROR_LENGTH, for_student, for_teacher
 from grader.records import Outcome, StopReason, Submission
+from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()
 ERROR = "RuntimeError: shape mismatch"

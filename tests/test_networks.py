@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import SUBMISSIONS, expectation, run_grader
 
+from command import SUBMISSIONS, expectation, run_grader
 from grader.check.graph import build, look_at
 from grader.check.verdict import Judgement, judge
 from grader.findings import Deviation, Verdict

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from command import SUBMISSIONS, read_table
 from other_user import UID, as_user, open_python
 

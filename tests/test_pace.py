@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 import pytest
-from record_examples import submission
 
 from grader.entries import Grade, Result
 from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
@@ -20,6 +19,7 @@ from grader.report.pace import (
     with_result,
     worth_a_line,
 )
+from record_examples import submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2)
 PRIOR = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2, run_seconds=60.0)

@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from html_elements import Parsed
-from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of, hostile, page, result
-from record_examples import ABSENT, check, entry, submission
 
 from grader.entries import Result
 from grader.findings import Answer, Verdict
@@ -21,6 +18,9 @@ from grader.report.page import summarize, write_report
 from grader.report.source import source_files
 from grader.report.table import printable
 from grader.report.view import Student, duration, file_key, log_end, reason_kind, reasons
+from html_elements import Parsed
+from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of, hostile, page, result
+from record_examples import ABSENT, check, entry, submission
 
 
 def hashed(text: str) -> str:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from page_examples import ASSIGNMENT, HOSTILE, class_of, hostile, page, result
 from playwright.sync_api import Browser, Page, sync_playwright
-from record_examples import entry, submission
 
 from grader.report.feedback import write_feedback
 from grader.report.table import printable
+from page_examples import ASSIGNMENT, HOSTILE, class_of, hostile, page, result
+from record_examples import entry, submission
 
 pytestmark = [pytest.mark.slow]
 

@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS, read_table, run_grader
 
+from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader.ledger import read_ledger
 from grader.records import Outcome
 from grader.sandbox import Isolation

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from command import read_table, run_grader
-from record_examples import SUBMISSION, entry
-from small_class import SMALL_SCRIPT
 
+from command import read_table, run_grader
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
 from grader.messages import for_teacher
@@ -20,6 +18,8 @@ from grader.probe_doubts import probe_doubts
 from grader.probes import Questions, ask, read_answer
 from grader.records import CLASSES, Probes
 from grader.score import grade
+from record_examples import SUBMISSION, entry
+from small_class import SMALL_SCRIPT
 
 Images = npt.NDArray[np.uint8]
 Network = Callable[[Images], npt.NDArray[np.float32]]

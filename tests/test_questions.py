@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from command import SUBMISSIONS, expectation
 from torch import nn
 from torch.utils.data import DataLoader
 
+from command import SUBMISSIONS, expectation
 from grader.assignment import load_assignment
 from grader.check.questions import QUESTIONS, Watch
 from grader.check.self_check import run_script

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from record_examples import ABSENT, SUBMISSION, check, entry, submission
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from grader.records import Outcome, StopReason, Submission
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.score import grade
+from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()
 

@@ -4,12 +4,12 @@ import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 
-import gradebooks
 import pytest
-from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
 
+import gradebooks
 from grader.errors import Mistake
 from grader.records import Collection, Status, Submission
+from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
 
 
 def test_the_roster_gives_names_and_adds_who_handed_in_nothing(folder: Path) -> None:

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from command import read_table, run_grader
-from small_class import hand_in_small, hand_in_text, keep_calibration, rules
 
+from command import read_table, run_grader
 from grader.calibrate import saved_calibration
 from grader.ledger import read_ledger
+from small_class import hand_in_small, hand_in_text, keep_calibration, rules
 
 THREADS = os.cpu_count() or 1
 # Whatever a small script reaches, it is below these edges.

@@ -5,13 +5,13 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 import pytest
-from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment, load_assignment
 from grader.findings import Verdict
 from grader.records import Outcome
 from grader.score import grade, points
+from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()
 

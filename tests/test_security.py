@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import attack_table
 import pytest
+
+import attack_table
 from attack_table import ATTACKS, SECURITY, keep, names_in, table
 from command import expectation
 from hostile_corpus import CASES

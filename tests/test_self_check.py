@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from command import ROOT, SUBMISSIONS
 
+from command import ROOT, SUBMISSIONS
 from grader.handout import write_handout
 
 BLANK_TESTS = {

@@ -4,7 +4,6 @@ import stat
 from pathlib import Path
 
 from command import ROOT, run_grader
-
 from grader.records import Submission
 from grader.report.similar_page import write_similar
 from grader.similar import MOST_BYTES, find_similar

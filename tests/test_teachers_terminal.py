@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from command import ROOT
+from grader.ledger import read_ledger
 from small_class import hand_in_small, keep_calibration
 from terminal import ENVIRONMENT, Terminal
-
-from grader.ledger import read_ledger
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
 

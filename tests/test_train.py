@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import run_grader
-from record_examples import entry, submission
-from small_class import hand_in_small, rules
 
 import grader.train as train_stage
+from command import run_grader
 from grader.assignment import Assignment, load_assignment
 from grader.entries import Result
 from grader.ledger import read_ledger
@@ -18,6 +16,8 @@ from grader.report.table import grades_table
 from grader.score import grade
 from grader.telemetry import Progress, Stopped
 from grader.train import curve, plausible
+from record_examples import entry, submission
+from small_class import hand_in_small, rules
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:

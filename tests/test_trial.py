@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from terminal import Terminal
 
 from grader.assignment import DEFAULT_ASSIGNMENT, load_assignment
 from grader.data import DataSet, load_data
@@ -19,6 +18,7 @@ from grader.telemetry import Evaluated, Fault, Progress, SourceRead, Started, St
 from grader.trial import words
 from grader.trial.display import Display
 from grader.trial.run import Trial
+from terminal import Terminal
 
 FILE = "hw6.py"
 PLAN = Plan(due=1, done=0, epoch_samples=200, epochs=5, limit_seconds=7200, jobs=1)

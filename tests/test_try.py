@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import run_grader
-from small_class import SMALL_SCRIPT
-from terminal import Terminal
 
+from command import run_grader
 from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment
 from grader.data import load_data, write_training_set
@@ -24,6 +22,8 @@ from grader.records import Submission
 from grader.sandbox import Isolation
 from grader.start_worker import Slot
 from grader.train import train
+from small_class import SMALL_SCRIPT
+from terminal import Terminal
 
 NOT_A_STUDENTS = ("typer", "pydantic", "rich", "pandas", "psutil", "landlock", "pyseccomp", "jinja2", "copydetect")
 

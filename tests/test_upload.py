@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-import gradebooks
 import pytest
-from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
-from record_examples import entry, submission
 
+import gradebooks
+from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
 from grader.assignment import load_assignment
 from grader.delimited import read_sheet
 from grader.entries import Grade, Result
@@ -20,6 +19,7 @@ from grader.records import Outcome
 from grader.report.gradescope import results_json
 from grader.report.upload import GradebookOf, NewScore, Upload, filled_in
 from grader.score import grade
+from record_examples import entry, submission
 
 MOST = Decimal(20)
 MESSAGE = 'Your script raised "<b>,\nKeyError": 오류; see the log.'

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from workloads import WORKLOADS, Workload, write_data
 
 from grader.ledger import read_ledger
 from results import Measured, write_results
+from workloads import WORKLOADS, Workload, write_data
 
 HERE = Path(__file__).parent
 

@@ -9,6 +9,7 @@ from statistics import median
 
 import torch
 from torch.utils.benchmark import Timer
+
 from workloads import Workload
 
 # Five epochs of CIFAR-10.
