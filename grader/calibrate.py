@@ -47,7 +47,7 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
     timed = assignment.model_copy(update={"budget": budget})
     quiet = replace(slot, watch=lambda _: None)
     run = start_worker(Submission("reference", content=REFERENCE.read_bytes()), timed, quiet, "train", assignment.seed)
-    stopped, first = run.stopped, next(iter(run.progress), None)
+    stopped, first = run.stopped, run.first
     if stopped is None or stopped.error or first is None or stopped.samples <= first.samples:
         reason = stopped.error if stopped else run.execution.ending
         raise InfrastructureError(f"the reference could not be timed ({reason or 'too few steps'})")

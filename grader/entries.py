@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from grader.findings import Check
-from grader.records import Outcome, Probes, StopReason, Submission
+from grader.records import CoursePoint, Outcome, Probes, StopReason, Submission
 
 
 class RunReason(StrEnum):
@@ -63,7 +63,7 @@ class Entry:
         reason: Why this run was made.
         own_seed: As in `Run`.
         probes: As in `Run`.
-        curve: As in `Run`.
+        course: As in `Run`.
         batches: As in `Run`.
         acceleration: As in `Run`.
     """
@@ -87,7 +87,7 @@ class Entry:
     reason: RunReason = RunReason.FIRST
     own_seed: bool = False
     probes: Probes | None = None
-    curve: tuple[tuple[int, float], ...] = ()
+    course: tuple[CoursePoint, ...] = ()
     batches: int = 0
     acceleration: tuple[tuple[str, float], ...] = ()
     kind: Literal["run"] = "run"

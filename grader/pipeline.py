@@ -252,7 +252,7 @@ def _entry(
         reason=planned.reason,
         own_seed=run.own_seed,
         probes=run.probes,
-        curve=run.curve,
+        course=run.course,
         batches=run.batches,
         acceleration=run.acceleration,
     )

@@ -35,7 +35,7 @@ class Advanced:
     Attributes:
         samples: Training images used so far.
         seconds: Since the first training forward.
-        loss: Mean cross entropy of one batch, in the script's own words; None where it is not known.
+        loss: Mean cross entropy of the batches of late, in the script's own words; None where it is not known.
     """
 
     student_id: str

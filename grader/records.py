@@ -6,6 +6,7 @@ Standard library only: the worker inside the sandbox and a student's self-check 
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 CLASSES = 10
 # What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
@@ -112,6 +113,21 @@ class Probes:
     untrained: int | None
 
 
+class CoursePoint(NamedTuple):
+    """A part of a course of training, as the script's own process told it; a tuple, to be short in the ledger.
+
+    Attributes:
+        samples: Training images used by its end.
+        loss: Mean over its batches; None where it is not known.
+        accuracy: Share of its batches' images, 0 to 1, that were classified right while they were trained on; None as
+            `loss`.
+    """
+
+    samples: int
+    loss: float | None
+    accuracy: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One training run: what the student's script did, in the words of the worker beside it (display only).
@@ -123,7 +139,7 @@ class Run:
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         probes: None where there are no scores.
-        curve: Training images used, increasing, and the loss of the batch at that moment; at most 60 points.
+        course: Of training, from its first second to its last; at most 60 points.
         batches: From which the network learned.
         acceleration: Name of each lever (`BATCHED_TRANSFORMS`, `CHANNELS_LAST`) and the share of the work it did.
         log: What the script printed, bounded.
@@ -142,7 +158,7 @@ class Run:
     missing_module: str = ""
     own_seed: bool = False
     probes: Probes | None = None
-    curve: tuple[tuple[int, float], ...] = ()
+    course: tuple[CoursePoint, ...] = ()
     batches: int = 0
     acceleration: tuple[tuple[str, float], ...] = ()
     log: bytes = field(default=b"", repr=False)

@@ -11,9 +11,10 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from grader.assignment import Assignment
+from grader.course import Course
 from grader.errors import InfrastructureError
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
-from grader.records import Submission
+from grader.records import CoursePoint, Submission
 from grader.sandbox import Execution, Isolation, Job, Listener, execute
 from grader.telemetry import (
     Evaluated,
@@ -61,7 +62,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRun:
-    """How one worker ended, and the last event of each kind that it sent; of its progress, what was kept."""
+    """How one worker ended, and the last event of each kind that it sent.
+
+    Attributes:
+        first: The first news of training, about a second after its beginning.
+        course: Of training; empty where that was not the task.
+    """
 
     execution: Execution
     started: Started
@@ -70,7 +76,8 @@ class WorkerRun:
     questions: QuestionsSeen | None
     stopped: Stopped | None
     evaluated: Evaluated | None
-    progress: tuple[Progress, ...]
+    first: Progress | None
+    course: tuple[CoursePoint, ...]
 
 
 def start_worker(
@@ -117,9 +124,10 @@ def start_worker(
             slot=slot.number,
             card=slot.card,
         )
-        listener = _listener(submission.student_id, slot.watch) if mode == "train" else None
+        course = Course()
+        listener = _listener(submission.student_id, slot.watch, course) if mode == "train" else None
         execution = execute(slot.isolation, job, slot.cancelled, listener=listener)
-    return _interpret(execution)
+    return _interpret(execution, course)
 
 
 def _lay_out(folder: Path, submission: Submission) -> None:
@@ -129,12 +137,13 @@ def _lay_out(folder: Path, submission: Submission) -> None:
         (folder / "companions" / companion.name).write_bytes(companion.content)
 
 
-def _listener(student_id: str, watch: Watch) -> Listener:
+def _listener(student_id: str, watch: Watch, course: Course) -> Listener:
     """Tell what the worker and the script say as events; what is not well-formed is dropped."""
 
     def on_report(line: bytes) -> None:
         for event in _events([line]):
             if isinstance(event, Progress):
+                course.add(event)
                 watch(Advanced(student_id, event.samples, event.seconds, event.loss))
             elif isinstance(event, Stopped):
                 watch(StageBegun(student_id, Stage.TESTING))
@@ -166,7 +175,7 @@ def _task(
     )
 
 
-def _interpret(execution: Execution) -> WorkerRun:
+def _interpret(execution: Execution, course: Course) -> WorkerRun:
     events = _events(execution.report)
     started = _last(events, Started)
     if started is None:
@@ -182,7 +191,8 @@ def _interpret(execution: Execution) -> WorkerRun:
         questions=_last(events, QuestionsSeen),
         stopped=_last(events, Stopped),
         evaluated=_last(events, Evaluated),
-        progress=tuple(event for event in events if isinstance(event, Progress)),
+        first=next((event for event in events if isinstance(event, Progress)), None),
+        course=course.points(),
     )
 
 

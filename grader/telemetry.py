@@ -64,12 +64,15 @@ class Progress:
     Attributes:
         samples: Training images used so far.
         seconds: Since the first training forward.
-        loss: Cross entropy of the last batch; None where the script computes its loss in another way.
+        loss: Mean cross entropy of the batches since the last progress; None where the script computes its own.
+        accuracy: Share of those batches' images, 0 to 1, whose largest score was at their label; None where the loss
+            was not of scores (N, C) and integer labels (N,).
     """
 
     samples: int
     seconds: float
     loss: float | None = None
+    accuracy: float | None = None
     event: Literal["progress"] = "progress"
 
 

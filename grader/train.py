@@ -1,18 +1,18 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from grader.assignment import Assignment
+from grader.course import MOST_SAMPLES
 from grader.data import DataSet
 from grader.probes import ask, read_answer
 from grader.records import BATCHED_TRANSFORMS, CHANNELS_LAST, Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
-from grader.telemetry import Evaluated, Fault, Progress, Stopped
+from grader.telemetry import Evaluated, Fault, Stopped
 
 _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
@@ -20,10 +20,8 @@ _ABOUT_THE_LOG = (
 )
 _TRAINED_AGAIN = "The script failed while the grader had made its training faster; it was trained again as it is."
 _KILLED_BY_SIGNAL_9 = 128 + 9
-_CURVE_POINTS = 60
-# Student code shares the worker's process and may say anything. Beyond these, a number is no measurement, and could
-# not even be divided by a training set's size.
-_MOST_SAMPLES, _MOST_SECONDS, _MOST_LOSS = 10**12, 1e7, 1e6
+# Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
+_MOST_SECONDS = 1e7
 _MET_INSIDE: dict[str, Outcome] = {
     Fault.MEMORY: Outcome.OUT_OF_MEMORY,
     Fault.PROCESSES: Outcome.OUT_OF_PROCESSES,
@@ -83,27 +81,11 @@ def _train_once(submission: Submission, assignment: Assignment, data: DataSet, s
         flags=(*evaluated.flags, *_unlikely(run, assignment.budget.epochs, len(data.x_train))),
         missing_module=stopped.missing_module if stopped else "",
         own_seed=stopped.own_seed if stopped else False,
-        curve=curve(run.progress),
+        course=run.course,
         batches=stopped.batches if stopped else 0,
         acceleration=stopped.acceleration if stopped else (),
         log=_ABOUT_THE_LOG + run.execution.log,
     )
-
-
-def curve(progress: Iterable[Progress]) -> tuple[tuple[int, float], ...]:
-    """Return at most 60 points of (training images used, loss), evenly chosen, the first and the last among them.
-
-    What cannot be a course of training is left out: images that do not grow, a loss that is unknown or endless.
-    """
-    points: list[tuple[int, float]] = []
-    for event in progress:
-        known = event.loss is not None and abs(event.loss) <= _MOST_LOSS
-        if known and (points[-1][0] if points else -1) < event.samples <= _MOST_SAMPLES:
-            points.append((event.samples, round(event.loss or 0.0, 4)))
-    if len(points) <= _CURVE_POINTS:
-        return tuple(points)
-    chosen = np.linspace(0, len(points) - 1, _CURVE_POINTS).round().astype(int)
-    return tuple(points[place] for place in chosen)
 
 
 def plausible(stopped: Stopped) -> Stopped:
@@ -111,8 +93,8 @@ def plausible(stopped: Stopped) -> Stopped:
     seconds = stopped.seconds if math.isfinite(stopped.seconds) else 0.0
     return replace(
         stopped,
-        samples=min(max(stopped.samples, 0), _MOST_SAMPLES),
-        batches=min(max(stopped.batches, 0), _MOST_SAMPLES),
+        samples=min(max(stopped.samples, 0), MOST_SAMPLES),
+        batches=min(max(stopped.batches, 0), MOST_SAMPLES),
         acceleration=tuple(
             (name, round(share, 4))
             for name, share in dict(stopped.acceleration).items()

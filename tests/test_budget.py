@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from grader.records import StopReason
 from grader.worker.budget import Budget
@@ -39,8 +40,10 @@ def channel() -> Iterator[tuple[Channel, int]]:
 
 
 @pytest.fixture
-def watch(channel: tuple[Channel, int]) -> Iterator[Callable[..., Budget]]:
-    """Make a budget that wraps classes from now on; afterwards, nn.Module is as it was."""
+def watch(channel: tuple[Channel, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Budget]]:
+    """Make a budget that wraps classes and losses from now on; afterwards, torch is as it was."""
+    for name in ("cross_entropy", "nll_loss"):
+        monkeypatch.setattr(functional, name, getattr(functional, name))
 
     def make(samples: int = 1_000, seconds: float = 60) -> Budget:
         budget = Budget(NAME, samples, seconds, channel[0], stop, Layout([], enabled=False))
@@ -271,3 +274,28 @@ def test_progress_is_told(watch: Callable[..., Budget], channel: tuple[Channel, 
     line = json.loads(os.read(channel[1], 10_000))
     assert (line["event"], line["samples"]) == ("progress", 2 * ROWS)
     assert line["seconds"] > 5
+
+
+def test_progress_tells_the_means_over_the_batches_since_the_last(
+    watch: Callable[..., Budget], channel: tuple[Channel, int]
+) -> None:
+    budget = watch()
+    network = make_class()()
+    given, labels = torch.eye(3), torch.tensor([0, 1, 2])
+    told, losses, right = [], [], []
+    for number in range(6):
+        scores = network(given[: 1 + number % 3])
+        loss = functional.cross_entropy(scores, labels[: 1 + number % 3])
+        with torch.no_grad():  # a look aside, as scripts take it, with another loss
+            functional.cross_entropy(scores, labels[: 1 + number % 3])
+        losses.append(loss.item())
+        right.append(int((scores.argmax(1) == labels[: 1 + number % 3]).sum()))
+        if number % 3 == 2:
+            budget.started = (budget.started or 0) - 5
+        torch.autograd.backward(loss)
+        torch.optim.SGD(network.parameters(), lr=1.0).step()
+        if number % 3 == 2:
+            told.append(json.loads(os.read(channel[1], 10_000)))
+    assert [line["samples"] for line in told] == [6, 12]
+    assert [line["loss"] for line in told] == [pytest.approx(sum(losses[at : at + 3]) / 3) for at in (0, 3)]
+    assert [line["accuracy"] for line in told] == [pytest.approx(sum(right[at : at + 3]) / 6) for at in (0, 3)]

@@ -17,7 +17,7 @@ from grader.entries import Entry, Override, Regrade
 from grader.errors import InfrastructureError, Mistake
 from grader.findings import Deviation, Finding, Verdict
 from grader.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
-from grader.records import Outcome, StopReason
+from grader.records import CoursePoint, Outcome, StopReason
 from record_examples import ENTRY, check, entry
 
 HOLD_THE_LOCK = """
@@ -88,6 +88,7 @@ def test_entries_come_back_as_they_were_written(tmp_path: Path) -> None:
         error='ValueError: "한글"\n\u2028\x00 end',
         notes=("one", "two"),
         flags=("three",),
+        course=(CoursePoint(100, 2.25, None), CoursePoint(200, None, 0.5)),
         missing_module="cv2",
     )
     bare = entry(student_id="s2", outcome=Outcome.CRASHED, stop_reason=None, correct=None, total=None)

@@ -23,7 +23,7 @@ LAYERS = (
     {"machine"},
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
-    {"messages", "probes", "similar"},
+    {"messages", "probes", "similar", "course"},
     {"sandbox", "data", "probe_doubts", "attempts", "check"},
     {"assignment", "telemetry", "entries", "delimited"},
     {"accuracy"},

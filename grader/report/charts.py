@@ -24,46 +24,82 @@ _DROPPED = {"font", "font-family", "font-size", "stroke-miterlimit"}
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A course of training in a box of WIDTH x HEIGHT units.
+    """One quantity over a run's epochs, in a box of WIDTH x HEIGHT units.
 
     Attributes:
+        title: What it is of.
+        said: The same for those who cannot see it.
         line: The points of an SVG polyline.
         across: Place and label of each tick below, in epochs.
-        up: Place and label of each tick at the left, in loss.
+        up: Place and label of each tick at the left.
     """
 
+    title: str
+    said: str
     line: str
     across: tuple[tuple[float, str], ...]
     up: tuple[tuple[float, str], ...]
-    first: float
-    last: float
 
     WIDTH = 300
     HEIGHT = 110
 
 
-def curve(run: Entry) -> Curve | None:
-    """Lay out a run's loss over its epochs; None where fewer than two points are known."""
-    if len(run.curve) < 2 or run.evidence.train_size < 1:
-        return None
-    losses = [loss for _, loss in run.curve]
-    ends = run.curve[-1][0] / run.evidence.train_size
-    low, high = min(0.0, *losses), max(losses)
-    across = [tick for tick in MaxNLocator(5).tick_values(0, ends) if 0 <= tick <= ends]
-    up = [tick for tick in MaxNLocator(3).tick_values(low, high) if low <= tick <= high]
+def curves(run: Entry) -> tuple[Curve, ...]:
+    """Lay out a run's loss, then its accuracy on training batches; without what is known at fewer than two points."""
+    size = run.evidence.train_size
+    if size < 1:
+        return ()
+    ends = max((point.samples for point in run.course), default=0) / size
+    losses = [(point.samples / size, point.loss) for point in run.course if point.loss is not None]
+    shares = [(point.samples / size, point.accuracy) for point in run.course if point.accuracy is not None]
+    drawn = []
+    if len(losses) > 1:
+        values = [loss for _, loss in losses]
+        low, high = min(0.0, *values), max(values)
+        drawn.append(_curve("Loss", losses, ends, _ticks(3, low, high), (low, high), "{:.4g}"))
+    if len(shares) > 1:
+        percents = [(epoch, 100 * share) for epoch, share in shares]
+        drawn.append(
+            _curve("Accuracy on training batches", percents, ends, (0, 50, 100), (0, 100), "{:.0f}\N{NO-BREAK SPACE}%")
+        )
+    return tuple(drawn)
+
+
+def _ticks(most: int, low: float, high: float) -> Sequence[float]:
+    return [tick for tick in MaxNLocator(most).tick_values(low, high) if low <= tick <= high]
+
+
+def _curve(
+    title: str,
+    points: Sequence[tuple[float, float]],
+    ends: float,
+    ticks: Sequence[float],
+    span: tuple[float, float],
+    form: str,
+) -> Curve:
+    """Lay out points of (epoch, value).
+
+    Args:
+        ends: The epoch at the right edge.
+        ticks: The values with a line and a label.
+        span: The values at the lower and the upper edge.
+        form: How a value is written.
+    """
+    low, high = span
 
     def x(epoch: float) -> float:
         return round(Curve.WIDTH * epoch / ends, 1) if ends else 0.0
 
-    def y(loss: float) -> float:
-        return round(Curve.HEIGHT * (1 - (loss - low) / ((high - low) or 1)), 1)
+    def y(value: float) -> float:
+        return round(Curve.HEIGHT * (1 - (value - low) / ((high - low) or 1)), 1)
 
+    first, last = (form.format(value) for _, value in (points[0], points[-1]))
     return Curve(
-        line=" ".join(f"{x(samples / run.evidence.train_size)},{y(loss)}" for samples, loss in run.curve),
-        across=tuple((x(tick), f"{tick:g}") for tick in across),
-        up=tuple((y(tick), f"{tick:.4g}") for tick in up),
-        first=losses[0],
-        last=losses[-1],
+        title=title,
+        said=f"{title}: from {first} to {last} in {ends:.2f} epochs.",
+        line=" ".join(f"{x(epoch):g},{y(value):g}" for epoch, value in points),
+        across=tuple((x(tick), f"{tick:g}") for tick in _ticks(5, 0, ends)),
+        up=tuple((y(tick), form.format(tick)) for tick in ticks),
     )
 
 

@@ -17,7 +17,7 @@ from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
 from grader.entries import Entry, Result
 from grader.records import Decision, Outcome
-from grader.report.charts import curve, histogram
+from grader.report.charts import curves, histogram
 from grader.report.source import source_files
 from grader.report.table import write_private
 from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
@@ -104,7 +104,7 @@ def render_report(
         histogram=histogram(accuracies, assignment.bands),
         students=students,
         outcomes=Counter(student.result.grade.outcome.value for student in students),
-        curve=curve,
+        curves=curves,
         whole=whole,
     )
 

@@ -13,6 +13,8 @@ from grader.sandbox.job import Job, Listener
 READY = b"R"
 _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
+# Of each piece: a script that floods the report must not keep the grader busy.
+_LINES_HEARD = 4
 # The first lines say what was found at the start, the last how it ended; progress in between may be dropped.
 _REPORT_FIRST_LINES, _REPORT_LAST_LINES = 16, 64
 
@@ -99,12 +101,11 @@ class Conversation:
     def _on_report(self, chunk: bytes) -> None:
         *lines, self._report_rest = (self._report_rest + chunk).split(b"\n")
         self._report_rest = self._report_rest[:_REPORT_LINE_BYTES]
-        # One line of each piece: a script that floods the report must not keep the grader busy.
-        if self._listener and lines and len(lines[-1]) < _REPORT_LINE_BYTES:
-            self._listener.report(lines[-1])
+        lines = [line for line in lines if len(line) < _REPORT_LINE_BYTES]
+        if self._listener:
+            for line in lines[-_LINES_HEARD:]:
+                self._listener.report(line)
         for line in lines:
-            if len(line) >= _REPORT_LINE_BYTES:
-                continue
             if len(self._report_first) < _REPORT_FIRST_LINES:
                 self._report_first.append(line)
             else:

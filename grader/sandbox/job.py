@@ -46,7 +46,7 @@ class Listener:
     """Hears a job while it runs, in the thread that runs it; must be quick.
 
     Attributes:
-        report: Gets the last complete line of each piece that the worker sent, unvalidated.
+        report: Gets the last complete lines of each piece that the worker sent, unvalidated.
         log: Gets each piece of the script's own output.
     """
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from grader.records import StopReason
 from grader.telemetry import Progress
+from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel
-from grader.worker.last_loss import LastLoss
 from grader.worker.layout import Layout
 from grader.worker.shared_counts import shared_counts
 
@@ -82,7 +82,7 @@ class Budget:
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
-        self._loss = LastLoss()
+        self._means = BatchMeans()
         self.defined: type[nn.Module] | None = None
         self.started: float | None = None
         self.batch_size = 0
@@ -209,12 +209,13 @@ class Budget:
     def _add(self, network: nn.Module, rows: int) -> None:
         self._counts[_SAMPLES] += rows
         self._counts[_BATCHES] += 1
+        self._means.learned()
         self._used[network] = self._used.get(network, 0) + rows
         if self._best is None or self._used[network] >= self._used.get(self._best, 0):
             self._best = network
         if _pid() == self._pid and self.seconds - self._last_progress > _PROGRESS_SECONDS:
             self._last_progress = self.seconds
-            self._channel.say(Progress(self.samples, self.seconds, self._loss.value()))
+            self._channel.say(Progress(self.samples, self.seconds, *self._means.take()))
 
 
 def _rows(batch: torch.Tensor) -> int:

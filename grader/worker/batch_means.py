@@ -1,0 +1,102 @@
+"""The loss and the accuracy of training batches, as a script computes its loss, for display."""
+
+import functools
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+# In one mean at most, so that no memory grows where nobody asks for it; it is asked for once a second.
+_MOST_BATCHES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One batch; its tensors have no dimensions and stay on their device.
+
+    Attributes:
+        right: How many of the images have their largest score at their label; None where that is not known.
+        images: Of which `right` is known.
+    """
+
+    loss: torch.Tensor
+    right: torch.Tensor | None
+    images: int
+
+
+class BatchMeans:
+    """Means over the batches from which a network learned, one stretch of training after the other.
+
+    A batch has the last loss that `cross_entropy` or `nll_loss` gave before a gradient flowed back, modules and
+    functions alike, and the accuracy of the scores that went into it. Nothing is read from the device until the means
+    are asked for: to read it at each step would wait for the GPU. Nothing here raises in a script's step; what is out
+    of the ordinary, subclasses of tensors among it, is left out.
+    """
+
+    def __init__(self) -> None:
+        self._last: _Batch | None = None
+        self._learned: deque[_Batch] = deque(maxlen=_MOST_BATCHES)
+        # The modules of torch.nn look these names up at each call.
+        functional.cross_entropy = self._watched(functional.cross_entropy)
+        functional.nll_loss = self._watched(functional.nll_loss)
+
+    def learned(self) -> None:
+        """Take the last loss for that of a batch from which the network learned."""
+        batch, self._last = self._last, None
+        if batch is not None:
+            self._learned.append(batch)
+
+    def take(self) -> tuple[float | None, float | None]:
+        """The mean loss over the batches since the last call, and the share of their images that were right.
+
+        Either is None where it is not known, or not finite.
+        """
+        batches, self._learned = self._learned, deque(maxlen=_MOST_BATCHES)
+        counted = [(batch.right, batch.images) for batch in batches if batch.right is not None]
+        loss = _total([batch.loss for batch in batches])
+        right = _total([right for right, _ in counted])
+        return (
+            None if loss is None else loss / len(batches),
+            None if right is None else right / sum(images for _, images in counted),
+        )
+
+    def _watched(self, function: Any) -> Any:
+        @functools.wraps(function)
+        def watched(*arguments: Any, **options: Any) -> Any:
+            loss = function(*arguments, **options)
+            given = dict(zip(("input", "target"), arguments, strict=False)) | options
+            try:
+                if _is_plain(loss) and loss.requires_grad:
+                    self._last = _batch(loss.detach(), given.get("input"), given.get("target"))
+            except Exception:  # what is only looked at must not end a script
+                self._last = None
+            return loss
+
+        return watched
+
+
+def _batch(loss: torch.Tensor, scores: Any, labels: Any) -> _Batch:
+    """What is kept of a batch; right answers are counted for scores (N, C) and integer labels (N,) only."""
+    mean = loss.mean() if loss.ndim else loss
+    if not (_is_plain(scores) and _is_plain(labels)) or scores.ndim != 2 or labels.ndim != 1:
+        return _Batch(mean, None, 0)
+    if not labels.shape[0] or labels.is_floating_point():
+        return _Batch(mean, None, 0)
+    return _Batch(mean, (scores.detach().argmax(1) == labels).sum(), scores.shape[0])
+
+
+def _is_plain(value: Any) -> bool:
+    """A subclass brings code of its own to each operation."""
+    return type(value) is torch.Tensor
+
+
+def _total(values: list[torch.Tensor]) -> float | None:
+    """Read the sum of what lies on one device; None where there is nothing, or it cannot be had."""
+    try:
+        total = torch.stack(values).float().sum().item() if values else math.nan
+    except Exception:  # the device's fault, or tensors of two; the script's own next step will say so
+        return None
+    return total if math.isfinite(total) else None
