@@ -5,6 +5,7 @@ import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -95,6 +96,27 @@ def test_what_is_lost_too_often_is_given_up_without_a_result_and_the_rest_goes_o
     assert found[1] == Finished(None, ("gpu1",) * MOST_LOSSES)
     assert (found[0].result, found[2].result) == ("done", "done")
     assert len(told) == MOST_LOSSES
+
+
+def test_what_only_ran_beside_a_piece_that_ends_its_machine_is_not_given_up() -> None:
+    """Two places of one machine: piece 1 is lost with piece 0 whenever they meet there."""
+    asked: Counter[int] = Counter()
+    meetings = {attempt: threading.Barrier(2) for attempt in range(1, MOST_LOSSES + 1)}
+
+    def run(piece: int) -> str:
+        asked[piece] += 1
+        attempt = asked[piece]
+        try:
+            meetings[attempt].wait(10 if attempt < MOST_LOSSES else 0.5)
+        except threading.BrokenBarrierError:  # nobody else came
+            if piece == 1:
+                return "done"
+        raise PlaceLost("gpu1", for_good=False)
+
+    found = outcomes([Place(("gpu1",), run), Place(("gpu1",), partial(run))], 2)
+    assert found[0] == Finished(None, ("gpu1",) * MOST_LOSSES)
+    assert found[1].result == "done"
+    assert len(found[1].lost) == MOST_LOSSES - 1
 
 
 def test_without_a_place_left_the_teacher_is_told_what_was_lost() -> None:

@@ -18,6 +18,7 @@ S_co = TypeVar("S_co", covariant=True)
 M_co = TypeVar("M_co", covariant=True)
 
 # Whatever was lost three times may itself be the reason; it ends as a fault of ours, and the next command tries again.
+# The third time nothing runs beside it, so that no other piece is lost for it that often.
 MOST_LOSSES = 3
 
 
@@ -118,11 +119,25 @@ def run_at(
             thread.join()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting(Generic[T]):
+    """A piece, and what was lost with it before."""
+
+    piece: T
+    losses: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing may run beside it: another loss would be its own."""
+        return len(self.losses) == MOST_LOSSES - 1
+
+
 class _Desk(Generic[T, R]):
     """The pieces that wait, and the results that nobody has fetched; shared by the places' threads."""
 
     def __init__(self, places: Sequence[Place[T, R]], pieces: Iterable[T], watch: Watch, lost: set[str]) -> None:
-        self._waiting: deque[tuple[T, tuple[str, ...]]] = deque((piece, ()) for piece in pieces)
+        self._waiting = deque(_Waiting(piece) for piece in pieces)
+        self._in_flight: dict[Place[T, R], _Waiting[T]] = {}
         self.unfinished = len(self._waiting)
         self._places = places
         self._watch = watch
@@ -148,25 +163,35 @@ class _Desk(Generic[T, R]):
     def serve(self, place: Place[T, R]) -> None:
         """Give pieces to one place until there are none, or the place is lost."""
         while (taken := self._take(place)) is not None:
-            piece, losses = taken
             try:
-                self._ended.put((piece, Finished(place.run(piece), losses)))
+                self._ended.put((taken.piece, Finished(place.run(taken.piece), taken.losses)))
             except PlaceLost as loss:
-                self._lose(piece, (*losses, loss.name), loss)
+                self._lose(taken, loss)
             except BaseException as error:  # the caller's thread raises it
                 self._ended.put(error)
+            with self._changed:
+                del self._in_flight[place]
+                self._changed.notify_all()
 
-    def _take(self, place: Place[T, R]) -> tuple[T, tuple[str, ...]] | None:
+    def _take(self, place: Place[T, R]) -> _Waiting[T] | None:
         with self._changed:
             while not self._closed and self._lost.isdisjoint(place.names):
-                if self._waiting:
-                    return self._waiting.popleft()
-                # What others work on may come back.
+                taken = next((each for each in self._waiting if self._may_begin(each, place)), None)
+                if taken is not None:
+                    self._waiting.remove(taken)
+                    self._in_flight[place] = taken
+                    return taken
+                # What others work on may come back, or end and leave its machine to a piece that must be alone.
                 self._changed.wait()
         return None
 
-    def _lose(self, piece: T, losses: tuple[str, ...], loss: PlaceLost) -> None:
-        given_up = len(losses) >= MOST_LOSSES
+    def _may_begin(self, waiting: _Waiting[T], place: Place[T, R]) -> bool:
+        beside = [other for at, other in self._in_flight.items() if not set(at.names).isdisjoint(place.names)]
+        return not beside if waiting.alone else not any(other.alone for other in beside)
+
+    def _lose(self, taken: _Waiting[T], loss: PlaceLost) -> None:
+        lost = _Waiting(taken.piece, (*taken.losses, loss.name))
+        given_up = len(lost.losses) >= MOST_LOSSES
         then = "it is not tried again now" if given_up else "it is tried again"
         out = ", which is taken out" if loss.for_good else ""
         with self._changed:
@@ -174,9 +199,11 @@ class _Desk(Generic[T, R]):
             if loss.for_good:
                 self._lost.add(loss.name)
             if given_up:
-                self._ended.put((piece, Finished(None, losses)))
+                self._ended.put((lost.piece, Finished(None, lost.losses)))
+            elif lost.alone:
+                self._waiting.append(lost)
             else:
-                self._waiting.appendleft((piece, losses))
+                self._waiting.appendleft(lost)
             self._changed.notify_all()
             self._fail_without_places()
 
