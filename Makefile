@@ -14,8 +14,8 @@ YES_OPTION = $(if $(YES),--yes)
 CLUSTER_OPTION = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser doctor demo grade collect check report regrade override export similar calibrate handout test \
-  test-fast test-all bench lint format clean
+.PHONY: help setup system browser slurm doctor demo grade collect check report regrade override export similar calibrate handout \
+  test test-fast test-all bench lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; \
 	  else \
 	    echo "Chromium is missing; the tests of the pages are skipped. Install it: sudo apt-get install chromium"; \
+	  fi; }
+
+slurm:
+	@command -v slurmctld >/dev/null && command -v slurmd >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd; \
+	  else \
+	    echo "Slurm is missing; the test of its script, which only root can run, is skipped. Install it: sudo apt-get install slurmctld slurmd"; \
 	  fi; }
 
 doctor: setup  ## say what this machine offers: isolation, GPU, memory, disk, speed; and what would raise it
@@ -118,7 +126,7 @@ bench: setup  ## time the grader beside `python hw6.py`; writes tests/bench/RESU
 test-fast: setup  ## run what needs no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox"
 
-test-all: setup browser  ## run the slow tests: the whole demo, the page in a browser
+test-all: setup browser slurm  ## run the slow tests: the whole demo, the page in a browser, a job under Slurm
 	@$(RUN) -m pytest -m slow
 
 lint: setup  ## ruff and mypy
