@@ -96,6 +96,27 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     return _borderline_run(counting, assignment)
 
 
+def known_run(lines: Sequence[Line], student_id: str, run_key: str, planned: NextRun) -> Entry | None:
+    """The newest run of another student's same files that is the one this student needs; None: it must be made.
+
+    Whoever was regraded is to be run again: an older run is copied neither to this student nor from another one.
+
+    Args:
+        lines: Everyone's about these files, oldest first.
+    """
+    regraded: set[str] = set()
+    for line in reversed(lines):
+        if isinstance(line, Regrade):
+            if line.student_id == student_id:
+                return None
+            regraded.add(line.student_id)
+        elif isinstance(line, Entry) and line.student_id != student_id and line.run_key == run_key:
+            same = (line.reason, line.evidence.seed) == (planned.reason, planned.seed)
+            if same and _stands(line) and regraded.isdisjoint((line.student_id, line.run_of)):
+                return line
+    return None
+
+
 def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     policy = assignment.borderline
     repeated = [run for run in counting if run.reason is RunReason.BORDERLINE]

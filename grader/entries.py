@@ -66,6 +66,7 @@ class Entry:
         course: As in `Run`.
         batches: As in `Run`.
         acceleration: As in `Run`.
+        run_of: Whose run this is a copy of: somebody with the same files. Empty: the student's own run.
     """
 
     student_id: str
@@ -90,6 +91,7 @@ class Entry:
     course: tuple[CoursePoint, ...] = ()
     batches: int = 0
     acceleration: tuple[tuple[str, float], ...] = ()
+    run_of: str = ""
     kind: Literal["run"] = "run"
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +40,7 @@ class Ledger:
         self.unreadable = 0
         self._entries: list[Entry] = []
         self._of_student: dict[str, list[Line]] = defaultdict(list)
+        self._of_files: dict[str, list[Line]] = defaultdict(list)
         for line in content.split(b"\n"):
             if line:
                 self._read(line)
@@ -53,6 +54,10 @@ class Ledger:
         lines = self._of_student.get(student_id, ())
         return tuple(line for line in lines if sha256 is None or line.sha256 == sha256)
 
+    def lines_about(self, sha256: str) -> Sequence[Line]:
+        """Return everyone's lines about these files, oldest first; for reading, at this moment."""
+        return self._of_files.get(sha256, ())
+
     def _read(self, line: bytes) -> None:
         # Not `validate_json`: it refuses the lone surrogates that a student's traceback or file name may hold.
         try:
@@ -64,6 +69,7 @@ class Ledger:
         if isinstance(line, Entry):
             self._entries.append(line)
         self._of_student[line.student_id].append(line)
+        self._of_files[line.sha256].append(line)
 
 
 class OpenLedger(Ledger):

@@ -1,6 +1,7 @@
 """Every sentence about an outcome: what a student reads, and why a teacher should look."""
 
 import re
+from collections.abc import Sequence
 
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
@@ -68,6 +69,17 @@ def of_changes(override: Override | None, pending: Regrade | None, outdated: Ove
     if outdated is not None and override is None:
         reasons.append(f"an override to {outdated.points:f} points was for another file and does not hold for this one")
     return reasons
+
+
+def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
+    """Tell the teacher, and never a student, who else handed in the same files, and whose run counts.
+
+    Args:
+        entry: The run that counts; None if there is none.
+        others: Their ids.
+    """
+    reasons = [f"not run itself: {entry.run_of}'s run of the same files counts"] if entry and entry.run_of else []
+    return [*reasons, _one_line(f"the same files as others: {', '.join(others)}")] if others else reasons
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:

@@ -16,11 +16,11 @@ from grader.data import DataSet
 from grader.entries import Entry, Evidence, Result, RunReason
 from grader.errors import Cancelled, Mistake, PlaceLost
 from grader.findings import Check, Verdict
+from grader.keep import keep, keep_copy
 from grader.ledger import Ledger, OpenLedger
 from grader.machine import Machine
 from grader.progress import Left, Stage, StageBegun, Watch
 from grader.records import IsolationLevel, Outcome, Run, StopReason, Submission
-from grader.report.table import write_private
 from grader.schedule.cards import in_doubt, works
 from grader.schedule.dispatch import Finished, Scheduler, Seat
 from grader.score import result_of
@@ -35,7 +35,7 @@ Piece = tuple[Submission, NextRun]
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A run that is in the ledger; `again` is the run that the submission needs next, if any."""
+    """A run that is in the ledger, its own or copied; `again` is the run that the submission needs next, if any."""
 
     submission: Submission
     entry: Entry
@@ -72,8 +72,7 @@ def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledge
     found = []
     for submission in submissions:
         if submission.content is not None:
-            lines = ledger.lines(submission.student_id, submission.sha256)
-            run = next_run(generations(lines, run_key)[-1].runs, assignment)
+            run = _needed(submission, assignment, ledger, run_key)
             found += [(submission, run)] if run else []
     return found
 
@@ -90,7 +89,8 @@ def grade_all(
     """Run whatever is due until nothing is; each log and entry is on the disk before it is yielded.
 
     In rounds: first what may run side by side, then what must run alone, until no submission needs another run. What
-    the grader failed on waits for the next command.
+    the grader failed on waits for the next command. Of several students with the same files one is run, and the others
+    get copies of that; a fault of ours is not copied.
 
     Raises:
         Cancelled: Everything was to stop.
@@ -99,18 +99,21 @@ def grade_all(
     run_key = assignment.run_key(data.sha256)
     work = partial(_work, assignment, run_key)
     waiting = list(submissions)
+    yield from _copied(waiting, assignment, ledger, logs, run_key)
     while round_ := due(waiting, assignment, ledger, run_key):
         together = [piece for piece in round_ if piece[1].reason is not RunReason.ALONE]
-        for piece, finished in scheduler.run_all(together or round_, work, watch, alone=not together):
+        for piece, finished in scheduler.run_all(_each_once(together or round_), work, watch, alone=not together):
             submission = piece[0]
             entry, log = _recorded(piece, finished, assignment, run_key, data)
-            _keep(entry, log, ledger, logs)
+            keep(entry, log, ledger, logs)
             again = None
             if entry.outcome is Outcome.INFRASTRUCTURE:
                 waiting.remove(submission)
             else:
-                again = next((run for _, run in due([submission], assignment, ledger, run_key)), None)
+                again = _needed(submission, assignment, ledger, run_key)
             yield Graded(submission, entry, again)
+            same = [other for other in waiting if other.sha256 == submission.sha256]
+            yield from _copied(same, assignment, ledger, logs, run_key)
 
 
 def check_all(
@@ -136,13 +139,42 @@ def results(
 ) -> tuple[Result, ...]:
     """Everyone's row: points follow from the ledger and the assignment's bands as they are now."""
     return tuple(
-        result_of(submission, ledger.lines(submission.student_id), run_key, assignment) for submission in submissions
+        result_of(
+            submission, ledger.lines(submission.student_id), run_key, assignment, _others_graded(submission, ledger)
+        )
+        for submission in submissions
     )
 
 
-def log_of(entry: Entry, ledger: Ledger, logs: Path) -> Path:
-    """Where the log of a run that is in the ledger was written."""
-    return logs / _log_name(entry.student_id, 1 + _runs(ledger, entry.student_id).index(entry))
+def _needed(submission: Submission, assignment: Assignment, ledger: Ledger, run_key: str) -> NextRun | None:
+    lines = ledger.lines(submission.student_id, submission.sha256)
+    return next_run(generations(lines, run_key)[-1].runs, assignment)
+
+
+def _each_once(pieces: Iterable[Piece]) -> list[Piece]:
+    """Of those that would be the same run of the same files, the first."""
+    once: dict[tuple[str, RunReason, int], Piece] = {}
+    for submission, run in pieces:
+        once.setdefault((submission.sha256, run.reason, run.seed), (submission, run))
+    return list(once.values())
+
+
+def _copied(
+    submissions: Iterable[Submission], assignment: Assignment, ledger: OpenLedger, logs: Path, run_key: str
+) -> Iterator[Graded]:
+    """Give each submission the runs that it needs and that another student's same files had."""
+    for submission in submissions:
+        run = _needed(submission, assignment, ledger, run_key)
+        while run and (entry := keep_copy(submission, run, run_key, ledger, logs)):
+            run = _needed(submission, assignment, ledger, run_key)
+            yield Graded(submission, entry, run)
+
+
+def _others_graded(submission: Submission, ledger: Ledger) -> list[str]:
+    """Whoever else had the same files graded, each once, the earliest first."""
+    lines = ledger.lines_about(submission.sha256)
+    students = dict.fromkeys(line.student_id for line in lines if isinstance(line, Entry))
+    return [student for student in students if student != submission.student_id]
 
 
 def _work(
@@ -173,23 +205,6 @@ def _recorded(
     evidence = _evidence(assignment, assignment, data, None, None, piece[1], run)
     entry = _entry(*piece, run_key, data, Check(Verdict.UNREADABLE), run, replace(evidence, lost=finished.lost))
     return entry, run.log
-
-
-def _keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
-    """Write the log beside those of earlier runs, then the entry; a log that cannot be written costs no result."""
-    runs = _runs(ledger, entry.student_id)
-    try:
-        write_private(logs / _log_name(entry.student_id, 1 + len(runs)), log)
-    finally:
-        ledger.append(entry)
-
-
-def _runs(ledger: Ledger, student_id: str) -> list[Entry]:
-    return [line for line in ledger.lines(student_id) if isinstance(line, Entry)]
-
-
-def _log_name(student_id: str, number: int) -> str:
-    return f"{student_id}.log" if number == 1 else f"{student_id}.{number}.log"
 
 
 def _evidence(

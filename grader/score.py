@@ -66,19 +66,26 @@ def grade(submission: Submission, entry: Entry | None, assignment: Assignment) -
     )
 
 
-def result_of(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Result:
+def result_of(
+    submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment, others: Sequence[str] = ()
+) -> Result:
     """Work out one student's row from the ledger: the run that counts, the points, and what persons changed.
 
     Args:
         lines: Everything that the ledger says of the student, oldest first; lines about other files than the one that
             counts now move no points.
+        others: Whoever had the same files graded; a word for the teacher, and no points.
     """
     own = [line for line in lines if line.sha256 == submission.sha256]
     runs = standing_runs(own, run_key)
     entry = result(runs, assignment)
     graded = grade(submission, entry, assignment)
     override = standing_override(own)
-    review = [graded.review, *messages.of_changes(override, _pending(own, run_key), _outdated(lines, submission))]
+    review = [
+        graded.review,
+        *messages.of_same_files(entry, others),
+        *messages.of_changes(override, _pending(own, run_key), _outdated(lines, submission)),
+    ]
     graded = replace(graded, review="; ".join(filter(None, review)))
     if override is not None:
         said = f"{graded.message} {messages.for_student_of(override)}"

@@ -1,7 +1,6 @@
 """A class whose scripts train in a second, and rules that fit it."""
 
 import re
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +12,11 @@ SMALL_SCRIPT = SUBMISSIONS / "habits" / "module_level_training" / "hw6.py"
 
 
 def hand_in_small(folder: Path, *students: str) -> None:
-    """Give each student the same small script, which sets no seed."""
+    """Give each student the small script, which sets no seed, with the id in a comment: equal files run once."""
     for student in students:
         (folder / student).mkdir(parents=True)
-        shutil.copy(SMALL_SCRIPT, folder / student / "hw6.py")
+        source = SMALL_SCRIPT.read_text(encoding="utf-8")
+        (folder / student / "hw6.py").write_text(f"{source}# {student}\n", encoding="utf-8")
 
 
 def hand_in_text(folder: Path, student: str, before: str, after: str) -> None:

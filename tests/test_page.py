@@ -94,6 +94,12 @@ def test_the_top_counts_students_points_and_reasons(tmp_path: Path) -> None:
     assert summary.train_seconds == pytest.approx(2 * 812.34)
 
 
+def test_a_run_that_counts_for_several_is_counted_once() -> None:
+    known = [entry(student_id="a"), entry(student_id="b", run_of="a"), entry(student_id="c", run_of="a")]
+    summary = summarize([Student(result(submission(), one), "k", (), "", "", (), ()) for one in known])
+    assert (summary.graded, summary.runs, summary.train_seconds) == (3, 1, 812.34)
+
+
 def test_one_script_cannot_fill_the_top_with_made_up_devices() -> None:
     known = [
         entry(student_id=str(number), evidence=replace(entry().evidence, device=f"{number}" * 900))

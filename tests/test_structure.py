@@ -20,7 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"pipeline", "trial"},
-    {"machine"},
+    {"machine", "keep"},
     {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
     {"start_worker"},
     {"messages", "probes", "similar", "course"},

@@ -132,7 +132,8 @@ def run_class(
     rows = results(collection.submissions, rules, ledger, run_key)
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
     write_grades(rows, collection, ledger, rules, out, data.notice)
-    fail_where_the_grader_failed([row for row in rows if row.submission in wanted])
+    asked = {submission.student_id for submission in wanted}
+    fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
 
 
 def _planned(due_now: int, done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]) -> Plan:

@@ -29,9 +29,10 @@ from grader.cli.inputs import chosen, collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
 from grader.findings import Check
+from grader.keep import log_of
 from grader.ledger import Ledger, read_ledger
 from grader.machine import this_machine
-from grader.pipeline import check_all, log_of, results
+from grader.pipeline import check_all, results
 from grader.records import Collection, Outcome, Submission
 from grader.report.collected import collection_lines
 from grader.report.drawing import draw as draw_network

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
@@ -39,11 +39,15 @@ def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Pa
     Raises:
         Mistake: Nothing can be written there.
     """
-    in_html, in_markdown = environment(), _markdown_environment()
+    templates = _templates(assignment)
     for result in results:
         name = file_key(result.submission.student_id)
-        for made, suffix in ((in_html, ".html"), (in_markdown, ".md")):
-            write_private(folder / f"{name}{suffix}", _render(made, f"feedback{suffix}", result, assignment).encode())
+        for suffix, template in templates.items():
+            page = template.render(
+                submission=result.submission, grade=result.grade, entry=result.entry, runs=len(result.runs)
+            )
+            # `make report` writes all of them anew; of 10,000 students they are 20,000 files, each a wait for the disk.
+            write_private(folder / f"{name}{suffix}", page.encode(), flush=False)
 
 
 def section_of(finding: Finding) -> str:
@@ -60,20 +64,19 @@ def band_words(band: Band) -> str:
     return f"{'more than' if band.above is not None else 'from'} {float(band.edge):g} %"
 
 
-def _render(made: Environment, template: str, result: Result, assignment: Assignment) -> str:
+def _templates(assignment: Assignment) -> dict[str, Template]:
+    """The page in each form, by its suffix, with what is the same for everyone."""
     style = text_of("page.css") + text_of("feedback.css")
-    return made.get_template(template).render(
-        assignment=assignment,
-        submission=result.submission,
-        grade=result.grade,
-        entry=result.entry,
-        runs=len(result.runs),
-        bands=assignment.bands,
-        band_words=band_words,
-        section_of=section_of,
-        policy=policy(style),
-        style=Markup(style),
-    )
+    same = {
+        "assignment": assignment,
+        "bands": assignment.bands,
+        "band_words": band_words,
+        "section_of": section_of,
+        "policy": policy(style),
+        "style": Markup(style),
+    }
+    made = {".html": environment(), ".md": _markdown_environment()}
+    return {suffix: form.get_template(f"feedback{suffix}", globals=same) for suffix, form in made.items()}
 
 
 def _markdown_environment() -> Environment:

@@ -42,7 +42,7 @@ class Summary:
 
     Attributes:
         bands: By points, the most first; those without points last.
-        train_seconds: Of all runs.
+        train_seconds: Of all runs, each once.
         median_seconds: Of the runs that count; None where nobody has trained.
         finished_at: The newest run's end.
         other_data: What was tested on, where it is not the assigned data set.
@@ -125,7 +125,9 @@ def summarize(students: Sequence[Student]) -> Summary:
     points = {student.result.grade.points for student in students}
     earned = sorted((value for value in points if value is not None), reverse=True)
     kinds = Counter(kind for student in students for kind in student.kinds)
-    runs = [run for student in students for run in student.result.runs]
+    every = (run for student in students for run in student.result.runs)
+    # What was copied to others with the same files was run once: whose it was and its end tell.
+    runs = list({(run.run_of or run.student_id, run.finished_at, run.evidence.seed): run for run in every}.values())
     trained = [run.train_seconds for student in students if (run := student.result.entry) and run.samples]
     evidence = [run.evidence for run in runs]
     return Summary(

@@ -88,8 +88,11 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     write_private(path, text.encode("utf-8-sig"))
 
 
-def write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Replace the file at `path` in one step, with mode 0600; a folder that is made for it has mode 0700.
+
+    Args:
+        flush: Wait until the disk has it. Without, a power cut may leave an empty file: for what can be made anew.
 
     Raises:
         Mistake: Nothing can be written there. An older file is left as it was.
@@ -101,7 +104,8 @@ def write_private(path: Path, content: bytes) -> None:
             with open(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -1,28 +1,27 @@
 """What the cluster adds to each submission: training is a short sleep, and what remains is time and memory.
 
-    python tests/bench/cluster_overhead.py [PIECES] [ADDRESS]
-
 Without an address it starts two Ray nodes of its own on this machine. What is measured is the hand-over of a
 submission and of an entry with a log of the usual size, through Ray; not the ledger, which costs the same everywhere.
 """
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
+import typer
 from ray.cluster_utils import Cluster as Machines
 
 from grader.records import Submission
 from grader.schedule.cluster import connected
 from grader.schedule.dispatch import Seat
 from grader.schedule.node import Here
+from results import RESULTS, Out, write_section
 
 SLEEP_SECONDS = 0.1
 JOBS = 2
@@ -39,6 +38,27 @@ class Bench:
     cards: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Overhead:
+    """What was measured.
+
+    Attributes:
+        places: Submissions at the same time, on so many nodes.
+        memory: The driver's, in MB, after so many submissions.
+    """
+
+    nodes: int
+    places: int
+    pieces: int
+    seconds: float
+    memory: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def milliseconds_each(self) -> float:
+        """Beside the sleep, at one place."""
+        return 1000 * (self.seconds * self.places / self.pieces - SLEEP_SECONDS)
+
+
 @contextmanager
 def set_up(shared: None, here: Here) -> Iterator[Bench]:
     """Set nothing up."""
@@ -51,40 +71,58 @@ def sleep(piece: Submission, shared: None, bench: Bench, seat: Seat) -> bytes:
     return bytes(LOG_BYTES)
 
 
-def measure(address: str, pieces: int) -> None:
-    """Hand out so many submissions, and print what that took."""
-    submissions = (Submission(f"s{number:06}", content=os.urandom(SOURCE_BYTES)) for number in range(pieces))
-    driver = psutil.Process()
-    with connected(address, set_up, None, JOBS, threading.Event(), print) as cluster:
-        waiting = list(submissions)
-        places = sum(machine.jobs for machine in cluster.machines)
+def cluster(
+    pieces: Annotated[int, typer.Option(min=10, help="Submissions to hand out.")] = 2_000,
+    address: Annotated[str, typer.Option(help="Of a Ray cluster; else two nodes on this machine.")] = "",
+    out: Out = RESULTS,
+) -> None:
+    """Hand out submissions to the nodes of a Ray cluster, and measure what that adds to each."""
+    with _address_of(address) as machines:
+        measured = measure(machines, pieces)
+    write_section(out, "What a cluster adds to each submission", _table(measured))
+    typer.echo(f"results: {out}")
+
+
+def measure(address: str, pieces: int) -> Overhead:
+    """Hand out so many submissions, and say what that takes."""
+    waiting = [Submission(f"s{number:06}", content=os.urandom(SOURCE_BYTES)) for number in range(pieces)]
+    driver, memory = psutil.Process(), {}
+    with connected(address, set_up, None, JOBS, threading.Event(), print) as found:
+        places = sum(machine.jobs for machine in found.machines)
         begun = time.monotonic()
-        for done, _ in enumerate(cluster.run_all(waiting, sleep, lambda _: None), start=1):
+        for done, _ in enumerate(found.run_all(waiting, sleep, lambda _: None), start=1):
             if done in (pieces // 10, pieces):
-                print(f"after {done}: driver {driver.memory_info().rss >> 20} MB", flush=True)
-        seconds = time.monotonic() - begun
-    overhead = 1000 * (seconds * places / pieces - SLEEP_SECONDS)
-    print(f"{pieces} submissions at {places} places in {seconds:.1f} s: {overhead:.1f} ms each beside their sleep")
+                memory[done] = driver.memory_info().rss >> 20
+                typer.echo(f"after {done}: driver {memory[done]} MB")
+        measured = Overhead(len(found.machines), places, pieces, time.monotonic() - begun, memory)
+    typer.echo(f"{pieces} at {places} places in {measured.seconds:.1f} s: {measured.milliseconds_each:.1f} ms each")
+    return measured
 
 
-def main() -> None:
-    """Measure on the cluster that is named, or on two nodes here."""
-    pieces = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
-    if len(sys.argv) > 2:
-        measure(sys.argv[2], pieces)
+@contextmanager
+def _address_of(address: str) -> Iterator[str]:
+    """The cluster that is named, or two nodes here for as long as they are needed."""
+    if address:
+        yield address
         return
+    # Nodes find the work by this module's name.
     folder = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
     machines: Any = Machines(initialize_head=True, head_node_args=_NODE)
     try:
         machines.add_node(**_NODE)
-        measure(machines.address, pieces)
+        yield machines.address
     finally:
         machines.shutdown()
 
 
-if __name__ == "__main__":
-    # Nodes find the work by the module's name, and `__main__` is another one there.
-    import cluster_overhead
-
-    cluster_overhead.main()
+def _table(measured: Overhead) -> list[str]:
+    return [
+        f"{measured.pieces:,} submissions of {SOURCE_BYTES:,} bytes at {measured.places} places on {measured.nodes}",
+        f"nodes; for each a sleep of {SLEEP_SECONDS} s in place of training, and a log of {LOG_BYTES:,} bytes back.",
+        "",
+        "| what | measured |",
+        "|---|---|",
+        f"| time that each takes beside its sleep | {measured.milliseconds_each:.1f} ms |",
+        *(f"| memory of the driver after {done:,} | {megabytes} MB |" for done, megabytes in measured.memory.items()),
+    ]
