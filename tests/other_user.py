@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,17 @@ from command import ROOT
 
 # An account is not needed, only a number that nobody has.
 UID = 54321
+
+
+@dataclass(frozen=True)
+class Way:
+    """A level, and who grades: an ordinary user, or whoever runs the tests, which is to be root."""
+
+    level: str
+    user: bool
+
+    def __str__(self) -> str:
+        return f"{self.level}-{'user' if self.user else 'root'}"
 
 
 def open_to_all(path: Path) -> bool:

