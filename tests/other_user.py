@@ -10,8 +10,9 @@ import pytest
 
 from command import ROOT
 
-# An account is not needed, only a number that nobody has.
-UID = 54321
+# An account is not needed, only a number that nobody has: no other run of the tests either, whose `kill -9 -1` as this
+# user would end what is run here.
+UID = 40_000 + os.getpid() % 20_000
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def train(epochs):
             optimizer.zero_grad()
             F.cross_entropy(net(images[chosen]), labels[chosen]).backward()
             optimizer.step()
+            IdentityResNet.trained = True
 
 
 train(5)
-IdentityResNet.trained = True
