@@ -204,12 +204,12 @@ def test_a_check_that_hangs_ends_at_its_limit(isolation: Isolation, digits: Data
     text = (HOSTILE / "hangs_when_it_is_asked" / "hw6.py").read_text(encoding="utf-8")
     hangs_at_once = text.replace("if self.trained and not", "if not")
     assert hangs_at_once != text
-    limits = load_assignment(rules(tmp_path / "rules.toml", **LIMITS | {"check_seconds": 20}))
+    limits = load_assignment(rules(tmp_path / "rules.toml", **LIMITS | {"check_seconds": 30}))
     check = check_architecture(
         Submission("kim", content=hangs_at_once.encode()), limits, only_slot(digits, isolation, tmp_path)
     )
     assert (check.verdict, check.outcome) == (Verdict.UNREADABLE, None)
-    assert "20 seconds" in check.message
+    assert "30 seconds" in check.message
 
 
 def test_every_case_says_what_it_tries_and_there_are_enough() -> None:
