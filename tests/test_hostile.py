@@ -52,7 +52,7 @@ class Class:
 
     out: Path
     finished: subprocess.CompletedProcess[str]
-    watched: Witnesses
+    witnesses: Witnesses
 
     @property
     def said(self) -> str:
@@ -60,7 +60,7 @@ class Class:
 
     @cached_property
     def table(self) -> dict[str, dict[str, str]]:
-        if "nothing was graded" in self.said and "isolation at least" in self.said:
+        if "the assignment asks for isolation at least" in self.said and not os.environ.get("REQUIRE_SANDBOX"):
             pytest.skip(self.said)
         assert self.finished.returncode == 0, self.said
         return read_table(self.out / "grades.csv")
@@ -107,15 +107,19 @@ def alone(place: Place) -> Class:
 def grade_in(place: Place, way: Way, honest: Sequence[Path], hostile: Sequence[Path]) -> Class:
     if way != STRONGEST and os.geteuid() != 0:
         pytest.skip("only root can become another user, and have jobs be others")
-    home, watched = place(UID if way.user else os.geteuid())
-    return Class(home / "out", grade_class(way, home, honest, hostile, watched), watched)
+    home, seeing = place(UID if way.user else os.geteuid())
+    return Class(home / "out", grade_class(way, home, honest, hostile, seeing), seeing)
+
+
+def label(value: Way | Path) -> str:
+    return value.name if isinstance(value, Path) else str(value)
 
 
 IN_EACH_WAY = [(way, case) for way in WAYS for case in (CASES if way == STRONGEST else BY_LEVEL)]
 HONEST_IN_EACH_WAY = [(way, case) for way in WAYS for case in (TEN_HONEST if way == STRONGEST else THREE_HONEST)]
 
 
-@pytest.mark.parametrize(("way", "case"), IN_EACH_WAY, ids=lambda value: getattr(value, "name", None) or str(value))
+@pytest.mark.parametrize(("way", "case"), IN_EACH_WAY, ids=label)
 def test_a_hostile_file_gets_what_its_honest_part_earns(way: Way, case: Path, graded: Callable[[Way], Class]) -> None:
     among = graded(way)
     row = among.table[case.name]
@@ -125,9 +129,7 @@ def test_a_hostile_file_gets_what_its_honest_part_earns(way: Way, case: Path, gr
         assert row["accuracy"] == among.table[honest_id(HONEST / same)]["accuracy"]
 
 
-@pytest.mark.parametrize(
-    ("way", "case"), HONEST_IN_EACH_WAY, ids=lambda value: getattr(value, "name", None) or str(value)
-)
+@pytest.mark.parametrize(("way", "case"), HONEST_IN_EACH_WAY, ids=label)
 def test_an_honest_file_gets_the_same_with_and_without_hostile_ones(
     way: Way, case: Path, graded: Callable[[Way], Class], alone: Class
 ) -> None:
@@ -141,7 +143,7 @@ def test_an_honest_file_gets_the_same_with_and_without_hostile_ones(
 def test_nothing_outside_is_reached_changed_ended_or_left(way: Way, graded: Callable[[Way], Class]) -> None:
     among = graded(way)
     assert among.table
-    assert among.watched.seen(among.out / "logs") == []
+    assert among.witnesses.seen(among.out / "logs") == []
 
 
 @pytest.mark.parametrize("way", FURTHER_WAYS, ids=str)
@@ -176,7 +178,7 @@ def test_without_isolation_the_programs_reach_what_they_are_after(place: Place) 
     cases = [HOSTILE / name for name in SEEN_TO_HARM]
     among = grade_in(place, Way("none", user=True), THREE_HONEST[:1], cases)
     assert {case.name for case in cases if among.table[case.name]["outcome"] == "graded"} == set(SEEN_TO_HARM)
-    seen = among.watched.seen(among.out / "logs")
+    seen = among.witnesses.seen(among.out / "logs")
     assert {f"somebody reached {name}" for name in ("tcp", "udp", "abstract")} <= set(seen)
     assert "a file appeared: sitecustomize.py" in seen
     assert "it was read by reads_other_submissions" in seen
@@ -187,17 +189,17 @@ def test_without_isolation_the_programs_reach_what_they_are_after(place: Place) 
 
 
 def test_who_is_stopped_and_what_is_left_is_seen(place: Place, tmp_path: Path) -> None:
-    _, watched = place(os.geteuid())
-    assert watched.seen(tmp_path) == []
-    daemon = f"import ctypes; ctypes.CDLL(None).prctl(15, b'{watched.title}'); print(flush=True); input()"
+    _, seeing = place(os.geteuid())
+    assert seeing.seen(tmp_path) == []
+    daemon = f"import ctypes; ctypes.CDLL(None).prctl(15, b'{seeing.title}'); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", daemon], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:
         assert left.stdout is not None
         left.stdout.readline()
-        assert watched.seen(tmp_path) == [f"process {left.pid} is left"]
+        assert seeing.seen(tmp_path) == [f"process {left.pid} is left"]
         left.kill()
-    watched.bystander.kill()
-    watched.bystander.wait()
-    assert watched.seen(tmp_path) == ["the bystander was stopped or killed"]
+    seeing.bystander.kill()
+    seeing.bystander.wait()
+    assert seeing.seen(tmp_path) == ["the bystander was stopped or killed"]
 
 
 def test_a_check_that_hangs_ends_at_its_limit(isolation: Isolation, digits: DataSet, tmp_path: Path) -> None:
