@@ -105,7 +105,7 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 f"and {_duration(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
-            # The names that PyTorch has for a GPU's memory; everything else is the machine's.
+            # So PyTorch's error begins where it is a GPU that is full.
             on_card = "CUDA out of memory" in entry.error
             what = "of the GPU's memory than a run may" if on_card else f"than {_memory(limits.memory_mb)} of memory"
             return [
