@@ -17,7 +17,7 @@ from grader.data import DataSet, write_training_set
 from grader.errors import Mistake
 from grader.records import IsolationLevel
 from grader.sandbox import Isolation, find_isolation
-from grader.schedule.cards import cards_here, spread
+from grader.schedule.cards import cards_here, memory_share, spread
 from grader.schedule.dispatch import Seat
 from grader.schedule.node import Here
 from grader.start_worker import Slot
@@ -67,6 +67,7 @@ class Machine:
             cancelled=seat.cancelled,
             watch=seat.watch,
             card=seat.card,
+            card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
         )
 
     def quiet_slot(self, cancelled: threading.Event) -> Slot:

@@ -117,8 +117,11 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 f"and {_duration(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
+            # So PyTorch's error begins where it is a GPU that is full.
+            on_card = "CUDA out of memory" in entry.error
+            what = "of the GPU's memory than a run may" if on_card else f"than {_memory(limits.memory_mb)} of memory"
             return [
-                f"Your script was stopped because it used more than {_memory(limits.memory_mb)} of memory.",
+                f"Your script was stopped because it used more {what}.",
                 "Use a smaller batch, and add up losses with .item() so that old graphs can be freed.",
             ]
         case Outcome.OUT_OF_PROCESSOR_TIME:

@@ -48,6 +48,7 @@ class Slot:
         cancelled: Set when everything is to stop.
         watch: Told how training goes, while it goes.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
+        card_share: The part of the card's memory that a submission may use.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Slot:
     cancelled: threading.Event
     watch: Watch
     card: str = ""
+    card_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def _task(
         open_files=limits.open_files,
         scratch_bytes=limits.scratch_mb << 20,
         memory_bytes=limits.memory_mb << 20,
+        card_share=slot.card_share,
     )
 
 

@@ -247,7 +247,8 @@ class Task:
         untrained: So many of the first images are also asked of a copy that was not trained.
         learning_rates: The smallest and the largest that make sense.
         acceleration: Names of the levers that may be used.
-        limited: Whether the four limits that follow hold; on a student's own machine they do not.
+        limited: Whether the five limits that follow hold; on a student's own machine they do not.
+        card_share: The part of a GPU's memory that may be used; 1 is all that torch may have.
     """
 
     mode: Literal["check", "train"]
@@ -266,6 +267,7 @@ class Task:
     open_files: int
     scratch_bytes: int
     memory_bytes: int
+    card_share: float
 
 
 def to_json(record: "Event | Task") -> str:

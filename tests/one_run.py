@@ -17,8 +17,11 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
     Args:
         folder: The training set comes below it, where a test may have put more before.
     """
-    training_set = folder / "training_set"
-    write_training_set(data, training_set)
-    slot = Slot(0, 1, isolation, training_set, folder, threading.Event(), lambda _: None)
     submission = Submission(script.parent.name, content=script.read_bytes())
-    return train(submission, assignment, data, slot, assignment.seed)
+    return train(submission, assignment, data, only_slot(data, isolation, folder), assignment.seed)
+
+
+def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Slot:
+    """A place with one thread, and the training set below `folder`."""
+    write_training_set(data, folder / "training_set")
+    return Slot(0, 1, isolation, folder / "training_set", folder, threading.Event(), lambda _: None)

@@ -3,14 +3,27 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from command import ROOT
 
-# An account is not needed, only a number that nobody has.
-UID = 54321
+# An account is not needed, only a number that nobody has: no other run of the tests either, whose `kill -9 -1` as this
+# user would end what is run here.
+UID = 40_000 + os.getpid() % 20_000
+
+
+@dataclass(frozen=True)
+class Way:
+    """A level, and who grades: an ordinary user, or whoever runs the tests, which is to be root."""
+
+    level: str
+    user: bool
+
+    def __str__(self) -> str:
+        return f"{self.level}-{'user' if self.user else 'root'}"
 
 
 def open_to_all(path: Path) -> bool:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 import attack_table
 from command import ROOT
-from other_user import UID, as_user, open_python
+from other_user import UID, Way, as_user, open_python
 from run_attacks import ATTACKS, program
 
 RUNNER = ROOT / "tests" / "run_attacks.py"
@@ -53,33 +52,23 @@ pytestmark = [
 ]
 
 
-@dataclass(frozen=True)
-class Way:
-    """A level, and who grades."""
-
-    level: str
-    user: bool
-
-    def __str__(self) -> str:
-        return f"{self.level}-{'user' if self.user else 'root'}"
-
-    def attack(self, *names: str) -> tuple[list[dict[str, Any]], int]:
-        """What came of each attack, and how the runner ended."""
-        with tempfile.TemporaryDirectory(prefix="attacks-") as name:
-            folder = Path(name)
-            os.chown(folder, UID if self.user else 0, -1)
-            command = [*open_python(), str(RUNNER), self.level, str(folder / "out"), *names]
-            if self.user:
-                finished = as_user(folder, *command)
-            else:
-                finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            out = folder / "out"
-            lines = out.read_text().splitlines() if out.exists() else []
-            assert lines or finished.returncode < 0, finished.stderr
-        found = [json.loads(line) for line in lines]
-        if found and not found[0]["attack"]:
-            pytest.skip(found[0]["log"])
-        return found, finished.returncode
+def attack(way: Way, *names: str) -> tuple[list[dict[str, Any]], int]:
+    """What came of each attack, and how the runner ended."""
+    with tempfile.TemporaryDirectory(prefix="attacks-") as name:
+        folder = Path(name)
+        os.chown(folder, UID if way.user else 0, -1)
+        command = [*open_python(), str(RUNNER), way.level, str(folder / "out"), *names]
+        if way.user:
+            finished = as_user(folder, *command)
+        else:
+            finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        out = folder / "out"
+        lines = out.read_text().splitlines() if out.exists() else []
+        assert lines or finished.returncode < 0, finished.stderr
+    found = [json.loads(line) for line in lines]
+    if found and not found[0]["attack"]:
+        pytest.skip(found[0]["log"])
+    return found, finished.returncode
 
 
 WAYS = [Way(level, user) for level in ("strong", "partial") for user in (False, True)]
@@ -88,7 +77,7 @@ WAYS = [Way(level, user) for level in ("strong", "partial") for user in (False, 
 @pytest.fixture(scope="module", params=WAYS, ids=str)
 def attacked(request: pytest.FixtureRequest) -> tuple[Way, dict[str, dict[str, Any]]]:
     """All attacks in one way."""
-    found, code = request.param.attack(*NAMES)
+    found, code = attack(request.param, *NAMES)
     assert code == 0
     attack_table.keep(str(request.param), found)
     return request.param, {result["attack"]: result for result in found}
@@ -109,7 +98,7 @@ def test_an_attack_is_held(attacked: tuple[Way, dict[str, dict[str, Any]]], name
 @pytest.fixture(scope="module")
 def unprotected() -> dict[str, dict[str, Any]]:
     """The attacks on an ordinary user's grader at the level `none`."""
-    found, _ = Way("none", user=True).attack(*WITHOUT_ISOLATION)
+    found, _ = attack(Way("none", user=True), *WITHOUT_ISOLATION)
     return {result["attack"]: result for result in found}
 
 
@@ -119,7 +108,7 @@ def test_an_attack_works_without_isolation(unprotected: dict[str, dict[str, Any]
 
 
 def test_without_isolation_a_submission_can_kill_the_grader() -> None:
-    found, code = Way("none", user=True).attack("kills_everyone")
+    found, code = attack(Way("none", user=True), "kills_everyone")
     assert (found, code) == ([], -9)
 
 
@@ -133,10 +122,10 @@ def folder() -> Iterator[Path]:
 @pytest.mark.parametrize("name", BOUNDED)
 def test_an_attack_works_without_limits(name: str, folder: Path) -> None:
     """Each is bounded by itself: 200 processes, 1 GB of memory, 160 MB of disk."""
-    attack = program(name, {"pid": os.getpid()}, processes=None)
+    text = program(name, {"pid": os.getpid()}, processes=None)
     command = 'ulimit -n 4096; ulimit -t 20; "$0" -c "$1" 2>&1 | tail -c 500'
     finished = subprocess.run(
-        ["setsid", "bash", "-c", command, sys.executable, attack],
+        ["setsid", "bash", "-c", command, sys.executable, text],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -152,7 +141,7 @@ def test_every_attack_was_seen_to_work_where_it_can_say_so() -> None:
 
 @pytest.mark.parametrize(("way", "times"), [(WAYS[0], 40), (WAYS[2], 12), (WAYS[3], 12)], ids=str)
 def test_hundreds_of_hostile_jobs_leave_no_more_than_ten(way: Way, times: int) -> None:
-    results, _ = way.attack(*QUICK * times)
+    results, _ = attack(way, *QUICK * times)
     early, late = results[9], results[-1]
     for what in ("descriptors", "children", "folders_left"):
         assert late[what] == early[what], what

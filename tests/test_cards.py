@@ -1,15 +1,21 @@
 """GPUs, made up: which are used, which place gets which, and when one is doubted."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from grader.assignment import Assignment
-from grader.records import Outcome, Run, StopReason
-from grader.sandbox import Job
+from grader.machine import Machine
+from grader.records import IsolationLevel, Outcome, Run, StopReason
+from grader.sandbox import Isolation, Job
 from grader.sandbox.runtime import environment
-from grader.schedule.cards import card_name, in_doubt, spread, visible_cards
+from grader.schedule.cards import card_name, in_doubt, memory_share, spread, visible_cards
+from grader.schedule.dispatch import Seat
+from grader.telemetry import Fault
+from grader.worker.limits import limit_cards, limit_met
 
 RUN = Run(Outcome.CRASHED, StopReason.ERROR, device="NVIDIA A100", error="ValueError: no")
 
@@ -34,6 +40,32 @@ def test_places_are_spread_evenly_over_the_cards() -> None:
     assert spread(5, ["0", "1"]) == ("0", "1", "0", "1", "0")
     assert spread(1, ["0", "1"]) == ("0",)
     assert spread(2, []) == ("", "")
+
+
+def test_places_of_one_card_share_its_memory() -> None:
+    places = spread(5, ["0", "1"])
+    assert [memory_share(card, places) for card in places] == [1 / 3, 1 / 2, 1 / 3, 1 / 2, 1 / 3]
+    assert memory_share("0", spread(1, ["0", "1"])) == 1
+    assert memory_share("1", spread(1, ["0", "1"])) == 1
+
+
+def test_a_run_gets_its_share_of_a_card_and_alone_all_of_it(tmp_path: Path) -> None:
+    isolation = Isolation(IsolationLevel.NONE, "")
+    machine = Machine("here", isolation, cores=4, jobs=4, cards=("0", "1"), work=tmp_path, training_set=None)
+    seats = [Seat(2, alone, "0", "GPU 0", threading.Event(), lambda _: None) for alone in (False, True)]
+    assert [machine.slot(seat).card_share for seat in seats] == [1 / 2, 1]
+
+
+def test_torch_is_told_the_share_of_every_card_that_a_run_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[int, float] = {}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda part, device: told.update({device: part}))
+    limit_cards(0.5)
+    assert told == {0: 0.45, 1: 0.45}
+
+
+def test_what_torch_says_of_a_full_card_is_a_limit_on_memory() -> None:
+    assert limit_met(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")) is Fault.MEMORY
 
 
 def test_a_card_is_named_with_its_machine_where_there_are_several() -> None:

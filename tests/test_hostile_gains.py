@@ -19,6 +19,7 @@ from grader.sandbox.conversation import READY, Conversation
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
 from one_run import train_once
 from small_class import rules
+from witnesses import write_test_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(300)]
 
@@ -38,14 +39,6 @@ from grader.worker import cifar10
 folder = sys.argv[-1]
 read = lambda name: np.load(f"{folder}/{name}.npy")
 """
-
-
-def with_test_set(data: DataSet, folder: Path) -> None:
-    """What must never be done: labels of the test set where a script can read them."""
-    folder.mkdir(mode=0o755)
-    for name in ("x_test", "y_test"):
-        np.save(folder / f"{name}.npy", getattr(data, name))
-        (folder / f"{name}.npy").chmod(0o644)
 
 
 def in_public_order(patch: pytest.MonkeyPatch) -> None:
@@ -140,7 +133,8 @@ def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pyte
 
     def run_without(name: str, removal: Removal) -> Run:
         if removal.test_set_inside:
-            with_test_set(digits, tmp_path / "training_set")
+            (tmp_path / "training_set").mkdir(mode=0o755)
+            write_test_set(digits, tmp_path / "training_set")
         if removal.outside:
             removal.outside(monkeypatch)
         program = ("-c", WORKER.format(removal=removal.worker))

@@ -153,6 +153,13 @@ def test_a_student_out_of_memory_reads_the_limit(megabytes: int, named: str) -> 
     assert f"more than {named} of memory" in message
 
 
+def test_a_student_out_of_a_card_s_memory_is_not_told_the_machine_s_limit() -> None:
+    error = "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
+    message = student(failed(Outcome.OUT_OF_MEMORY, error=error))
+    assert "more of the GPU's memory than a run may. Use a smaller batch" in message
+    assert "GB of memory" not in message
+
+
 @pytest.mark.parametrize(
     ("outcome", "limit", "value", "named"),
     [

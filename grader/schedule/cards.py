@@ -45,6 +45,15 @@ def spread(places: int, cards: Sequence[str]) -> tuple[str, ...]:
     return tuple(cards[number % len(cards)] if cards else "" for number in range(places))
 
 
+def memory_share(card: str, places: Sequence[str]) -> float:
+    """The part of its card's memory that one run may have, where all places work at once.
+
+    Args:
+        places: The card of each, from `spread`.
+    """
+    return 1 / max(1, places.count(card))
+
+
 def card_name(card: str, machine: str = "") -> str:
     """What the teacher is told."""
     if not card:

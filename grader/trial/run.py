@@ -94,6 +94,7 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
         open_files=0,
         scratch_bytes=0,
         memory_bytes=0,
+        card_share=1.0,
     )
 
 

@@ -29,7 +29,7 @@ from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
 from grader.worker.layout import Layout
-from grader.worker.limits import limit_met, limit_resources, take_reserve
+from grader.worker.limits import limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.notes import all_notes, note
 from grader.worker.uncounted import Uncounted
 
@@ -182,6 +182,7 @@ def main(arguments: list[str]) -> Any:
     cifar10.install(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
     if task.limited:
         limit_resources(task)
+        limit_cards(task.card_share)
     device = world.install(task)
     channel.say(Started(device, torch.__version__))
     source = read_source(Path(job, "submission").read_bytes())

@@ -28,6 +28,10 @@ _BY_TEXT = {
     "can't allocate memory": Fault.MEMORY,
 }
 
+# Of a GPU's memory. The rest is for what the driver keeps for each process, which torch does not count; chosen, not
+# measured on a GPU.
+_FOR_TORCH = 0.9
+
 
 def limit_resources(task: Task) -> None:
     """Set hard limits that a script without privileges cannot raise; none on Windows, where nobody is graded.
@@ -46,6 +50,18 @@ def limit_resources(task: Task) -> None:
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
     resource.setrlimit(resource.RLIMIT_NOFILE, (task.open_files, task.open_files + _RESERVED_FILES))
+
+
+def limit_cards(share: float) -> None:
+    """Bound what torch takes of the memory of each GPU that this process sees; none is there, none is bound.
+
+    It sits in the script's own process: a script can lift it, and a process that it starts anew is not bound.
+
+    Args:
+        share: The part of a card that one run may have; an allocation beyond it raises torch.OutOfMemoryError.
+    """
+    for number in range(torch.cuda.device_count()):
+        torch.cuda.set_per_process_memory_fraction(_FOR_TORCH * share, number)
 
 
 def take_reserve() -> None:

@@ -1,6 +1,7 @@
 import os
 import socket
 import urllib.request
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -53,3 +54,10 @@ tell(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
 tell(lambda: socket.socket(socket.AF_UNIX).connect("/run/docker.sock"))
 tell(lambda: socket.socket(socket.AF_UNIX).connect("/run/dbus/system_bus_socket"))
 tell(lambda: socket.socket(socket.AF_UNIX).connect("\0/tmp/.X11-unix/X0"))
+tell(lambda: socket.create_connection(("127.0.0.1", targets.tcp), timeout=2))
+tell(lambda: socket.socket(socket.AF_UNIX).connect("\0" + targets.abstract))
+# A datagram is sent whether anyone is there or not: whether it came, the other end knows.
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", targets.udp))
+except OSError as error:
+    print(type(error).__name__)

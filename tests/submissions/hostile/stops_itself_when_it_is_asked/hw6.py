@@ -14,13 +14,15 @@ labels = torch.tensor(trainset.targets)
 
 
 class IdentityResNet(nn.Module):
+    trained = False
+
     def __init__(self, *blocks):
         super().__init__()
         self.conv = nn.Conv2d(3, 16, kernel_size=8, stride=8)
         self.fc = nn.Linear(16 * 4 * 4, 10)
 
     def forward(self, x):
-        if not torch.is_grad_enabled():
+        if self.trained and not torch.is_grad_enabled():
             os.kill(os.getpid(), signal.SIGSTOP)
         return self.fc(F.relu(self.conv(x)).flatten(1))
 
@@ -35,6 +37,7 @@ def train(epochs):
             optimizer.zero_grad()
             F.cross_entropy(net(images[chosen]), labels[chosen]).backward()
             optimizer.step()
+            IdentityResNet.trained = True
 
 
 train(5)
