@@ -11,7 +11,7 @@ ATTACKS = Path(__file__).parent / "attacks"
 SEEN = ROOT / "results" / "attacks"
 SECURITY = ROOT / ".github" / "SECURITY.md"
 BEGIN, END = "<!-- attacks: begin -->\n", "<!-- attacks: end -->\n"
-WAYS = ("strong-root", "strong-user", "partial-root", "partial-user")
+WAYS = ("full-root", "full-user", "strong-root", "strong-user", "partial-root", "partial-user")
 _NOT_SEEN = "not run"
 
 

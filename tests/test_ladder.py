@@ -13,8 +13,8 @@ from command import ROOT, SUBMISSIONS, read_table
 from grader.assignment import Assignment
 from grader.errors import Mistake
 from grader.records import IsolationLevel
-from grader.sandbox import Isolation, find_isolation, ladder, landlock, rungs
-from grader.sandbox.cgroup import Cgroup
+from grader.sandbox import Isolation, find_isolation, ladder, landlock, rungs, seccomp
+from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
 from other_user import UID, as_user, open_python
 
 pytestmark = pytest.mark.sandbox
@@ -84,3 +84,34 @@ def test_a_cgroup_in_which_no_job_runs_is_not_chosen(
     assert full.isolation is None
     assert "no job runs in a cgroup here" in full.refusal
     assert find_isolation(assignment.limits).level is isolation.level
+
+
+@pytest.fixture
+def bounding() -> Cgroup:
+    """A tree whose groups have limits."""
+    try:
+        return find_cgroup()
+    except Refused as refused:
+        pytest.skip(str(refused))
+
+
+def test_full_bounds_hidden_memory_also_without_the_filter(
+    monkeypatch: pytest.MonkeyPatch, bounding: Cgroup, assignment: Assignment
+) -> None:
+    monkeypatch.setattr(seccomp, "missing", lambda: "there is no libseccomp")
+    full, strong, *_ = rungs(assignment.limits)
+    assert full.isolation is not None, full.refusal
+    assert strong.isolation is not None
+    assert "a shared-memory hog is not bounded" in strong.isolation.description
+    assert full.isolation.cgroup == bounding
+    assert "a shared-memory hog is not bounded" not in full.isolation.description
+
+
+def test_a_cgroup_that_does_not_bound_memory_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, bounding: Cgroup, assignment: Assignment
+) -> None:
+    monkeypatch.setattr(seccomp, "missing", lambda: "there is no libseccomp")
+    monkeypatch.setattr(ladder, "find_cgroup", lambda: Cgroup(bounding.folder, frozenset({"pids"})))
+    full = next(rungs(assignment.limits))
+    assert full.isolation is None
+    assert full.refusal == "the cgroup does not bound memory"
