@@ -11,7 +11,7 @@ ATTACKS = Path(__file__).parent / "attacks"
 SEEN = ROOT / "results" / "attacks"
 SECURITY = ROOT / ".github" / "SECURITY.md"
 BEGIN, END = "<!-- attacks: begin -->\n", "<!-- attacks: end -->\n"
-WAYS = ("strong-root", "strong-user", "partial-root", "partial-user")
+WAYS = ("full-root", "full-user", "strong-root", "strong-user", "partial-root", "partial-user")
 _NOT_SEEN = "not run"
 
 
@@ -28,9 +28,13 @@ def _said(result: dict[str, Any]) -> str:
     return "held" if result["ending"] == "exited" else f"held: {result['ending'].replace('_', ' ')}"
 
 
-def table() -> str:
-    """A row for each attack, with what it tries in its own words; a column for each way."""
-    seen = {way: json.loads(path.read_text()) if (path := SEEN / f"{way}.json").exists() else {} for way in WAYS}
+def table(standing: str = "") -> str:
+    """A row for each attack, with what it tries in its own words; a column for each way.
+
+    Args:
+        standing: A text with an earlier table: a way that was not run here keeps its column.
+    """
+    seen = {way: _seen(way, standing) for way in WAYS}
     lines = ["| attack | tries to | " + " | ".join(WAYS) + " |", "|---" * (2 + len(WAYS)) + "|"]
     for attack in sorted(ATTACKS.glob("*.py")):
         tries = (ast.get_docstring(ast.parse(attack.read_text(encoding="utf-8"))) or "").rstrip(".")
@@ -39,17 +43,29 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _seen(way: str, standing: str) -> dict[str, str]:
+    if (path := SEEN / f"{way}.json").exists():
+        return dict(json.loads(path.read_text()))
+    header, *rows = _cells(standing) or [[]]
+    return {row[0]: row[header.index(way)] for row in rows} if way in header else {}
+
+
+def _cells(text: str) -> list[list[str]]:
+    """The table in a text: its header, then its rows."""
+    lines = text.partition(BEGIN)[2].partition(END)[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (*lines[:1], *lines[2:])]
+
+
 def names_in(text: str) -> list[str]:
     """The attacks that the table in a text names, in its order."""
-    rows = text.partition(BEGIN)[2].partition(END)[0].splitlines()[2:]
-    return [row.split("|")[1].strip() for row in rows]
+    return [row[0] for row in _cells(text)[1:]]
 
 
 def main() -> None:
     """Put the table between its marks."""
-    before, _, rest = SECURITY.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    SECURITY.write_text(before + BEGIN + table() + END + after, encoding="utf-8")
+    text = SECURITY.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    SECURITY.write_text(before + BEGIN + table(text) + END + rest.partition(END)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from command import ROOT
+from grader.sandbox.cgroup import Cgroup, Group
 
 # An account is not needed, only a number that nobody has: no other run of the tests either, whose `kill -9 -1` as this
 # user would end what is run here.
@@ -44,8 +47,29 @@ def open_python() -> list[str]:
     return ["/usr/bin/env", f"PYTHONPATH={os.pathsep.join([*packages, str(ROOT)])}", str(interpreter)]
 
 
-def as_user(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def as_user(home: Path, *command: str, group: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command there, in a cgroup of this user's own if one is given."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "TMPDIR": str(home)}
-    return subprocess.run(
-        command, user=UID, group=UID, extra_groups=[], env=environment, cwd=home, capture_output=True, text=True
-    )
+    # Root enters the group before it becomes the user: nobody else may move a process out of root's group.
+    words = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", *command]
+    entered = words if group is None else Group(group).entering(words)
+    return subprocess.run(entered, env=environment, cwd=home, capture_output=True, text=True)
+
+
+@contextmanager
+def delegated(tree: Cgroup) -> Iterator[Path]:
+    """A cgroup that belongs to the user, as `systemd-run --user --scope -p Delegate=yes` gives one.
+
+    Graders may leave the one below it into which they moved, and nothing else.
+    """
+    folder = tree.folder / f"delegated-{os.getpid()}"
+    folder.mkdir()
+    for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+        os.chown(folder / name, UID, UID)
+    try:
+        yield folder
+    finally:
+        Group(folder).kill()
+        if (leaf := folder / "grader-itself").exists():
+            leaf.rmdir()
+        folder.rmdir()

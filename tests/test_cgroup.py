@@ -1,7 +1,9 @@
 """Groups: where the kernel offers them, a job is in one from its first instruction, and nothing of it outlives it."""
 
+import os
 import subprocess
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from grader.assignment import Assignment
 from grader.sandbox import Ending, Isolation, Job, Listener, execute
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
+from other_user import as_user, delegated, open_python
 
 pytestmark = pytest.mark.sandbox
 
@@ -62,15 +65,75 @@ def test_a_job_is_in_its_group_from_the_start(tree: Cgroup, isolation: Isolation
     assert set(tree.folder.iterdir()) == before
 
 
-def test_a_group_bounds_memory_that_nothing_maps(isolation: Isolation, job: Job) -> None:
-    """With the filter of system calls taken away, so that the group alone holds it."""
+@pytest.fixture(scope="module")
+def bounding() -> Cgroup:
+    """A tree whose groups have limits."""
     try:
-        cgroup = find_cgroup()
+        return find_cgroup()
     except Refused as refused:
         pytest.skip(str(refused))
-    hog = "import os\nhidden = os.memfd_create('hidden')\nfor _ in range(256): os.write(hidden, bytes(1 << 20))"
-    bare = replace(isolation, cgroup=cgroup, filtered=False)
-    assert execute(bare, job, threading.Event(), ("-c", hog)).ending is Ending.MEMORY_LIMIT
+
+
+@pytest.fixture
+def crowded(bounding: Cgroup) -> Iterator[Cgroup]:
+    """A tree in which there is less memory than a single job may have."""
+    folder = bounding.folder / f"crowded-{os.getpid()}"
+    folder.mkdir()
+    try:
+        (folder / "memory.max").write_text(str(48 << 20))
+        (folder / "cgroup.subtree_control").write_text("+memory +pids")
+        yield Cgroup(folder, frozenset({"memory", "pids"}))
+    finally:
+        folder.rmdir()
+
+
+# With the filter of system calls taken away, so that the group alone holds it.
+HOG = "import os\nhidden = os.memfd_create('hidden')\nfor _ in range(256): os.write(hidden, bytes(1 << 20))"
+
+
+def test_a_group_bounds_memory_that_nothing_maps(isolation: Isolation, bounding: Cgroup, job: Job) -> None:
+    bare = replace(isolation, cgroup=bounding, filtered=False)
+    assert execute(bare, job, threading.Event(), ("-c", HOG)).ending is Ending.MEMORY_LIMIT
+
+
+def test_a_job_that_the_kernel_ended_for_want_of_memory_elsewhere_met_no_limit(
+    isolation: Isolation, crowded: Cgroup, job: Job
+) -> None:
+    """The machine was full, and the job within its own limit: that is nobody's fault but ours."""
+    bare = replace(isolation, cgroup=crowded, filtered=False)
+    execution = execute(bare, job, threading.Event(), ("-c", HOG))
+    assert execution.ending is Ending.EXITED
+    assert execution.exit_code == 128 + 9
+
+
+def test_a_job_in_a_group_may_start_as_many_processes_as_without_one(
+    isolation: Isolation, bounding: Cgroup, job: Job
+) -> None:
+    """Bubblewrap's own processes are in the group too, and are not the script's."""
+    few = replace(job, limits=job.limits.model_copy(update={"processes": 16}))
+    forks = (
+        "import os, resource, signal\nresource.setrlimit(resource.RLIMIT_NPROC, (16, 16))\nstarted = 0\ntry:\n"
+        "    while os.fork() or signal.pause(): started += 1\nexcept BlockingIOError: print(started)"
+    )
+    without, within = (
+        execute(replace(isolation, cgroup=cgroup), few, threading.Event(), ("-c", forks)).log
+        for cgroup in (None, bounding)
+    )
+    assert int(without) >= 14
+    assert within == without
+
+
+def test_graders_one_after_another_find_the_same_tree(tree: Cgroup, tmp_path: Path) -> None:
+    """The first moves itself one level down; whoever comes later from there must not move further."""
+    tmp_path.chmod(0o777)
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o755)
+    find = "from grader.sandbox.cgroup import find_cgroup; print(find_cgroup(needed=()).folder)"
+    python = [*open_python(), "-c"]
+    twice = f"import subprocess, sys\n{find}\n{find}\nsubprocess.run({python!r} + [{find!r}], check=True)"
+    with delegated(tree) as group:
+        found = as_user(tmp_path, *python, twice, group=group)
+        assert found.stdout.split() == [str(group)] * 3, found.stderr
 
 
 def test_a_tree_without_the_controllers_is_refused() -> None:

@@ -13,8 +13,9 @@ from command import ROOT, SUBMISSIONS, read_table
 from grader.assignment import Assignment
 from grader.errors import Mistake
 from grader.records import IsolationLevel
-from grader.sandbox import Isolation, find_isolation, ladder, landlock, rungs
-from grader.sandbox.cgroup import Cgroup
+from grader.sandbox import find_isolation, ladder, landlock, rungs, seccomp
+from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
+from grader.sandbox.probe import HIDDEN_MEMORY
 from other_user import UID, as_user, open_python
 
 pytestmark = pytest.mark.sandbox
@@ -76,11 +77,56 @@ def test_a_class_is_graded_without_namespaces(level: str, home: Path, tiny_data:
 
 
 def test_a_cgroup_in_which_no_job_runs_is_not_chosen(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, assignment: Assignment, isolation: Isolation
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, assignment: Assignment
 ) -> None:
     """An ordinary folder takes every word that is written to it, and cannot be removed afterwards."""
     monkeypatch.setattr(ladder, "find_cgroup", lambda: Cgroup(tmp_path, frozenset({"memory", "pids"})))
     full = next(rungs(assignment.limits))
     assert full.isolation is None
     assert "no job runs in a cgroup here" in full.refusal
-    assert find_isolation(assignment.limits).level is isolation.level
+    assert find_isolation(assignment.limits).level is IsolationLevel.STRONG
+
+
+@pytest.fixture
+def bounding() -> Cgroup:
+    """A tree whose groups have limits."""
+    try:
+        return find_cgroup()
+    except Refused as refused:
+        pytest.skip(str(refused))
+
+
+def test_a_sandbox_that_leaks_for_want_of_the_filter_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, assignment: Assignment
+) -> None:
+    """As root only the filter keeps a job from user namespaces; as an ordinary user bubblewrap does."""
+    monkeypatch.setattr(seccomp, "missing", lambda: "there is no libseccomp")
+    strong = next(rung for rung in rungs(assignment.limits) if rung.level is IsolationLevel.STRONG)
+    assert strong.isolation is not None or strong.raise_by == ladder.INSTALL_SECCOMP, strong.refusal
+
+
+@pytest.fixture
+def unfiltered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without libseccomp; as root the filter is also what keeps a job from user namespaces."""
+    monkeypatch.setattr(seccomp, "missing", lambda: "there is no libseccomp")
+    monkeypatch.setitem(ladder._OPEN, IsolationLevel.STRONG, {HIDDEN_MEMORY, "makes a user namespace"})
+
+
+@pytest.mark.usefixtures("unfiltered")
+def test_full_bounds_hidden_memory_also_without_the_filter(bounding: Cgroup, assignment: Assignment) -> None:
+    full, strong, *_ = rungs(assignment.limits)
+    assert full.isolation is not None, full.refusal
+    assert strong.isolation is not None
+    assert "a shared-memory hog is not bounded" in strong.isolation.description
+    assert full.isolation.cgroup == bounding
+    assert "a shared-memory hog is not bounded" not in full.isolation.description
+
+
+@pytest.mark.usefixtures("unfiltered")
+def test_a_cgroup_that_does_not_bound_memory_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, bounding: Cgroup, assignment: Assignment
+) -> None:
+    monkeypatch.setattr(ladder, "find_cgroup", lambda: Cgroup(bounding.folder, frozenset({"pids"})))
+    full = next(rungs(assignment.limits))
+    assert full.isolation is None
+    assert full.refusal == "the cgroup does not bound memory"

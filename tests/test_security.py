@@ -38,6 +38,19 @@ def test_the_table_says_what_was_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         ],
     )
     rows = {row.split("|")[1].strip(): row for row in table().splitlines()}
-    assert rows["forks_many"].endswith("| held | not run | not run | not run |")
-    assert rows["stops_itself"].endswith("| held: wall limit | not run | not run | not run |")
-    assert rows["opens_files"].endswith("| GOT THROUGH | not run | not run | not run |")
+    unseen = "| not run | not run | not run |"
+    assert rows["forks_many"].endswith(f"| not run | not run | held {unseen}")
+    assert rows["stops_itself"].endswith(f"| not run | not run | held: wall limit {unseen}")
+    assert rows["opens_files"].endswith(f"| not run | not run | GOT THROUGH {unseen}")
+
+
+def test_a_way_that_was_not_run_here_keeps_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The level full needs a machine that this one may not be."""
+    monkeypatch.setattr(attack_table, "SEEN", tmp_path)
+    keep("full-root", [RESULT | {"attack": name} for name in ("forks_many", "stops_itself")])
+    standing = attack_table.BEGIN + table() + attack_table.END
+    (tmp_path / "full-root.json").unlink()
+    keep("strong-root", [RESULT | {"attack": "forks_many"}])
+    rows = {row.split("|")[1].strip(): row for row in table(standing).splitlines()}
+    assert "| held | not run | held | not run |" in rows["forks_many"]
+    assert "| held | not run | not run | not run |" in rows["stops_itself"]

@@ -1,10 +1,9 @@
 """Groups of processes with limits that the kernel keeps (cgroup v2): also memory that nothing maps is counted."""
 
-import contextlib
 import errno
-import itertools
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +20,11 @@ _BOOT_WITH = "start Linux with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=a
 _DELEGATE = "systemd-run --user --scope -p Delegate=yes make grade ..."
 _OWN_LEAF = "grader-itself"
 _PERIOD = 100_000  # microseconds
+# bwrap itself and the first process that it makes: in the group, but not the script's.
+_PROCESSES_OF_BUBBLEWRAP = 2
+# A kernel that does not count swap has none of this.
+_SWAP = "memory.swap.max"
 _EMPTY_SECONDS = 20.0
-_numbers = itertools.count()
 
 
 class Refused(Exception):
@@ -51,14 +53,14 @@ class Cgroup:
         Raises:
             InfrastructureError: It cannot be made, limited or removed.
         """
-        made = Group(self.folder / f"grader-{os.getpid()}-{next(_numbers)}")
         with _faults_of_ours():
-            made.folder.mkdir()
+            made = Group(Path(tempfile.mkdtemp(prefix="grader-", dir=self.folder)))
         try:
             with _faults_of_ours():
                 for name, value in self._limits(job):
-                    with contextlib.suppress(FileNotFoundError):  # a kernel without swap has no limit on it
-                        (made.folder / name).write_text(value)
+                    limit = made.folder / name
+                    if name != _SWAP or limit.exists():
+                        limit.write_text(value)
             yield made
         finally:
             with _faults_of_ours():
@@ -70,9 +72,9 @@ class Cgroup:
         if "memory" in self.controllers:
             # What lies in the scratch is memory too, and has bounds of its own.
             megabytes = limits.memory_mb + 2 * limits.scratch_mb + limits.shared_memory_mb
-            yield from (("memory.max", str(megabytes << 20)), ("memory.swap.max", "0"), ("memory.oom.group", "1"))
+            yield from (("memory.max", str(megabytes << 20)), (_SWAP, "0"), ("memory.oom.group", "1"))
         if "pids" in self.controllers:
-            yield "pids.max", str(limits.processes)
+            yield "pids.max", str(limits.processes + _PROCESSES_OF_BUBBLEWRAP)
         if "cpu" in self.controllers:
             yield "cpu.max", f"{job.threads * _PERIOD} {_PERIOD}"
 
@@ -88,18 +90,12 @@ class Group:
         return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.folder), *command]
 
     def out_of_memory(self) -> bool:
-        """Whether the kernel killed the job at its memory's limit."""
-        return self._count("memory.events", "oom_kill") > 0
+        """Whether the kernel killed the job at its own limit; where the machine was full, `oom_kill` alone counts."""
+        return self._count("memory.events", "oom") > 0 and self._count("memory.events", "oom_kill") > 0
 
     def processor_seconds(self) -> float:
         """Processor time of all processes that ever were in the group; 0 where it is not counted."""
         return self._count("cpu.stat", "usage_usec") / 1e6
-
-    def memory(self) -> int:
-        """Bytes of every kind, mapped or not; 0 where they are not counted."""
-        with contextlib.suppress(OSError):
-            return int((self.folder / "memory.current").read_text())
-        return 0
 
     def kill(self) -> None:
         """End everything in the group.
@@ -141,11 +137,14 @@ def find_cgroup(needed: Sequence[str] = NEEDED) -> Cgroup:
         Refused: Nowhere.
     """
     root = _mount(Path("/proc/self/mounts").read_text())
-    own = root / _own_path(Path("/proc/self/cgroup").read_text()).lstrip("/")
+    groups = Path("/proc/self/cgroup").read_text()
+    own = root / _own_path(groups).lstrip("/")
+    if own.name == _OWN_LEAF:  # a grader was here before
+        own = own.parent
     reason = Refused("there is no cgroup tree that can be written to")
     for folder in dict.fromkeys((root, own) if os.geteuid() == 0 else (own,)):
         try:
-            return _prepared(folder, needed, own=folder == own)
+            return _prepared(folder, needed, groups, own=folder == own)
         except Refused as refused:
             reason = refused
     raise reason
@@ -163,20 +162,25 @@ def _own_path(groups: str) -> str:
     return found[1] if found else "/"
 
 
-def _prepared(folder: Path, needed: Sequence[str], *, own: bool) -> Cgroup:
+def _prepared(folder: Path, needed: Sequence[str], groups: str, *, own: bool) -> Cgroup:
+    delegate = "" if os.geteuid() == 0 else _DELEGATE
     try:
         there = set((folder / "cgroup.controllers").read_text().split())
         if lacking := [name for name in needed if name not in there]:
-            raise Refused(f"the cgroup v2 tree has no controller for {' and '.join(lacking)} (v1 has it)", _BOOT_WITH)
+            what = f"controller for {' and '.join(lacking)}"
+            if _in_v1(lacking[0], groups):
+                raise Refused(f"the cgroup v2 tree has no {what} (v1 has it)", _BOOT_WITH)
+            raise Refused(f"this process's cgroup has no {what}", delegate)
         wanted = frozenset(there & {"memory", "pids", "cpu"})
         _enable(folder, wanted, own=own)
-        trial = folder / f"grader-{os.getpid()}-trial"
-        trial.mkdir()
-        trial.rmdir()
+        os.rmdir(tempfile.mkdtemp(prefix="grader-", dir=folder))
     except OSError as error:
-        raise_by = "" if os.geteuid() == 0 else _DELEGATE
-        raise Refused(f"the cgroup tree cannot be written to ({error.strerror})", raise_by) from None
+        raise Refused(f"the cgroup tree cannot be written to ({error.strerror})", delegate) from None
     return Cgroup(folder, wanted)
+
+
+def _in_v1(controller: str, groups: str) -> bool:
+    return re.search(rf"^\d+:([^:]*,)?{re.escape(controller)}[,:]", groups, re.MULTILINE) is not None
 
 
 def _enable(folder: Path, wanted: frozenset[str], *, own: bool) -> None:

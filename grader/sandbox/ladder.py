@@ -134,9 +134,8 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
         what = "bubblewrap" if bare.bwrap else f"the level {level}"
         return Rung(level, None, f"{what} does not start here ({found.failure})", _way_out(found.failure))
     if leaks := [name for name in found.succeeded if name not in _OPEN[level]]:
-        return Rung(
-            level, None, f"this machine's sandbox leaks: a probe {'; a probe '.join(leaks)}", "", found.succeeded
-        )
+        refusal = f"this machine's sandbox leaks: a probe {'; a probe '.join(leaks)}"
+        return Rung(level, None, refusal, "" if bare.filtered else INSTALL_SECCOMP, found.succeeded)
     held = f"{len(PROBES) - len(found.succeeded)} of {len(PROBES)} probes held"
     caveats = [_CAVEATS[name] for name in found.succeeded if name in _CAVEATS]
     if not bare.bwrap:

@@ -58,7 +58,9 @@ class ProcessTree(ABC):
 
     def exit_code(self) -> int:
         """As a shell counts; the tree must have ended."""
-        return self._process.wait()
+        code = self._process.wait()
+        # bwrap says 128 + n of what it ran; where the kernel ended a whole group, bwrap was ended itself.
+        return code if code >= 0 else 128 - code
 
     def close(self) -> None:
         """Let go of what names the processes."""
