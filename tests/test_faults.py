@@ -217,13 +217,13 @@ def without_times(out: Path) -> dict[str, dict[str, str]]:
 @pytest.mark.timeout(2400)
 def test_a_class_of_a_hundred_killed_ten_times_ends_in_the_same_table(tiny_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "class"
-    kinds = [
-        *(SUBMISSIONS / "habits" / name for name in ("module_level_training", "raises_after_training", "utf8_bom")),
-        *(SUBMISSIONS / "broken" / name for name in ("empty_file", "crashes_before_the_network", "no_class")),
-    ]
+    trained = ("module_level_training", "raises_after_training", "utf8_bom")
+    # Those that begin no training end at once: every fifth one is what the kills are to hit.
     for number in range(100):
+        broken = SUBMISSIONS / "broken" / ("empty_file", "no_class")[number % 2]
+        kind = SUBMISSIONS / "habits" / trained[number // 5 % 3] if number % 5 == 0 else broken
         (folder / f"s{number:03}").mkdir(parents=True)
-        source = (kinds[number % len(kinds)] / "hw6.py").read_bytes()
+        source = (kind / "hw6.py").read_bytes()
         (folder / f"s{number:03}" / "hw6.py").write_bytes(source + b"\n# %d\n" % number)
     through, killed = tmp_path / "through", tmp_path / "killed"
     arguments = ("grade", folder, "--data", tiny_data, "--jobs", "2", "--out")
