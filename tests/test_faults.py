@@ -218,10 +218,9 @@ def without_times(out: Path) -> dict[str, dict[str, str]]:
 def test_a_class_of_a_hundred_killed_ten_times_ends_in_the_same_table(tiny_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "class"
     trained = ("module_level_training", "raises_after_training", "utf8_bom")
-    # Those that begin no training end at once: every fifth one is what the kills are to hit.
+    # What is no Python ends at once: every fifth one trains, and is what the kills are to hit.
     for number in range(100):
-        broken = SUBMISSIONS / "broken" / ("empty_file", "no_class")[number % 2]
-        kind = SUBMISSIONS / "habits" / trained[number // 5 % 3] if number % 5 == 0 else broken
+        kind = SUBMISSIONS / ("broken/not_text" if number % 5 else f"habits/{trained[number // 5 % 3]}")
         (folder / f"s{number:03}").mkdir(parents=True)
         source = (kind / "hw6.py").read_bytes()
         (folder / f"s{number:03}" / "hw6.py").write_bytes(source + b"\n# %d\n" % number)
