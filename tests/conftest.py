@@ -1,6 +1,7 @@
 """What tests share: a sandbox that must be there, and a data set that trains in a second."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from grader.errors import Mistake
 from grader.sandbox import Isolation, find_isolation
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
+
+# A shell without job control starts what it puts in the background with Ctrl-C ignored, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -154,8 +154,7 @@ def test_a_process_that_is_interrupted_leaves_a_clean_terminal() -> None:
             with Display(Console(), Plan(9, 0, 1000, 5, 7200.0, 2), show_output=True) as display:
                 display.watch(Printed("kim", "첫째\\n둘째".encode()))
                 display.watch(StageBegun("lee", Stage.CHECKING))
-                while True:  # a signal that comes just before one long sleep would wait for its end
-                    time.sleep(0.05)
+                time.sleep(60)
         except KeyboardInterrupt:
             print("stopped")
         """
