@@ -75,13 +75,14 @@ class Plan:
     """What is ahead when training begins.
 
     Attributes:
-        due: Submissions that will be run now.
+        due: Submissions that will have a result now.
         done: Submissions that were graded before.
         epoch_samples: Training images in one epoch.
         epochs: Of the budget.
         limit_seconds: The most that one run may train.
         jobs: Runs at the same time.
         run_seconds: Estimate for one whole run, from timed steps of the reference; None where none were timed.
+        copies: Of those due, how many have the same files as another one and take over that one's run.
     """
 
     due: int
@@ -91,6 +92,7 @@ class Plan:
     limit_seconds: float
     jobs: int
     run_seconds: float | None = None
+    copies: int = 0
 
 
 # A forward costs about a third of a training step's arithmetic.

@@ -98,10 +98,10 @@ def test_a_killed_run_goes_on_grades_nobody_twice_and_outlives_a_cut_ledger(
 
 def test_ctrl_c_stops_in_order_and_says_what_is_done(tiny_data: Path, tmp_path: Path) -> None:
     hand_in_small(tmp_path / "class", "kim")
-    hand_in_text(tmp_path / "class", "lee", "range(5)", "range(1_000_000)")
+    hand_in_text(tmp_path / "class", "lee", "range(5)", "range(1_000)")
     out = tmp_path / "out"
     rules = tmp_path / "rules.toml"
-    rules.write_text((ROOT / "grader" / "assignment.toml").read_text().replace("epochs = 5", "epochs = 1_000_000"))
+    rules.write_text((ROOT / "grader" / "assignment.toml").read_text().replace("epochs = 5", "epochs = 1_000"))
     grader = start_grader(tmp_path / "class", tiny_data, out, "--assignment", str(rules), "--yes")
     read_until(grader, "lee: training\n")
     children = psutil.Process(grader.pid).children(recursive=True)

@@ -175,6 +175,8 @@ def test_a_class_with_a_copy_is_graded_and_no_student_reads_of_another(tiny_data
     hand_in_small(folder, "oh")
     finished = run_grader("grade", folder, "--data", tiny_data, "--out", out)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "to train: 2 submissions, " in finished.stdout
+    assert "equal files: 1 more have the same ones" in finished.stdout
     assert "graded now: 3; graded before: 0" in finished.stdout
     assert [f"{who}: checking" in finished.stdout for who in ("gimyuna", "oh", "yunseri")] == [True, True, False]
     assert [f"{who}: graded, " in finished.stdout for who in ("gimyuna", "oh", "yunseri")] == [True] * 3

@@ -116,7 +116,7 @@ def run_class(
     pieces = [submission for submission, _ in due(wanted, rules, ledger, run_key)]
     handed_in = sum(submission.content is not None for submission in wanted)
     with scheduler(rules, data, out, jobs, cluster, len(pieces)) as ready:
-        plan = _planned(len(pieces), handed_in - len(pieces), rules, data, ready.machines)
+        plan = _planned(pieces, handed_in - len(pieces), rules, data, ready.machines)
         _ask(plan, yes=yes)
         try:
             with Display(console, plan, show_output=live) as display:
@@ -136,8 +136,11 @@ def run_class(
     fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
 
 
-def _planned(due_now: int, done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]) -> Plan:
+def _planned(
+    pieces: Sequence[Submission], done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]
+) -> Plan:
     """Say what is ahead, as far as it is known how fast the machines are."""
+    due_now, copies = len(pieces), len(pieces) - len({submission.sha256 for submission in pieces})
     budget, images = rules.budget, rules.budget.epochs * len(data.x_train)
     jobs = sum(machine.jobs for machine in machines)
     limits = [machine.in_force(rules).budget.train_seconds for machine in machines]
@@ -146,18 +149,20 @@ def _planned(due_now: int, done: int, rules: Assignment, data: DataSet, machines
         if machine.calibration is not None:
             runs_a_second += machine.jobs / run_seconds(machine.calibration, images, limit, len(data.x_test))
     estimate = jobs / runs_a_second if runs_a_second else None
-    plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate)
+    plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate, copies)
     say(
-        f"to train: {due_now} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
+        f"to train: {due_now - copies} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
         f"{len(data.x_train)} images or {timedelta(seconds=round(plan.limit_seconds))} each"
     )
+    if copies:
+        say(f"equal files: {copies} more have the same ones as one of these, and get a copy of its run")
     if due_now and (seconds := _estimate(plan)) is not None:
         say(f"estimate: {timedelta(seconds=round(seconds))}, if all train as fast as the reference does here")
     return plan
 
 
 def _estimate(plan: Plan) -> float | None:
-    return None if plan.run_seconds is None else math.ceil(plan.due / plan.jobs) * plan.run_seconds
+    return None if plan.run_seconds is None else math.ceil((plan.due - plan.copies) / plan.jobs) * plan.run_seconds
 
 
 def _ask(plan: Plan, *, yes: bool) -> None:

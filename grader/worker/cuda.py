@@ -1,6 +1,7 @@
 """The names of torch.cuda on a machine without a GPU: none of them fails, and none of them has anything to do."""
 
 import contextlib
+import functools
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,9 @@ _ZERO = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_mem
 def install() -> None:
     """Replace what would ask a driver that is not there."""
     replacements: dict[str, Any] = {
-        **dict.fromkeys(_SILENT, nothing),
-        **dict.fromkeys(_ZERO, lambda device=None: 0),
+        # Each its own: torch's compiler makes a table of these functions and fails where two names stand for one.
+        **{name: functools.partial(nothing) for name in _SILENT},
+        **{name: functools.partial(_no_memory) for name in _ZERO},
         "current_device": lambda: 0,
         "get_device_name": lambda device=None: "CPU",
         "get_device_capability": lambda device=None: (0, 0),
@@ -48,6 +50,10 @@ def install() -> None:
 
 def nothing(*_: Any, **__: Any) -> None:
     """Do nothing, whatever is asked."""
+
+
+def _no_memory(device: Any = None) -> int:
+    return 0
 
 
 def note_use() -> None:

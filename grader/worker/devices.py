@@ -8,9 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-
-# An optimizer loads it; it makes a table of torch's functions, and fails where two names stand for one replacement.
-import torch._dynamo
 from torch import nn
 
 from grader.worker import cuda

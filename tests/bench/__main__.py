@@ -9,12 +9,14 @@ import typer
 sys.path.append(str(Path(__file__).parents[1]))
 
 from cluster_overhead import cluster
+from false_flags import false_flags
 from many_students import many_students
 from training import training
 
 app = typer.Typer(add_completion=False)
 app.command("many-students")(many_students)
 app.command("cluster")(cluster)
+app.command("false-flags")(false_flags)
 app.command("training")(training)
 
 
@@ -24,6 +26,7 @@ def all_parts(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         many_students()
         cluster()
+        false_flags()
         training()
 
 

@@ -1,0 +1,123 @@
+"""How often an honest file is flagged: networks, recipes and habits on photographs, from the check to the probes."""
+
+import os
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Annotated
+
+import typer
+from scipy.stats import binomtest
+
+from grader.accuracy import count_correct
+from grader.assignment import Assignment, load_assignment
+from grader.attempts import NextRun
+from grader.data import DataSet, load_data, write_training_set
+from grader.entries import RunReason
+from grader.pipeline import grade_one
+from grader.probe_doubts import probe_doubts
+from grader.records import Outcome, Probes, Submission
+from grader.sandbox import find_isolation
+from grader.start_worker import Slot
+from honest_scripts import honest_scripts
+from results import RESULTS, Out, write_section
+
+TITLE = "Flags on honest files"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of one honest file.
+
+    Attributes:
+        accuracy: Of the test images, in percent; None where it was not graded.
+        flags: Why a person would be asked to look; whether the network is the specified one is not asked here.
+    """
+
+    name: str
+    accuracy: float | None
+    probes: Probes | None
+    flags: tuple[str, ...]
+
+    def __str__(self) -> str:
+        reached = "not graded" if self.accuracy is None else f"{self.accuracy:.2f} %"
+        return f"{self.name}: {reached}; {'; '.join(self.flags) or 'no flag'}"
+
+
+def false_flags(
+    data: Annotated[str, typer.Option(help="CIFAR-10, as DATA= takes it; photographs in an .npz file too.")] = "",
+    train_images: Annotated[int, typer.Option(help="So many of the training images.")] = 25_000,
+    out: Out = RESULTS,
+) -> None:
+    """Grade honest files, as many at a time as there are processors, and count those that are flagged."""
+    whole = load_data(data)
+    part = replace(
+        whole, x_train=whole.x_train[:train_images], y_train=whole.y_train[:train_images], mirrors=True, notice=""
+    )
+    rules = load_assignment()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        Path(name).chmod(0o755)
+        slots = _slots(rules, part, Path(name))
+        with ThreadPoolExecutor(slots.qsize()) as pool:
+            seen = []
+            for each in pool.map(partial(_grade, rules, part, slots), honest_scripts()):
+                typer.echo(str(each))
+                seen.append(each)
+                write_section(out, TITLE, _table(seen, part))
+    typer.echo(f"results: {out}")
+
+
+def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]":
+    training_set = folder / "training_set"
+    write_training_set(data, training_set)
+    isolation, slots = find_isolation(rules.limits), SimpleQueue[Slot]()
+    for number in range(os.cpu_count() or 1):
+        slots.put(Slot(number, 1, isolation, training_set, folder, threading.Event(), lambda _: None))
+    return slots
+
+
+def _grade(rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", submission: Submission) -> Seen:
+    slot = slots.get()
+    try:
+        check, run = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
+    finally:
+        slots.put(slot)
+    if run.outcome is Outcome.INFRASTRUCTURE:
+        raise SystemExit(f"{submission.student_id}: {run.error}")
+    correct = count_correct(run.scores, data.y_test) if run.scores is not None else None
+    accuracy = 100 * correct / len(data.y_test) if correct is not None else None
+    return Seen(submission.student_id, accuracy, run.probes, (*check.flags, *probe_doubts(run.probes), *run.flags))
+
+
+def _table(seen: list[Seen], data: DataSet) -> list[str]:
+    flagged = sum(bool(each.flags) for each in seen)
+    most = binomtest(flagged, len(seen)).proportion_ci(confidence_level=0.95, method="exact").high
+    return [
+        f"Five epochs of {len(data.x_train):,} training images of {data.name}, {len(data.x_test):,} test images, the",
+        "reference's networks at a quarter of their width. A flag is whatever `review` would say besides deviations",
+        "of the network. *Again*: probes that were scored alike when they were asked for again; *untrained*: those",
+        "that an untrained copy had right.",
+        "",
+        f"**{flagged} of {len(seen)}** honest files were flagged; 95 % interval of the rate: up to {most:.0%}.",
+        "",
+        "| file | accuracy | probes | plain | again | shifted | mirrored | untrained | flags |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_row(each) for each in seen),
+    ]
+
+
+def _row(seen: Seen) -> str:
+    accuracy = "" if seen.accuracy is None else f"{seen.accuracy:.2f} %"
+    probes = seen.probes
+    counts: tuple[int | None, ...] = (None,) * 6
+    if probes is not None:
+        counts = (
+            *(probes.count, probes.plain, probes.repeated_alike),
+            *(probes.shifted, probes.mirrored, probes.untrained),
+        )
+    cells = ["" if count is None else str(count) for count in counts]
+    return f"| {' | '.join([seen.name, accuracy, *cells, '; '.join(seen.flags)])} |"
