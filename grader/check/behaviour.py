@@ -1,7 +1,7 @@
 """Try a network out: one image, two calls, other block counts, convolutions set to zero."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -131,8 +131,7 @@ class _Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.heights: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        addition = plain_name(func) == "add" and len(args) > 1 and _features(args[0]) and _features(args[1])
-        before = (args[0].clone(), args[1]) if addition else None
+        before = _added(plain_name(func), args)
         output = func(*args, **(kwargs or {}))
         if before is not None and before[0].shape == before[1].shape and len(self.heights) < _MAX_ADDITIONS:
             self.heights.append(int(output.shape[2]))
@@ -140,8 +139,18 @@ class _Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-def _features(value: object) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 4
+def _added(name: str, args: Any) -> Sequence[Tensor] | None:
+    """The two images' features that an operation adds, also as the sum over a stack of two; else None."""
+    if name == "add" and len(args) > 1 and _features(args[0]) and _features(args[1]):
+        return args[0].clone(), args[1]
+    if name == "sum" and len(args) > 1 and _features(args[0], 5) and len(args[1]) == 1:
+        parts = args[0].unbind(args[1][0])
+        return parts if len(parts) == 2 else None
+    return None
+
+
+def _features(value: object, dimensions: int = 4) -> bool:
+    return isinstance(value, Tensor) and value.ndim == dimensions
 
 
 def _identities(network: nn.Module, image: Tensor) -> tuple[bool, ...] | None:

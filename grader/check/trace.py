@@ -202,8 +202,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         same_shapes = all(self.nodes[node].shape == shape for node in inputs)
         if seen.name == "add" and len(inputs) == 2 and same_shapes and seen.kwargs.get("alpha", 1) == 1:
             return Node("add", tuple(inputs), shape)
+        if together := self._summed(inputs, seen.result):
+            return Node("add", together, shape)
         name = "add_other" if seen.name == "add" else seen.name[:40]
         return Node(name, tuple(dict.fromkeys(inputs))[:8], shape, random=random)
+
+    def _summed(self, inputs: list[int], result: Tensor) -> tuple[int, ...]:
+        """The two nodes whose sum a result is, where they were stacked or concatenated before; else empty."""
+        pair = self.nodes[inputs[0]].inputs if len(inputs) == 1 else ()
+        if len(pair) != 2 or any(self.nodes[node].shape != tuple(result.shape) for node in pair):
+            return ()
+        one, other = (self._values[node] for node in pair)
+        return pair if torch.equal(one + other, result) else ()
 
     def _unary_ancestors(self, inputs: list[int]) -> Iterator[int]:
         """The one input, and what it was made from: an average over the image may take two operations."""
