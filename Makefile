@@ -120,8 +120,8 @@ calibrate: setup  ## time the reference on this machine
 test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
-bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= is one of these
-	@$(RUN) tests/bench $(PART)
+bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part
+	@$(RUN) tests/bench $(PART) $(if $(filter false-flags,$(PART)),--data "$(DATA)")
 
 test-fast: setup  ## run what needs no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox"
