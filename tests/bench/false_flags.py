@@ -50,7 +50,7 @@ class Seen:
 
 def false_flags(
     data: Annotated[str, typer.Option(help="CIFAR-10, as DATA= takes it; photographs in an .npz file too.")] = "",
-    train_images: Annotated[int, typer.Option(help="So many of the training images.")] = 25_000,
+    train_images: Annotated[int, typer.Option(help="So many of the training images.")] = 10_000,
     out: Out = RESULTS,
 ) -> None:
     """Grade honest files, as many at a time as there are processors, and count those that are flagged."""
