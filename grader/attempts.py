@@ -48,23 +48,32 @@ def generations(lines: Iterable[Line], run_key: str) -> tuple[Generation, ...]:
     return tuple(found)
 
 
-def standing_runs(lines: Iterable[Line], run_key: str) -> tuple[Entry, ...]:
-    """The runs by which a submission is graded now: until a regrade has a result, those before it."""
+def standing_runs(lines: Iterable[Line], run_key: str, assignment: Assignment) -> tuple[Entry, ...]:
+    """The runs by which a submission is graded now: until a regrade has all the runs that it needs, those before it."""
     all_runs = [generation.runs for generation in generations(lines, run_key) if generation.runs]
-    for runs in reversed(all_runs):
-        if any(_stands(run) for run in runs):
-            return runs
-    return all_runs[-1] if all_runs else ()
+    standing = [runs for runs in all_runs if any(_stands(run) for run in runs)]
+    whole = [runs for runs in standing if is_done(runs, assignment)]
+    return next((kind[-1] for kind in (whole, standing, all_runs) if kind), ())
 
 
-def standing_override(lines: Sequence[Line]) -> Override | None:
-    """The newest override, unless a regrade came after it."""
+def standing_override(lines: Sequence[Line], assignment: Assignment) -> Override | None:
+    """The newest override, unless a regrade came after it and has all the runs that it needs."""
+    runs: list[Entry] = []
     for line in reversed(lines):
         if isinstance(line, Override):
             return line
         if isinstance(line, Regrade):
-            return None
+            if is_done(runs, assignment):
+                return None
+            runs = []
+        elif not runs or line.run_key == runs[0].run_key:
+            runs.insert(0, line)
     return None
+
+
+def is_done(runs: Sequence[Entry], assignment: Assignment) -> bool:
+    """Whether a submission with these runs, since its last regrade, needs no other."""
+    return next_run(runs, assignment) is None
 
 
 def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:

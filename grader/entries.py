@@ -170,6 +170,8 @@ class Result:
         entry: The run that counts; None: nothing yet.
         runs: All runs since the last regrade that has a result, oldest first, `entry` among them.
         changes: What persons changed, oldest first.
+        overridden: Whether the points are those that a person set.
+        due: Whether the next `make grade` runs it, be it once more.
     """
 
     submission: Submission
@@ -177,3 +179,5 @@ class Result:
     grade: Grade
     runs: tuple[Entry, ...] = ()
     changes: tuple[Change, ...] = ()
+    overridden: bool = False
+    due: bool = False

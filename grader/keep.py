@@ -56,4 +56,5 @@ def _runs(ledger: Ledger, student_id: str) -> list[Entry]:
 
 
 def _log_name(student_id: str, number: int) -> str:
-    return f"{student_id}.log" if number == 1 else f"{student_id}.{number}.log"
+    # An id may hold dots: "kim.2" is another student.
+    return f"{student_id}.log" if number == 1 else f"{student_id}~{number}.log"

@@ -71,6 +71,16 @@ def of_changes(override: Override | None, pending: Regrade | None, outdated: Ove
     return reasons
 
 
+def of_run_due(entry: Entry | None, *, due: bool) -> list[str]:
+    """Tell the teacher that a result is not the last word: it may still rise, or be of a run that time cut.
+
+    Args:
+        due: Whether the submission needs another run.
+    """
+    not_final = due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE
+    return ["not final, another run is due: run make grade"] if not_final else []
+
+
 def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
     """Tell the teacher, and never a student, who else handed in the same files, and whose run counts.
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 from grader import messages
 from grader.accuracy import accuracy_percent, exact_percent
 from grader.assignment import Assignment
-from grader.attempts import generations, result, standing_override, standing_runs
-from grader.entries import Change, Entry, Grade, Line, Override, Regrade, Result
+from grader.attempts import generations, is_done, result, standing_override, standing_runs
+from grader.entries import Change, Entry, Grade, Line, Override, Result
 from grader.findings import Verdict
 from grader.records import Outcome, Submission
 
@@ -77,26 +77,24 @@ def result_of(
         others: Whoever had the same files graded; a word for the teacher, and no points.
     """
     own = [line for line in lines if line.sha256 == submission.sha256]
-    runs = standing_runs(own, run_key)
+    runs = standing_runs(own, run_key, assignment)
     entry = result(runs, assignment)
     graded = grade(submission, entry, assignment)
-    override = standing_override(own)
+    override = standing_override(own, assignment)
+    last = generations(own, run_key)[-1]
+    due = submission.content is not None and not is_done(last.runs, assignment)
     review = [
         graded.review,
         *messages.of_same_files(entry, others),
-        *messages.of_changes(override, _pending(own, run_key), _outdated(lines, submission)),
+        *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
+        *messages.of_run_due(entry, due=due and last.regrade is None),
     ]
     graded = replace(graded, review="; ".join(filter(None, review)))
     if override is not None:
         said = f"{graded.message} {messages.for_student_of(override)}"
         graded = replace(graded, points=override.points, message=said)
-    return Result(submission, entry, graded, runs, tuple(_changes(submission, own, run_key, assignment)))
-
-
-def _pending(lines: Sequence[Line], run_key: str) -> Regrade | None:
-    """The regrade that has no run yet, if there is one."""
-    last = generations(lines, run_key)[-1]
-    return None if last.runs else last.regrade
+    changes = tuple(_changes(submission, own, run_key, assignment))
+    return Result(submission, entry, graded, runs, changes, overridden=override is not None, due=due)
 
 
 def _outdated(lines: Sequence[Line], submission: Submission) -> Override | None:
@@ -117,10 +115,10 @@ def _changes(submission: Submission, lines: Sequence[Line], run_key: str, assign
 
 
 def _points_by(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Decimal | None:
-    override = standing_override(lines)
+    override = standing_override(lines, assignment)
     if override is not None:
         return override.points
-    return grade(submission, result(standing_runs(lines, run_key), assignment), assignment).points
+    return grade(submission, result(standing_runs(lines, run_key, assignment), assignment), assignment).points
 
 
 def _outcome(submission: Submission, entry: Entry | None) -> Outcome:

@@ -130,7 +130,7 @@ def test_a_fault_of_ours_in_a_repetition_leaves_the_first_run_standing() -> None
 
 
 def test_runs_under_other_conditions_do_not_count() -> None:
-    assert standing_runs([run(7100, run_key="other")], KEY) == ()
+    assert standing_runs([run(7100, run_key="other")], KEY, ASSIGNMENT) == ()
 
 
 def test_a_regrade_asks_for_a_run_and_the_old_one_counts_until_then() -> None:
@@ -141,11 +141,30 @@ def test_a_regrade_asks_for_a_run_and_the_old_one_counts_until_then() -> None:
     assert points(*lines, run(4000)) == 6
 
 
-def test_an_override_holds_until_a_regrade() -> None:
+def test_a_regrade_that_needs_another_run_takes_nothing_before_that_is_there() -> None:
+    lines: list[Line] = [run(7100), regrade(), run(6900)]
+    assert points(*lines) == 20
+    assert points(*lines, run(6950, RunReason.BORDERLINE), run(6950, RunReason.BORDERLINE)) == 6
+
+
+def test_an_override_holds_until_a_regrade_has_all_its_runs() -> None:
     assert points(run(1000), override("20")) == 20
     assert points(run(1000), override("20"), override("6")) == 6
-    assert points(run(1000), override("20"), regrade()) == 2
-    assert standing_override([override("20"), regrade(), run(1000)]) is None
+    asked: list[Line] = [run(1000), override("20"), regrade()]
+    assert points(*asked) == 20
+    assert points(*asked, run(None, **OURS)) == 20
+    assert points(*asked, run(6900)) == 20, "just below an edge: two more runs are due"
+    assert points(*asked, run(1000)) == 2
+    assert standing_override([override("20"), regrade(), run(1000)], ASSIGNMENT) is None
+
+
+def test_a_result_that_another_run_may_change_is_not_told_as_final() -> None:
+    row = result_of(SUBMISSION, [run(6900)], KEY, ASSIGNMENT)
+    assert row.due
+    assert "not final, another run is due" in row.grade.review
+    done = result_of(SUBMISSION, [run(4000)], KEY, ASSIGNMENT)
+    assert not done.due
+    assert "not final" not in done.grade.review
 
 
 def test_an_override_of_another_file_moves_no_points_and_is_told() -> None:

@@ -1,6 +1,7 @@
 """Runs that are repeated, and results that a person changes: through the command line, in the real sandbox."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,9 @@ def test_an_override_is_kept_with_its_reason_and_a_regrade_ends_it(graded: Path)
     assert row["points"] != "20"
     assert "20 -> " in row["changes"]
     assert "(the file was fine)" in row["changes"]
-    assert {log.name for log in (graded / "logs").iterdir()} == {"kim.log", "kim.2.log"}
+    assert {log.name for log in (graded / "logs").iterdir()} == {"kim.log", "kim~2.log"}
     page = (graded / "report.html").read_text(encoding="utf-8")
-    assert "The end of kim.2.log" in page
+    assert "The end of kim~2.log" in page
     assert "The end of kim.log" not in page
     assert "(the file was fine)" in page
 
@@ -97,6 +98,13 @@ def test_a_change_that_cannot_be_made_is_one_sentence(
     before = (graded / "ledger.jsonl").read_bytes()
     assert named in refused(graded, command, *arguments)
     assert (graded / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_regrade_of_all_that_are_flagged_leaves_points_set_by_hand(graded: Path) -> None:
+    change(graded, "override", "--student", "lee", "--points", "6", "--why", "shown in class")
+    said = change(graded, "regrade", "--flagged", "--why", "all of them")
+    assert "to be run again: kim\n" in said
+    assert read_table(graded / "grades.csv")["lee"]["points"] == "6"
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +167,14 @@ def test_more_than_an_hour_is_not_begun_without_a_yes(tiny_data: Path, tmp_path:
     assert "YES=1" in finished.stderr
     assert "estimate: " in finished.stdout
     assert read_ledger(out).entries() == ()
+
+
+def test_a_regrade_that_does_not_begin_leaves_no_line(graded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(graded, out)
+    keep_calibration(out, 0.01, THREADS)
+    before = (out / "ledger.jsonl").read_bytes()
+    finished = run_grader("regrade", "--out", out, "--students", "kim", "--why", "asked")
+    assert finished.returncode == 2
+    assert "YES=1" in finished.stderr
+    assert (out / "ledger.jsonl").read_bytes() == before

@@ -126,7 +126,7 @@ def test_a_regrade_of_one_runs_that_one_again_and_leaves_the_other(tmp_path: Pat
     graded(tmp_path, KIM, LEE)
     regrade(tmp_path, "lee")
     assert graded(tmp_path, LEE) == ["lee first 1"]
-    assert logs(tmp_path) == {"kim.log": "log 1", "lee.log": "log 1", "lee.2.log": "log 1"}
+    assert logs(tmp_path) == {"kim.log": "log 1", "lee.log": "log 1", "lee~2.log": "log 1"}
     assert copies(tmp_path) == [("kim", ""), ("lee", "kim"), ("lee", "")]
 
 

@@ -27,8 +27,10 @@ def regrade_command(
     submissions: Known = None,
     students: Students = "",
     why: Why = "",
-    failed: Annotated[bool, typer.Option("--failed", help="All that were handed in and could not be graded.")] = False,
-    flagged: Annotated[bool, typer.Option("--flagged", help="All that a person should look at.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All that could not be graded and have no override.")
+    ] = False,
+    flagged: Annotated[bool, typer.Option("--flagged", help="All with a `review` and no override.")] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = 1,
     yes: Yes = False,
@@ -45,10 +47,12 @@ def regrade_command(
             wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
             if not wanted:
                 raise Mistake('nobody is named: STUDENTS="a b", FAILED=1 or FLAGGED=1 says who is to be run again')
-            for submission in wanted:
-                ledger.append(Regrade(submission.student_id, submission.sha256, why, _who(), datetime.now(UTC)))
             say(f"to be run again: {', '.join(submission.student_id for submission in wanted)}")
-            run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False)
+            now = datetime.now(UTC)
+            again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
+            run_class(
+                ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False, regrades=again
+            )
 
 
 @app.command("override")
@@ -89,8 +93,8 @@ def _last_run_key(ledger: Ledger, out: Path) -> str:
 
 
 def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]:
-    """The students whose submission could not be graded, or whom a person should look at."""
-    there = [row for row in rows if row.submission.content is not None]
+    """Whose submission could not be graded, or whom a person should look at; not where a person set the points."""
+    there = [row for row in rows if row.submission.content is not None and not row.overridden]
     return [
         row.submission.student_id
         for row in there

@@ -65,6 +65,22 @@ def mistakes_in_one_sentence(stopped: str = "stopped: nothing is lost") -> Itera
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """While a person is asked, Ctrl-C is an answer.
+
+    Raises:
+        Cancelled: It was pressed.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except (KeyboardInterrupt, typer.Abort):
+        raise Cancelled from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def interrupted() -> threading.Event:
     """An event that Ctrl-C sets; a second Ctrl-C ends the grader at once, and every sandbox with it.
 

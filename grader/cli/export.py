@@ -1,6 +1,5 @@
 """The command that writes what a learning system takes back."""
 
-import re
 from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -19,9 +18,7 @@ from grader.pipeline import results
 from grader.report.gradescope import results_json
 from grader.report.table import write_private
 from grader.report.upload import GradebookOf, Upload, filled_in
-
-# What cannot be in a file's name.
-_NO_NAME = re.compile("[/\0]")
+from grader.report.view import file_key
 
 
 class System(StrEnum):
@@ -50,6 +47,8 @@ def export_command(
             raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
         say("")
+        if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
+            say(f"not final, another run is due (make grade): {', '.join(not_final)}")
         if system is System.GRADESCOPE:
             _write_gradescope(rows, rules, out / "upload" / "gradescope")
             return
@@ -67,6 +66,8 @@ def _write_filled_in(
     except OSError as error:
         raise Mistake(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
     upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
+    if not upload.scores and not upload.without_points:
+        raise Mistake(f"nobody who was graded is in {path}: name the gradebook of this course with GRADEBOOK=")
     write_private(target, upload.content)
     _say_what_changes(upload)
     say(f"\nupload: {target}")
@@ -94,7 +95,7 @@ def _write_gradescope(rows: Sequence[Result], rules: Assignment, folder: Path) -
     left_out = []
     for row in rows:
         student_id = row.submission.student_id
-        path = folder / f"{_NO_NAME.sub('_', student_id)}.json"
+        path = folder / f"{file_key(student_id)}.json"
         content = results_json(row, _most(rules))
         if content is None:
             left_out.append(student_id)

@@ -26,6 +26,7 @@ from grader.cli.console import (
     app,
     console,
     interrupted,
+    interrupted_at_once,
     mistakes_in_one_sentence,
     say,
 )
@@ -33,6 +34,7 @@ from grader.cli.inputs import Inputs, chosen, collected, named, remember, rememb
 from grader.cli.look import fail_where_the_grader_failed, write_grades
 from grader.cli.machines import local_machine, scheduler, time_reference
 from grader.data import DataSet, load_data
+from grader.entries import Regrade
 from grader.errors import Cancelled, Mistake
 from grader.ledger import OpenLedger, open_ledger
 from grader.machine import Machine
@@ -69,6 +71,7 @@ def grade_command(
                 say(f"ledger: {ledger.unreadable} line(s) cut short by an earlier end were skipped")
             collection = collected(inputs, rules, out)
             wanted = chosen(collection, [student]) if student else collection.submissions
+            _warn_of_another_class(inputs, out)
             remember(inputs, out)
             run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
@@ -104,20 +107,24 @@ def run_class(
     *,
     yes: bool,
     live: bool,
+    regrades: Sequence[Regrade] = (),
 ) -> None:
     """Run whatever is due of `wanted`, and write everyone's table, also where Ctrl-C comes first.
 
     Args:
         yes: Whatever the estimate is, nobody is asked.
         live: Show what the script prints.
+        regrades: Of all that are wanted: kept once it is sure that they begin.
     """
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
-    pieces = [submission for submission, _ in due(wanted, rules, ledger, run_key)]
+    pieces = list(wanted) if regrades else [submission for submission, _ in due(wanted, rules, ledger, run_key)]
     handed_in = sum(submission.content is not None for submission in wanted)
     with scheduler(rules, data, out, jobs, cluster, len(pieces)) as ready:
         plan = _planned(pieces, handed_in - len(pieces), rules, data, ready.machines)
         _ask(plan, yes=yes)
+        for regrade in regrades:
+            ledger.append(regrade)
         try:
             with Display(console, plan, show_output=live) as display:
                 for graded in grade_all(pieces, rules, data, ready, ledger, out / "logs", display.watch):
@@ -127,13 +134,20 @@ def run_class(
             rows = results(collection.submissions, rules, ledger, run_key)
             write_grades(rows, collection, ledger, rules, out, data.notice)
             left = len(due(wanted, rules, ledger, run_key))
-            say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; the same command goes on from there")
+            again = "`make grade`" if regrades else "the same command"
+            say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} goes on from there")
             raise typer.Exit(130) from None
     rows = results(collection.submissions, rules, ledger, run_key)
     say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
     write_grades(rows, collection, ledger, rules, out, data.notice)
     asked = {submission.student_id for submission in wanted}
     fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
+
+
+def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
+    before = remembered(out, Inputs()).submissions
+    if before not in ("", inputs.submissions):
+        say(f"{out} held the results of {before}: its pages for students stay there; another class wants another OUT=")
 
 
 def _planned(
@@ -177,5 +191,7 @@ def _ask(plan: Plan, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Mistake("that is more than an hour, and there is no terminal to ask at: add YES=1 to begin all the same")
-    if not typer.confirm("That is more than an hour. Begin?"):
+    with interrupted_at_once():
+        agreed = typer.confirm("That is more than an hour. Begin?")
+    if not agreed:
         raise Cancelled

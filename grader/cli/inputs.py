@@ -1,6 +1,7 @@
 """What a command works on: the folder, the roster, the rules, the data. `grade` keeps it in OUT for the others."""
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
-from grader.cli.console import say
+from grader.cli.console import DEFAULT_OUT, say
 from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
 from grader.errors import Mistake
@@ -56,6 +57,23 @@ def named(
     folder, listed, rules = paths
     images = str(Path(data).absolute()) if data not in ("", "digits") else data
     return Inputs(folder, listed, deadline, images, rules, layout)
+
+
+def as_settings(inputs: Inputs, out: Path) -> str:
+    """The same inputs as a make command takes them, quoted for a shell; what was left out stays left out."""
+    values = {
+        "SUBMISSIONS": _from_here(inputs.submissions),
+        "ROSTER": _from_here(inputs.roster),
+        "DEADLINE": inputs.deadline,
+        "ASSIGNMENT": _from_here(inputs.assignment),
+        "FORMAT": inputs.format or "",
+        "OUT": "" if out == DEFAULT_OUT else str(out),
+    }
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items() if value)
+
+
+def _from_here(path: str) -> str:
+    return str(Path(path).relative_to(Path.cwd())) if path and Path(path).is_relative_to(Path.cwd()) else path
 
 
 def remember(inputs: Inputs, out: Path) -> None:

@@ -1,7 +1,7 @@
 """The commands that change nothing: collect, check and report."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ from grader.cli.console import (
     mistakes_in_one_sentence,
     say,
 )
-from grader.cli.inputs import chosen, collected, named, remembered
+from grader.cli.inputs import as_settings, chosen, collected, named, remember, remembered
 from grader.entries import Result
 from grader.errors import Mistake
 from grader.findings import Check
@@ -33,7 +33,7 @@ from grader.keep import log_of
 from grader.ledger import Ledger, read_ledger
 from grader.machine import this_machine
 from grader.pipeline import check_all, results
-from grader.records import Collection, Outcome, Submission
+from grader.records import Collection, Outcome
 from grader.report.collected import collection_lines
 from grader.report.drawing import draw as draw_network
 from grader.report.feedback import FEEDBACK_NAME, write_feedback
@@ -60,7 +60,7 @@ def collect_command(
         say("")
         for line in collection_lines(collection):
             say(line)
-        say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade SUBMISSIONS={submissions}")
+        say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade {as_settings(inputs, out)}")
 
 
 @app.command("check")
@@ -77,6 +77,8 @@ def check_command(
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
+        if draw and not student:
+            raise Mistake("a picture is of one network: name its student with STUDENT=")
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -89,14 +91,16 @@ def check_command(
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if draw:
-            _draw(wanted, checks, out)
+            _draw(student, checks.get(student), out)
         if student:
             return
         pairs = [(submission, checks.get(submission.student_id)) for submission in collection.submissions]
         path = out / "checks.csv"
         write_csv(checks_table(pairs), path)
         say(f"\n{path}")
-        say(f"next: make grade SUBMISSIONS={submissions}")
+        say(f"next: make grade {as_settings(inputs, out)}")
+        if any(check.outcome is Outcome.INFRASTRUCTURE for check in checks.values()):
+            raise typer.Exit(1)
 
 
 @app.command("report")
@@ -117,15 +121,12 @@ def report_command(
         if not entries:
             raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         collection = collected(inputs, rules, out)
+        remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
         write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
 
 
-def _draw(wanted: Sequence[Submission], checks: Mapping[str, Check], out: Path) -> None:
-    if len(wanted) != 1:
-        raise Mistake("a picture is of one network: name its student with STUDENT=")
-    student = wanted[0].student_id
-    check = checks.get(student)
+def _draw(student: str, check: Check | None, out: Path) -> None:
     if check is None or not check.layers:
         raise Mistake(f"there is no network of {student} to draw: `make check` says why")
     path = out / f"{student}.svg"
@@ -156,6 +157,8 @@ def _next_command(rows: Sequence[Result], out: Path) -> str:
     where = "" if out == DEFAULT_OUT else f" OUT={out}"
     if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
         return "the same make grade again, for those who have no points yet"
+    if any(row.due for row in rows):
+        return "the same make grade again, for the runs that are still due"
     if any(row.grade.review for row in rows):
         return f'look at {out / REPORT_NAME}; make regrade{where} STUDENTS="id" WHY="..." runs somebody again'
     return f"make export{where} LMS=blackboard, canvas, moodle or gradescope"
