@@ -19,6 +19,12 @@ def handed_in(tmp_path: Path, files: dict[str, bytes]) -> Collection:
     return collected(write_archive(tmp_path / "a.zip", {shown(name): content for name, content in files.items()}))
 
 
+def folder_in(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / name
+    folder.mkdir()
+    return folder
+
+
 def shown(name: str) -> str:
     return f"Kim_1_assignsubmission_file_/{name}"
 
@@ -74,6 +80,17 @@ def test_nothing_is_guessed_where_no_rule_decides(tmp_path: Path, names: list[st
     assert (kim.content, kim.unreadable) == (None, "")
     assert kim.remarks == (f"the attempt has no hw6.py, only {', '.join(sorted(names))}",)
     assert set(statuses(collection).values()) == {Status.UNRECOGNISED}
+
+
+def test_the_only_notebook_is_taken_where_there_is_no_python_file(tmp_path: Path) -> None:
+    notebook = b'{"cells": []}'
+    kim = by_student(handed_in(folder_in(tmp_path, "a"), {"Untitled0.ipynb": notebook, "report.pdf": b"%PDF"}))["1"]
+    assert kim.content == notebook
+    assert "the only notebook of the attempt" in kim.remarks[0]
+    script = by_student(handed_in(folder_in(tmp_path, "b"), {"Untitled0.ipynb": notebook, "final.py": b"x = 1"}))["1"]
+    assert script.content == b"x = 1"
+    none = by_student(handed_in(folder_in(tmp_path, "c"), {"a.ipynb": notebook, "b.ipynb": notebook}))["1"]
+    assert none.content is None
 
 
 def test_of_copies_the_highest_number_counts(tmp_path: Path) -> None:

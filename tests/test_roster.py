@@ -34,6 +34,24 @@ def test_who_is_not_on_the_roster_is_kept_and_remarked(folder: Path) -> None:
     assert "not on the roster" not in decision_on(collection, "notes.txt").reason
 
 
+@pytest.mark.parametrize("other", ["Kim_Min", "KIM_MIN"])
+def test_an_id_that_nearly_matches_is_named_in_both_rows(folder: Path, other: str) -> None:
+    hand_in(folder / f"{other}_hw6.py")
+    hand_in(folder / "12_hw6.py")
+    students = by_student(collected(folder, write_roster(folder.parent / "roster.csv", "kim_min,Kim", "0012,Lee")))
+    assert f"perhaps the same student as {other}" in students["kim_min"].remarks[0]
+    assert "not on the roster; perhaps the same student as kim_min" in students[other].remarks[0]
+    assert "perhaps the same student as 12" in students["0012"].remarks[0]
+    assert "perhaps the same student as 0012" in students["12"].remarks[0]
+
+
+def test_a_folder_too_high_is_a_mistake_and_gives_nobody_zero_points(folder: Path) -> None:
+    hand_in(folder / "unpacked" / "kim" / "hw6.py")
+    roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
+    with pytest.raises(Mistake, match="found were unpacked, expected kim"):
+        collected(folder, roster)
+
+
 def test_without_a_roster_nobody_is_a_stranger(folder: Path) -> None:
     hand_in(folder / "kim_hw6.py")
     collection = collected(folder)

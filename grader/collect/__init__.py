@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection as Many
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -65,6 +66,8 @@ def collect(
             if kept > _MAX_KEPT:
                 raise Mistake(f"the files of {submissions} that count are larger than 1 GB together: grade it in parts")
     if roster is not None:
+        if lines.keys().isdisjoint(handed_in) and not any(each.content or each.unreadable for each in settled):
+            raise Mistake(_strangers_only(submissions, handed_in, roster, lines))
         settled, decisions = _compare_with_roster(settled, decisions, lines)
     return Collection(
         tuple(sorted(settled, key=lambda submission: submission.student_id)),
@@ -101,6 +104,14 @@ def _nobody(submissions: Path, layout: Format, assignment: Assignment) -> str:
         return f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}"
     name = layout.value.capitalize()
     return f"SUBMISSIONS={submissions} has nobody's attempt as {name} names it: name another layout with FORMAT="
+
+
+def _strangers_only(submissions: Path, found: Many[str], roster: Path, lines: Many[str]) -> str:
+    some = ", ".join(sorted(found)[:3])
+    return (
+        f"SUBMISSIONS={submissions} has no file that could be run and nobody of the roster {roster}: found were "
+        f"{some}, expected {', '.join(list(lines)[:3])}; name the folder that holds the students' own folders"
+    )
 
 
 def _settle(
@@ -192,20 +203,39 @@ def _compare_with_roster(
     submissions: list[Submission], decisions: list[Decision], lines: dict[str, RosterLine]
 ) -> tuple[list[Submission], list[Decision]]:
     """Add names, remarks about strangers, and everyone who handed in nothing."""
+    absent = lines.keys() - {submission.student_id for submission in submissions}
+    alike = {_loosely(student_id): student_id for student_id in absent}
     known = [
         replace(submission, name=lines[submission.student_id].name)
         if submission.student_id in lines
-        else replace(submission, remarks=(*submission.remarks, _STRANGER))
+        else replace(submission, remarks=(*submission.remarks, _stranger(submission.student_id, alike)))
         for submission in submissions
     ]
-    absent = lines.keys() - {submission.student_id for submission in submissions}
     marked = [
         replace(decision, reason=f"{decision.reason}; {_STRANGER}")
         if decision.student_id and decision.student_id not in lines
         else decision
         for decision in decisions
     ]
-    return known + [Submission(student_id, lines[student_id].name) for student_id in absent], marked
+    strangers = {_loosely(each.student_id): each.student_id for each in known if each.student_id not in lines}
+    nothing = [
+        Submission(student_id, lines[student_id].name, remarks=_perhaps(student_id, strangers)) for student_id in absent
+    ]
+    return known + nothing, marked
+
+
+def _loosely(student_id: str) -> str:
+    """What is left of an id that a spreadsheet or a student may have changed: capitals, zeros in front, blanks."""
+    return "".join(student_id.split()).casefold().lstrip("0")
+
+
+def _stranger(student_id: str, alike: Mapping[str, str]) -> str:
+    return "; ".join((_STRANGER, *_perhaps(student_id, alike)))
+
+
+def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:
+    other = alike.get(_loosely(student_id))
+    return (f"perhaps the same student as {other}: make the ids equal in the roster",) if other else ()
 
 
 def _notices(deadline: datetime | None, lines: dict[str, RosterLine], read: Reading) -> tuple[str, ...]:

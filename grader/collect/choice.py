@@ -1,7 +1,8 @@
 """Which file of an attempt is the student's: a written rule, since systems and browsers rename what is handed in.
 
 In this order: a file of the assignment's name; its copy (`hw6 (1).py`, `hw6-1.py`, `HW6.PY`); `hw6.py.txt`; the
-notebook `hw6.ipynb`; the same in a zip of the attempt, one level deep; the attempt's only Python file; that of a zip.
+notebook `hw6.ipynb`; the same in a zip of the attempt, one level deep; the attempt's only Python file, else its only
+notebook; that of a zip.
 Of several of one kind, the one in the fewest folders, and then the one whose name sorts last, numbers by their value.
 """
 
@@ -24,7 +25,10 @@ _HOW = (
     "taken for {file}: only .txt was added to the name",
     "taken for {file}: a notebook, whose code cells run as one script",
 )
-_ONLY_SCRIPT = "taken for {file}: the only Python file of the attempt"
+_ONLY = {
+    ".py": "taken for {file}: the only Python file of the attempt",
+    ".ipynb": "taken for {file}: the only notebook of the attempt, whose code cells run as one script",
+}
 _Key = tuple[int, int, list[tuple[str, int]]]
 
 
@@ -142,10 +146,13 @@ def _by_name(files: Sequence[Handed], file_name: str, zipped: Handed | None = No
 
 
 def _only_script(files: Sequence[Handed], file_name: str, zipped: Handed | None) -> _Choice | None:
-    scripts = [file for file in files if file.name.lower().endswith(PurePosixPath(file_name).suffix)]
-    if len(scripts) != 1:
-        return None
-    return _Choice(scripts[0], _ONLY_SCRIPT.format(file=file_name), tuple(files), (), zipped, certain=False)
+    for suffix, how in _ONLY.items():
+        only = [file for file in files if file.name.lower().endswith(suffix)]
+        if len(only) == 1:
+            return _Choice(only[0], how.format(file=file_name), tuple(files), (), zipped, certain=False)
+        if only:
+            return None
+    return None
 
 
 def _without_file(
