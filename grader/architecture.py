@@ -9,7 +9,7 @@ from grader.findings import Check, Finding, Question, Verdict
 from grader.records import Outcome, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
-from grader.telemetry import NetworkSeen, QuestionsSeen, SourceRead
+from grader.telemetry import Fault, NetworkSeen, QuestionsSeen, SourceRead
 
 _FINDINGS_IN_MESSAGE = 2
 _REASON = 200  # characters
@@ -67,9 +67,14 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
         return None, stopped[run.execution.ending]
     if run.stopped is None:
         return Outcome.CRASHED, "The script ended before it made a network."
+    if run.stopped.missing_module in assignment.colab.modules:
+        said = f"The script needs {run.stopped.missing_module}, which Colab has and the grader lacks."
+        return Outcome.INFRASTRUCTURE, said
     if run.stopped.error:
         return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."
-    return Outcome.INVALID, f"The file has no class {assignment.class_name} of which it makes a network."
+    if run.evaluated is not None and run.evaluated.fault == Fault.NO_NETWORK:
+        return Outcome.INVALID, f"The file has no class {assignment.class_name} of which it makes a network."
+    return None, "The network could not be looked at: the process ended while it was tried out."
 
 
 def _flags(source: SourceRead) -> tuple[str, ...]:

@@ -178,6 +178,6 @@ def _counted(make: Callable[..., Any], asked: tuple[int, ...]) -> tuple[int, ...
         device = next((parameter.device for parameter in network.parameters()), None)
         with torch.no_grad(), additions:
             network(torch.zeros(1, 3, 32, 32, device=device))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return short(error)
     return tuple(additions.heights.count(height) for height in _HEIGHTS)

@@ -23,7 +23,7 @@ def build(make: Callable[..., Any], blocks: tuple[int, ...]) -> tuple[object, st
     """Make a network: it or None, and why that failed or an empty text."""
     try:
         return make(*blocks), ""
-    except Exception as error:  # whatever a student's constructor raises is a finding
+    except (Exception, SystemExit) as error:  # whatever a student's constructor raises is a finding
         return None, short(error)
 
 
@@ -35,7 +35,8 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
         make: Makes a network from four block counts; None: other counts are not tried.
     """
     if not isinstance(network, nn.Module):
-        return NetworkSeen(is_module=False, constructor_error=constructor_error)
+        failed = network is None and isinstance(make, type) and issubclass(make, nn.Module)
+        return NetworkSeen(is_module=failed, constructor_error=constructor_error)
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     error = ""
     with _one_thread():
@@ -48,7 +49,7 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
             except TooLarge as raised:
                 error = short(raised)
                 break
-            except Exception as raised:  # whatever a student's forward raises is a finding
+            except (Exception, SystemExit) as raised:  # whatever a student's forward raises is a finding
                 error = error or short(raised)
     return NetworkSeen(is_module=True, parameters=parameters, constructor_error=constructor_error, forward_error=error)
 

@@ -25,6 +25,8 @@ _LARGEST_BATCH = 4096
 _SIDE = 2  # to which each dimension of a parameter is cut
 _WORKERS = ("num_workers", "persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout", "pin_memory")
 
+_NOT_REACHED = "While it was watched, the script did not come to its training."
+
 _Found = tuple[Answer, str]
 
 
@@ -33,12 +35,14 @@ class Watch:
 
     Attributes:
         made: The class as the script defined it, or None.
+        failed: Whether an error ended the script.
     """
 
     def __init__(self, class_name: str) -> None:
         self._class_name = class_name
         self._active = False
         self.made: Any = None
+        self.failed = False
         self._optimizers: list[Any] = []
         self._batch_sizes: list[Any] = []
         self._asked_for_gpu = self._moved = self._testing = False
@@ -215,7 +219,7 @@ class Watch:
         if self._asked_for_gpu:
             return Answer.OK, ""
         if self._network is None:
-            return Answer.UNKNOWN, "The script did not come to its training."
+            return Answer.UNKNOWN, _NOT_REACHED
         return Answer.WRONG, "The script never asks for a GPU, so it trains on the processor everywhere."
 
     def _batch_size(self) -> _Found:
@@ -232,7 +236,7 @@ class Watch:
         if self._moved:
             return Answer.OK, ""
         if self._network is None:
-            return Answer.UNKNOWN, "The script did not come to its training."
+            return Answer.UNKNOWN, _NOT_REACHED
         return Answer.WRONG, "The network is never moved to the device."
 
     def _optimizer(self, rates: tuple[float, float]) -> _Found:
@@ -248,7 +252,7 @@ class Watch:
         if not rates[0] <= rate <= rates[1]:
             return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
         if self._network is None:
-            return Answer.UNKNOWN, "The script did not come to its training."
+            return Answer.UNKNOWN, _NOT_REACHED
         if not {id(each) for each in self._network.parameters() if each.requires_grad} <= self._optimized().keys():
             return Answer.WRONG, "The optimizer does not have all parameters of the network that is trained."
         return Answer.OK, ""
@@ -272,6 +276,8 @@ class Watch:
             return Answer.OK, ""
         if self._network is None:
             return Answer.UNKNOWN, "No training forward ran."
+        if self.failed:
+            return Answer.UNKNOWN, "While it was watched, the script failed before it computed a gradient."
         return Answer.WRONG, "Forwards ran, but no gradient was computed from the loss."
 
     def _step(self) -> _Found:

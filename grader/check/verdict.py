@@ -48,6 +48,8 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     if not network.is_module:
         sentence = "IdentityResNet is not an nn.Module; see section 3.2."
         found.append(Difference(Deviation.NOT_A_MODULE, _NETWORK, sentence))
+    elif _never_made(network):
+        pass  # why not is found already
     elif network.forward_error:
         sentence = f"The network failed on four images of 3 x 32 x 32 ({network.forward_error})."
         found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
@@ -61,18 +63,25 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     verdict = _verdict(network, found)
     return Judgement(
         verdict,
-        tuple(Finding(each.code, str(each.place), each.sentence) for each in found),
+        # A message has room for the first ones.
+        tuple(
+            Finding(each.code, str(each.place), each.sentence) for each in sorted(found, key=lambda each: each.small)
+        ),
         _notes(network, blocks) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
         tuple(_disagreements(network, identity_expected)),
     )
 
 
 def _verdict(network: NetworkSeen, found: list[Difference]) -> Verdict:
-    if network.forward_error:
+    if network.forward_error or (network.is_module and _never_made(network)):
         return Verdict.UNREADABLE
     if any(not each.small for each in found):
         return Verdict.DEVIATES
     return Verdict.VARIANT if found else Verdict.CONFORMING
+
+
+def _never_made(network: NetworkSeen) -> bool:
+    return bool(network.constructor_error) and not network.nodes and not network.forward_error
 
 
 def _constructor(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[Difference]:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import traceback
 import types
@@ -116,7 +117,9 @@ class Worker:
         timer = threading.Timer(_QUESTION_SECONDS, answer)
         timer.daemon = True
         timer.start()
-        run_script(source.text, watch)
+        # The first run may have made the folders that the script makes.
+        os.chdir(tempfile.mkdtemp())
+        run_script(source.text, watch, notebook.functions())
         answer()
 
     def _evaluate(self) -> None:

@@ -48,7 +48,10 @@ def limit_resources(task: Task) -> None:
     if not torch.cuda.is_available():
         limits[resource.RLIMIT_DATA] = task.memory_bytes
     for kind, value in limits.items():
-        resource.setrlimit(kind, (value, value))
+        # Without a user of its own, a job's keeper counts the user's other threads too, a moment earlier or later.
+        _, most = resource.getrlimit(kind)
+        bound = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(kind, (bound, bound))
     resource.setrlimit(resource.RLIMIT_NOFILE, (task.open_files, task.open_files + _RESERVED_FILES))
 
 
