@@ -121,12 +121,20 @@ def check_all(
 ) -> Iterator[tuple[Submission, Check]]:
     """Check every submission that can be read, without data; nothing is trained and nothing is kept.
 
+    A fault of ours is the check of one submission, with the outcome `infrastructure`.
+
     Raises:
         Cancelled: Everything was to stop.
     """
 
     def work(submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
-        return check_architecture(submission, assignment, machine.slot(seat))
+        try:
+            return check_architecture(submission, assignment, machine.slot(seat))
+        except (Cancelled, Mistake):
+            raise
+        except Exception as error:  # as in grade_one: the others are checked all the same
+            said = f"The grader failed ({type(error).__name__}: {error})."
+            return Check(Verdict.UNREADABLE, outcome=Outcome.INFRASTRUCTURE, message=said)
 
     readable = [submission for submission in submissions if submission.content is not None]
     for submission, finished in scheduler.run_all(readable, work, lambda _: None):

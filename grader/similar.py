@@ -16,6 +16,7 @@ import numpy.typing as npt
 from copydetect import CodeFingerprint, compare_files
 
 import grader
+from grader.check.ipython import notebook_code
 from grader.records import Submission
 
 TEMPLATE = Path(grader.__file__).parents[1] / "student_template" / "hw6.py"
@@ -88,7 +89,8 @@ def _pair(*both: tuple[Submission, CodeFingerprint]) -> Pair:
 def _texts(submissions: Iterable[Submission]) -> Iterator[tuple[Submission, str]]:
     for submission in submissions:
         if submission.content and len(submission.content) <= MOST_BYTES:
-            yield submission, submission.content.decode("utf-8", "replace")
+            text = submission.content.decode("utf-8", "replace")
+            yield submission, notebook_code(text) or text
 
 
 def _fingerprint(text: str, template: npt.NDArray[np.int64]) -> CodeFingerprint:

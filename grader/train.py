@@ -9,6 +9,7 @@ from grader.assignment import Assignment
 from grader.course import MOST_SAMPLES
 from grader.data import DataSet
 from grader.probes import ask, read_answer
+from grader.progress import Stage, StageBegun
 from grader.records import BATCHED_TRANSFORMS, CHANNELS_LAST, Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
@@ -45,6 +46,7 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
     run = _train_once(submission, assignment, data, slot, seed)
     if run.stop_reason is not StopReason.ERROR or not dict(run.acceleration).get(CHANNELS_LAST):
         return run
+    slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
     again = _train_once(submission, assignment.model_copy(update={"acceleration": ()}), data, slot, seed)
     return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
 

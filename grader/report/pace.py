@@ -180,7 +180,10 @@ def loss_text(run: Running) -> str:
 def _come_to(known: Running | None, event: StageBegun, now: float) -> Running:
     if known is None or event.stage is Stage.CHECKING:
         return Running(event.student_id, event.stage, event.detail, begun=now, heard=now, node=event.node)
-    return replace(known, stage=event.stage, detail=event.detail, heard=now, node=event.node)
+    come = replace(known, stage=event.stage, detail=event.detail, heard=now, node=event.node)
+    # Trained again after a test: from the first image on.
+    again = event.stage is Stage.TRAINING and known.stage is Stage.TESTING
+    return replace(come, samples=0, seconds=None, loss=None, recent_samples=0.0, recent_seconds=0.0) if again else come
 
 
 def _ended(scene: Scene, run: Running, now: float) -> Scene:

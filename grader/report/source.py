@@ -38,7 +38,7 @@ def source_files(submission: Submission, entry: Entry | None) -> tuple[SourceFil
 
 def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
     text, note = _decoded(content), ""
-    if (code := _notebook_code(text)) is not None:
+    if (code := notebook_code(text)) is not None:
         text, note = code, "The code cells of a notebook."
     text = printable(io.StringIO(text, newline=None).read()).rstrip("\n")
     if len(text) > _MAX_CHARACTERS:
@@ -54,13 +54,6 @@ def _decoded(content: bytes) -> str:
         except UnicodeError:
             continue
     return content.decode("utf-8", "replace")
-
-
-def _notebook_code(text: str) -> str | None:
-    try:
-        return notebook_code(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _named_lines(entry: Entry | None) -> frozenset[int]:

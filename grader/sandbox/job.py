@@ -13,7 +13,7 @@ class Job:
     """One run of the worker.
 
     Attributes:
-        folder: Holds hw6.py and task.json; read-only inside, at /job.
+        folder: Holds the submission, what lay beside it and task.json; read-only inside, at /job.
         training_set: Holds x_train.npy and y_train.npy; read-only inside, at /data. None: no data.
         images: Bytes that are sent once the worker says that it is ready; empty: nothing is asked.
         answer_bytes: Exactly so many bytes must come back for `images`.
@@ -75,8 +75,6 @@ class Execution:
         answer: `Job.answer_bytes` bytes, or None if they did not all come.
         report: Lines that the worker sent; unvalidated, since the student's code shares its process.
         log: The script's own output, shortened in the middle to the log limit.
-        peak_memory: Largest sampled resident memory of the process tree, in bytes.
-        processor_seconds: Sampled processor time of the process tree: what the shortest-lived processes used may lack.
     """
 
     ending: Ending
@@ -84,6 +82,3 @@ class Execution:
     answer: bytes | None = field(repr=False)
     report: tuple[bytes, ...] = field(repr=False)
     log: bytes = field(repr=False)
-    wall_seconds: float
-    peak_memory: int
-    processor_seconds: float

@@ -39,7 +39,7 @@ class ProcessTree(ABC):
         self._root = psutil.Process(process.pid)
         self.exit_descriptor = os.pidfd_open(process.pid)
         self._used: dict[psutil.Process, float] = {}
-        self.memory = self.peak_memory = self.written = 0
+        self.memory = self.written = 0
         self.processor_seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class ProcessTree(ABC):
                     with_children += times.user + times.system + times.children_user + times.children_system
         if self._group is not None:
             with_children = max(with_children, self._group.processor_seconds())
-        self.memory, self.peak_memory = memory, max(self.peak_memory, memory)
+        self.memory = memory
         self.processor_seconds = max(self.processor_seconds, with_children, sum(self._used.values()))
         self.written = max((_bytes_in(folder) for folder in self._disk), default=0)
 

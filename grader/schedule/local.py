@@ -37,8 +37,10 @@ class Local(Generic[S, M]):
             for number, card in enumerate(self._cards)
         ]
         places = [Place((seat.place,), partial(self._run, work, seat)) for seat in seats]
-        left = [place for place in places if self._lost.isdisjoint(place.names)]
-        yield from run_at(left[:1] if alone else left, pieces, self._cancelled, watch, self._lost)
+        # A piece that is alone may go to any place: the first one's card may be lost.
+        for some in [[piece] for piece in pieces] if alone else [pieces]:
+            left = [place for place in places if self._lost.isdisjoint(place.names)]
+            yield from run_at(left, some, self._cancelled, watch, self._lost)
 
     def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, piece: T) -> R:
         return work(piece, self._shared, self.machines[0], seat)
