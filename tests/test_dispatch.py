@@ -179,6 +179,27 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
     assert seats(local, alone=True) == {(1, "1")}
 
 
-def test_alone_only_one_place_works() -> None:
+def test_alone_nothing_runs_beside_a_piece() -> None:
     local: Local[None, str] = Local("here", None, 3, [], threading.Event())
-    assert seats(local, alone=True) == {(0, "")}
+    busy = threading.Lock()
+
+    def work(piece: int, _: None, machine: str, seat: Seat) -> bool:
+        if not busy.acquire(blocking=False):
+            return False
+        seat.cancelled.wait(0.05)
+        busy.release()
+        return True
+
+    assert [done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=True)] == [True] * 4
+
+
+def test_a_card_that_is_lost_alone_leaves_the_piece_to_the_others() -> None:
+    local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
+
+    def work(piece: int, _: None, machine: str, seat: Seat) -> str:
+        if seat.card == "0":
+            raise PlaceLost(seat.place)
+        return seat.card
+
+    done = [done for _, done in local.run_all(range(3), work, lambda _: None, alone=True)]
+    assert [each.result for each in done] == ["1"] * 3

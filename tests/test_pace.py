@@ -211,3 +211,11 @@ def test_a_log_has_a_line_for_an_epoch_but_not_each_second(silence: float, image
 )
 def test_times_are_said_as_a_person_says_them(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_run_that_is_trained_again_begins_anew() -> None:
+    again = [(9.0, StageBegun("kim", Stage.TESTING)), (9.5, StageBegun("kim", Stage.TRAINING))]
+    (begun,) = scene(*training((0, 100), (8, 900)), *again).running
+    assert (begun.samples, begun.seconds, run_left(begun, PLAN, 9.5)) == (0, None, None)
+    (further,) = scene(*training((0, 100), (8, 900)), *again, (10.0, Advanced("kim", 50, 0.5))).running
+    assert (further.samples, further.seconds) == (50, 0.5)

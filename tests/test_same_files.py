@@ -188,3 +188,12 @@ def test_a_class_with_a_copy_is_graded_and_no_student_reads_of_another(tiny_data
     assert (out / "logs" / "gimyuna.log").read_bytes() == (out / "logs" / "yunseri.log").read_bytes()
     feedback = [(out / "feedback" / f"yunseri{suffix}").read_text(encoding="utf-8") for suffix in (".md", ".html")]
     assert not any("gimyuna" in page or "same files" in page for page in feedback)
+
+
+def test_a_second_run_and_a_student_whose_id_ends_in_a_number_have_logs_of_their_own(tmp_path: Path) -> None:
+    again, other = submission(student_id="kim", name=""), submission(student_id="kim.2", sha256="ef" * 32, name="")
+    graded(tmp_path, again, **LOW)
+    regrade(tmp_path, "kim")
+    graded(tmp_path, again, **LOW)
+    graded(tmp_path, other, **LOW)
+    assert len(logs(tmp_path)) == sum(len(read_ledger(tmp_path).lines(student)) for student in ("kim", "kim.2")) - 1

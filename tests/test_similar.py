@@ -1,5 +1,6 @@
 """Close pairs are found through new names, comments and layout; what everyone was given does not count."""
 
+import json
 import stat
 from pathlib import Path
 
@@ -80,3 +81,12 @@ def test_the_command_lists_the_pairs_and_moves_no_points(tmp_path: Path) -> None
     assert "kim 100.0 %, lee" in finished.stdout
     assert "park" not in finished.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["collection.csv", "similar.html"]
+
+
+def test_a_notebook_is_compared_by_its_code() -> None:
+    def notebook(text: str) -> str:
+        cells = [{"cell_type": "code", "source": text, "metadata": {}, "outputs": [], "execution_count": None}]
+        return json.dumps({"cells": cells, "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4})
+
+    assert pairs_of(submission("kim", REFERENCE), submission("lee", notebook(disguised(REFERENCE)))) == [("kim", "lee")]
+    assert pairs_of(submission("kim", notebook(REFERENCE)), submission("lee", notebook(OTHER)), least=20) == []

@@ -53,3 +53,13 @@ def test_the_table_shows_who_is_where_and_ctrl_c_leaves_the_terminal_in_order(ti
         said = "\n".join(terminal.lines)
     assert "graded and kept: 1 of 2" in said
     assert terminal.cursor_is_shown
+
+
+def test_ctrl_c_at_the_question_is_a_no(tiny_data: Path, tmp_path: Path) -> None:
+    hand_in_small(tmp_path / "class", "kim")
+    keep_calibration(tmp_path / "out", 0.01, os.cpu_count() or 1)
+    with Terminal() as terminal, grading(terminal, tmp_path / "class", tiny_data, tmp_path / "out") as grader:
+        terminal.wait(lambda lines: any("Begin? [y/N]" in line for line in lines))
+        terminal.type("\x03")
+        assert grader.wait(timeout=60) == 130
+    assert read_ledger(tmp_path / "out").entries() == ()

@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from command import run_grader
 from grader.assignment import Assignment, load_assignment
 from grader.entries import Result
 from grader.ledger import read_ledger
+from grader.progress import Event, StageBegun
 from grader.records import Outcome, Run, StopReason, Submission
 from grader.report.table import grades_table
 from grader.score import grade
@@ -91,7 +93,10 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
 ) -> None:
     stage = Trained(first, Run(Outcome.GRADED, StopReason.FINISHED))
     monkeypatch.setattr(train_stage, "_train_once", stage)
-    run = train_stage.train(submission(), assignment, None, None, 1)  # type: ignore[arg-type]
+    told: list[Event] = []
+    slot = SimpleNamespace(watch=told.append)
+    run = train_stage.train(submission(), assignment, None, slot, 1)  # type: ignore[arg-type]
+    assert [type(event) for event in told] == [StageBegun][: times - 1]
     assert stage.allowed == [("batched-transforms", "channels-last"), ()][:times]
     assert len(run.notes) == times - 1
 
