@@ -85,7 +85,9 @@ def test_the_command_lists_the_pairs_and_moves_no_points(tmp_path: Path) -> None
 
 def test_a_notebook_is_compared_by_its_code() -> None:
     def notebook(text: str) -> str:
-        cells = [{"cell_type": "code", "source": text, "metadata": {}, "outputs": [], "execution_count": None}]
+        cells: list[dict[str, object]] = [
+            {"cell_type": "code", "source": text, "metadata": {}, "outputs": [], "execution_count": None}
+        ]
         return json.dumps({"cells": cells, "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4})
 
     assert pairs_of(submission("kim", REFERENCE), submission("lee", notebook(disguised(REFERENCE)))) == [("kim", "lee")]
