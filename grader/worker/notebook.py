@@ -79,9 +79,11 @@ def _mount(mountpoint: str, *_: Any, **__: Any) -> None:
         Path(mountpoint, "MyDrive").mkdir(parents=True, exist_ok=True)
         if not older_name.exists():
             older_name.symlink_to("MyDrive")
-        _make_folders(Path(mountpoint).resolve())
     except OSError as error:
         print(f"{mountpoint}: {error.strerror}")
+    # A script may have changed its own name or folder; that must not end it here.
+    with contextlib.suppress(Exception):
+        _make_folders(Path(mountpoint).resolve())
     print(f"Mounted at {mountpoint}")
 
 
@@ -90,7 +92,7 @@ def _make_folders(drive: Path) -> None:
 
     Without them `torch.save` into one would end the script after its first epoch.
     """
-    text = Path(sys.argv[0]).read_text(encoding="utf-8", errors="surrogatepass")
+    text = Path(str(sys.modules["__main__"].__file__)).read_text(encoding="utf-8", errors="surrogatepass")
     if "mkdir" in text or "makedirs" in text:
         return
     named = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
