@@ -26,30 +26,34 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     if source is None:
         return Check(Verdict.UNREADABLE, message="The script could not be read to its end.")
     if source.fault:
-        return Check(Verdict.UNREADABLE, notes=source.notes, outcome=Outcome.INVALID, message=source.fault)
+        return replace(_read(source), outcome=Outcome.INVALID, message=source.fault)
     if run.network is None:
         outcome, message = _why_no_network(run, assignment)
-        return Check(
-            Verdict.UNREADABLE,
-            notes=source.notes,
-            blanks_left=source.blanks,
-            outcome=outcome,
-            message=message,
-            flags=_flags(source),
-        )
+        return replace(_read(source), outcome=outcome, message=message)
     judged = judge(run.network, assignment.blocks)
-    return Check(
+    return replace(
+        _read(source),
         verdict=judged.verdict,
         findings=judged.findings,
         notes=(*source.notes, *judged.notes),
         parameters=run.network.parameters,
         output_shape=run.network.output_shape,
-        blanks_left=source.blanks,
         outcome=_fatal(run.network),
         message=_message(judged.findings),
         flags=(*_flags(source), *judged.flags),
         questions=_questions(run.questions),
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
+    )
+
+
+def _read(source: SourceRead) -> Check:
+    """What is known from the file alone."""
+    return Check(
+        Verdict.UNREADABLE,
+        notes=source.notes,
+        blanks_left=source.blanks,
+        flags=_flags(source),
+        prepared_sha256=source.prepared_sha256,
     )
 
 

@@ -103,6 +103,8 @@ class Check:
         flags: Why a person should look at the network besides the findings.
         questions: All nine, or none where the script was not watched.
         layers: The network beside the handout's; none where it has no output, or where a ledger has no use for them.
+        prepared_sha256: Of the text that ran, where it is not the file as handed in (a notebook's code, IPython's lines
+            set aside); else empty.
     """
 
     verdict: Verdict
@@ -116,6 +118,7 @@ class Check:
     flags: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     layers: tuple[Layer, ...] = ()
+    prepared_sha256: str = ""
 
     @property
     def open_questions(self) -> tuple[str, ...]:

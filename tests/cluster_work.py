@@ -44,6 +44,18 @@ def answer(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str
     return piece, bench.name, seat.number
 
 
+def nobody_beside(piece: int, shared: Path, bench: Bench, seat: Seat) -> bool:
+    """Say whether nothing else is worked on at this node for a moment."""
+    busy = shared / f"busy-{bench.name}"
+    try:
+        busy.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    seat.cancelled.wait(0.05)
+    busy.unlink()
+    return True
+
+
 def wait_for_go(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
     """Say that it began, and go on once there is a file `go`."""
     seat.watch(StageBegun(str(piece), Stage.TRAINING))

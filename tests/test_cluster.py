@@ -103,8 +103,8 @@ def test_each_node_is_set_up_once_and_all_places_work(cluster: Cluster[Path, Ben
     assert {result[1:] for result in found if result} == {(name, number) for name in names for number in (0, 1)}
     assert len(list(tmp_path.glob("set-up-*"))) == 2
     assert {event.node for event in told if isinstance(event, StageBegun)} == names
-    alone = [done.result for _, done in cluster.run_all(range(4), cluster_work.answer, told.append, alone=True)]
-    assert {result[2] for result in alone if result} == {0}
+    alone = [done.result for _, done in cluster.run_all(range(8), cluster_work.nobody_beside, told.append, alone=True)]
+    assert alone == [True] * 8
 
 
 def test_a_node_that_dies_loses_nothing(cluster: Cluster[Path, Bench], machines: Pair, tmp_path: Path) -> None:

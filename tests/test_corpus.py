@@ -1,11 +1,14 @@
 """Every case of the corpus keeps what its expect.toml says, graded end to end by the real command."""
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 
 from command import ROOT, SUBMISSIONS, broken_promises, doubted, read_table, run_grader
+from grader.check.source import read_source
+from grader.ledger import read_ledger
 from grader.sandbox import Isolation
 
 # Small enough that the cases that run into a limit do so within seconds.
@@ -59,3 +62,16 @@ def test_a_case_is_graded_as_it_promises(case: Path, graded: dict[str, Path]) ->
 @pytest.mark.timeout(900)
 def test_no_honest_habit_raises_a_doubt_of_its_honesty(graded: dict[str, Path]) -> None:
     assert doubted(read_table(graded["habits"] / "grades.csv")) == set()
+
+
+@pytest.mark.timeout(900)
+def test_of_a_file_that_does_not_run_as_it_stands_both_hashes_are_kept(graded: dict[str, Path]) -> None:
+    entries = {entry.student_id: entry for entry in read_ledger(graded["habits"]).entries()}
+    assert {student for student, entry in entries.items() if entry.check.prepared_sha256} == {
+        "colab_lines",
+        "saved_as_notebook",
+    }
+    for student, entry in entries.items():
+        content = (SUBMISSIONS / "habits" / student / "hw6.py").read_bytes()
+        assert entry.sha256 == hashlib.sha256(content).hexdigest()
+        assert entry.check.prepared_sha256 == read_source(content).prepared_sha256

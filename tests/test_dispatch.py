@@ -179,8 +179,9 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
     assert seats(local, alone=True) == {(1, "1")}
 
 
-def test_alone_nothing_runs_beside_a_piece() -> None:
-    local: Local[None, str] = Local("here", None, 3, [], threading.Event())
+@pytest.mark.parametrize("cards", [[], ["0", "1"]], ids=["no cards", "two cards"])
+def test_alone_nothing_runs_beside_a_piece(cards: list[str]) -> None:
+    local: Local[None, str] = Local("here", None, 3, cards, threading.Event())
     busy = threading.Lock()
 
     def work(piece: int, _: None, machine: str, seat: Seat) -> bool:

@@ -127,19 +127,18 @@ class Cluster(Generic[S, D]):
         attendant = threading.Thread(target=self._attend, args=(watch, over), name="cluster")
         attendant.start()
         try:
-            yield from run_at(places, pieces, self._cancelled, watch, self._lost)
+            yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
         finally:
             over.set()
             attendant.join()
 
     def _places(self, member: _Member[D], work: Callable[[T, S, D, Seat], R], alone: bool) -> Sequence[Place[T, R]]:
-        left: list[Place[T, R]] = []
+        places: list[Place[T, R]] = []
         for number, card in enumerate(spread(member.machine.jobs, member.machine.cards)):
             place = card_name(card, member.name)
-            if self._lost.isdisjoint((member.name, place)):
-                run = partial(_run, member, work, (number, alone, card, place))
-                left.append(Place((member.name, place), run))
-        return left[:1] if alone else left
+            run = partial(_run, member, work, (number, alone, card, place))
+            places.append(Place((member.name, place), run))
+        return places
 
     def _attend(self, watch: Watch, over: threading.Event) -> None:
         """Pass on what the nodes tell, and to them that everything is to stop."""

@@ -93,7 +93,13 @@ class Scheduler(Protocol[S_co, M_co]):
 
 
 def run_at(
-    places: Sequence[Place[T, R]], pieces: Iterable[T], cancelled: threading.Event, watch: Watch, lost: set[str]
+    places: Sequence[Place[T, R]],
+    pieces: Iterable[T],
+    cancelled: threading.Event,
+    watch: Watch,
+    lost: set[str],
+    *,
+    alone: bool = False,
 ) -> Generator[tuple[T, Finished[R]], None, None]:
     """Work on pieces at all places at once, as `Scheduler.run_all` says.
 
@@ -102,8 +108,9 @@ def run_at(
     Args:
         cancelled: Set here when a piece raises or the caller stops asking: work in flight should then end soon.
         lost: The names of what is lost for good; added to.
+        alone: No piece begins while another is at a place that shares a name with its own.
     """
-    desk = _Desk(places, pieces, watch, lost)
+    desk = _Desk(places, [_Waiting(piece, alone) for piece in pieces], watch, lost)
     threads = [threading.Thread(target=desk.serve, args=(place,), name=place.names[-1]) for place in places]
     for thread in threads:
         thread.start()
@@ -121,22 +128,25 @@ def run_at(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting(Generic[T]):
-    """A piece, and what was lost with it before."""
+    """A piece, whether nothing may run beside it, and what was lost with it before."""
 
     piece: T
+    alone: bool
     losses: tuple[str, ...] = ()
 
-    @property
-    def alone(self) -> bool:
-        """Whether nothing may run beside it: another loss would be its own."""
-        return len(self.losses) == MOST_LOSSES - 1
+    def after(self, loss: str) -> "_Waiting[T]":
+        """The piece once more; the last time alone, since another loss would then be its own."""
+        losses = (*self.losses, loss)
+        return _Waiting(self.piece, self.alone or len(losses) == MOST_LOSSES - 1, losses)
 
 
 class _Desk(Generic[T, R]):
     """The pieces that wait, and the results that nobody has fetched; shared by the places' threads."""
 
-    def __init__(self, places: Sequence[Place[T, R]], pieces: Iterable[T], watch: Watch, lost: set[str]) -> None:
-        self._waiting = deque(_Waiting(piece) for piece in pieces)
+    def __init__(
+        self, places: Sequence[Place[T, R]], pieces: Iterable[_Waiting[T]], watch: Watch, lost: set[str]
+    ) -> None:
+        self._waiting = deque(pieces)
         self._in_flight: dict[Place[T, R], _Waiting[T]] = {}
         self.unfinished = len(self._waiting)
         self._places = places
@@ -190,7 +200,7 @@ class _Desk(Generic[T, R]):
         return not beside if waiting.alone else not any(other.alone for other in beside)
 
     def _lose(self, taken: _Waiting[T], loss: PlaceLost) -> None:
-        lost = _Waiting(taken.piece, (*taken.losses, loss.name))
+        lost = taken.after(loss.name)
         given_up = len(lost.losses) >= MOST_LOSSES
         then = "it is not tried again now" if given_up else "it is tried again"
         out = ", which is taken out" if loss.for_good else ""

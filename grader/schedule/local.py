@@ -36,11 +36,8 @@ class Local(Generic[S, M]):
             Seat(number, alone, card, card_name(card), self._cancelled, watch)
             for number, card in enumerate(self._cards)
         ]
-        places = [Place((seat.place,), partial(self._run, work, seat)) for seat in seats]
-        # A piece that is alone may go to any place: the first one's card may be lost.
-        for some in [[piece] for piece in pieces] if alone else [pieces]:
-            left = [place for place in places if self._lost.isdisjoint(place.names)]
-            yield from run_at(left, some, self._cancelled, watch, self._lost)
+        places = [Place((card_name(""), seat.place), partial(self._run, work, seat)) for seat in seats]
+        yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
 
     def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, piece: T) -> R:
         return work(piece, self._shared, self.machines[0], seat)
