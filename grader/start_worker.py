@@ -17,6 +17,7 @@ from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.records import CoursePoint, Submission
 from grader.sandbox import Execution, Isolation, Job, Listener, execute
 from grader.telemetry import (
+    IMAGE_BYTES,
     Evaluated,
     Event,
     NetworkSeen,
@@ -165,7 +166,7 @@ def _task(
         epochs=assignment.budget.epochs,
         train_seconds=assignment.budget.train_seconds,
         setup_seconds=limits.setup_seconds,
-        images=image_bytes // (32 * 32 * 3),
+        images=image_bytes // IMAGE_BYTES,
         untrained=untrained,
         learning_rates=assignment.questions.learning_rates,
         acceleration=assignment.acceleration,

@@ -72,6 +72,9 @@ def test_of_a_file_that_does_not_run_as_it_stands_both_hashes_are_kept(graded: d
         "saved_as_notebook",
     }
     for student, entry in entries.items():
-        content = (SUBMISSIONS / "habits" / student / "hw6.py").read_bytes()
-        assert entry.sha256 == hashlib.sha256(content).hexdigest()
+        folder = SUBMISSIONS / "habits" / student
+        content = (folder / "hw6.py").read_bytes()
         assert entry.check.prepared_sha256 == read_source(content).prepared_sha256
+        # With a second file beside it, the hash is that of both.
+        alone = len(list(folder.glob("*.py"))) == 1
+        assert (entry.sha256 == hashlib.sha256(content).hexdigest()) == alone

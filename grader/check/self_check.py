@@ -23,11 +23,11 @@ from torchvision.datasets import VisionDataset
 from grader.check.graph import build, look_at
 from grader.check.questions import Watch
 from grader.check.source import read_source
+from grader.check.specification import CLASS_NAMES
 from grader.records import StopReason
 from grader.telemetry import Event, QuestionsSeen, SourceRead, Stopped, to_json
 
 _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
-_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _IMAGES = 50_000
 
 
@@ -47,8 +47,8 @@ class BlackImages(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         count = _IMAGES if train else _IMAGES // 5
         self.data = np.zeros((count, 32, 32, 3), np.uint8)
         self.targets = [index % 10 for index in range(count)]
-        self.classes = list(_CLASSES)
-        self.class_to_idx = {name: index for index, name in enumerate(_CLASSES)}
+        self.classes = list(CLASS_NAMES)
+        self.class_to_idx = {name: index for index, name in enumerate(CLASS_NAMES)}
 
 
 def short(error: BaseException) -> str:

@@ -3,9 +3,8 @@
 import os
 import threading
 
-from grader.telemetry import TEXT_LIMIT, Event, to_json
+from grader.telemetry import IMAGE_BYTES, TEXT_LIMIT, Event, to_json
 
-IMAGE_BYTES = 32 * 32 * 3
 _READ_BYTES = 1 << 20
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torchvision
 from torchvision.datasets import VisionDataset
 
+from grader.check.specification import CLASS_NAMES
 from grader.worker.batched_transforms import Step, batch_steps, transformed
 from grader.worker.shared_counts import shared_counts
 
-_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # The real test set is a sixth of CIFAR-10, a fifth of its training set.
 _STAND_IN_FRACTION = 5
 
@@ -66,8 +66,8 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         self.train = train
         images, labels = self.arrays if train else _stand_in(self.arrays)
         self.data, self.targets = images, labels.tolist()
-        self.classes = list(_CLASSES)
-        self.class_to_idx = {name: index for index, name in enumerate(_CLASSES)}
+        self.classes = list(CLASS_NAMES)
+        self.class_to_idx = {name: index for index, name in enumerate(CLASS_NAMES)}
         if download:
             self.download()
         self.made.append(self)
@@ -122,11 +122,11 @@ def load_arrays(folder: Path) -> Arrays:
 
 def blank_arrays(count: int = 50_000) -> Arrays:
     """Black images in CIFAR-10's number, for a check without data; their memory is never touched."""
-    return np.zeros((count, 32, 32, 3), np.uint8), np.arange(count) % len(_CLASSES)
+    return np.zeros((count, 32, 32, 3), np.uint8), np.arange(count) % len(CLASS_NAMES)
 
 
 def _stand_in(arrays: Arrays) -> Arrays:
     images, labels = arrays
-    per_class = max(1, len(labels) // _STAND_IN_FRACTION // len(_CLASSES))
-    rows = np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in range(len(_CLASSES))])
+    per_class = max(1, len(labels) // _STAND_IN_FRACTION // len(CLASS_NAMES))
+    rows = np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in range(len(CLASS_NAMES))])
     return images[np.sort(rows)], labels[np.sort(rows)]
