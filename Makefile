@@ -10,6 +10,7 @@ JOBS ?= 1
 OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
   $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
   $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(FORMAT),--format "$(FORMAT)")
+PRECISION_OPTION = $(if $(PRECISION),--precision "$(PRECISION)")
 YES_OPTION = $(if $(YES),--yes)
 CLUSTER_OPTION = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
@@ -29,6 +30,7 @@ help:  ## list the targets
 	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
+	@echo "  PRECISION=bfloat16 for grade: trains in mixed precision, where the script has none of its own; other numbers"
 	@echo "  CLUSTER=auto       on all nodes of a Ray cluster, or its address; JOBS= is then for each GPU, or node without"
 	@echo "  export:   LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\""
 	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
@@ -78,7 +80,7 @@ demo: setup  ## grade a small class on a small data set, to see how it works
 grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopped
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make grade SUBMISSIONS=dir/))
 	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS) $(YES_OPTION) $(CLUSTER_OPTION) \
-	  --student "$(STUDENT)"
+	  $(PRECISION_OPTION) --student "$(STUDENT)"
 
 collect: setup  ## show which file of SUBMISSIONS= counts for whom, and why, without running anything
 	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make collect SUBMISSIONS=dir/))

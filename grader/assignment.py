@@ -128,6 +128,7 @@ class Assignment(_Table):
     """Everything that a course decides.
 
     Attributes:
+        precision: "script": as it computes by itself. "bfloat16": its training forwards under torch.autocast.
         acceleration: What may make training faster, none of which changes what is trained.
     """
 
@@ -136,6 +137,7 @@ class Assignment(_Table):
     class_name: str
     blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
     seed: int
+    precision: Literal["script", "bfloat16"]
     acceleration: tuple[Literal["batched-transforms", "channels-last"], ...]
     budget: Budget
     limits: Limits
@@ -154,7 +156,7 @@ class Assignment(_Table):
 
     def run_key(self, data_hash: str) -> str:
         """Name the work that a submission's run depends on: bands and policy are not part of it."""
-        ran = self.model_dump_json(include={"class_name", "blocks", "seed", "budget", "limits"})
+        ran = self.model_dump_json(include={"class_name", "blocks", "seed", "precision", "budget", "limits"})
         return hashlib.sha256(f"{ran}\n{data_hash}".encode()).hexdigest()[:16]
 
     def hash(self) -> str:

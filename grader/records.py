@@ -12,7 +12,9 @@ CLASSES = 10
 # What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
 SCORE_DTYPE = "<f4"
 # What makes training faster without changing what is trained; each can be left out of the assignment.
-BATCHED_TRANSFORMS, CHANNELS_LAST = "batched-transforms", "channels-last"
+# What makes training faster, by the names that the assignment and the ledger use.
+BATCHED_TRANSFORMS, CHANNELS_LAST, BFLOAT16 = "batched-transforms", "channels-last", "bfloat16"
+LEVERS = (BATCHED_TRANSFORMS, CHANNELS_LAST, BFLOAT16)
 
 
 class Outcome(StrEnum):
@@ -141,7 +143,7 @@ class Run:
         probes: None where there are no scores.
         course: Of training, from its first second to its last; at most 60 points.
         batches: From which the network learned.
-        acceleration: Name of each lever (`BATCHED_TRANSFORMS`, `CHANNELS_LAST`) and the share of the work it did.
+        acceleration: Name of each lever, one of `LEVERS`, and the share of the work it did.
         log: What the script printed, bounded.
     """
 

@@ -170,6 +170,7 @@ def _task(
         untrained=untrained,
         learning_rates=assignment.questions.learning_rates,
         acceleration=assignment.acceleration,
+        precision=assignment.precision,
         limited=True,
         processes=slot.isolation.processes(limits),
         open_files=limits.open_files,

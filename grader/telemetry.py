@@ -249,6 +249,7 @@ class Task:
         untrained: So many of the first images are also asked of a copy that was not trained.
         learning_rates: The smallest and the largest that make sense.
         acceleration: Names of the levers that may be used.
+        precision: "script", or "bfloat16" for training forwards.
         limited: Whether the five limits that follow hold; on a student's own machine they do not.
         card_share: The part of a GPU's memory that may be used; 1 is all that torch may have.
     """
@@ -264,6 +265,7 @@ class Task:
     untrained: int
     learning_rates: tuple[float, float]
     acceleration: tuple[str, ...]
+    precision: str
     limited: bool
     processes: int
     open_files: int

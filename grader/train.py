@@ -10,7 +10,7 @@ from grader.course import MOST_SAMPLES
 from grader.data import DataSet
 from grader.probes import ask, read_answer
 from grader.progress import Stage, StageBegun
-from grader.records import BATCHED_TRANSFORMS, CHANNELS_LAST, Outcome, Run, StopReason, Submission
+from grader.records import BFLOAT16, CHANNELS_LAST, LEVERS, Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
 from grader.telemetry import Evaluated, Fault, Stopped
@@ -20,6 +20,8 @@ _ABOUT_THE_LOG = (
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
 )
 _TRAINED_AGAIN = "The script failed while the grader had made its training faster; it was trained again as it is."
+# The levers that change how a network computes.
+_OF_THE_NETWORK = (CHANNELS_LAST, BFLOAT16)
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
@@ -34,8 +36,7 @@ _MET_INSIDE: dict[str, Outcome] = {
 def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
     """Train one submission in the sandbox, then ask its network about the test images in a fresh secret order.
 
-    A script that failed after its weights were laid out in another way may have failed for that: it is trained again
-    as it is.
+    A script that failed after its network was made faster may have failed for that: it is trained again as it is.
 
     Args:
         seed: Of the random state that the script finds.
@@ -44,10 +45,12 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
         InfrastructureError: The worker could not be started.
     """
     run = _train_once(submission, assignment, data, slot, seed)
-    if run.stop_reason is not StopReason.ERROR or not dict(run.acceleration).get(CHANNELS_LAST):
+    used = dict(run.acceleration)
+    if run.stop_reason is not StopReason.ERROR or not any(used.get(lever) for lever in _OF_THE_NETWORK):
         return run
     slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-    again = _train_once(submission, assignment.model_copy(update={"acceleration": ()}), data, slot, seed)
+    as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
+    again = _train_once(submission, as_it_is, data, slot, seed)
     return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
 
 
@@ -100,7 +103,7 @@ def plausible(stopped: Stopped) -> Stopped:
         acceleration=tuple(
             (name, round(share, 4))
             for name, share in dict(stopped.acceleration).items()
-            if name in (BATCHED_TRANSFORMS, CHANNELS_LAST) and 0 <= share <= 1
+            if name in LEVERS and 0 <= share <= 1
         ),
         seconds=min(max(seconds, 0.0), _MOST_SECONDS),
     )

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from grader.records import StopReason
+from grader.worker.acceleration import Acceleration
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel
-from grader.worker.layout import Layout
 
 NAME = "IdentityResNet"
 ROWS = 4
@@ -46,7 +46,7 @@ def watch(channel: tuple[Channel, int], monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(functional, name, getattr(functional, name))
 
     def make(samples: int = 1_000, seconds: float = 60) -> Budget:
-        budget = Budget(NAME, samples, seconds, channel[0], stop, Layout([], enabled=False))
+        budget = Budget(NAME, samples, seconds, channel[0], stop, Acceleration((), "script", []))
         budget.watch_classes()
         return budget
 

@@ -70,9 +70,11 @@ class Trained:
     def __init__(self, *runs: Run) -> None:
         self.runs = list(runs)
         self.allowed: list[tuple[str, ...]] = []
+        self.precisions: list[str] = []
 
     def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Run:
         self.allowed.append(rules.acceleration)
+        self.precisions.append(rules.precision)
         return self.runs.pop(0)
 
 
@@ -83,10 +85,11 @@ FAILED_FASTER = Run(Outcome.GRADED, StopReason.ERROR, acceleration=(("channels-l
     ("first", "times"),
     [
         (FAILED_FASTER, 2),
+        (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("bfloat16", 1.0))), 2),
         (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("batched-transforms", 1.0))), 1),
         (replace(FAILED_FASTER, stop_reason=StopReason.EPOCH_BUDGET), 1),
     ],
-    ids=["it may be the layout", "it cannot be the layout", "it did not fail"],
+    ids=["it may be the layout", "it may be the precision", "it cannot be the layout", "it did not fail"],
 )
 def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is(
     monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
@@ -95,9 +98,11 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
     monkeypatch.setattr(train_stage, "_train_once", stage)
     told: list[Event] = []
     slot = SimpleNamespace(watch=told.append)
-    run = train_stage.train(submission(), assignment, None, slot, 1)  # type: ignore[arg-type]
+    reduced = assignment.model_copy(update={"precision": "bfloat16"})
+    run = train_stage.train(submission(), reduced, None, slot, 1)  # type: ignore[arg-type]
     assert [type(event) for event in told] == [StageBegun][: times - 1]
     assert stage.allowed == [("batched-transforms", "channels-last"), ()][:times]
+    assert stage.precisions == ["bfloat16", "script"][:times]
     assert len(run.notes) == times - 1
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -38,6 +38,10 @@ DEFAULT_OUT = Path("results")
 Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
 Cluster = Annotated[str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.")]
 Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
+Precision = Annotated[
+    Literal["script", "bfloat16"] | None,
+    typer.Option(help="What training computes in, if not what the assignment says."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]
 Student = Annotated[str, typer.Option(help="Only this one; what a training run prints is shown as it comes.")]
 Why = Annotated[str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.")]

@@ -18,6 +18,7 @@ from grader.cli.console import (
     Jobs,
     Layout,
     Out,
+    Precision,
     Roster,
     Rules,
     Student,
@@ -61,10 +62,11 @@ def grade_command(
     yes: Yes = False,
     layout: Layout = None,
     cluster: Cluster = "",
+    precision: Precision = None,
 ) -> None:
     """Collect, check, train and score every submission; go on where an earlier run stopped."""
     with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, deadline, data, assignment, layout)
+        inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
         rules = inputs.rules()
         with open_ledger(out) as ledger:
             if ledger.unreadable:

@@ -26,6 +26,7 @@ class Inputs:
     Attributes:
         data: A path, `digits`, or empty for CIFAR-10.
         format: None: recognised by the names.
+        precision: Empty: what the assignment says.
     """
 
     submissions: str = ""
@@ -34,6 +35,7 @@ class Inputs:
     data: str = ""
     assignment: str = ""
     format: Format | None = None
+    precision: str = ""
 
     def rules(self) -> Assignment:
         """Load the assignment.
@@ -41,7 +43,8 @@ class Inputs:
         Raises:
             Mistake: It cannot be used.
         """
-        return load_assignment(Path(self.assignment) if self.assignment else DEFAULT_ASSIGNMENT)
+        rules = load_assignment(Path(self.assignment) if self.assignment else DEFAULT_ASSIGNMENT)
+        return rules.model_copy(update={"precision": self.precision}) if self.precision else rules
 
 
 def named(
@@ -51,12 +54,13 @@ def named(
     data: str = "",
     assignment: Path | None = None,
     layout: Format | None = None,
+    precision: str | None = None,
 ) -> Inputs:
     """Take what the command line says, with absolute paths."""
     paths = (str(path.absolute()) if path else "" for path in (submissions, roster, assignment))
     folder, listed, rules = paths
     images = str(Path(data).absolute()) if data not in ("", "digits") else data
-    return Inputs(folder, listed, deadline, images, rules, layout)
+    return Inputs(folder, listed, deadline, images, rules, layout, precision or "")
 
 
 def as_settings(inputs: Inputs, out: Path) -> str:

@@ -89,6 +89,7 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
         untrained=0,
         learning_rates=tuple(rules["questions"]["learning_rates"]),
         acceleration=tuple(rules["acceleration"]),
+        precision=rules["precision"],
         limited=False,
         processes=0,
         open_files=0,

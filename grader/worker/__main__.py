@@ -23,13 +23,13 @@ from grader.check.graph import build, look_at
 from grader.check.questions import Watch
 from grader.check.self_check import run_script
 from grader.check.source import Source, read_source
-from grader.records import BATCHED_TRANSFORMS, CHANNELS_LAST, StopReason
+from grader.records import BATCHED_TRANSFORMS, StopReason
 from grader.telemetry import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
 from grader.worker import cifar10, notebook, world
+from grader.worker.acceleration import Acceleration
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
-from grader.worker.layout import Layout
 from grader.worker.limits import limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.notes import all_notes, note
 from grader.worker.uncounted import Uncounted
@@ -49,8 +49,8 @@ class Worker:
         self._uncounted = Uncounted()
         self._source = Source()
         samples = 0 if task.mode == "check" else task.epochs * training_size
-        self._layout = Layout(self._uncounted.optimizers, enabled=CHANNELS_LAST in task.acceleration)
-        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._layout)
+        self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
+        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
 
     def run(self, source: Source) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
@@ -81,7 +81,7 @@ class Worker:
         _note_used(self._companions)
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""
-        in_use = ((BATCHED_TRANSFORMS, cifar10.served.share), (CHANNELS_LAST, self._layout.share(budget.batches)))
+        in_use = self._acceleration.in_use(budget.batches)
         self._channel.say(
             Stopped(reason, budget.samples, budget.seconds, said, missing, world.own_seed(), budget.batches, in_use)
         )

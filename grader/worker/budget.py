@@ -13,9 +13,9 @@ from torch import nn
 
 from grader.records import StopReason
 from grader.telemetry import Progress
+from grader.worker.acceleration import Acceleration
 from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel
-from grader.worker.layout import Layout
 from grader.worker.shared_counts import shared_counts
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
@@ -60,7 +60,7 @@ class Budget:
     Args:
         samples: Training images that may be used; 0 stops before the first training forward.
         stop: Called once, in the thread that met the limit; must not return.
-        layout: May change how the weights lie in memory, between two steps.
+        acceleration: May change how a training forward is computed, between two steps.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Budget:
         seconds: float,
         channel: Channel,
         stop: Callable[[StopReason], NoReturn],
-        layout: Layout,
+        acceleration: Acceleration,
     ) -> None:
         self._class_name, self._limit, self._seconds = class_name, samples, seconds
-        self._channel, self._stop, self._layout = channel, stop, layout
+        self._channel, self._stop, self._acceleration = channel, stop, acceleration
         self._closing = threading.Lock()
         self._inside = threading.local()
         self._pid = _pid()
@@ -163,8 +163,9 @@ class Budget:
             began = self._before_forward()
             self._inside.forward = True
             try:
-                self._layout.consider(network, forward, images, self.batches, self._limit - self.samples)
-                output = forward(network, *args, **options)
+                left = self._limit - self.samples
+                faster = self._acceleration.forward(network, forward, images, self.batches, left)
+                output = faster(network, *args, **options)
             finally:
                 self._inside.forward = False
             self._count_when_used(network, output, images, began)

@@ -1,0 +1,49 @@
+"""Training forwards in bfloat16, where the teacher asked for it and the script has no precision of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+Forward = Callable[..., Any]
+
+
+class Precision:
+    """Mixed precision as torch.autocast gives it: weights, their gradients and what comes out stay float32.
+
+    Args:
+        enabled: False: forwards are what the script made them.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._reduced = 0
+
+    def applied(self, forward: Forward) -> Forward:
+        """The same forward, in bfloat16 unless the script's own autocast is on around it."""
+        if not self._enabled:
+            return forward
+
+        def reduced(network: nn.Module, *args: Any, **options: Any) -> Any:
+            device = next((weight.device.type for weight in network.parameters()), "cpu")
+            if torch.is_autocast_enabled(device):
+                return forward(network, *args, **options)
+            self._reduced += 1
+            # Without the cache, a forward can be captured; within one forward no weight is used twice anyway.
+            with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False):
+                output = forward(network, *args, **options)
+            return _in_float32(output)
+
+        return reduced
+
+    def share(self, batches: int) -> float:
+        """The share of a run's batches; forwards from which nothing was learned may make up for others."""
+        return min(1.0, self._reduced / batches) if batches else 0.0
+
+
+def _in_float32(output: Any) -> Any:
+    if isinstance(output, tuple | list):
+        return type(output)(_in_float32(each) for each in output)
+    reduced = isinstance(output, torch.Tensor) and output.dtype == torch.bfloat16
+    return output.float() if reduced else output
