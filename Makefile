@@ -5,9 +5,9 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 OUT ?= results
-JOBS ?= 1
 # Free text goes through the environment, so that no shell reads it.
-OPTIONS = --out "$(OUT)" --jobs $(JOBS) \
+JOBS_OPTION = $(if $(JOBS),--jobs "$(JOBS)")
+OPTIONS = --out "$(OUT)" $(JOBS_OPTION) \
   $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
   $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(FORMAT),--format "$(FORMAT)")
 PRECISION_OPTION = $(if $(PRECISION),--precision "$(PRECISION)")
@@ -26,7 +26,7 @@ help:  ## list the targets
 	@echo "  ROSTER=roster.csv  who should have (student_id,name), or the gradebook from the same system"
 	@echo "  DEADLINE=          what came later does not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
-	@echo "  OUT=results        where everything goes         JOBS=1             how many at the same time"
+	@echo "  OUT=results        where everything goes         JOBS=2             so many at the same time; else as many as suit the machine"
 	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
 	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
@@ -69,7 +69,7 @@ slurm:
 	  fi; }
 
 doctor: setup  ## say what this machine offers: isolation, GPU, memory, disk, speed; and what would raise it
-	@$(RUN) -m grader doctor --out "$(OUT)" --jobs $(JOBS) $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+	@$(RUN) -m grader doctor --out "$(OUT)" $(JOBS_OPTION) $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 demo: setup  ## grade a small class on a small data set, to see how it works
 	@rm -rf results/demo
@@ -101,7 +101,7 @@ report: setup  ## write the tables of OUT= anew, with today's roster and bands
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 regrade: setup  ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
-	@$(RUN) -m grader regrade --out "$(OUT)" --jobs $(JOBS) $(YES_OPTION) $(CLUSTER_OPTION) --students "$$STUDENTS" --why "$$WHY" \
+	@$(RUN) -m grader regrade --out "$(OUT)" $(JOBS_OPTION) $(YES_OPTION) $(CLUSTER_OPTION) --students "$$STUDENTS" --why "$$WHY" \
 	  $(if $(FAILED),--failed) $(if $(FLAGGED),--flagged)
 
 override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."
@@ -116,7 +116,7 @@ similar: setup  ## show pairs of submissions that are close; no points move
 	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)")
 
 calibrate: setup  ## time the reference on this machine
-	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" --jobs $(JOBS) \
+	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" $(JOBS_OPTION) \
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
 
 test: setup  ## run the tests, without the slow ones

@@ -79,11 +79,11 @@ def is_done(runs: Sequence[Entry], assignment: Assignment) -> bool:
 def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
     """The run that counts: as the policy says where there are several, the last failure of ours where there is none.
 
-    A run that time cut while others shared its machine gives way to its repetition.
+    A run that was short of something while others shared its machine gives way to its repetition.
     """
     counting = [run for run in runs if _stands(run)]
     if any(run.reason is RunReason.ALONE for run in counting):
-        counting = [run for run in counting if not _cut_in_company(run)]
+        counting = [run for run in counting if not _short_in_company(run)]
     graded = sorted((run for run in counting if run.outcome is Outcome.GRADED), key=_accuracy)
     if graded:
         return graded[-1] if assignment.borderline.grade_by == "best" else graded[(len(graded) - 1) // 2]
@@ -98,10 +98,10 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     counting = [run for run in runs if _stands(run)]
     if not counting:
         return NextRun(RunReason.FIRST, assignment.seed)
-    if _cut_in_company(counting[-1]) and _next_edge(counting[-1], assignment) is not None:
-        return NextRun(
-            RunReason.ALONE, counting[-1].evidence.seed, "cut by time while others ran: repeated with nothing beside it"
-        )
+    short_of = _short_in_company(counting[-1])
+    if short_of and _next_edge(counting[-1], assignment) is not None:
+        why = f"{short_of} while others ran: repeated with nothing beside it"
+        return NextRun(RunReason.ALONE, counting[-1].evidence.seed, why)
     return _borderline_run(counting, assignment)
 
 
@@ -146,9 +146,13 @@ def _stands(run: Entry) -> bool:
     return run.outcome is not Outcome.INFRASTRUCTURE
 
 
-def _cut_in_company(run: Entry) -> bool:
-    cut = run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT
-    return cut and run.evidence.jobs > 1
+def _short_in_company(run: Entry) -> str:
+    """What befell a run that it might not have met with the machine, or its card's memory, to itself; else empty."""
+    if run.evidence.jobs == 1:
+        return ""
+    if run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT:
+        return "cut by time"
+    return "out of memory on a card" if run.outcome is Outcome.OUT_OF_MEMORY and run.evidence.card else ""
 
 
 def _accuracy(run: Entry) -> Fraction:

@@ -6,10 +6,12 @@ import platform
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from grader.assignment import Assignment
 from grader.calibrate import Calibration, calibrate
@@ -25,6 +27,9 @@ from grader.start_worker import Slot
 WORK_NAME = "work"
 # The reference is timed so long for an estimate or for a node's limit.
 TIMED_SECONDS = 10
+# What a run is expected to need, of the machine's memory and of a card's; it may use more, up to its limits. Of a card:
+# the specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
+_RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
 _NODE_PREFIX = "grader-node-"
 
 
@@ -83,9 +88,36 @@ class Machine:
         return assignment.model_copy(update={"budget": budget.model_copy(update={"train_seconds": seconds})})
 
 
-def this_machine(isolation: Isolation, jobs: int, work: Path, training_set: Path | None) -> Machine:
-    """The machine that this process runs on, not timed."""
-    return Machine(platform.node(), isolation, os.cpu_count() or 1, jobs, cards_here(), work, training_set)
+def this_machine(
+    isolation: Isolation, jobs: int | None, work: Path, training_set: Path | None, fair_limit: bool
+) -> Machine:
+    """The machine that this process runs on, not timed.
+
+    Args:
+        jobs: None: as many as `default_jobs` says.
+        fair_limit: As for `default_jobs`.
+    """
+    cores, cards = os.cpu_count() or 1, cards_here()
+    at_once = jobs or default_jobs(cores, cards, fair_limit)
+    return Machine(platform.node(), isolation, cores, at_once, tuple(cards), work, training_set)
+
+
+def default_jobs(cores: int, cards: Mapping[str, int], fair_limit: bool) -> int:
+    """How many runs at the same time, where nobody says it.
+
+    On cards as many as their memory and the machine's cores and memory allow: scripts with batches of 4 to 32 leave
+    most of a card idle. On processors alone, one thread each trains a class faster than all threads in turn, but each
+    script slower, so that two hours by the clock would cut it.
+
+    Args:
+        cards: The memory of each, in MB.
+        fair_limit: A run's time does not depend on how many there are: a calibrated limit, or none.
+    """
+    most = max(1, min(cores, (psutil.virtual_memory().total >> 20) // _RUN_MB))
+    if not cards:
+        return most if fair_limit else 1
+    on_each = max(1, min(cards.values()) // _RUN_ON_CARD_MB)
+    return max(len(cards), min(most, on_each * len(cards)))
 
 
 @contextmanager
@@ -105,7 +137,7 @@ def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: He
     """
     least = assignment.policy.isolation if assignment.policy.isolation is IsolationLevel.FULL else IsolationLevel.STRONG
     isolation = find_isolation(assignment.limits, least)
-    cards = cards_here()
+    cards = tuple(cards_here())
     with _node_folder() as work:
         training_set = _laid_out(data, work, "make room in its temporary folder, or set TMPDIR there")
         machine = Machine(here.name, isolation, here.cores, jobs * max(1, len(cards)), cards, work, training_set)

@@ -24,9 +24,15 @@ def borderline(**changes: Any) -> Assignment:
 
 
 def run(
-    correct: int | None, reason: RunReason = RunReason.FIRST, *, seed: int = 1, jobs: int = 1, **more: Any
+    correct: int | None,
+    reason: RunReason = RunReason.FIRST,
+    *,
+    seed: int = 1,
+    jobs: int = 1,
+    card: str = "",
+    **more: Any,
 ) -> Entry:
-    evidence = replace(ENTRY.evidence, seed=seed, jobs=jobs)
+    evidence = replace(ENTRY.evidence, seed=seed, jobs=jobs, card=card)
     return entry(correct=correct, reason=reason, evidence=evidence, **more)
 
 
@@ -107,6 +113,13 @@ def test_a_run_that_time_cut_in_company_is_repeated_alone(how: dict[str, Any]) -
     cut = run(None if how is HUNG else 4000, jobs=2, **how)
     assert reason_of_next(cut) is RunReason.ALONE
     assert reason_of_next(cut, run(4500, RunReason.ALONE, **CUT)) is None
+
+
+def test_a_run_whose_share_of_a_card_was_too_small_is_repeated_alone() -> None:
+    full: dict[str, Any] = {"outcome": Outcome.OUT_OF_MEMORY, "stop_reason": StopReason.ERROR, "total": None}
+    assert reason_of_next(run(None, jobs=2, card="0", **full)) is RunReason.ALONE
+    assert reason_of_next(run(None, jobs=1, card="0", **full)) is None
+    assert reason_of_next(run(None, jobs=2, **full)) is None, "each run has its own limit of the machine's memory"
 
 
 def test_a_run_that_time_cut_with_nothing_beside_it_stands() -> None:

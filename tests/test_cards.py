@@ -3,12 +3,14 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
 from grader.assignment import Assignment
-from grader.machine import Machine
+from grader.machine import Machine, default_jobs
 from grader.records import IsolationLevel, Outcome, Run, StopReason
 from grader.sandbox import Isolation, Job
 from grader.sandbox.runtime import environment
@@ -54,6 +56,33 @@ def test_a_run_gets_its_share_of_a_card_and_alone_all_of_it(tmp_path: Path) -> N
     machine = Machine("here", isolation, cores=4, jobs=4, cards=("0", "1"), work=tmp_path, training_set=None)
     seats = [Seat(2, alone, "0", "GPU 0", threading.Event(), lambda _: None) for alone in (False, True)]
     assert [machine.slot(seat).card_share for seat in seats] == [1 / 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("cores", "cards", "memory_gb", "jobs"),
+    [
+        (16, {"0": 140_000}, 128, 16),
+        (2, {"0": 15_000}, 12, 2),
+        (16, {"0": 15_000}, 128, 3),
+        (64, {"0": 80_000, "1": 15_000}, 512, 6),
+        (16, {"0": 140_000}, 30, 5),
+        (1, {"0": 3_000, "1": 3_000}, 4, 2),
+    ],
+    ids=["cores", "two cores", "the card's memory", "the smaller card's", "the machine's memory", "one for each card"],
+)
+def test_as_many_run_on_cards_as_their_memory_and_the_machine_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int, cards: dict[str, int], memory_gb: int, jobs: int
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=memory_gb << 30))
+    assert default_jobs(cores, cards, fair_limit=False) == jobs
+
+
+def test_without_a_card_several_run_at_once_only_where_that_costs_none_of_them_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 << 30))
+    assert default_jobs(4, {}, fair_limit=False) == 1
+    assert default_jobs(4, {}, fair_limit=True) == 4
 
 
 def test_torch_is_told_the_share_of_every_card_that_a_run_sees(monkeypatch: pytest.MonkeyPatch) -> None:

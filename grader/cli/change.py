@@ -32,7 +32,7 @@ def regrade_command(
     ] = False,
     flagged: Annotated[bool, typer.Option("--flagged", help="All with a `review` and no override.")] = False,
     out: Out = DEFAULT_OUT,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     yes: Yes = False,
     cluster: Cluster = "",
 ) -> None:

@@ -35,7 +35,9 @@ Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+
 Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
 DEFAULT_OUT = Path("results")
-Jobs = Annotated[int, typer.Option(min=1, help="Submissions that run at the same time.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Submissions that run at the same time; else as many as suit the machine.")
+]
 Cluster = Annotated[str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.")]
 Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
 Precision = Annotated[

@@ -11,15 +11,17 @@ from grader.assignment import Assignment
 from grader.calibrate import saved_calibration
 from grader.cli.console import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, say
 from grader.cli.inputs import named
+from grader.machine import default_jobs
 from grader.records import IsolationLevel
 from grader.sandbox import PROBES, Rung, rungs
+from grader.schedule.cards import cards_here
 
 # A data set, its copy for the runs, logs and tables.
 _DISK_GB = 2
 
 
 @app.command("doctor")
-def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = 1, assignment: Rules = None) -> None:
+def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules = None) -> None:
     """Say what this machine offers, and which command would raise it; nothing is graded."""
     with mistakes_in_one_sentence():
         rules = named(None, assignment=assignment).rules()
@@ -56,20 +58,21 @@ def _by_name(rung: Rung) -> bool:
     return rung.level is IsolationLevel.NONE
 
 
-def _machine(rules: Assignment, out: Path, jobs: int) -> Iterator[str]:
+def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     import torch  # takes seconds, and no other command needs it here
 
     cores = os.cpu_count() or 1
+    jobs = asked or default_jobs(cores, cards_here(), rules.budget.time_limit != "wall")
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         yield f"GPU: {torch.cuda.get_device_name(0)}, {free >> 20} of {total >> 20} MB free"
     else:
         yield "GPU: none that PyTorch sees; scripts run on the processor"
     yield f"torch: {torch.__version__}, {cores} processor cores, {max(1, cores // jobs)} threads a run"
-    asked = jobs * rules.limits.memory_mb
+    allowed = jobs * rules.limits.memory_mb
     memory = psutil.virtual_memory().total >> 20
-    enough = "" if asked <= memory else ", more than there is: lower memory_mb in the assignment, or JOBS="
-    yield f"memory: {memory} MB; {jobs} at a time may use {asked} MB{enough}"
+    enough = "" if allowed <= memory else ", more than there is: lower memory_mb in the assignment, or JOBS="
+    yield f"memory: {memory} MB; {jobs} at a time may use {allowed} MB{enough}"
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     gigabytes = shutil.disk_usage(place).free >> 30
     room = "" if gigabytes >= _DISK_GB else f", and {_DISK_GB} GB are needed: name another folder with OUT="

@@ -56,7 +56,7 @@ def grade_command(
     deadline: Deadline = "",
     data: Data = "",
     out: Out = DEFAULT_OUT,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     assignment: Rules = None,
     student: Student = "",
     yes: Yes = False,
@@ -82,7 +82,7 @@ def grade_command(
 def calibrate_command(
     data: Data = "",
     out: Out = DEFAULT_OUT,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     assignment: Rules = None,
 ) -> None:
     """Time the reference here, with the threads that one of `jobs` runs gets; the next grade knows the result."""
@@ -104,7 +104,7 @@ def run_class(
     inputs: Inputs,
     rules: Assignment,
     out: Path,
-    jobs: int,
+    jobs: int | None,
     cluster: str,
     *,
     yes: bool,

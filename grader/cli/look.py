@@ -69,7 +69,7 @@ def check_command(
     roster: Roster = None,
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     assignment: Rules = None,
     student: Student = "",
     draw: Annotated[bool, typer.Option("--draw", help="Draw the student's network beside the handout's.")] = False,
@@ -84,10 +84,10 @@ def check_command(
         collection = collected(inputs, rules, out)
         isolation = find_isolation(rules.limits, rules.policy.isolation)
         say(f"isolation: {isolation.description}")
-        machine, stop = this_machine(isolation, jobs, Path(work), None), interrupted()
+        machine, stop = this_machine(isolation, jobs, Path(work), None, True), interrupted()
         checks: dict[str, Check] = {}
         wanted = chosen(collection, [student]) if student else collection.submissions
-        for submission, check in check_all(wanted, rules, Local(machine, None, jobs, machine.cards, stop)):
+        for submission, check in check_all(wanted, rules, Local(machine, None, machine.jobs, machine.cards, stop)):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if draw:

@@ -24,7 +24,7 @@ _TIMED_FROM_IMAGES = 20_000
 
 @contextmanager
 def scheduler(
-    rules: Assignment, data: DataSet, out: Path, jobs: int, cluster: str, due: int
+    rules: Assignment, data: DataSet, out: Path, jobs: int | None, cluster: str, due: int
 ) -> Iterator[Scheduler[DataSet, Machine]]:
     """Make ready what submissions are trained on, and from here on let Ctrl-C end things in order.
 
@@ -35,7 +35,7 @@ def scheduler(
     worth_timing = due * rules.budget.epochs * len(data.x_train) >= _TIMED_FROM_IMAGES
     timed = due > 0 and (worth_timing or rules.budget.time_limit != "wall")
     if cluster:
-        with _on_cluster(rules, data, jobs, cluster, timed) as ready:
+        with _on_cluster(rules, data, jobs or 1, cluster, timed) as ready:
             yield ready
         return
     with local_machine(rules, data, out, jobs) as machine:
@@ -43,19 +43,19 @@ def scheduler(
         timing = saved_calibration(out, machine.threads)
         if timing is None and timed:
             timing = time_reference(rules, machine, out, TIMED_SECONDS, stop)
-        yield Local(replace(machine, calibration=timing), data, jobs, machine.cards, stop)
+        yield Local(replace(machine, calibration=timing), data, machine.jobs, machine.cards, stop)
 
 
 @contextmanager
-def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int) -> Iterator[Machine]:
+def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None) -> Iterator[Machine]:
     """Give this machine, its isolation probed and the training set laid ready; the reference is not timed."""
     isolation = find_isolation(rules.limits, rules.policy.isolation)
     say(f"isolation: {isolation.description}")
     _say_data(data)
     with work_folder(out, data) as (work, training_set):
-        machine = this_machine(isolation, jobs, work, training_set)
+        machine = this_machine(isolation, jobs, work, training_set, rules.budget.time_limit != "wall")
         if machine.cards:
-            say(f"GPUs: {', '.join(machine.cards)}; {jobs} at a time are spread over them")
+            say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} at a time are spread over them")
         yield machine
 
 

@@ -14,17 +14,20 @@ from pathlib import Path
 from grader.records import Outcome, Run
 
 _TRY_SECONDS = 120
-_TRY = "import torch; x = torch.ones(256, 256, device='cuda'); assert (x @ x).sum().item() == 256.0**3"
+_TRY = (
+    "import torch; x = torch.ones(256, 256, device='cuda'); assert (x @ x).sum().item() == 256.0**3; "
+    "print(torch.cuda.mem_get_info()[1] >> 20)"
+)
 # How PyTorch and the driver begin what they say of a card, rightly or because of what a script did to it.
 _ABOUT_A_CARD = (b"CUDA error", b"CUDA driver", b"CUDA-capable", b"cuDNN error", b"CUBLAS_STATUS", b"NVML")
 _LOG_END = 10_000  # bytes
 
 
-def cards_here() -> tuple[str, ...]:
-    """The cards that this process may use and that work, tried one by one; takes seconds for each."""
+def cards_here() -> dict[str, int]:
+    """The cards that this process may use and that work, each with its memory in MB; takes seconds for each."""
     devices = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
     found = visible_cards((int(device[1]) for device in devices if device), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return tuple(card for card in found if works(card))
+    return {card: memory for card in found if (memory := memory_mb(card))}
 
 
 def visible_cards(numbers: Iterable[int], chosen: str | None) -> tuple[str, ...]:
@@ -72,12 +75,17 @@ def in_doubt(run: Run) -> bool:
 
 
 def works(card: str) -> bool:
-    """Multiply two matrices there, in a process of our own without any student's code."""
+    """Whether a card computes."""
+    return memory_mb(card) > 0
+
+
+def memory_mb(card: str) -> int:
+    """Multiply two matrices there, in a process of our own without any student's code; 0 where that fails."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": card}
     try:
         tried = subprocess.run(
             [sys.executable, "-c", _TRY], env=environment, capture_output=True, timeout=_TRY_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return False
-    return tried.returncode == 0
+        return 0
+    return int(tried.stdout) if tried.returncode == 0 else 0
