@@ -14,10 +14,9 @@ from grader.assignment import Assignment
 from grader.course import Course
 from grader.errors import InfrastructureError
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
-from grader.records import CoursePoint, Submission
+from grader.records import IMAGE_BYTES, CoursePoint, Submission
 from grader.sandbox import Execution, Isolation, Job, Listener, execute
 from grader.telemetry import (
-    IMAGE_BYTES,
     Evaluated,
     Event,
     NetworkSeen,

@@ -12,8 +12,6 @@ from typing import Any, Literal
 from grader.findings import Answer, Question
 
 TEXT_LIMIT = 2000
-# One image on its way through the pipe: 32 x 32 pixels, three bytes each.
-IMAGE_BYTES = 32 * 32 * 3
 
 
 class Fault(StrEnum):

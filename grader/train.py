@@ -10,7 +10,7 @@ from grader.course import MOST_SAMPLES
 from grader.data import DataSet
 from grader.probes import ask, read_answer
 from grader.progress import Stage, StageBegun
-from grader.records import BFLOAT16, CHANNELS_LAST, LEVERS, Outcome, Run, StopReason, Submission
+from grader.records import BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, LEVERS, Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
 from grader.start_worker import Slot, WorkerRun, start_worker
 from grader.telemetry import Evaluated, Fault, Stopped
@@ -20,8 +20,6 @@ _ABOUT_THE_LOG = (
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
 )
 _TRAINED_AGAIN = "The script failed while the grader had made its training faster; it was trained again as it is."
-# The levers that change how a network computes.
-_OF_THE_NETWORK = (CHANNELS_LAST, BFLOAT16)
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
@@ -45,13 +43,19 @@ def train(submission: Submission, assignment: Assignment, data: DataSet, slot: S
         InfrastructureError: The worker could not be started.
     """
     run = _train_once(submission, assignment, data, slot, seed)
-    used = dict(run.acceleration)
-    if run.stop_reason is not StopReason.ERROR or not any(used.get(lever) for lever in _OF_THE_NETWORK):
+    if run.stop_reason is not StopReason.ERROR or not _network_was_changed(run, assignment):
         return run
     slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
     as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
     again = _train_once(submission, as_it_is, data, slot, seed)
     return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
+
+
+def _network_was_changed(run: Run, assignment: Assignment) -> bool:
+    """Whether a lever changed how the network computes; a capture of CUDA graphs that fails may leave harm behind."""
+    used = dict(run.acceleration)
+    captured = CUDA_GRAPHS in assignment.acceleration and not run.device.startswith("CPU")
+    return captured or bool(used.get(CHANNELS_LAST) or used.get(BFLOAT16))
 
 
 def _train_once(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:

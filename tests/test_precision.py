@@ -36,7 +36,7 @@ class ThatGivesTwo(Network):
 
 def test_a_forward_computes_in_bfloat16_and_gives_float32() -> None:
     network, precision = Network(), Precision(enabled=True)
-    scores = precision.applied(Network.forward)(network, IMAGES)
+    scores = precision.applied(network, Network.forward)(network, IMAGES)
     scores.sum().backward()
     assert network.inside == [torch.bfloat16]
     assert scores.dtype == network.conv.weight.dtype == torch.float32
@@ -46,7 +46,8 @@ def test_a_forward_computes_in_bfloat16_and_gives_float32() -> None:
 
 
 def test_several_outputs_come_back_as_they_were() -> None:
-    maps, other = Precision(enabled=True).applied(ThatGivesTwo.forward)(ThatGivesTwo(), IMAGES)
+    network = ThatGivesTwo()
+    maps, other = Precision(enabled=True).applied(network, ThatGivesTwo.forward)(network, IMAGES)
     assert maps.dtype == torch.float32
     assert other == "not a tensor"
 
@@ -54,13 +55,13 @@ def test_several_outputs_come_back_as_they_were() -> None:
 def test_a_scripts_own_autocast_is_left_alone() -> None:
     network, precision = Network(), Precision(enabled=True)
     with torch.autocast("cpu", torch.float16):
-        scores = precision.applied(Network.forward)(network, IMAGES)
+        scores = precision.applied(network, Network.forward)(network, IMAGES)
     assert scores.dtype == torch.float16
     assert precision.share(1) == 0
 
 
 def test_nobody_who_did_not_ask_gets_less_precision() -> None:
-    assert Precision(enabled=False).applied(Network.forward) is Network.forward
+    assert Precision(enabled=False).applied(Network(), Network.forward) is Network.forward
 
 
 @pytest.mark.sandbox

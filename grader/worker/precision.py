@@ -20,17 +20,15 @@ class Precision:
         self._enabled = enabled
         self._reduced = 0
 
-    def applied(self, forward: Forward) -> Forward:
+    def applied(self, network: nn.Module, forward: Forward) -> Forward:
         """The same forward, in bfloat16 unless the script's own autocast is on around it."""
-        if not self._enabled:
+        device = next((weight.device.type for weight in network.parameters()), "cpu")
+        if not self._enabled or torch.is_autocast_enabled(device):
             return forward
+        self._reduced += 1
 
         def reduced(network: nn.Module, *args: Any, **options: Any) -> Any:
-            device = next((weight.device.type for weight in network.parameters()), "cpu")
-            if torch.is_autocast_enabled(device):
-                return forward(network, *args, **options)
-            self._reduced += 1
-            # Without the cache, a forward can be captured; within one forward no weight is used twice anyway.
+            # Without its cache a forward can be captured; within one forward hardly a weight is used twice.
             with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False):
                 output = forward(network, *args, **options)
             return _in_float32(output)
