@@ -13,8 +13,8 @@ CLASSES = 10
 SCORE_DTYPE = "<f4"
 # One image on its way through the pipe: 32 x 32 pixels, three bytes each.
 IMAGE_BYTES = 32 * 32 * 3
-# What makes training faster, by the names that the assignment and the ledger use. All but bfloat16 leave what is trained
-# as it is.
+# What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of
+# what is computed.
 BATCHED_TRANSFORMS, CHANNELS_LAST, CUDA_GRAPHS = "batched-transforms", "channels-last", "cuda-graphs"
 BFLOAT16 = "bfloat16"
 LEVERS = (BATCHED_TRANSFORMS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)

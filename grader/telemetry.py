@@ -1,7 +1,6 @@
 """The sentences that a worker can say about itself, as JSON lines. Standard library only: both sides read it.
 
-Student code shares the worker's process, so all of it may be forged. It is shown, and it explains; scores are not
-among it.
+Student code shares the worker's process, so all of it may be forged: it is shown, it explains, and no score is in it.
 """
 
 import json
