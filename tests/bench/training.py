@@ -6,12 +6,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grader.ledger import read_ledger
+from grader.machine import default_jobs
+from grader.schedule.cards import cards_here
 from results import RESULTS, Out, write_section
 from training_table import TITLE, Measured, peak, table
 from workloads import WORKLOADS, Workload, write_data
@@ -26,20 +30,22 @@ def training(
     """Train small classes with the grader and without; say each figure as it comes, and write the table anew."""
     measured: list[Measured] = []
     matrix = peak()
+    # On a machine without a card, the default where a calibrated limit makes it fair.
+    together = default_jobs(os.cpu_count() or 1, cards_here(), fair_limit=True)
+    how: list[tuple[int, str]] = [(1, ""), (together, ""), (together, "bfloat16")]
+    ways: list[Callable[[Workload, Path, Path], Measured]] = [run_bare, *(partial(run_grader, *each) for each in how)]
     for round_ in range(1, rounds + 1):
         for workload in WORKLOADS:
-            for jobs in (0, 1, os.cpu_count() or 1):
+            for way in ways:
                 with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                     data = write_data(workload, Path(folder))
-                    measured.append(
-                        run_grader(workload, Path(folder), data, jobs) if jobs else run_bare(workload, Path(folder))
-                    )
+                    measured.append(way(workload, Path(folder), data))
                 typer.echo(f"round {round_} of {rounds}: {measured[-1]}")
                 write_section(out, TITLE, table(measured, matrix))
     typer.echo(f"results: {out}")
 
 
-def run_bare(workload: Workload, folder: Path) -> Measured:
+def run_bare(workload: Workload, folder: Path, _: Path) -> Measured:
     """Run the scripts one after another, as a teacher would without a grader."""
     training, began = 0.0, time.monotonic()
     for number in range(workload.submissions):
@@ -53,19 +59,38 @@ def run_bare(workload: Workload, folder: Path) -> Measured:
     return Measured(workload, "bare", 1, time.monotonic() - began, training)
 
 
-def run_grader(workload: Workload, folder: Path, data: Path, jobs: int) -> Measured:
-    """Grade the class as `make grade` does, with so many at the same time."""
+def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data: Path) -> Measured:
+    """Grade the class as `make grade` does, with so many at the same time; `precision` may be empty."""
     for number in range(workload.submissions):
         handed_in = folder / "class" / f"student{number}" / "hw6.py"
         handed_in.parent.mkdir(parents=True)
         handed_in.write_text(workload.script_of(number), encoding="utf-8")
     command = [sys.executable, "-m", "grader", "grade", "class", "--data", data.name, "--out", "out", "--yes"]
+    command += ["--jobs", str(jobs), *(["--precision", precision] if precision else [])]
     began = time.monotonic()
-    subprocess.run([*command, "--jobs", str(jobs)], cwd=folder, check=True, capture_output=True)
+    testing = _testing_seconds(command, folder)
     wall = time.monotonic() - began
     entries = read_ledger(folder / "out").entries()
     if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
     shares = [dict(entry.acceleration) for entry in entries]
     levers = {name: min(share[name] for share in shares) for name in shares[0]}
-    return Measured(workload, f"grader, JOBS={jobs}", jobs, wall, sum(entry.train_seconds for entry in entries), levers)
+    way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
+    return Measured(workload, way, jobs, wall, sum(entry.train_seconds for entry in entries), testing, levers)
+
+
+def _testing_seconds(command: list[str], folder: Path) -> float:
+    """Run a grader; how long it showed its submissions as being tested, all together."""
+    began: dict[str, float] = {}
+    seconds = 0.0
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as grader:
+        assert grader.stdout is not None
+        for line in grader.stdout:
+            student, _, said = line.partition(": ")
+            if said.startswith("testing"):
+                began[student] = time.monotonic()
+            elif said.startswith("graded") and student in began:
+                seconds += time.monotonic() - began[student]
+    if grader.returncode != 0:
+        raise SystemExit(f"the grader ended with {grader.returncode}")
+    return seconds
