@@ -23,5 +23,6 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
 
 def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Slot:
     """A place with one thread, and the training set below `folder`."""
+    folder.mkdir(exist_ok=True)
     write_training_set(data, folder / "training_set")
     return Slot(0, 1, isolation, folder / "training_set", folder, threading.Event(), lambda _: None)

@@ -8,7 +8,7 @@ from workloads import REFERENCE
 
 HABITS = Path(__file__).parents[1] / "submissions" / "habits"
 # A quarter of the specified width: a sixteenth of the work, so that two cores see networks that learned something.
-_NARROW = {
+NARROW = {
     "nn.Conv2d(3, 64": "nn.Conv2d(3, 16",
     "PreActivationBlock(64)": "PreActivationBlock(16)",
     "halving_stage(64": "halving_stage(16",
@@ -50,10 +50,10 @@ _RECIPES: dict[str, dict[str, str]] = {
 
 def honest_scripts() -> Iterator[Submission]:
     """Each with its name as the student's."""
-    narrow = _replaced(REFERENCE.read_text(encoding="utf-8"), _NARROW)
+    narrow = replaced(REFERENCE.read_text(encoding="utf-8"), NARROW)
     for name, changes in _RECIPES.items():
         for skip in ("A", "B"):
-            text = _replaced(narrow, {**changes, 'nblk_stage4, option="B"': f'nblk_stage4, option="{skip}"'})
+            text = replaced(narrow, {**changes, 'nblk_stage4, option="B"': f'nblk_stage4, option="{skip}"'})
             yield Submission(f"{name}_option_{skip}", content=text.encode())
     for case in sorted(HABITS.iterdir()):
         beside = [path for path in sorted(case.glob("*.py")) if path.name != "hw6.py"]
@@ -61,7 +61,8 @@ def honest_scripts() -> Iterator[Submission]:
         yield Submission(case.name, content=(case / "hw6.py").read_bytes(), companions=companions)
 
 
-def _replaced(text: str, changes: dict[str, str]) -> str:
+def replaced(text: str, changes: dict[str, str]) -> str:
+    """The text with every change made, each of which must be possible."""
     for before, after in changes.items():
         if before not in text:
             raise ValueError(f"the reference no longer has {before!r}")
