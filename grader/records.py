@@ -15,9 +15,9 @@ SCORE_DTYPE = "<f4"
 IMAGE_BYTES = 32 * 32 * 3
 # What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of
 # what is computed.
-BATCHED_TRANSFORMS, CHANNELS_LAST, CUDA_GRAPHS = "batched-transforms", "channels-last", "cuda-graphs"
-BFLOAT16 = "bfloat16"
-LEVERS = (BATCHED_TRANSFORMS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
+BATCHED_TRANSFORMS, OWN_LOADING = "batched-transforms", "own-loading"
+CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16 = "channels-last", "cuda-graphs", "bfloat16"
+LEVERS = (BATCHED_TRANSFORMS, OWN_LOADING, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
 
 
 class Outcome(StrEnum):

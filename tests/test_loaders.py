@@ -30,3 +30,69 @@ def test_batches_are_loaded_without_worker_processes_and_a_note_says_so() -> Non
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=200, check=False)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == "Data was loaded without worker processes: this system cannot fork them.\n"
+
+
+OWN_LOADING = """
+import numpy as np
+import torch
+import torchvision
+from torch.utils.data import DataLoader, Subset
+from torchvision import transforms
+
+from grader.worker import cifar10, loaders
+
+chance = np.random.default_rng(0)
+arrays = chance.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 10
+cifar10.install(arrays, batched=True)
+PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
+RANDOM = transforms.Compose([transforms.RandomHorizontalFlip(), PLAIN])
+images = torchvision.datasets.CIFAR10("data", transform=PLAIN)
+turned = torchvision.datasets.CIFAR10("data", transform=RANDOM)
+numbered = torchvision.datasets.CIFAR10("data", transform=PLAIN, target_transform=lambda label: label + 1)
+
+
+class Derived(torchvision.datasets.CIFAR10):
+    pass
+
+
+def loader(data, **options):
+    return DataLoader(data, batch_size=4, shuffle=True, num_workers=2, **options)
+
+
+own = [loader(images), loader(Subset(images, range(12))), loader(images, pin_memory=False, timeout=9, drop_last=True)]
+theirs = [
+    loader(turned),
+    loader(numbered),
+    loader(Derived("data", transform=PLAIN)),
+    loader(images, worker_init_fn=print),
+    loader(images, collate_fn=list),
+    loader(images, persistent_workers=True),
+]
+
+
+def batches(loader):
+    torch.manual_seed(3)
+    return [batch for _ in range(2) for batch in loader], torch.rand(3)
+
+
+with_workers, drawn = zip(*map(batches, own))
+loading = loaders.OwnLoading(enabled=True)
+without, drawn_then = zip(*map(batches, own))
+assert loading.share == 1
+for some, others in zip(with_workers, without, strict=True):
+    for (left, labels), (right, other_labels) in zip(some, others, strict=True):
+        assert torch.equal(left, right) and torch.equal(labels, other_labels)
+assert all(map(torch.equal, drawn, drawn_then))
+assert [(each.num_workers, each.timeout) for each in own] == [(2, 0), (2, 0), (2, 9)]
+before = loading.share
+for each in theirs:
+    assert type(iter(each)).__name__ == "_MultiProcessingDataLoaderIter"
+assert loading.share < before
+"""
+
+
+def test_what_workers_would_only_hand_over_is_loaded_without_them_and_is_the_same() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OWN_LOADING], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert finished.returncode == 0, finished.stderr

@@ -101,7 +101,7 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
     reduced = assignment.model_copy(update={"precision": "bfloat16"})
     run = train_stage.train(submission(), reduced, None, slot, 1)  # type: ignore[arg-type]
     assert [type(event) for event in told] == [StageBegun][: times - 1]
-    assert stage.allowed == [("batched-transforms", "channels-last"), ()][:times]
+    assert stage.allowed == [assignment.acceleration, ()][:times]
     assert stage.precisions == ["bfloat16", "script"][:times]
     assert len(run.notes) == times - 1
 

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
-from grader.records import BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS
+from grader.records import BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OWN_LOADING
 from grader.worker import cifar10
 from grader.worker.graphs import Graphs
 from grader.worker.layout import Layout
+from grader.worker.loaders import OwnLoading
 from grader.worker.precision import Precision
 
 
@@ -24,6 +25,7 @@ class Acceleration:
     """
 
     def __init__(self, allowed: Collection[str], precision: str, optimizers: Iterable[Optimizer]) -> None:
+        self._loading = OwnLoading(enabled=OWN_LOADING in allowed)
         self._layout = Layout(optimizers, enabled=CHANNELS_LAST in allowed)
         self._graphs = Graphs(enabled=CUDA_GRAPHS in allowed)
         self._precision = Precision(enabled=precision == BFLOAT16)
@@ -49,9 +51,10 @@ class Acceleration:
         return self._graphs.applied(network, faster, images, batches, left)
 
     def in_use(self, batches: int) -> tuple[tuple[str, float], ...]:
-        """Each lever, and the share of `batches`, or of the images, that it worked on."""
+        """Each lever, and the share of `batches`, of the images or of the passes over them that it worked on."""
         return (
             (BATCHED_TRANSFORMS, cifar10.served.share),
+            (OWN_LOADING, self._loading.share),
             (CHANNELS_LAST, self._layout.share(batches)),
             (CUDA_GRAPHS, self._graphs.share(batches)),
             (BFLOAT16, self._precision.share(batches)),

@@ -41,6 +41,11 @@ def batch_steps(transform: Any, height: int, width: int) -> tuple[Step, ...] | N
     return tuple(steps) if tensors == 1 else None
 
 
+def draw_nothing(steps: tuple[Step, ...]) -> bool:
+    """Whether no random number goes into an image."""
+    return all(draw is _nothing for draw, _ in steps)
+
+
 def transformed(images: np.ndarray[Any, Any], steps: tuple[Step, ...]) -> torch.Tensor:
     """Apply prepared steps to copies of images, uint8 of shape (N, H, W, 3), drawing for each image in turn.
 

@@ -9,7 +9,7 @@ import torchvision
 from torchvision.datasets import VisionDataset
 
 from grader.check.specification import CLASS_NAMES
-from grader.worker.batched_transforms import Step, batch_steps, transformed
+from grader.worker.batched_transforms import Step, batch_steps, draw_nothing, transformed
 from grader.worker.shared_counts import shared_counts
 
 # The real test set is a sixth of CIFAR-10, a fifth of its training set.
@@ -83,6 +83,12 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         if self.target_transform is not None:
             targets = [self.target_transform(target) for target in targets]
         return list(zip(images.unbind(), targets, strict=True))
+
+    @property
+    def draws_nothing(self) -> bool:
+        """Whether images go through the transform as whole batches and without random numbers."""
+        steps = self._steps()
+        return steps is not None and draw_nothing(steps) and self.target_transform is None
 
     def _steps(self) -> tuple[Step, ...] | None:
         """The transform for whole batches, unless it has none, or the script changed what a data set does."""
