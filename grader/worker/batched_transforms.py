@@ -97,7 +97,9 @@ def _draw_crop(step: transforms.RandomCrop, padded: torch.Tensor) -> Callable[[]
 
 def _crop(step: transforms.RandomCrop) -> Callable[[torch.Tensor, Draws], torch.Tensor]:
     def cropped(batch: torch.Tensor, draws: Draws) -> torch.Tensor:
-        padded = _pad(step, batch)
-        return torch.stack([functional.crop(image, *place) for image, place in zip(padded, draws, strict=True)])
+        height, width = step.size
+        tops, lefts = torch.tensor([place[:2] for place in draws]).unbind(1)
+        windows = _pad(step, batch).unfold(2, height, 1).unfold(3, width, 1)
+        return windows[torch.arange(len(batch)), :, tops, lefts]
 
     return cropped
