@@ -72,9 +72,15 @@ def test_the_record_says_that_a_class_was_trained_in_bfloat16_and_it_is_graded_a
     out = tmp_path / "out"
     hand_in_small(tmp_path / "class", "kim")
     command = ("grade", tmp_path / "class", "--data", tiny_data, "--out", out)
+    said = []
     for options in (("--precision", "bfloat16"), ()):
         finished = run_grader(*command, *options)
         assert finished.returncode == 0, finished.stdout + finished.stderr
+        said.append(finished.stdout)
+    assert "precision: training forwards in bfloat16" in said[0]
+    assert "precision" not in said[1]
     reduced, plain = read_ledger(out).entries()
     assert dict(reduced.acceleration)["bfloat16"] == 1
     assert dict(plain.acceleration)["bfloat16"] == 0
+    assert any("mixed precision" in note for note in reduced.notes)
+    assert not any("mixed precision" in note for note in plain.notes)

@@ -170,6 +170,8 @@ def _planned(
         f"to train: {due_now - copies} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
         f"{len(data.x_train)} images or {timedelta(seconds=round(plan.limit_seconds))} each"
     )
+    if rules.precision != "script":
+        say(f"precision: training forwards in {rules.precision}, where a script has no autocast of its own")
     if copies:
         say(f"equal files: {copies} more have the same ones as one of these, and get a copy of its run")
     if due_now and (seconds := _estimate(plan)) is not None:
