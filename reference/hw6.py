@@ -21,7 +21,7 @@ class PreActivationBlock(nn.Module):
     option A (max pooling, and zeros for the new channels) or option B (a 1x1 convolution with stride 2).
     """
 
-    def __init__(self, in_channels, halve=False, option="B"):
+    def __init__(self, in_channels, halve=False, option="A"):
         super().__init__()
         self.halve = halve
         self.option = option
@@ -51,7 +51,7 @@ class PreActivationBlock(nn.Module):
 class IdentityResNet(nn.Module):
     """The network of section 3. You may add helper classes above this one, and methods to it."""
 
-    def __init__(self, nblk_stage1, nblk_stage2, nblk_stage3, nblk_stage4, option="B"):
+    def __init__(self, nblk_stage1, nblk_stage2, nblk_stage3, nblk_stage4, option="A"):
         """Create the layers.
 
         nblk_stage1 to nblk_stage4: how many blocks each stage has, an int of at least 1. The homework uses 2 for all.
@@ -94,13 +94,14 @@ def main():
     print("device:", device)
 
     # Q2: How many images are in one training batch?
-    batch_size = 64
+    batch_size = 128
 
     # Pixels from 0..255 to -1..1.
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
-    # Each epoch sees an image at another place and in a mirror, so that the network learns what is in it.
+    # Each epoch sees an image at another place and in a mirror, so that the network learns what is in it. Five epochs
+    # are short: moved by up to two pixels, it learns more than by the usual four.
     augment = transforms.Compose(
-        [transforms.RandomCrop(32, padding=4, padding_mode="reflect"), transforms.RandomHorizontalFlip(), transform]
+        [transforms.RandomCrop(32, padding=2, padding_mode="reflect"), transforms.RandomHorizontalFlip(), transform]
     )
     trainset = datasets.CIFAR10(root="./data", train=True, download=True, transform=augment)
     testset = datasets.CIFAR10(root="./data", train=False, download=True, transform=transform)
@@ -119,10 +120,11 @@ def train(net, loader, device):
     """Train the network for EPOCHS passes over the training images; print the running loss."""
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
     # Q4: Which optimizer? Take SGD with momentum 0.9, and find a proper learning rate.
-    optimizer = optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     # The learning rate rises from a 25th of its highest value to that, then falls to zero by the last batch.
+    steps = EPOCHS * len(loader)
     scheduler = optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.05, epochs=EPOCHS, steps_per_epoch=len(loader), pct_start=0.2, cycle_momentum=False
+        optimizer, max_lr=0.1, total_steps=steps, pct_start=0.25, anneal_strategy="linear", cycle_momentum=False
     )
 
     net.train()

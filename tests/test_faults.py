@@ -64,6 +64,14 @@ def read_until(grader: subprocess.Popen[str], end: str) -> None:
     assert any(line.endswith(end) for line in iter(grader.stdout.readline, "")), f"it ended without {end!r}"
 
 
+def its_sandbox(grader: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of the sandbox that begins when a stage is told, a moment later."""
+    while not (children := psutil.Process(grader.pid).children(recursive=True)):
+        assert grader.poll() is None
+        time.sleep(0.02)
+    return children
+
+
 def graded_at_all(out: Path) -> bool:
     return bool(read_ledger(out).entries())
 
@@ -104,8 +112,7 @@ def test_ctrl_c_stops_in_order_and_says_what_is_done(tiny_data: Path, tmp_path: 
     rules.write_text((ROOT / "grader" / "assignment.toml").read_text().replace("epochs = 5", "epochs = 1_000"))
     grader = start_grader(tmp_path / "class", tiny_data, out, "--assignment", str(rules), "--yes")
     read_until(grader, "lee: training\n")
-    children = psutil.Process(grader.pid).children(recursive=True)
-    assert children
+    children = its_sandbox(grader)
     grader.send_signal(signal.SIGINT)
     said, _ = grader.communicate(timeout=60)
     assert grader.returncode == 130
@@ -122,7 +129,7 @@ def test_a_second_ctrl_c_ends_the_grader_and_its_sandbox_at_once(
 ) -> None:
     grader = start_grader(class_of_three, tiny_data, tmp_path / "out")
     read_until(grader, ": checking\n")
-    children = psutil.Process(grader.pid).children(recursive=True)
+    children = its_sandbox(grader)
     grader.send_signal(signal.SIGINT)
     grader.send_signal(signal.SIGINT)
     grader.communicate(timeout=30)
