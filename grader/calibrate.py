@@ -18,7 +18,7 @@ from grader.start_worker import Slot, start_worker
 CALIBRATION_NAME = "calibration.json"
 REFERENCE = Path(grader.__file__).parents[1] / "reference" / "hw6.py"
 # Python, torch and the sandbox start twice for each submission; measured on two cores.
-_START_SECONDS = 15.0
+_START_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
