@@ -28,12 +28,14 @@ class Calibration:
     Attributes:
         images_per_second: Training images, one run with nothing beside it.
         machine: Host, torch and threads: a timing holds for these only.
+        precision: As in the assignment; it holds for this one only.
     """
 
     images_per_second: float
     device: str
     machine: str
     measured_at: datetime
+    precision: str = "script"
 
 
 def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
@@ -53,7 +55,8 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
         raise InfrastructureError(f"the reference could not be timed ({reason or 'too few steps'})")
     # The first steps also set torch up.
     rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
-    return Calibration(round(rate, 2), run.started.device, machine_name(slot.threads), datetime.now(UTC))
+    machine, precision = machine_name(slot.threads), assignment.precision
+    return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
 
 
 def machine_name(threads: int) -> str:
@@ -61,13 +64,13 @@ def machine_name(threads: int) -> str:
     return f"{platform.node()}, torch {importlib.metadata.version('torch')}, {threads} threads"
 
 
-def saved_calibration(out: Path, threads: int) -> Calibration | None:
-    """The timing that was kept in `out`, if it was made on this machine with as many threads."""
+def saved_calibration(out: Path, threads: int, precision: str) -> Calibration | None:
+    """The timing that was kept in `out`, if it was made on this machine with as many threads in this precision."""
     try:
         kept = TypeAdapter(Calibration).validate_json((out / CALIBRATION_NAME).read_bytes())
     except (OSError, ValidationError):
         return None
-    return kept if kept.machine == machine_name(threads) else None
+    return kept if (kept.machine, kept.precision) == (machine_name(threads), precision) else None
 
 
 def to_json(calibration: Calibration) -> bytes:

@@ -152,10 +152,11 @@ def test_a_run_that_time_cut_in_company_is_repeated_alone(tiny_data: Path, tmp_p
 
 def test_the_reference_is_timed_and_the_time_is_kept(tiny_data: Path, tmp_path: Path) -> None:
     said = change(tmp_path / "out", "calibrate", "--data", str(tiny_data))
-    kept = saved_calibration(tmp_path / "out", threads=THREADS)
+    kept = saved_calibration(tmp_path / "out", THREADS, "script")
     assert kept is not None
     assert f"{kept.images_per_second:.0f} images a second" in said
     assert "calibrated limit: " in said
+    assert saved_calibration(tmp_path / "out", THREADS, "bfloat16") is None, "how fast it is follows from the precision"
 
 
 def test_more_than_an_hour_is_not_begun_without_a_yes(tiny_data: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     gigabytes = shutil.disk_usage(place).free >> 30
     room = "" if gigabytes >= _DISK_GB else f", and {_DISK_GB} GB are needed: name another folder with OUT="
     yield f"disk: {gigabytes} GB free for {out}{room}"
-    timed = saved_calibration(out, max(1, cores // jobs))
+    timed = saved_calibration(out, max(1, cores // jobs), rules.precision)
     if timed is None:
         yield "speed: not timed yet: make calibrate"
     else:

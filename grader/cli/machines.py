@@ -40,7 +40,7 @@ def scheduler(
         return
     with local_machine(rules, data, out, jobs) as machine:
         stop = interrupted()
-        timing = saved_calibration(out, machine.threads)
+        timing = saved_calibration(out, machine.threads, rules.precision)
         if timing is None and timed:
             timing = time_reference(rules, machine, out, TIMED_SECONDS, stop)
         yield Local(replace(machine, calibration=timing), data, machine.jobs, machine.cards, stop)

@@ -17,7 +17,7 @@ NARROW = {
     "nn.Linear(512": "nn.Linear(128",
 }
 _LOSS, _STEP = "nn.CrossEntropyLoss(label_smoothing=0.1)", "            scheduler.step()\n"
-_RATE, _BATCH = "lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)", "batch_size = 128"
+_RATE, _BATCH = "lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)", "batch_size = 64"
 _AUGMENT = 'transforms.RandomCrop(32, padding=2, padding_mode="reflect"), transforms.RandomHorizontalFlip(), transform'
 _RECIPES: dict[str, dict[str, str]] = {
     "reference": {},
@@ -31,7 +31,7 @@ _RECIPES: dict[str, dict[str, str]] = {
     "large_batches": {
         _AUGMENT: "transforms.RandomHorizontalFlip(), transform",
         _BATCH: "batch_size = 256",
-        "max_lr=0.1": "max_lr=0.2",
+        "max_lr=0.05": "max_lr=0.2",
     },
     "adam_and_colours": {
         _AUGMENT: "transforms.ColorJitter(0.4, 0.4, 0.4), transforms.RandomRotation(15), transform",
