@@ -35,7 +35,7 @@ class Calibration:
     device: str
     machine: str
     measured_at: datetime
-    precision: str = "script"
+    precision: str
 
 
 def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:

@@ -40,5 +40,5 @@ def rules(path: Path, **values: float | str) -> Path:
 def keep_calibration(out: Path, images_per_second: float, threads: int) -> None:
     """Pretend that the reference was timed here before."""
     out.mkdir(exist_ok=True)
-    timed = Calibration(images_per_second, "CPU", machine_name(threads), datetime.now(UTC))
+    timed = Calibration(images_per_second, "CPU", machine_name(threads), datetime.now(UTC), "script")
     (out / CALIBRATION_NAME).write_bytes(to_json(timed))
