@@ -99,6 +99,16 @@ def test_what_is_not_given_cannot_be_had(isolation: Isolation, job: Job, attempt
     assert refusal in text(run(isolation, job, program))
 
 
+def test_the_workers_code_is_not_compiled_anew_in_each_job(isolation: Isolation, job: Job) -> None:
+    program = """
+import pathlib, sys
+import grader.check.graph, grader.worker.budget
+modules = [module for name, module in sys.modules.items() if name.startswith(("grader.check.", "grader.worker."))]
+print(len(modules) > 10, [module.__name__ for module in modules if not pathlib.Path(module.__cached__).exists()])
+"""
+    assert text(run(isolation, job, program)) == "True []"
+
+
 def test_a_job_cannot_kill_its_sandbox(isolation: Isolation, job: Job) -> None:
     program = "import os\ntry:\n    os.kill(1, 9)\nexcept PermissionError:\n    pass\nprint('still there')"
     assert text(run(isolation, job, program)) == "still there"

@@ -47,7 +47,7 @@ def job_folder(job: Job) -> Iterator[Path]:
             source, target = PACKAGE / name, base / "code" / "grader" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, target)
             else:
                 shutil.copyfile(source, target)
         for name in ("scratch", "tmp"):

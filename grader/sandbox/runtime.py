@@ -1,5 +1,6 @@
 """What a job needs of this machine, at whatever level: interpreter, libraries, code, devices, variables."""
 
+import compileall
 import importlib.util
 import os
 import sys
@@ -63,6 +64,17 @@ def label_folders() -> tuple[Path, ...]:
     """Folders that no job may read, below those that it may."""
     folders = (site / labels for site in package_folders() for labels in _LABELS)
     return tuple(folder for folder in folders if folder.is_dir())
+
+
+def compile_worker() -> None:
+    """Keep the bytecode of the worker's code beside it, where this process may write there.
+
+    A job reads it and could not write it: it would compile every module anew at each of its starts.
+    """
+    for name in WORKER_CODE:
+        path = PACKAGE / name
+        compiled = compileall.compile_dir if path.is_dir() else compileall.compile_file
+        compiled(path, quiet=2)
 
 
 def environment(job: Job, code: str, scratch: str, temporary: str) -> dict[str, str]:
