@@ -50,9 +50,8 @@ def run_bare(workload: Workload, folder: Path, _: Path) -> Measured:
     training, began = 0.0, time.monotonic()
     for number in range(workload.submissions):
         (folder / "hw6.py").write_text(workload.script_of(number), encoding="utf-8")
-        subprocess.run(
-            [sys.executable, HERE / "bare.py", "hw6.py", "times.json"], cwd=folder, check=True, capture_output=True
-        )
+        bare = [sys.executable, HERE / "bare.py", "hw6.py", "times.json"]
+        subprocess.run(bare, cwd=folder, env=environment(), check=True, capture_output=True)
         times = json.loads((folder / "times.json").read_text())
         # From the end of the first step on, so without the first.
         training += (times["last"] - times["first"]) * times["steps"] / (times["steps"] - 1)
@@ -67,30 +66,38 @@ def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data
         handed_in.write_text(workload.script_of(number), encoding="utf-8")
     command = [sys.executable, "-m", "grader", "grade", "class", "--data", data.name, "--out", "out", "--yes"]
     command += ["--jobs", str(jobs), *(["--precision", precision] if precision else [])]
-    began = time.monotonic()
-    testing = _testing_seconds(command, folder)
-    wall = time.monotonic() - began
+    times = _watched(command, folder)
     entries = read_ledger(folder / "out").entries()
     if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
     shares = [dict(entry.acceleration) for entry in entries]
     levers = {name: min(share[name] for share in shares) for name in shares[0]}
     way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
-    return Measured(workload, way, jobs, wall, sum(entry.train_seconds for entry in entries), testing, levers)
+    return Measured(workload, way, jobs, training=sum(entry.train_seconds for entry in entries), levers=levers, **times)
 
 
-def _testing_seconds(command: list[str], folder: Path) -> float:
-    """Run a grader; how long it showed its submissions as being tested, all together."""
-    began: dict[str, float] = {}
-    seconds = 0.0
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as grader:
+def _watched(command: list[str], folder: Path) -> dict[str, float]:
+    """Run a grader; the times of `Measured` that it does not write down, by the lines that it prints."""
+    testing: dict[str, float] = {}
+    first = last = tested = 0.0
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True) as grader:
         assert grader.stdout is not None
         for line in grader.stdout:
             student, _, said = line.partition(": ")
-            if said.startswith("testing"):
-                began[student] = time.monotonic()
-            elif said.startswith("graded") and student in began:
-                seconds += time.monotonic() - began[student]
+            now = time.monotonic()
+            if said.startswith("checking"):
+                first = first or now
+            elif said.startswith("testing"):
+                testing[student] = now
+            elif said.startswith("graded") and student in testing:
+                tested += now - testing[student]
+                last = now
     if grader.returncode != 0:
         raise SystemExit(f"the grader ended with {grader.returncode}")
-    return seconds
+    return {"wall": last - first, "testing": tested, "once": time.monotonic() - began - (last - first)}
+
+
+def environment() -> dict[str, str]:
+    """This process's variables, but a user's Python keeps the bytecode that it compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
