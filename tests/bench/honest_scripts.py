@@ -17,25 +17,26 @@ NARROW = {
     "nn.Linear(512": "nn.Linear(128",
 }
 _LOSS, _STEP = "nn.CrossEntropyLoss(label_smoothing=0.1)", "            scheduler.step()\n"
-_RATE, _BATCH = "lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)", "batch_size = 64"
+_SGD = "optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)"
+_BATCH = "batch_size = 64"
 _AUGMENT = 'transforms.RandomCrop(32, padding=2, padding_mode="reflect"), transforms.RandomHorizontalFlip(), transform'
 _RECIPES: dict[str, dict[str, str]] = {
     "reference": {},
     "tutorial": {
         _AUGMENT: "transform",
         _LOSS: "nn.CrossEntropyLoss()",
-        _RATE: "lr=0.01, momentum=0.9)",
+        _SGD: "optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
         _BATCH: "batch_size = 16",
         _STEP: "",
     },
     "large_batches": {
         _AUGMENT: "transforms.RandomHorizontalFlip(), transform",
         _BATCH: "batch_size = 256",
-        "max_lr=0.05": "max_lr=0.2",
+        "learning_rate = 0.1": "learning_rate = 0.2",
     },
     "adam_and_colours": {
         _AUGMENT: "transforms.ColorJitter(0.4, 0.4, 0.4), transforms.RandomRotation(15), transform",
-        f"optim.SGD(net.parameters(), {_RATE}": "optim.Adam(net.parameters(), lr=0.001)",
+        _SGD: "optim.Adam(net.parameters(), lr=0.001)",
         _BATCH: "batch_size = 100",
         _STEP: "",
     },

@@ -13,7 +13,9 @@ _CLASSES = 10
 _TYPICAL = {
     "transform=augment": "transform=transform",
     "CrossEntropyLoss(label_smoothing=0.1)": "CrossEntropyLoss()",
-    "lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)": "lr=0.01, momentum=0.9)",
+    "SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)": (
+        "SGD(net.parameters(), lr=0.01, momentum=0.9)"
+    ),
     "            scheduler.step()\n": "",
     "            nn.utils.clip_grad_norm_(net.parameters(), max_norm=5)\n": "",
     ", memory_format=torch.channels_last": "",
