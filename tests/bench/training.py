@@ -50,7 +50,7 @@ def run_bare(workload: Workload, folder: Path, _: Path) -> Measured:
     training, began = 0.0, time.monotonic()
     for number in range(workload.submissions):
         (folder / "hw6.py").write_text(workload.script_of(number), encoding="utf-8")
-        bare = [sys.executable, HERE / "bare.py", "hw6.py", "times.json"]
+        bare = [sys.executable, str(HERE / "bare.py"), "hw6.py", "times.json"]
         subprocess.run(bare, cwd=folder, env=environment(), check=True, capture_output=True)
         times = json.loads((folder / "times.json").read_text())
         # From the end of the first step on, so without the first.
