@@ -47,7 +47,8 @@ def job_folder(job: Job) -> Iterator[Path]:
             source, target = PACKAGE / name, base / "code" / "grader" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, target)
+                # Another grader may be writing bytecode there: such a file is gone a moment later.
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
             else:
                 shutil.copyfile(source, target)
         for name in ("scratch", "tmp"):
