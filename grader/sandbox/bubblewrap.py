@@ -12,15 +12,14 @@ from grader.sandbox import seccomp
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Job
 from grader.sandbox.runtime import (
-    PACKAGE,
     USER_ID_INSIDE,
-    WORKER_CODE,
     environment,
     gpu_devices,
     interpreter,
     label_folders,
     runtime,
     user_id,
+    worker_code,
 )
 
 JOB, DATA, CODE, SCRATCH = "/job", "/data", "/code", "/scratch"
@@ -115,8 +114,8 @@ def _mounts(job: Job, as_root: bool) -> Iterator[tuple[Path, Path]]:
     """Pairs of a path outside and its place inside, read-only."""
     for path in (*runtime(), *(_SETPRIV if as_root else ())):
         yield path, path
-    for name in WORKER_CODE:
-        yield PACKAGE / name, Path(CODE, "grader", name)
+    for path in worker_code():
+        yield path, Path(CODE, "grader", path.name)
     yield job.folder, Path(JOB)
     if job.training_set is not None:
         yield job.training_set, Path(DATA)

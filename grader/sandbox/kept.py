@@ -15,8 +15,6 @@ from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Job
 from grader.sandbox.landlock import without
 from grader.sandbox.runtime import (
-    PACKAGE,
-    WORKER_CODE,
     environment,
     gpu_devices,
     interpreter,
@@ -24,6 +22,7 @@ from grader.sandbox.runtime import (
     package_folders,
     runtime,
     user_id,
+    worker_code,
 )
 from grader.sandbox.specification import Specification
 
@@ -43,8 +42,8 @@ def job_folder(job: Job) -> Iterator[Path]:
     try:
         base.chmod(0o711)
         shutil.copytree(job.folder, base / "job")
-        for name in WORKER_CODE:
-            source, target = PACKAGE / name, base / "code" / "grader" / name
+        for source in worker_code():
+            target = base / "code" / "grader" / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 # Another grader may be writing bytecode there: such a file is gone a moment later.

@@ -13,7 +13,7 @@ from grader.sandbox import landlock, seccomp
 from grader.sandbox.cgroup import Refused, find_cgroup
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.probe import HIDDEN_MEMORY, PATH_SOCKET, PROBES, hidden_memory_is_bounded, probe
-from grader.sandbox.runtime import compile_worker, runtime
+from grader.sandbox.runtime import runtime
 
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 INSTALL_SECCOMP = "sudo apt-get install libseccomp2"
@@ -46,7 +46,7 @@ class Rung:
 
 
 def find_isolation(limits: Limits, least: IsolationLevel = IsolationLevel.STRONG) -> Isolation:
-    """Take the strongest level that holds, and make the worker's code ready for it.
+    """Take the strongest level that holds.
 
     Args:
         least: The weakest that will do; `none` is taken only where this names it.
@@ -59,7 +59,6 @@ def find_isolation(limits: Limits, least: IsolationLevel = IsolationLevel.STRONG
         if _LEVELS.index(rung.level) > _LEVELS.index(least):
             break
         if rung.isolation is not None:
-            compile_worker()
             return rung.isolation
         refused.append(rung)
     last = refused[-1]

@@ -12,7 +12,7 @@ import grader
 from grader.sandbox.job import Job
 
 PACKAGE = Path(grader.__file__).parent
-WORKER_CODE = ("__init__.py", "records.py", "findings.py", "telemetry.py", "check", "worker")
+_WORKER_CODE = ("__init__.py", "records.py", "findings.py", "telemetry.py", "check", "worker")
 USER_ID_INSIDE = 65534
 _FIRST_SLOT_UID = 64000
 _LIBRARIES = (
@@ -66,15 +66,16 @@ def label_folders() -> tuple[Path, ...]:
     return tuple(folder for folder in folders if folder.is_dir())
 
 
-def compile_worker() -> None:
-    """Keep the bytecode of the worker's code beside it, where this process may write there.
+@cache
+def worker_code() -> tuple[Path, ...]:
+    """The worker's files and folders; their bytecode lies beside them, where this process may write there.
 
     A job reads it and could not write it: it would compile every module anew at each of its starts.
     """
-    for name in WORKER_CODE:
-        path = PACKAGE / name
-        compiled = compileall.compile_dir if path.is_dir() else compileall.compile_file
-        compiled(path, quiet=2)
+    paths = tuple(PACKAGE / name for name in _WORKER_CODE)
+    for path in paths:
+        (compileall.compile_dir if path.is_dir() else compileall.compile_file)(path, quiet=2)
+    return paths
 
 
 def environment(job: Job, code: str, scratch: str, temporary: str) -> dict[str, str]:

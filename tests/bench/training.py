@@ -51,7 +51,7 @@ def run_bare(workload: Workload, folder: Path, _: Path) -> Measured:
     for number in range(workload.submissions):
         (folder / "hw6.py").write_text(workload.script_of(number), encoding="utf-8")
         bare = [sys.executable, str(HERE / "bare.py"), "hw6.py", "times.json"]
-        subprocess.run(bare, cwd=folder, env=environment(), check=True, capture_output=True)
+        subprocess.run(bare, cwd=folder, env=_environment(), check=True, capture_output=True)
         times = json.loads((folder / "times.json").read_text())
         # From the end of the first step on, so without the first.
         training += (times["last"] - times["first"]) * times["steps"] / (times["steps"] - 1)
@@ -66,22 +66,23 @@ def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data
         handed_in.write_text(workload.script_of(number), encoding="utf-8")
     command = [sys.executable, "-m", "grader", "grade", "class", "--data", data.name, "--out", "out", "--yes"]
     command += ["--jobs", str(jobs), *(["--precision", precision] if precision else [])]
-    times = _watched(command, folder)
+    wall, testing, once = _watched(command, folder)
     entries = read_ledger(folder / "out").entries()
     if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
     shares = [dict(entry.acceleration) for entry in entries]
     levers = {name: min(share[name] for share in shares) for name in shares[0]}
     way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
-    return Measured(workload, way, jobs, training=sum(entry.train_seconds for entry in entries), levers=levers, **times)
+    training = sum(entry.train_seconds for entry in entries)
+    return Measured(workload, way, jobs, wall, training, testing, once, levers)
 
 
-def _watched(command: list[str], folder: Path) -> dict[str, float]:
-    """Run a grader; the times of `Measured` that it does not write down, by the lines that it prints."""
+def _watched(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Run a grader; the times of `Measured` that it does not write down, by its lines: wall, testing and once."""
     testing: dict[str, float] = {}
     first = last = tested = 0.0
     began = time.monotonic()
-    with subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True) as grader:
+    with subprocess.Popen(command, cwd=folder, env=_environment(), stdout=subprocess.PIPE, text=True) as grader:
         assert grader.stdout is not None
         for line in grader.stdout:
             student, _, said = line.partition(": ")
@@ -95,9 +96,10 @@ def _watched(command: list[str], folder: Path) -> dict[str, float]:
                 last = now
     if grader.returncode != 0:
         raise SystemExit(f"the grader ended with {grader.returncode}")
-    return {"wall": last - first, "testing": tested, "once": time.monotonic() - began - (last - first)}
+    wall = last - first
+    return wall, tested, time.monotonic() - began - wall
 
 
-def environment() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """This process's variables, but a user's Python keeps the bytecode that it compiled."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
