@@ -8,9 +8,10 @@ from torch.utils.data import DataLoader
 
 from command import SUBMISSIONS, expectation
 from grader.assignment import load_assignment
-from grader.check.questions import QUESTIONS, Watch
+from grader.check.questions import QUESTIONS, answers
 from grader.check.self_check import run_script
 from grader.check.source import read_source
+from grader.check.watch import Watch
 
 LEARNING_RATES = load_assignment().questions.learning_rates
 CASES = sorted((SUBMISSIONS / "questions").iterdir())
@@ -19,10 +20,9 @@ CASES = sorted((SUBMISSIONS / "questions").iterdir())
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_script_answers_as_it_promises(case: Path) -> None:
     source = read_source((case / "hw6.py").read_bytes())
-    watch = Watch("IdentityResNet")
-    error = run_script(source.text, watch)
-    answers = {each.name: each.answer for each in watch.answers(source.blanks, LEARNING_RATES)}
-    assert answers == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
+    watch, error = run_script(source.text, Watch("IdentityResNet"))
+    found = {each.name: each.answer for each in answers(watch.seen, source.blanks, LEARNING_RATES)}
+    assert found == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
 
 
 def test_every_question_is_wrong_in_some_case() -> None:
@@ -39,7 +39,7 @@ def test_watching_leaves_nothing_behind() -> None:
 
 def test_a_script_that_swallows_every_error_is_watched_to_its_end() -> None:
     text = (SUBMISSIONS / "habits" / "bare_except_around_the_step" / "hw6.py").read_text(encoding="utf-8")
-    watch = Watch("IdentityResNet")
-    assert run_script(text, watch) == ""
-    answers = {each.name: each.answer for each in watch.answers((), LEARNING_RATES)}
-    assert answers["Q4"] == answers["Q8"] == "ok"
+    watch, error = run_script(text, Watch("IdentityResNet"))
+    assert error == ""
+    found = {each.name: each.answer for each in answers(watch.seen, (), LEARNING_RATES)}
+    assert found["Q4"] == found["Q8"] == "ok"

@@ -21,9 +21,10 @@ import torchvision
 from torchvision.datasets import VisionDataset
 
 from grader.check.graph import build, look_at
-from grader.check.questions import Watch
+from grader.check.questions import answers
 from grader.check.source import read_source
 from grader.check.specification import CLASS_NAMES
+from grader.check.watch import Watch
 from grader.records import StopReason
 from grader.telemetry import Event, QuestionsSeen, SourceRead, Stopped, to_json
 
@@ -68,21 +69,31 @@ def run(path: Path, say: Callable[[Event], None]) -> None:
     if source.fault:
         return
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
-    watch = Watch(rules["class_name"])
-    error = run_script(source.text, watch)
+    watch, error = run_script(source.text, Watch(rules["class_name"]))
     say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
-    say(QuestionsSeen(watch.answers(source.blanks, tuple(rules["questions"]["learning_rates"]))))
+    say(QuestionsSeen(answers(watch.seen, source.blanks, tuple(rules["questions"]["learning_rates"]))))
     if watch.made is not None:
         network, failure = build(watch.made, tuple(rules["blocks"]))
         say(look_at(network, failure, watch.made))
 
 
-def run_script(text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """Run a script as `__main__` while it is watched; what ended it, or an empty text.
+def run_script(text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({})) -> tuple[Watch, str]:
+    """Run a script as `__main__` while it is watched; who saw the most of it, and what ended it, or an empty text.
+
+    A script that sets weights of its own needs them at their size: one that fails with smaller ones is run once more.
 
     Args:
         names: What the script finds without an import.
     """
+    error = _run_once(text, watch, names)
+    if error and watch.cut:
+        whole = Watch(watch.class_name, whole=True)
+        if not _run_once(text, whole, names):
+            return whole, ""
+    return watch, error
+
+
+def _run_once(text: str, watch: Watch, names: Mapping[str, Any]) -> str:
     module = types.ModuleType("__main__")
     module.__dict__.update(names, __file__="hw6.py")
     original = torchvision.datasets.CIFAR10
@@ -101,7 +112,7 @@ def run_script(text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyT
     except SystemExit:
         return ""
     except Exception as error:
-        watch.failed = True
+        watch.seen.failed = True
         return short(error)
     finally:
         sys.modules["__main__"], sys.argv = kept

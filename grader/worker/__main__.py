@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from grader.check.graph import build, look_at
-from grader.check.questions import Watch
+from grader.check.questions import answers
 from grader.check.self_check import run_script
 from grader.check.source import Source, read_source
+from grader.check.watch import Watch
 from grader.records import BATCHED_TRANSFORMS, StopReason
 from grader.telemetry import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
 from grader.worker import cifar10, notebook, world
@@ -111,7 +112,7 @@ class Worker:
         watch, source = Watch(self._task.class_name), self._source
 
         def answer() -> None:
-            self._channel.say(QuestionsSeen(watch.answers(source.blanks, self._task.learning_rates)))
+            self._channel.say(QuestionsSeen(answers(watch.seen, source.blanks, self._task.learning_rates)))
             os._exit(0)
 
         timer = threading.Timer(_QUESTION_SECONDS, answer)
@@ -119,7 +120,7 @@ class Worker:
         timer.start()
         # The first run may have made the folders that the script makes.
         os.chdir(tempfile.mkdtemp())
-        run_script(source.text, watch, notebook.functions())
+        watch, _ = run_script(source.text, watch, notebook.functions())
         answer()
 
     def _evaluate(self) -> None:

@@ -1,0 +1,231 @@
+"""Watch a script train and test on a few batches.
+
+While it is watched, a stand-in that costs nothing takes the network's forward: the questions are about the script
+around it.
+"""
+
+import contextlib
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+_BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
+_SIDE = 2  # to which each dimension of a parameter is cut
+_WORKERS = ("num_workers", "persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout", "pin_memory")
+
+
+@dataclass
+class Seen:
+    """What a script did while it was watched.
+
+    Attributes:
+        failed: Whether an error ended the script.
+        asked_for_gpu: Whether it named a GPU or asked for one.
+        moved: Whether a network was moved to a device.
+        apart: Whether images and parameters were on different devices.
+        batch_sizes: Those of the loaders of training images, as they were given.
+        optimizers: All that it made.
+        network: The one whose training forward ran last, or None.
+        backwards: How often a gradient was computed.
+        stale: Whether a batch found gradients of the one before.
+        used: Whether a gradient reached the network's output.
+        changed: Whether a training forward found other parameters than the one before.
+        tests: Of each forward on test images, whether gradients were on.
+    """
+
+    failed: bool = False
+    asked_for_gpu: bool = False
+    moved: bool = False
+    apart: bool = False
+    batch_sizes: list[Any] = field(default_factory=list)
+    optimizers: list[Optimizer] = field(default_factory=list)
+    network: nn.Module | None = None
+    backwards: int = 0
+    stale: bool = False
+    used: bool = False
+    changed: bool = False
+    tests: list[bool] = field(default_factory=list)
+
+    @property
+    def optimized(self) -> dict[int, Any]:
+        """The parameters that the last optimizer changes, by identity."""
+        groups = self.optimizers[-1].param_groups if self.optimizers else []
+        return {id(parameter): parameter for group in groups for parameter in group["params"]}
+
+
+class Watch:
+    """What watches a script's network, data and optimizer while it is `installed`.
+
+    Attributes:
+        class_name: Of the network.
+        made: The class as the script defined it, or None.
+        cut: Whether the script got parameters smaller than its own.
+        seen: What the script did so far.
+    """
+
+    def __init__(self, class_name: str, whole: bool = False) -> None:
+        """Watch for a class of this name; `whole` leaves its parameters at their size, which takes longer."""
+        self.class_name = class_name
+        self.made: Any = None
+        self.cut = False
+        self.seen = Seen()
+        self._whole = whole
+        self._active = self._testing = False
+        self._batches = 0
+        self._before = torch.zeros(0)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Watch whatever runs inside."""
+        with contextlib.ExitStack() as stack:
+            for owner, name, wrapper in self._wrappers():
+                stack.enter_context(patch.object(owner, name, wrapper(getattr(owner, name))))
+            self._active = True
+            try:
+                yield
+            finally:
+                self._active = False
+
+    def _wrappers(self) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
+        yield nn.Module, "__init_subclass__", self._subclassing
+        yield nn.Module, "to", self._moving
+        yield nn.Module, "cuda", self._moving
+        yield DataLoader, "__init__", self._loading
+        yield DataLoader, "__iter__", self._iterating
+        yield Optimizer, "__init__", self._optimizing
+        yield Tensor, "backward", self._going_backward
+        yield torch.cuda, "is_available", self._asking
+        if type(torch.device) is not type:  # the grader's own, which lets cuda mean the processor
+            yield torch.device, "__new__", self._naming
+
+    def _subclassing(self, original: Any) -> Any:
+        watch = self
+
+        def subclassed(cls: Any, /, **options: Any) -> None:
+            original.__func__(cls, **options) if inspect.ismethod(original) else original(**options)
+            if cls.__name__ == watch.class_name:
+                watch._wrap(cls)
+
+        return classmethod(subclassed)
+
+    def _wrap(self, cls: Any) -> None:
+        self.made = cls
+        init, forward = cls.__init__, cls.forward
+
+        def watched_init(network: nn.Module, *args: Any, **options: Any) -> None:
+            if not self._active:
+                init(network, *args, **options)
+                return
+            try:
+                init(network, *args, **options)
+            except Exception:  # whether the class works is asked elsewhere
+                nn.Module.__init__(network)
+            if next(network.parameters(), None) is None:
+                network.register_parameter("stand_in", nn.Parameter(torch.zeros(_SIDE)))
+            if not self._whole:  # eleven million scalars take seconds to train
+                for parameter in network.parameters():
+                    parameter.data = _corner(parameter.data).clone()
+                self.cut = True
+
+        def watched_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
+            return self._stand_in(network, *args, **options) if self._active else forward(network, *args, **options)
+
+        cls.__init__, cls.forward = watched_init, watched_forward
+
+    def _stand_in(self, network: nn.Module, images: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Ten scores that depend on a corner of every parameter."""
+        parameters = list(network.parameters())
+        self.seen.apart |= any(parameter.device.type != images.device.type for parameter in parameters)
+        some = torch.cat([_corner(parameter).reshape(-1).float().to(images.device) for parameter in parameters])
+        weights = torch.arange(10, device=images.device) / 1000
+        scores = torch.tanh(some).sum() * weights + torch.zeros(len(images), 1, device=images.device)
+        if self._testing:
+            self.seen.tests.append(torch.is_grad_enabled())
+        elif torch.is_grad_enabled():
+            self._note_change(network, some)
+            scores.register_hook(self._note_use)  # type: ignore[no-untyped-call]
+        return scores
+
+    def _note_change(self, network: nn.Module, some: Tensor) -> None:
+        if self.seen.network is network:
+            self.seen.changed |= not torch.equal(self._before, some.detach())
+        self.seen.network, self._before = network, some.detach().clone()
+
+    def _note_use(self, _: Tensor) -> None:
+        self.seen.used = True
+
+    def _moving(self, original: Any) -> Any:
+        def move(module: nn.Module, *args: Any, **options: Any) -> Any:
+            if any(type(each).__name__ == self.class_name for each in module.modules()):
+                self.seen.moved = True
+            self.seen.asked_for_gpu |= original.__name__ == "cuda" or "cuda" in str((args, options))
+            return original(module, *args, **options)
+
+        return move
+
+    def _naming(self, original: Any) -> Any:
+        def name(cls: Any, *args: Any, **options: Any) -> Any:
+            self.seen.asked_for_gpu |= "cuda" in str((args, options))
+            return original(cls, *args, **options)
+
+        return name
+
+    def _asking(self, original: Any) -> Any:
+        def ask() -> Any:
+            self.seen.asked_for_gpu = True
+            return original()
+
+        return ask
+
+    def _loading(self, original: Any) -> Any:
+        signature = inspect.signature(original)
+
+        def load(loader: Any, *args: Any, **options: Any) -> None:
+            given = signature.bind(loader, *args, **options).arguments
+            self_name = next(iter(given))
+            kept = {name: value for name, value in given.items() if name not in (*_WORKERS, self_name)}
+            kept.update(kept.pop("kwargs", {}))
+            if getattr(given.get("dataset"), "train", True):
+                self.seen.batch_sizes.append(given.get("batch_size", 1))
+            original(loader, **kept)
+
+        return load
+
+    def _iterating(self, original: Any) -> Any:
+        def iterate(loader: Any) -> Iterator[Any]:
+            testing = not getattr(loader.dataset, "train", True)
+            count = _BATCHES_EACH if self._batches < _BATCHES_IN_ALL else 1
+            for batch in itertools.islice(original(loader), count):
+                self._testing = testing
+                self._batches += 1
+                yield batch
+
+        return iterate
+
+    def _optimizing(self, original: Any) -> Any:
+        def optimize(optimizer: Any, *args: Any, **options: Any) -> None:
+            original(optimizer, *args, **options)
+            self.seen.optimizers.append(optimizer)
+
+        return optimize
+
+    def _going_backward(self, original: Any) -> Any:
+        def backward(loss: Tensor, *args: Any, **options: Any) -> Any:
+            gradients = [each.grad for each in self.seen.optimized.values() if each.grad is not None]
+            self.seen.stale |= any(bool(gradient.any()) for gradient in gradients)
+            self.seen.backwards += 1
+            return original(loss, *args, **options)
+
+        return backward
+
+
+def _corner(parameter: Tensor) -> Tensor:
+    return parameter[tuple(slice(_SIDE) for _ in parameter.shape)]
