@@ -200,7 +200,7 @@ class Watch:
         return load
 
     def _iterating(self, original: Any) -> Any:
-        def iterate(loader: Any) -> Iterator[Any]:
+        def few(loader: Any) -> Iterator[Any]:
             testing = not getattr(loader.dataset, "train", True)
             count = _BATCHES_EACH if self._batches < _BATCHES_IN_ALL else 1
             for batch in itertools.islice(original(loader), count):
@@ -208,7 +208,7 @@ class Watch:
                 self._batches += 1
                 yield batch
 
-        return iterate
+        return lambda loader: _Batches(few(loader))
 
     def _optimizing(self, original: Any) -> Any:
         def optimize(optimizer: Any, *args: Any, **options: Any) -> None:
@@ -225,6 +225,21 @@ class Watch:
             return original(loss, *args, **options)
 
         return backward
+
+
+class _Batches:
+    """An iterator that has `next` too, as a DataLoader's had until PyTorch 1.13."""
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+    next = __next__
 
 
 def _corner(parameter: Tensor) -> Tensor:

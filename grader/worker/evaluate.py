@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget, Statistics
 from grader.worker.cifar10 import GraderCIFAR10
 from grader.worker.loop_preprocessing import found_again
+from grader.worker.random_transform import Transform, draws, same_for_same_image
 
 # Large enough to fill a GPU, small enough for any machine's memory.
 _BATCH_SIZE = 250
@@ -25,12 +26,14 @@ _LEFT_OUT = (
     "not through what your loop does to a batch."
 )
 
+_DRAWS = (
+    "The transform of your test set draws random numbers, so the test images were changed at random as your training "
+    "images are; a test set has more from a transform without them."
+)
 _FOUND_AGAIN = (
     "Your loop normalises each batch: the test images were brought to the same mean and spread in each channel."
 )
 _BROUGHT_TO_THE_SAME = "the test images were brought to the same mean and spread, since training images gained by it"
-
-Transform = Callable[[Image.Image], Any]
 
 
 class NotScores(Exception):
@@ -51,6 +54,8 @@ def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[
     """
     network: nn.Module = budget.network
     transform, notes = preprocessing()
+    if draws(transform, Image.fromarray(images[0])):
+        transform, notes = same_for_same_image(transform), (*notes, _DRAWS)
     network.eval()
     seen, batch_size = Statistics(), _BATCH_SIZE
     try:

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from grader.telemetry import Task
-from grader.worker import devices, loaders, notebook
+from grader.worker import devices, loaders, notebook, older_names
 from grader.worker.notes import note
 
 
 def install(task: Task) -> str:
     """Prepare torch and the interpreter for one script; return the device's name for the record."""
     notebook.install()
+    older_names.install()
     seed_everything(task.seed)
     _notice_own_seed()
     # Workers that are spawned would import the script again, outside the grader's world.
