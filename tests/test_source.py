@@ -3,6 +3,7 @@
 import codecs
 import hashlib
 import json
+import platform
 import random
 from pathlib import Path
 
@@ -135,10 +136,11 @@ def test_lines_that_python_understands_are_left_alone() -> None:
 
 
 def test_setting_lines_aside_ends_where_that_does_not_help() -> None:
+    version = ".".join(platform.python_version_tuple()[:2])  # a newer one may read it
     source = read("x = 1\n    !ls\n")
-    assert source.fault == "Python cannot read the file: unexpected indent (line 2)."
+    assert source.fault == f"Python cannot read the file: unexpected indent (line 2, Python {version})."
     assert source.text == ""
-    assert "invalid syntax (line 101)" in read("!ls\n" * 150).fault
+    assert "invalid syntax (line 101," in read("!ls\n" * 150).fault
 
 
 def test_a_notebook_becomes_its_code_cells() -> None:
@@ -179,7 +181,7 @@ def test_a_notebook_with_a_character_that_python_refuses_is_a_fault(character: s
 def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
     source = read(text)
     assert source.fault.startswith("Python cannot read the file")
-    assert source.fault.endswith(f"(line {line}).")
+    assert f"(line {line}, Python 3" in source.fault
     assert source.text == ""
 
 

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import io
 import re
+import sys
 import tokenize
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from grader.check.ipython import notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _QUESTION = re.compile(r"#.*?\bQ([1-9])\b")
 
 
@@ -88,7 +90,7 @@ def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str]:
             if count < _MAX_IPYTHON_LINES and 0 <= at < len(lines) and set_aside(lines, at):
                 count += 1
                 continue
-            return text, None, f"Python cannot read the file: {error.msg} (line {error.lineno})."
+            return text, None, f"Python cannot read the file: {error.msg} (line {error.lineno}, {_PYTHON})."
         except (ValueError, RecursionError, MemoryError) as error:
             return text, None, f"Python cannot read the file: {type(error).__name__}."
         if count:
