@@ -81,7 +81,7 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
 
 
 def _gradients(seen: Seen) -> _Found:
-    if seen.stale:
+    if seen.stale or (seen.kept and not seen.changed):
         return Answer.WRONG, "Gradients of the batch before were still there when backward ran."
     if seen.backwards < 2:
         return Answer.UNKNOWN, "Backward ran fewer than two times."
@@ -117,6 +117,6 @@ def _step(seen: Seen) -> _Found:
 def _test(seen: Seen) -> _Found:
     if not seen.tests:
         return Answer.UNKNOWN, "The network was not run on test images."
-    if any(seen.tests):
+    if all(seen.tests):
         return Answer.WRONG, "The network runs on test images with gradients switched on."
     return Answer.OK, ""

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
+_BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
 _SIDE = 2  # to which each dimension of a parameter is cut
 _WORKERS = ("num_workers", "persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout", "pin_memory")
 
@@ -35,7 +36,8 @@ class Seen:
         optimizers: All that it made.
         network: The one whose training forward ran last, or None.
         backwards: How often a gradient was computed.
-        stale: Whether a batch found gradients of the one before.
+        stale: Whether a batch found gradients with which a step had been made.
+        kept: Whether a batch found gradients at all.
         used: Whether a gradient reached the network's output.
         changed: Whether a training forward found other parameters than the one before.
         tests: Of each forward on test images, whether gradients were on.
@@ -50,6 +52,7 @@ class Seen:
     network: nn.Module | None = None
     backwards: int = 0
     stale: bool = False
+    kept: bool = False
     used: bool = False
     changed: bool = False
     tests: list[bool] = field(default_factory=list)
@@ -78,7 +81,7 @@ class Watch:
         self.cut = False
         self.seen = Seen()
         self._whole = whole
-        self._active = self._testing = False
+        self._active = self._testing = self._stepped = False
         self._batches = 0
         self._before = torch.zeros(0)
 
@@ -155,8 +158,8 @@ class Watch:
         return scores
 
     def _note_change(self, network: nn.Module, some: Tensor) -> None:
-        if self.seen.network is network:
-            self.seen.changed |= not torch.equal(self._before, some.detach())
+        self._stepped = self.seen.network is network and not torch.equal(self._before, some.detach())
+        self.seen.changed |= self._stepped
         self.seen.network, self._before = network, some.detach().clone()
 
     def _note_use(self, _: Tensor) -> None:
@@ -202,8 +205,15 @@ class Watch:
     def _iterating(self, original: Any) -> Any:
         def few(loader: Any) -> Iterator[Any]:
             testing = not getattr(loader.dataset, "train", True)
-            count = _BATCHES_EACH if self._batches < _BATCHES_IN_ALL else 1
-            for batch in itertools.islice(original(loader), count):
+            batches = original(loader)
+            for served in itertools.count():
+                enough = _BATCHES_EACH if testing or self.seen.changed else _BATCHES_TO_A_STEP
+                if served >= (enough if self._batches < _BATCHES_IN_ALL else 1):
+                    return
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
                 self._testing = testing
                 self._batches += 1
                 yield batch
@@ -220,7 +230,9 @@ class Watch:
     def _going_backward(self, original: Any) -> Any:
         def backward(loss: Tensor, *args: Any, **options: Any) -> Any:
             gradients = [each.grad for each in self.seen.optimized.values() if each.grad is not None]
-            self.seen.stale |= any(bool(gradient.any()) for gradient in gradients)
+            found = any(bool(gradient.any()) for gradient in gradients)
+            self.seen.kept |= found
+            self.seen.stale |= found and self._stepped
             self.seen.backwards += 1
             return original(loss, *args, **options)
 

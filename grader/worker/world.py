@@ -26,7 +26,7 @@ def install(task: Task) -> str:
         multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
     else:
         loaders.without_workers()
-    torch.compile = _not_compiled
+    torch.compile = torch.jit.script = _not_compiled
     torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
@@ -67,6 +67,6 @@ def _still_fork(*_: Any, **__: Any) -> None:
 
 
 def _not_compiled(model: Any = None, **_: Any) -> Any:
-    """`torch.compile` without a compiler: the model itself, also as a decorator with arguments."""
-    note("torch.compile was passed over: the network ran uncompiled.")
+    """`torch.compile` without a compiler: the model itself, also as a decorator with arguments. So `torch.jit.script`."""
+    note("The network ran uncompiled: torch.compile and torch.jit.script were passed over.")
     return model if model is not None else lambda decorated: decorated
