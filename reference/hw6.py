@@ -109,11 +109,31 @@ def main():
     testloader = DataLoader(testset, batch_size=100, shuffle=False, num_workers=2)
 
     net = IdentityResNet(nblk_stage1=2, nblk_stage2=2, nblk_stage3=2, nblk_stage4=2)
+    whiten(net.conv, torch.stack([transform(image) for image in trainset.data[:1000]]))
     # Q3: How does the network get onto the device?
     net.to(device, memory_format=torch.channels_last)
 
     train(net, trainloader, device)
     evaluate(net, testloader, device)
+
+
+def whiten(conv, images):
+    """Start the first convolution with filters whose outputs are uncorrelated and about equally strong.
+
+    images: float tensor of shape (N, 3, 32, 32), as the network will see them, not augmented
+
+    Neighbouring pixels are nearly equal, so most outputs of random filters say the same: how bright the place is. These
+    are the principal components of all 3x3 patches, each divided by its standard deviation, and their negatives, since
+    a ReLU drops one half of each; ten filters stay random. After Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
+    GPU" (2024), where such filters stay as they are; here they learn on.
+    """
+    patches = F.unfold(images, kernel_size=3).transpose(1, 2).flatten(end_dim=1)
+    variances, components = torch.linalg.eigh(torch.cov(patches.T))
+    filters = components.T / torch.sqrt(variances + 5e-4).unsqueeze(1)
+    filters = torch.cat((filters, -filters))
+    with torch.no_grad():
+        conv.weight[: len(filters)] = filters.view(-1, 3, 3, 3)
+        conv.bias[: len(filters)] = -filters @ patches.mean(dim=0)
 
 
 def parameter_groups(net, learning_rate):

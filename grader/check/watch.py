@@ -6,7 +6,6 @@ around it.
 
 import contextlib
 import inspect
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -205,14 +204,9 @@ class Watch:
     def _iterating(self, original: Any) -> Any:
         def few(loader: Any) -> Iterator[Any]:
             testing = not getattr(loader.dataset, "train", True)
-            batches = original(loader)
-            for served in itertools.count():
+            for served, batch in enumerate(original(loader)):
                 enough = _BATCHES_EACH if testing or self.seen.changed else _BATCHES_TO_A_STEP
                 if served >= (enough if self._batches < _BATCHES_IN_ALL else 1):
-                    return
-                try:
-                    batch = next(batches)
-                except StopIteration:
                     return
                 self._testing = testing
                 self._batches += 1
