@@ -1,8 +1,10 @@
 """Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -15,6 +17,12 @@ from grader.check.watch import Watch
 
 LEARNING_RATES = load_assignment().questions.learning_rates
 CASES = sorted((SUBMISSIONS / "questions").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _default_device() -> Iterator[None]:
+    yield
+    torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -29,7 +29,7 @@ class Seen:
     Attributes:
         failed: Whether an error ended the script.
         asked_for_gpu: Whether it named a GPU or asked for one.
-        moved: Whether a network was moved to a device.
+        moved: Whether a network was moved to a device, or all tensors are made on one.
         apart: Whether images and parameters were on different devices.
         batch_sizes: Those of the loaders of training images, as they were given.
         optimizers: All that it made.
@@ -105,6 +105,12 @@ class Watch:
         yield Optimizer, "__init__", self._optimizing
         yield Tensor, "backward", self._going_backward
         yield torch.cuda, "is_available", self._asking
+        yield torch.cuda, "device_count", self._asking
+        if hasattr(torch, "accelerator"):  # since PyTorch 2.6
+            yield torch.accelerator, "is_available", self._asking
+            yield torch.accelerator, "current_accelerator", self._asking
+        if hasattr(torch, "set_default_device"):  # since PyTorch 2.0
+            yield torch, "set_default_device", self._choosing
         if type(torch.device) is not type:  # the grader's own, which lets cuda mean the processor
             yield torch.device, "__new__", self._naming
 
@@ -181,11 +187,19 @@ class Watch:
         return name
 
     def _asking(self, original: Any) -> Any:
-        def ask() -> Any:
+        def ask(*args: Any, **options: Any) -> Any:
             self.seen.asked_for_gpu = True
-            return original()
+            return original(*args, **options)
 
         return ask
+
+    def _choosing(self, original: Any) -> Any:
+        def choose(device: Any) -> Any:
+            self.seen.moved = True
+            self.seen.asked_for_gpu |= "cuda" in str(device)
+            return original(device)
+
+        return choose
 
     def _loading(self, original: Any) -> Any:
         signature = inspect.signature(original)

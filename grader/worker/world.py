@@ -67,6 +67,6 @@ def _still_fork(*_: Any, **__: Any) -> None:
 
 
 def _not_compiled(model: Any = None, **_: Any) -> Any:
-    """`torch.compile` without a compiler: the model itself, also as a decorator with arguments. So `torch.jit.script`."""
+    """`torch.compile` and `torch.jit.script` without a compiler: the model itself, also as decorators with arguments."""
     note("The network ran uncompiled: torch.compile and torch.jit.script were passed over.")
     return model if model is not None else lambda decorated: decorated
