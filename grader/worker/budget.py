@@ -146,7 +146,7 @@ class Budget:
         # From here on this thread's forwards are the grader's own, also where a network switches gradients on.
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
-        torch._C._set_tracing_state(None)
+        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
         self._stop(reason)
 
     def _wrap(self, cls: type[nn.Module]) -> None:

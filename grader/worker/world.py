@@ -26,7 +26,8 @@ def install(task: Task) -> str:
         multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
     else:
         loaders.without_workers()
-    torch.compile = torch.jit.script = _not_compiled
+    torch.compile = _not_compiled
+    torch.jit.script = _not_compiled  # type: ignore[assignment]
     torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
@@ -67,6 +68,6 @@ def _still_fork(*_: Any, **__: Any) -> None:
 
 
 def _not_compiled(model: Any = None, **_: Any) -> Any:
-    """`torch.compile` and `torch.jit.script` without a compiler: the model itself, also as decorators with arguments."""
+    """`torch.compile` and `torch.jit.script` without a compiler: the model itself, or a decorator that returns it."""
     note("The network ran uncompiled: torch.compile and torch.jit.script were passed over.")
     return model if model is not None else lambda decorated: decorated
