@@ -24,6 +24,16 @@ KNOWN = {
     "filled with grey": T.Compose([T.RandomCrop(28, padding=2, fill=128), T.RandomHorizontalFlip(0.9), T.ToTensor()]),
     "a crop without padding": T.Compose([T.RandomCrop((24, 20)), T.ToTensor()]),
     "tensors first": T.Compose([T.ToTensor(), T.Normalize(HALF, HALF), T.RandomHorizontalFlip(), T.RandomCrop(32, 4)]),
+    "the second version": v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(HALF, HALF)]),
+    "the second version's augmentation": v2.Compose(
+        [
+            *(v2.RandomCrop((28, 32), padding=(1, 4), padding_mode="reflect"), v2.RandomHorizontalFlip(), v2.ToImage()),
+            *(v2.ToDtype(torch.float32, scale=True), v2.Normalize(*CIFAR)),
+        ]
+    ),
+    "images first": v2.Compose([v2.ToImage(), v2.RandomCrop(32, 4, fill=9), v2.RandomHorizontalFlip(0.7)]),
+    "not scaled": T.Compose([v2.ToImage(), v2.ToDtype(torch.float64), v2.Normalize(HALF, HALF)]),
+    "both versions": T.Compose([T.RandomCrop(32, 4), T.ToTensor(), v2.Normalize(HALF, HALF), v2.RandomCrop(30)]),
 }
 
 
@@ -37,7 +47,9 @@ UNKNOWN = {
     "a function": T.Compose([T.ToTensor(), T.Lambda(lambda image: image * 2)]),
     "derived": T.Compose([T.ToTensor(), OwnNormalize(HALF, HALF)]),
     "another": T.Compose([T.RandomRotation(10), T.ToTensor()]),
-    "the second version": v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
+    "the first version on an Image": T.Compose([v2.ToImage(), T.RandomHorizontalFlip()]),
+    "a dtype for each kind": v2.Compose([v2.ToImage(), v2.ToDtype({"others": None})]),
+    "a colour to fill with": T.Compose([T.RandomCrop(32, 4, fill=(1, 2, 3)), T.ToTensor()]),
     "normalised before it is a tensor": T.Compose([T.Normalize(HALF, HALF), T.ToTensor()]),
     "a crop that cannot be": T.Compose([T.RandomCrop(40), T.ToTensor()]),
 }
@@ -61,6 +73,7 @@ def test_values_and_random_state_are_those_of_one_image_after_the_other(
     torch.manual_seed(7)
     batch = transformed(images, steps)
     assert batch.dtype == expected.dtype
+    assert type(batch) is type(transform(Image.fromarray(images[0])))
     assert torch.equal(batch, expected)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(images, before)

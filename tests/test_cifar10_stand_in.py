@@ -11,6 +11,7 @@ import torchvision
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
+from torchvision.transforms import v2
 
 from grader.worker import cifar10
 
@@ -178,14 +179,21 @@ def one_epoch(dataset: Any, workers: int = 0) -> list[Any]:
 AUGMENTED = transforms.Compose(
     [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
 )
+SECOND_VERSION = v2.Compose(
+    [
+        *(v2.ToImage(), v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()),
+        *(v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))),
+    ]
+)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("subset", [False, True])
+@pytest.mark.parametrize("transform", [AUGMENTED, SECOND_VERSION], ids=["first version", "second version"])
 def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms(
-    dataset: Any, monkeypatch: pytest.MonkeyPatch, workers: int, subset: bool
+    dataset: Any, monkeypatch: pytest.MonkeyPatch, workers: int, subset: bool, transform: Any
 ) -> None:
-    images = dataset("data", transform=AUGMENTED, target_transform=lambda label: label + 1)
+    images = dataset("data", transform=transform, target_transform=lambda label: label + 1)
     source = Subset(images, range(0, ROWS, 2)) if subset else images
     batched = one_epoch(source, workers)
     assert cifar10.served.share == 1
@@ -194,6 +202,7 @@ def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms
     assert cifar10.served.share == pytest.approx(0.5, abs=0.2)
     for (some, labels), (others, other_labels) in zip(batched, one_by_one, strict=True):
         assert torch.equal(some, others)
+        assert type(some) is type(others)
         assert torch.equal(labels, other_labels)
 
 
@@ -207,6 +216,13 @@ def test_what_a_script_does_with_its_data_set_is_kept(folder: Path) -> None:
     images, labels = one_epoch(changed)[0]
     assert bool((images == 1).all())
     assert bool((labels == 4).all())
+
+
+@pytest.mark.parametrize("transform", [AUGMENTED, SECOND_VERSION], ids=["first version", "second version"])
+def test_an_image_of_a_batch_is_of_the_kind_that_it_is_alone(dataset: Any, transform: Any) -> None:
+    images = dataset("data", transform=transform)
+    image, _ = images.__getitems__([3])[0]
+    assert type(image) is type(images[3][0])
 
 
 def test_images_that_no_batch_can_hold_are_given_one_by_one(dataset: Any) -> None:

@@ -41,6 +41,19 @@ def the_cuda_module_describes_the_machine():
 
 
 @part
+def the_accelerator_is_the_processor():
+    if not hasattr(torch, "accelerator"):
+        return
+    assert torch.accelerator.is_available() is False
+    assert torch.accelerator.current_accelerator(check_available=True) is None
+    device = torch.accelerator.current_accelerator()
+    assert device.type == "cpu" and on_cpu(torch.ones(2).to(device)).sum() == 2
+    torch.accelerator.synchronize()
+    torch.accelerator.set_device_index(0)
+    assert torch.accelerator.current_device_index() == 0
+
+
+@part
 def streams_and_device_contexts_change_nothing():
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

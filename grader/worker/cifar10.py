@@ -82,7 +82,8 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         targets = [self.targets[index] for index in indices]
         if self.target_transform is not None:
             targets = [self.target_transform(target) for target in targets]
-        return list(zip(images.unbind(), targets, strict=True))
+        rows = [row.as_subclass(type(images)) for row in images.unbind()]  # unbind forgets the second version's Image
+        return list(zip(rows, targets, strict=True))
 
     @property
     def draws_nothing(self) -> bool:

@@ -1,4 +1,4 @@
-"""The names of torch.cuda on a machine without a GPU: none of them fails, and none of them has anything to do."""
+"""The names of torch.cuda and torch.accelerator on a machine without a GPU: none fails, and none has anything to do."""
 
 import contextlib
 import functools
@@ -17,6 +17,10 @@ _SILENT = (
     *("set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all"),
 )
 _ZERO = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved", "memory_cached")
+_SILENT_ACCELERATOR = (
+    *("synchronize", "set_device_index", "set_device_idx", "empty_cache", "empty_host_cache", "set_stream"),
+    *("reset_peak_memory_stats", "reset_accumulated_memory_stats"),
+)
 
 
 def install() -> None:
@@ -46,6 +50,26 @@ def install() -> None:
     replacements |= {f"{kind}Tensor": getattr(torch, f"{kind}Tensor") for kind in _TYPES}
     for name, replacement in replacements.items():
         setattr(torch.cuda, name, replacement)
+    if hasattr(torch, "accelerator"):  # since PyTorch 2.6
+        _install_accelerator()
+
+
+def _install_accelerator() -> None:
+    """Let the processor stand in where a script asks for the accelerator without asking whether there is one."""
+    replacements: dict[str, Any] = {
+        **{name: nothing for name in _SILENT_ACCELERATOR},
+        **{name: _no_memory for name in _ZERO[:4]},
+        "current_accelerator": lambda check_available=False: None if check_available else torch.device("cpu"),
+        "current_device_index": lambda: 0,
+        "current_device_idx": lambda: 0,
+        "get_memory_info": lambda device=None: (_memory(), _memory()),
+        "memory_stats": lambda device=None: {},
+        "current_stream": lambda device=None: _Stream(),
+        "device_index": contextlib.nullcontext,
+    }
+    for name, replacement in replacements.items():
+        if hasattr(torch.accelerator, name):
+            setattr(torch.accelerator, name, replacement)
 
 
 def nothing(*_: Any, **__: Any) -> None:
