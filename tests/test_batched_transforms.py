@@ -73,10 +73,10 @@ def test_values_and_random_state_are_those_of_one_image_after_the_other(
     torch.manual_seed(7)
     batch = transformed(images, steps)
     assert batch.dtype == expected.dtype
-    assert type(batch) is type(transform(Image.fromarray(images[0])))
     assert torch.equal(batch, expected)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(images, before)
+    assert type(batch) is type(transform(Image.fromarray(images[0])))
 
 
 @pytest.mark.parametrize("transform", UNKNOWN.values(), ids=UNKNOWN.keys())

@@ -88,7 +88,7 @@ def _to_dtype(step: v2.ToDtype) -> Callable[[torch.Tensor, Draws], torch.Tensor]
     return lambda batch, _: v2.functional.to_dtype(batch.contiguous(), step.dtype, step.scale)
 
 
-def _as_image(batch: torch.Tensor, _: Draws) -> torch.Tensor:
+def _as_image(batch: torch.Tensor, _: Draws) -> Any:
     return batch.as_subclass(tv_tensors.Image)
 
 
@@ -104,7 +104,7 @@ def _flip(batch: torch.Tensor, draws: Draws) -> torch.Tensor:
     return torch.where(torch.tensor(draws)[:, None, None, None], batch.flip(-1), batch)
 
 
-def _pad(step: Any, images: torch.Tensor) -> torch.Tensor:
+def _pad(step: Any, images: torch.Tensor) -> Any:
     if step.padding is None:
         return images
     # The second version keeps left, right, top, bottom, and takes left, top, right, bottom.

@@ -57,8 +57,9 @@ def install() -> None:
 def _install_accelerator() -> None:
     """Let the processor stand in where a script asks for the accelerator without asking whether there is one."""
     replacements: dict[str, Any] = {
-        **{name: nothing for name in _SILENT_ACCELERATOR},
-        **{name: _no_memory for name in _ZERO[:4]},
+        **dict.fromkeys(_SILENT_ACCELERATOR, nothing),
+        **dict.fromkeys(_ZERO[:4], _no_memory),
+        "is_available": lambda: False,
         "current_accelerator": lambda check_available=False: None if check_available else torch.device("cpu"),
         "current_device_index": lambda: 0,
         "current_device_idx": lambda: 0,
