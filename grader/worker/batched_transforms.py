@@ -136,7 +136,7 @@ def _crop(step: Any) -> Callable[[torch.Tensor, Draws], torch.Tensor]:
     def cropped(batch: torch.Tensor, draws: Draws) -> torch.Tensor:
         height, width = step.size
         tops, lefts = torch.tensor(draws).unbind(1)
-        windows = _pad(step, batch).unfold(2, height, 1).unfold(3, width, 1)
+        windows: torch.Tensor = _pad(step, batch).unfold(2, height, 1).unfold(3, width, 1)
         return windows[torch.arange(len(batch)), :, tops, lefts]
 
     return cropped
