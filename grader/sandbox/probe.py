@@ -29,7 +29,8 @@ PROBES = {
     "reads the grader's variables": "open('/proc/{pid}/environ').read()",
     "traces the grader": "libc.ptrace(0x4206, {pid}, None, None) and 1 / 0",
     "reaches the network": "socket.create_connection(('127.0.0.1', {port}), timeout=2)",
-    "sends a datagram": "udp.connect(('127.0.0.1', {udp})), udp.send(b'x'), time.sleep(0.1), udp.send(b'x')",
+    # That nobody is there comes back later: on a busy machine once not within 0.1 s, which looked like a leak.
+    "sends a datagram": "udp.connect(('127.0.0.1', {udp})), [(udp.send(b'x'), time.sleep(0.1)) for _ in range(20)]",
     PATH_SOCKET: "socket.socket(socket.AF_UNIX).connect({socket!r})",
     "opens an abstract socket": "socket.socket(socket.AF_UNIX).connect({abstract!r})",
     "becomes root": "os.getuid() and os.setuid(0)",

@@ -57,8 +57,8 @@ def install() -> None:
 def _install_accelerator() -> None:
     """Let the processor stand in where a script asks for the accelerator without asking whether there is one."""
     replacements: dict[str, Any] = {
-        **dict.fromkeys(_SILENT_ACCELERATOR, nothing),
-        **dict.fromkeys(_ZERO[:4], _no_memory),
+        **{name: functools.partial(nothing) for name in _SILENT_ACCELERATOR},
+        **{name: functools.partial(_no_memory) for name in _ZERO[:4]},
         "is_available": lambda: False,
         "current_accelerator": lambda check_available=False: None if check_available else torch.device("cpu"),
         "current_device_index": lambda: 0,
