@@ -26,6 +26,7 @@ _SAMPLES, _BATCHES = range(2)
 # Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
 _now, _pid = time.monotonic, os.getpid
+_set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
 
 class Statistics:
@@ -146,7 +147,7 @@ class Budget:
         # From here on this thread's forwards are the grader's own, also where a network switches gradients on.
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
-        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+        _set_tracing_state(None)
         self._stop(reason)
 
     def _wrap(self, cls: type[nn.Module]) -> None:
