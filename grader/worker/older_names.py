@@ -27,7 +27,8 @@ _NUMPY: Mapping[str, Any] = {
     **{"float": float, "int": int, "bool": bool, "object": object, "complex": complex},
     **{"float_": np.float64, "complex_": np.complex128, "Inf": np.inf, "infty": np.inf, "NaN": np.nan},
     **{"product": np.prod, "cumproduct": np.cumprod, "alltrue": np.all, "sometrue": np.any, "round_": np.round},
-    **{"in1d": np.isin, "trapz": getattr(np, "trapezoid", None), "row_stack": np.vstack},
+    **{"in1d": lambda first, second, **options: np.isin(np.ravel(first), second, **options)},
+    **{"trapz": getattr(np, "trapezoid", None), "row_stack": np.vstack},
 }
 _OTHERS: Mapping[ModuleType, Mapping[str, Any]] = {
     torch: {"set_deterministic": torch.use_deterministic_algorithms},
