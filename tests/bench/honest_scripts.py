@@ -10,6 +10,7 @@ HABITS = Path(__file__).parents[1] / "submissions" / "habits"
 # A quarter of the specified width: a sixteenth of the work, so that two cores see networks that learned something.
 NARROW = {
     "nn.Conv2d(3, 64": "nn.Conv2d(3, 16",
+    "filters = torch.cat((filters, -filters))": "filters = filters[-16:]",
     "PreActivationBlock(64)": "PreActivationBlock(16)",
     "halving_stage(64": "halving_stage(16",
     "halving_stage(128": "halving_stage(32",

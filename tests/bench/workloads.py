@@ -19,6 +19,7 @@ _TYPICAL = {
     "            scheduler.step()\n": "",
     "            nn.utils.clip_grad_norm_(net.parameters(), max_norm=5)\n": "",
     ", memory_format=torch.channels_last": "",
+    "    whiten(net.conv, torch.stack([transform(image) for image in trainset.data[:1000]]))\n": "",
 }
 
 
