@@ -25,7 +25,7 @@ from grader.schedule.cards import in_doubt, works
 from grader.schedule.dispatch import Finished, Scheduler, Seat
 from grader.score import result_of
 from grader.start_worker import Slot
-from grader.train import train
+from grader.train import waiting_training
 
 _PROVISIONAL = "provisional: graded without isolation"
 
@@ -50,12 +50,14 @@ def grade_one(
     trained = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED)
     try:
         slot.watch(StageBegun(submission.student_id, Stage.CHECKING, run.why))
-        check = check_architecture(submission, assignment, slot)
-        if check.outcome is Outcome.INVALID:
-            trained = Run(Outcome.INVALID, StopReason.ERROR, error=check.message, log=check.message.encode())
-        else:
-            slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-            trained = train(submission, assignment, data, slot, run.seed)
+        # What is to train is set up while the check goes on: both import torch, which takes longer than the check.
+        with waiting_training(submission, assignment, data, slot, run.seed) as train:
+            check = check_architecture(submission, assignment, slot)
+            if check.outcome is Outcome.INVALID:
+                trained = Run(Outcome.INVALID, StopReason.ERROR, error=check.message, log=check.message.encode())
+            else:
+                slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
+                trained = train()
     except (Cancelled, Mistake):
         raise
     except Exception as error:  # a bug of ours must not end the class, nor cost one student points

@@ -3,8 +3,8 @@
 import contextlib
 import tempfile
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from grader.course import Course
 from grader.errors import InfrastructureError
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.records import IMAGE_BYTES, CoursePoint, Submission
-from grader.sandbox import Execution, Isolation, Job, Listener, execute
+from grader.sandbox import Execution, Isolation, Job, Listener, started
 from grader.telemetry import (
     Evaluated,
     Event,
@@ -83,6 +83,20 @@ class WorkerRun:
 
 
 def start_worker(
+    submission: Submission, assignment: Assignment, slot: Slot, mode: Literal["check", "train"], seed: int
+) -> WorkerRun:
+    """Run one submission in the sandbox, without images; arguments and errors as those of `waiting_worker`.
+
+    Raises:
+        InfrastructureError: The worker did not get as far as the student's script.
+        Cancelled: The slot was cancelled.
+    """
+    with waiting_worker(submission, assignment, slot, mode, seed) as begin:
+        return begin()
+
+
+@contextlib.contextmanager
+def waiting_worker(
     submission: Submission,
     assignment: Assignment,
     slot: Slot,
@@ -91,8 +105,8 @@ def start_worker(
     images: memoryview = _NO_IMAGES,
     untrained: int = 0,
     answer_bytes: int = 0,
-) -> WorkerRun:
-    """Run one submission in the sandbox.
+) -> Iterator[Callable[[], WorkerRun]]:
+    """Start a worker in the sandbox, which imports torch and then waits; yield what has it run the submission.
 
     Args:
         seed: Of the random state that the script finds.
@@ -101,42 +115,49 @@ def start_worker(
         answer_bytes: What must come back for them.
 
     Raises:
-        InfrastructureError: The worker did not get as far as the student's script.
-        Cancelled: The slot was cancelled.
+        InfrastructureError: The sandbox could not be started; or, of what is yielded, the worker did not get as far as
+            the student's script.
+        Cancelled: Of what is yielded: the slot was cancelled.
     """
-    limits, budget = assignment.limits, assignment.budget
-    training_seconds = limits.setup_seconds + budget.train_seconds + _WORKER_SECONDS
     with tempfile.TemporaryDirectory(dir=slot.work, prefix="job-") as name:
         folder = Path(name, "job")
-        folder.mkdir(mode=0o755)
-        _lay_out(folder, submission)
-        task = _task(assignment, slot, mode, seed, len(images), untrained)
-        (folder / "task.json").write_text(to_json(task), encoding="utf-8")
-        for path in folder.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        job = Job(
-            folder=folder,
-            limits=limits,
-            ready_seconds=limits.check_seconds if mode == "check" else training_seconds,
-            answer_seconds=limits.evaluation_seconds,
-            training_set=slot.training_set,
-            images=images,
-            answer_bytes=answer_bytes,
-            threads=slot.threads,
-            slot=slot.number,
-            card=slot.card,
-        )
-        course = Course()
-        listener = _listener(submission.student_id, slot.watch, course) if mode == "train" else None
-        execution = execute(slot.isolation, job, slot.cancelled, listener=listener)
-    return _interpret(execution, course)
+        _lay_out(folder, submission, _task(assignment, slot, mode, seed, len(images), untrained))
+        job = replace(_job(assignment, slot, mode, folder), images=images, answer_bytes=answer_bytes)
+        with started(slot.isolation, job) as waiting:
+
+            def begin() -> WorkerRun:
+                course = Course()
+                listener = _listener(submission.student_id, slot.watch, course) if mode == "train" else None
+                return _interpret(waiting.run(slot.cancelled, listener), course)
+
+            yield begin
 
 
-def _lay_out(folder: Path, submission: Submission) -> None:
+def _lay_out(folder: Path, submission: Submission, task: Task) -> None:
+    folder.mkdir()
     (folder / "submission").write_bytes(submission.content or b"")
+    (folder / "task.json").write_text(to_json(task), encoding="utf-8")
     (folder / "companions").mkdir()
     for companion in submission.companions:
         (folder / "companions" / companion.name).write_bytes(companion.content)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _job(assignment: Assignment, slot: Slot, mode: Literal["check", "train"], folder: Path) -> Job:
+    """The job, without what it is asked."""
+    limits, budget = assignment.limits, assignment.budget
+    training_seconds = limits.setup_seconds + budget.train_seconds + _WORKER_SECONDS
+    return Job(
+        folder=folder,
+        limits=limits,
+        ready_seconds=limits.check_seconds if mode == "check" else training_seconds,
+        answer_seconds=limits.evaluation_seconds,
+        training_set=slot.training_set,
+        threads=slot.threads,
+        slot=slot.number,
+        card=slot.card,
+    )
 
 
 def _listener(student_id: str, watch: Watch, course: Course) -> Listener:

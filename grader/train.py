@@ -1,6 +1,8 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +10,11 @@ import numpy as np
 from grader.assignment import Assignment
 from grader.course import MOST_SAMPLES
 from grader.data import DataSet
-from grader.probes import ask, read_answer
+from grader.probes import Questions, ask, read_answer
 from grader.progress import Stage, StageBegun
 from grader.records import BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, LEVERS, Outcome, Run, StopReason, Submission
 from grader.sandbox import Ending
-from grader.start_worker import Slot, WorkerRun, start_worker
+from grader.start_worker import Slot, WorkerRun, waiting_worker
 from grader.telemetry import Evaluated, Fault, Stopped
 
 _ABOUT_THE_LOG = (
@@ -31,24 +33,35 @@ _MET_INSIDE: dict[str, Outcome] = {
 }
 
 
-def train(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
-    """Train one submission in the sandbox, then ask its network about the test images in a fresh secret order.
+@contextmanager
+def waiting_training(
+    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int
+) -> Iterator[Callable[[], Run]]:
+    """Set up the training of one submission in the sandbox; yield what does it, and is called once.
 
-    A script that failed after its network was made faster may have failed for that: it is trained again as it is.
+    It trains, then asks the network about the test images in a fresh secret order. A script that failed after its
+    network was made faster may have failed for that: it is trained again as it is.
 
     Args:
         seed: Of the random state that the script finds.
 
     Raises:
         InfrastructureError: The worker could not be started.
+        Cancelled: Of what is yielded: the slot was cancelled.
     """
-    run = _train_once(submission, assignment, data, slot, seed)
-    if run.stop_reason is not StopReason.ERROR or not _network_was_changed(run, assignment):
-        return run
-    slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-    as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
-    again = _train_once(submission, as_it_is, data, slot, seed)
-    return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
+    with _waiting_once(submission, assignment, data, slot, seed) as train_once:
+
+        def train() -> Run:
+            run = train_once()
+            if run.stop_reason is not StopReason.ERROR or not _network_was_changed(run, assignment):
+                return run
+            slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
+            as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
+            with _waiting_once(submission, as_it_is, data, slot, seed) as train_again:
+                again = train_again()
+            return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
+
+        yield train
 
 
 def _network_was_changed(run: Run, assignment: Assignment) -> bool:
@@ -58,9 +71,12 @@ def _network_was_changed(run: Run, assignment: Assignment) -> bool:
     return captured or bool(used.get(CHANNELS_LAST) or used.get(BFLOAT16))
 
 
-def _train_once(submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int) -> Run:
+@contextmanager
+def _waiting_once(
+    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int
+) -> Iterator[Callable[[], Run]]:
     questions = ask(data, np.random.default_rng())
-    run = start_worker(
+    with waiting_worker(
         submission,
         assignment,
         slot,
@@ -69,7 +85,11 @@ def _train_once(submission: Submission, assignment: Assignment, data: DataSet, s
         images=questions.images.data.cast("B"),
         untrained=questions.untrained,
         answer_bytes=questions.answer_bytes,
-    )
+    ) as begin:
+        yield lambda: _run(begin(), assignment, data, questions)
+
+
+def _run(run: WorkerRun, assignment: Assignment, data: DataSet, questions: Questions) -> Run:
     outcome, error = _outcome(run, assignment)
     scores = probes = None
     if run.execution.answer is not None:

@@ -8,7 +8,7 @@ from grader.data import DataSet, write_training_set
 from grader.records import Run, Submission
 from grader.sandbox import Isolation
 from grader.start_worker import Slot
-from grader.train import train
+from grader.train import waiting_training
 
 
 def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Run:
@@ -18,7 +18,9 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
         folder: The training set comes below it, where a test may have put more before.
     """
     submission = Submission(script.parent.name, content=script.read_bytes())
-    return train(submission, assignment, data, only_slot(data, isolation, folder), assignment.seed)
+    slot = only_slot(data, isolation, folder)
+    with waiting_training(submission, assignment, data, slot, assignment.seed) as train:
+        return train()
 
 
 def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Slot:

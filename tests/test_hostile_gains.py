@@ -14,7 +14,7 @@ from grader.accuracy import count_correct
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
 from grader.records import Run, StopReason
-from grader.sandbox import Isolation, execute
+from grader.sandbox import Isolation, started
 from grader.sandbox.conversation import READY, Conversation
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
 from one_run import train_once
@@ -138,7 +138,7 @@ def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pyte
         if removal.outside:
             removal.outside(monkeypatch)
         program = ("-c", WORKER.format(removal=removal.worker))
-        monkeypatch.setattr(start_worker, "execute", functools.partial(execute, program=program))
+        monkeypatch.setattr(start_worker, "started", functools.partial(started, program=program))
         return train_once(HOSTILE / name / "hw6.py", assignment, digits, isolation, tmp_path)
 
     return run_without

@@ -4,12 +4,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from command import ROOT, SUBMISSIONS, read_table, run_grader
+from grader import pipeline
+from grader.assignment import Assignment
+from grader.attempts import NextRun
+from grader.data import load_data
+from grader.entries import RunReason
+from grader.findings import Check, Verdict
 from grader.ledger import read_ledger
-from grader.records import Outcome
+from grader.records import Outcome, Submission
 from grader.sandbox import Isolation
+from one_run import only_slot
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
 
@@ -86,6 +94,27 @@ def test_a_fault_of_ours_is_retried_and_never_becomes_points(tiny_data: Path, tm
         assert [entry.outcome for entry in read_ledger(out).entries()] == [Outcome.INFRASTRUCTURE] * attempts
         row = read_table(out / "grades.csv")["kim"]
         assert (row["outcome"], row["points"]) == ("infrastructure", "")
+
+
+def test_a_check_that_fails_for_a_fault_of_ours_leaves_nothing_of_the_training_that_waited(
+    isolation: Isolation, assignment: Assignment, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_data(str(tiny_data))
+    waiting: list[int] = []
+
+    def failing(*_: object) -> Check:
+        waiting.extend(process.pid for process in psutil.Process().children(recursive=True))
+        raise OSError("a disk of ours is full")
+
+    monkeypatch.setattr(pipeline, "check_architecture", failing)
+    slot = only_slot(data, isolation, tmp_path / "work")
+    kim = Submission("kim", content=(SUBMISSIONS / "habits" / "utf8_bom" / "hw6.py").read_bytes())
+    check, run = pipeline.grade_one(kim, NextRun(RunReason.FIRST, 1), assignment, data, slot)
+    assert (check.verdict, run.outcome) == (Verdict.UNREADABLE, Outcome.INFRASTRUCTURE)
+    assert "a disk of ours is full" in run.error
+    assert waiting, "nothing was set up while the check went on"
+    assert not any(psutil.pid_exists(pid) for pid in waiting)
+    assert [path.name for path in slot.work.iterdir()] == ["training_set"]
 
 
 def test_check_needs_no_data_and_names_what_deviates(isolation: Isolation, tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ import pytest
 
 from grader.assignment import Assignment
 from grader.errors import Cancelled
-from grader.sandbox import Ending, Execution, Isolation, Job, execute
+from grader.sandbox import Ending, Execution, Isolation, Job, execute, started
 from grader.sandbox.probe import PROBES, probe_program
 from grader.sandbox.processes import first_process
 from grader.sandbox.runtime import gpu_devices
 
 pytestmark = pytest.mark.sandbox
 
-PIPES = "import os, sys, time\nimages, scores, report = map(int, sys.argv[1:4])\n"
+PIPES = "import os, sys, time\nimages, scores, report = map(int, sys.argv[1:4])\nbegun = os.read(images, 1)\n"
 # Each child works for half a second and is forgotten by the kernel.
 FORKS_FOR_TIME = """
 import os, signal, time
@@ -176,6 +176,18 @@ def test_a_cancelled_job_ends_and_leaves_nothing(isolation: Isolation, job: Job)
     threading.Timer(1.0, cancelled.set).start()
     with pytest.raises(Cancelled):
         execute(isolation, job, cancelled, ("-c", f"while True: pass # {marker}"))
+    assert not _running(marker)
+
+
+def test_a_job_that_waits_begins_when_it_is_told(isolation: Isolation, job: Job) -> None:
+    with started(isolation, job, ("-c", f"{PIPES}print('begun with', begun)")) as waiting:
+        assert text(waiting.run(threading.Event())) == "begun with b'B'"
+
+
+def test_a_job_that_is_never_told_to_begin_leaves_nothing(isolation: Isolation, job: Job) -> None:
+    marker = uuid.uuid4().hex
+    with started(isolation, job, ("-c", f"{PIPES}# {marker}")):
+        assert _running(marker)
     assert not _running(marker)
 
 

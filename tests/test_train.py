@@ -2,7 +2,10 @@
 
 import itertools
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,10 +75,11 @@ class Trained:
         self.allowed: list[tuple[str, ...]] = []
         self.precisions: list[str] = []
 
-    def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Run:
+    @contextmanager
+    def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Iterator[Callable[[], Run]]:
         self.allowed.append(rules.acceleration)
         self.precisions.append(rules.precision)
-        return self.runs.pop(0)
+        yield partial(self.runs.pop, 0)
 
 
 FAILED_FASTER = Run(Outcome.GRADED, StopReason.ERROR, acceleration=(("channels-last", 0.9),))
@@ -95,11 +99,12 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
     monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
 ) -> None:
     stage = Trained(first, Run(Outcome.GRADED, StopReason.FINISHED))
-    monkeypatch.setattr(train_stage, "_train_once", stage)
+    monkeypatch.setattr(train_stage, "_waiting_once", stage)
     told: list[Event] = []
     slot = SimpleNamespace(watch=told.append)
     reduced = assignment.model_copy(update={"precision": "bfloat16"})
-    run = train_stage.train(submission(), reduced, None, slot, 1)  # type: ignore[arg-type]
+    with train_stage.waiting_training(submission(), reduced, None, slot, 1) as train:  # type: ignore[arg-type]
+        run = train()
     assert [type(event) for event in told] == [StageBegun][: times - 1]
     assert stage.allowed == [assignment.acceleration, ()][:times]
     assert stage.precisions == ["bfloat16", "script"][:times]

@@ -21,7 +21,7 @@ from grader.handout import write_handout
 from grader.records import Submission
 from grader.sandbox import Isolation
 from grader.start_worker import Slot
-from grader.train import train
+from grader.train import waiting_training
 from small_class import SMALL_SCRIPT
 from terminal import Terminal
 
@@ -121,7 +121,9 @@ def test_it_measures_what_the_grader_measures(
     write_training_set(data, tmp_path / "data")
     tmp_path.chmod(0o755)
     slot = Slot(0, 1, isolation, tmp_path / "data", tmp_path, threading.Event(), lambda _: None)
-    run = train(Submission("kim", content=SMALL_SCRIPT.read_bytes()), assignment, data, slot, assignment.seed)
+    kim = Submission("kim", content=SMALL_SCRIPT.read_bytes())
+    with waiting_training(kim, assignment, data, slot, assignment.seed) as train:
+        run = train()
     assert run.scores is not None
     assert said(tried, "accuracy").startswith(f"{accuracy_percent(count_correct(run.scores, data.y_test), 50)} %")
 

@@ -1,16 +1,17 @@
 """The grader's side of the pipes to one job.
 
-One ready byte comes first; only then do the images go in; the answer has a length that the grader fixed. Anything
-else on that pipe is a violation. Every buffer is bounded, whatever the child sends.
+One byte tells it to begin. Its ready byte comes first; only then do the images go in; the answer has a length that the
+grader fixed. Anything else on that pipe is a violation. Every buffer is bounded, whatever the child sends.
 """
 
+import contextlib
 import os
 import selectors
 from collections import deque
 
 from grader.sandbox.job import Job, Listener
 
-READY = b"R"
+BEGIN, READY = b"B", b"R"
 _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
 # Of each piece: a script that floods the report must not keep the grader busy.
@@ -38,6 +39,8 @@ class Conversation:
         self.selector = selectors.DefaultSelector()
         for name in ("log", "report", "scores"):
             self.selector.register(pipes[name], selectors.EVENT_READ)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(pipes["images"], BEGIN)
 
     @property
     def answered(self) -> bool:

@@ -22,46 +22,72 @@ _TICK_SECONDS = 0.2
 _STANDSTILL_SECONDS = 5.0
 # What a job may take to end by itself after its last score.
 _FAREWELL_SECONDS = 10.0
+WORKER = ("-m", "grader.worker")
 
 
 def execute(
     isolation: Isolation,
     job: Job,
     cancelled: threading.Event,
-    program: Sequence[str] = ("-m", "grader.worker"),
+    program: Sequence[str] = WORKER,
     listener: Listener | None = None,
 ) -> Execution:
-    """Run the worker in the sandbox until it ends or meets a limit; nothing of it is left afterwards.
+    """Start a job and run it to its end, as `started` and `StartedJob.run` say."""
+    with started(isolation, job, program) as waiting:
+        return waiting.run(cancelled, listener)
+
+
+@contextlib.contextmanager
+def started(isolation: Isolation, job: Job, program: Sequence[str] = WORKER) -> Iterator["StartedJob"]:
+    """Start the worker in the sandbox, where it sets itself up, then waits; nothing of it is left afterwards.
 
     Must be called from a thread that outlives the job: bwrap dies with the thread that started it.
 
     Args:
-        cancelled: May be set from another thread, to end the job.
         program: Of the interpreter; five words follow it: the descriptors of the images, the scores and the report,
             the job's folder, and the training set's folder (empty: none).
-        listener: Hears the report and the output as they come.
 
     Raises:
-        Cancelled: `cancelled` was set; the job was ended.
         InfrastructureError: The sandbox could not be started.
     """
     with contextlib.ExitStack() as stack:
         ours, theirs = _pipes(stack)
         group = stack.enter_context(isolation.cgroup.group(job)) if isolation.cgroup else None
         tree = stack.enter_context(_started(isolation, job, program, ours, theirs, group, stack))
-        conversation = stack.enter_context(contextlib.closing(Conversation(job, ours, listener)))
-        ending = _supervise(conversation, tree, job, cancelled)
-        tree.kill()
-        conversation.drain()
-        if tree.out_of_memory and conversation.answer() is None:
-            ending = Ending.MEMORY_LIMIT
-        return Execution(
-            ending=ending,
-            exit_code=tree.exit_code(),
-            answer=conversation.answer() if ending is not Ending.PROTOCOL else None,
-            report=conversation.report(),
-            log=conversation.log(),
-        )
+        yield StartedJob(job, tree, ours)
+
+
+class StartedJob:
+    """A job that has not been told to begin."""
+
+    def __init__(self, job: Job, tree: ProcessTree, ours: dict[str, int]) -> None:
+        self._job, self._tree, self._ours = job, tree, ours
+
+    def run(self, cancelled: threading.Event, listener: Listener | None = None) -> Execution:
+        """Tell the worker to begin; wait until it ends or meets a limit. Can be called once.
+
+        Args:
+            cancelled: May be set from another thread, to end the job.
+            listener: Hears the report and the output as they come.
+
+        Raises:
+            Cancelled: `cancelled` was set; the job was ended.
+            InfrastructureError: The job could not be ended.
+        """
+        tree = self._tree
+        with contextlib.closing(Conversation(self._job, self._ours, listener)) as conversation:
+            ending = _supervise(conversation, tree, self._job, cancelled)
+            tree.kill()
+            conversation.drain()
+            if tree.out_of_memory and conversation.answer() is None:
+                ending = Ending.MEMORY_LIMIT
+            return Execution(
+                ending=ending,
+                exit_code=tree.exit_code(),
+                answer=conversation.answer() if ending is not Ending.PROTOCOL else None,
+                report=conversation.report(),
+                log=conversation.log(),
+            )
 
 
 def _started(

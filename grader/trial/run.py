@@ -104,7 +104,8 @@ def _lay_out(folder: Path, script: bytes, task: Task, images: npt.NDArray[np.uin
         (folder / part).mkdir()
     (folder / "job" / "submission").write_bytes(script)
     (folder / "job" / "task.json").write_text(to_json(task), encoding="utf-8")
-    (folder / "images").write_bytes(images.data if images.size else b"")
+    # A first byte, which tells the worker to begin.
+    (folder / "images").write_bytes(b"B" + images.tobytes())
     for name in ("scores", "report", "log"):
         (folder / name).touch()
 

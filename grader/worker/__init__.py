@@ -1,6 +1,15 @@
 """The only code that shares a process with a student's hw6.py. It is started inside a sandbox, never imported."""
 
+import gc
+
 from grader.check.compiler import defer
 
 # Before torchvision is imported, which imports it.
 defer()
+# An import leaves next to no garbage, and looking for it was a sixth of the time (1.54 s of a processor, 1.30 without).
+gc.disable()
+import torch  # noqa: E402, F401
+import torchvision  # noqa: E402, F401
+
+gc.freeze()
+gc.enable()

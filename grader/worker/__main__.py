@@ -188,6 +188,8 @@ def main(arguments: list[str]) -> Any:
         limit_resources(task)
         limit_cards(task.card_share)
     device = world.install(task)
+    # A run is set up while its check goes on.
+    channel.wait_to_begin()
     channel.say(Started(device, torch.__version__))
     source = read_source(Path(job, "submission").read_bytes())
     channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))

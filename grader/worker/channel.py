@@ -10,13 +10,18 @@ _READ_BYTES = 1 << 20
 
 
 class Channel:
-    """Telemetry out; the ready byte out, images in, scores out."""
+    """One byte to begin in; telemetry out; the ready byte out, images in, scores out."""
 
     def __init__(self, images: int, scores: int, report: int) -> None:
         self._images, self._scores, self._report = images, scores, report
         self._lock = threading.Lock()
         for descriptor in (images, scores, report):
             os.set_inheritable(descriptor, False)
+
+    def wait_to_begin(self) -> None:
+        """Read the byte that comes before all images."""
+        if not os.read(self._images, 1):
+            raise EOFError("the grader closed the images' pipe")
 
     def say(self, event: Event) -> None:
         """Send one line of telemetry."""
