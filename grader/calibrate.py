@@ -13,12 +13,14 @@ from grader.assignment import Assignment
 from grader.errors import InfrastructureError
 from grader.progress import work_seconds
 from grader.records import Submission
-from grader.start_worker import Slot, start_worker
+from grader.start_worker import Slot, WorkerRun, start_worker
 
 CALIBRATION_NAME = "calibration.json"
 REFERENCE = Path(grader.__file__).parents[1] / "reference" / "hw6.py"
 # What a submission takes beside training and prediction: the check, while its training is set up; on two cores.
 _START_SECONDS = 2.5
+# A machine that is busy with other things once made no second step within ten seconds.
+_LONGER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +41,34 @@ class Calibration:
 
 
 def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
-    """Train the reference in the sandbox for a few seconds and time its steps.
+    """Train the reference in the sandbox for a few seconds and time its steps; where those were too few, for longer.
 
     Raises:
         InfrastructureError: The reference did not train.
         Cancelled: The slot was cancelled.
     """
+    for longer in (1, _LONGER):
+        run = _trained(assignment, slot, longer * seconds)
+        stopped, first = run.stopped, run.first
+        if stopped is None or stopped.error:
+            reason = stopped.error if stopped else run.execution.ending
+            raise InfrastructureError(f"the reference could not be timed ({reason})")
+        if first is not None and stopped.samples > first.samples:
+            # The first steps also set torch up.
+            rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
+            machine, precision = machine_name(slot.threads), assignment.precision
+            return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
+    raise InfrastructureError(
+        f"the reference made too few steps to be timed within {_LONGER * seconds} seconds: end what else runs here"
+    )
+
+
+def _trained(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRun:
+    """The reference's run of so many seconds, of which nobody is told."""
     budget = assignment.budget.model_copy(update={"train_seconds": seconds})
     timed = assignment.model_copy(update={"budget": budget})
-    quiet = replace(slot, watch=lambda _: None)
-    run = start_worker(Submission("reference", content=REFERENCE.read_bytes()), timed, quiet, "train", assignment.seed)
-    stopped, first = run.stopped, run.first
-    if stopped is None or stopped.error or first is None or stopped.samples <= first.samples:
-        reason = stopped.error if stopped else run.execution.ending
-        raise InfrastructureError(f"the reference could not be timed ({reason or 'too few steps'})")
-    # The first steps also set torch up.
-    rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
-    machine, precision = machine_name(slot.threads), assignment.precision
-    return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
+    reference = Submission("reference", content=REFERENCE.read_bytes())
+    return start_worker(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed)
 
 
 def machine_name(threads: int) -> str:
