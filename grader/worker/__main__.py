@@ -26,7 +26,7 @@ from grader.check.source import Source, read_source
 from grader.check.watch import Watch
 from grader.records import BATCHED_TRANSFORMS, StopReason
 from grader.telemetry import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
-from grader.worker import cifar10, notebook, world
+from grader.worker import cifar10, notebook, wanted_gpu, world
 from grader.worker.acceleration import Acceleration
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, one_line
@@ -62,19 +62,32 @@ class Worker:
         for companion in self._companions:
             shutil.copyfile(companion, companion.name)
         sys.path.insert(0, os.getcwd())
+        sys.argv = [_SCRIPT]
+        ended_by = self._execute()
+        made = self._budget.network is not None
+        if not self._budget.batches and wanted_gpu.gave_up(ended_by, source.text, made_network=made):
+            wanted_gpu.grant()
+            ended_by = self._execute()
+        if ended_by is None or isinstance(ended_by, SystemExit):
+            self._budget.close(StopReason.FINISHED)
+        self._error = ended_by
+        take_reserve()
+        traceback.print_exception(_without_our_frames(ended_by))
+        self._budget.close(StopReason.ERROR)
+
+    def _execute(self) -> BaseException | None:
+        """Run the script from its first line; what ended it, if anything did."""
+        self._module = sys.modules["__main__"] = types.ModuleType("__main__")
         self._module.__dict__.update(notebook.functions(), __file__=_SCRIPT)
-        sys.modules["__main__"], sys.argv = self._module, [_SCRIPT]
-        reason = StopReason.FINISHED
         try:
-            exec(compile(source.text, _SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
+            exec(compile(self._source.text, _SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
             _wait_for_threads()
-        except SystemExit:
+        except SystemExit as error:
             _wait_for_threads()
-        except BaseException as error:
-            self._error, reason = error, StopReason.ERROR
-            take_reserve()
-            traceback.print_exception(_without_our_frames(error))
-        self._budget.close(reason)
+            return error
+        except BaseException as error:  # whatever a script raises
+            return error
+        return None
 
     def _finish(self, reason: StopReason) -> NoReturn:
         """Say why training is over and hand over what was asked for; the script does not run on afterwards."""

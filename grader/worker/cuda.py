@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from grader.worker import wanted_gpu
 from grader.worker.notes import note
 
 _TYPES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
@@ -50,6 +51,7 @@ def install() -> None:
     replacements |= {f"{kind}Tensor": getattr(torch, f"{kind}Tensor") for kind in _TYPES}
     for name, replacement in replacements.items():
         setattr(torch.cuda, name, replacement)
+    wanted_gpu.install()
     if hasattr(torch, "accelerator"):  # since PyTorch 2.6
         _install_accelerator()
 
