@@ -26,8 +26,10 @@ def _default_device() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_script_answers_as_it_promises(case: Path) -> None:
+def test_a_script_answers_as_it_promises(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = read_source((case / "hw6.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hw6.py").write_text(source.text, encoding="utf-8")
     watch, error = run_script(source.text, Watch("IdentityResNet"))
     found = {each.name: each.answer for each in answers(watch.seen, source.blanks, LEARNING_RATES)}
     assert found == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error

@@ -1,6 +1,6 @@
 """A student's own check: `python -m grader.check.self_check hw6.py`, in a child process under a time limit.
 
-Runs the script on a few batches of black images, then looks at its network; every line of the answer on the last
+Runs the script on a few batches of one image, then looks at its network; every line of the answer on the last
 descriptor is one event of telemetry. No data set, no sandbox: it is the student's own code on the student's machine.
 """
 
@@ -16,11 +16,11 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torchvision
 from torchvision.datasets import VisionDataset
 
 from grader.check.graph import build, look_at
+from grader.check.one_image import one_image
 from grader.check.questions import answers
 from grader.check.source import read_source
 from grader.check.specification import CLASS_NAMES
@@ -32,8 +32,8 @@ _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
 _IMAGES = 50_000
 
 
-class BlackImages(torchvision.datasets.CIFAR10):  # type: ignore[misc]
-    """CIFAR-10 with torchvision's signature, and nothing on its images; no file is read."""
+class OneImage(torchvision.datasets.CIFAR10):  # type: ignore[misc]
+    """CIFAR-10 with torchvision's signature, and the same noise on all of its images; no file is read."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class BlackImages(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         VisionDataset.__init__(self, "", transform=transform, target_transform=target_transform)
         self.train = train
         count = _IMAGES if train else _IMAGES // 5
-        self.data = np.zeros((count, 32, 32, 3), np.uint8)
+        self.data = one_image(count)
         self.targets = [index % 10 for index in range(count)]
         self.classes = list(CLASS_NAMES)
         self.class_to_idx = {name: index for index, name in enumerate(CLASS_NAMES)}
@@ -98,7 +98,7 @@ def _run_once(text: str, watch: Watch, names: Mapping[str, Any]) -> str:
     module.__dict__.update(names, __file__="hw6.py")
     original = torchvision.datasets.CIFAR10
     kept = sys.modules["__main__"], sys.argv
-    torchvision.datasets.CIFAR10 = torchvision.datasets.cifar.CIFAR10 = BlackImages
+    torchvision.datasets.CIFAR10 = torchvision.datasets.cifar.CIFAR10 = OneImage
     sys.modules["__main__"], sys.argv = module, ["hw6.py"]
     try:
         with (

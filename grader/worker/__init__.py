@@ -11,5 +11,4 @@ gc.disable()
 import torch  # noqa: E402, F401
 import torchvision  # noqa: E402, F401
 
-gc.freeze()
 gc.enable()

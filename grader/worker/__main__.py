@@ -58,9 +58,7 @@ class Worker:
         self._source = source
         self._budget.watch_classes()
         self._budget.start_timer(self._task.setup_seconds)
-        Path(_SCRIPT).write_text(source.text, encoding="utf-8", errors="surrogatepass")
-        for companion in self._companions:
-            shutil.copyfile(companion, companion.name)
+        self._lay_out()
         sys.path.insert(0, os.getcwd())
         sys.argv = [_SCRIPT]
         ended_by = self._execute()
@@ -74,6 +72,12 @@ class Worker:
         take_reserve()
         traceback.print_exception(_without_our_frames(ended_by))
         self._budget.close(StopReason.ERROR)
+
+    def _lay_out(self) -> None:
+        """Put the script, which may read itself, and what lay beside it into the working folder."""
+        Path(_SCRIPT).write_text(self._source.text, encoding="utf-8", errors="surrogatepass")
+        for companion in self._companions:
+            shutil.copyfile(companion, companion.name)
 
     def _execute(self) -> BaseException | None:
         """Run the script from its first line; what ended it, if anything did."""
@@ -133,6 +137,7 @@ class Worker:
         timer.start()
         # The first run may have made the folders that the script makes.
         os.chdir(tempfile.mkdtemp())
+        self._lay_out()
         watch, _ = run_script(source.text, watch, notebook.functions())
         answer()
 

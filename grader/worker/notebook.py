@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ _MOST_ANSWERS = 100
 
 def install() -> None:
     """Supply the modules and the keyboard; a module that is really there comes first, but for tqdm's notebook bar."""
-    sys.meta_path.insert(0, _Finder(_TQDM))
+    sys.meta_path[:0] = [_Finder(_TQDM), _PlotsWithoutWindows()]
     sys.meta_path.append(_Finder(_COLAB))
     builtins.input = _Keyboard().input
 
@@ -65,6 +65,27 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._modules[module.__name__](module)
+
+
+class _PlotsWithoutWindows(MetaPathFinder):
+    """Finds matplotlib as it is, less the choice of a backend: one that opens windows fails here."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name == "matplotlib" else None
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_stay(module: ModuleType) -> None:
+                execute(module)
+                vars(module).update(use=_use)
+
+            spec.loader.exec_module = execute_and_stay  # type: ignore[method-assign]
+        return spec
+
+
+def _use(backend: str, *_: Any, **__: Any) -> None:
+    if backend.lower() != "agg":
+        note("matplotlib drew without a window, whatever backend the script chose.")
 
 
 def _nothing(*_: Any, **__: Any) -> None:
