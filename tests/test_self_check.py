@@ -46,6 +46,12 @@ def failed(finished: subprocess.CompletedProcess[str]) -> set[str]:
     return set(re.findall(r"FAILED test_hw6\.py::(\w+)", finished.stdout))
 
 
+def test_a_script_may_import_what_lies_beside_it_as_in_the_grader(handout: Path) -> None:
+    second_file = SUBMISSIONS / "habits" / "model_in_second_file" / "hw6.py"
+    finished = self_check(handout, "-k", "top_to_bottom or q6 or q8", HW6=str(second_file))
+    assert finished.returncode == 0, finished.stdout
+
+
 def test_the_blank_template_fails_by_the_name_of_each_question_and_part(handout: Path) -> None:
     finished = self_check(handout)
     names = failed(finished)

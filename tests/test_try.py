@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command import run_grader
+from command import SUBMISSIONS, run_grader
 from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment
 from grader.data import load_data, write_training_set
@@ -126,6 +126,12 @@ def test_it_measures_what_the_grader_measures(
         run = train()
     assert run.scores is not None
     assert said(tried, "accuracy").startswith(f"{accuracy_percent(count_correct(run.scores, data.y_test), 50)} %")
+
+
+def test_a_script_may_import_what_lies_beside_it_as_in_the_grader(handout: Path, tiny_data: Path) -> None:
+    tried = try_file(handout, SUBMISSIONS / "habits" / "model_in_second_file" / "hw6.py", "--data", tiny_data)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert said(tried, "trained").startswith("5.00 epochs in ")
 
 
 def test_training_ends_at_five_epochs_and_the_script_does_not_run_on(

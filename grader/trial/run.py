@@ -6,6 +6,7 @@ writes are files in a folder that both know. So this is the same on every system
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,9 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
     images = data.x_test if test else data.x_test[:0]
     with tempfile.TemporaryDirectory(prefix="hw6-try-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        _lay_out(folder, file.read_bytes(), _task(rules, seconds, len(images)), images)
+        _lay_out(folder, file, _task(rules, seconds, len(images)), images)
+        for companion in _beside(file)[: rules["limits"]["companions"]]:
+            shutil.copyfile(companion, folder / "job" / "companions" / companion.name)
         write_training_set(data, folder / "data")
         with _Following(folder, file.name, watch) as following, _started(folder) as process:
             try:
@@ -99,10 +102,15 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
     )
 
 
-def _lay_out(folder: Path, script: bytes, task: Task, images: npt.NDArray[np.uint8]) -> None:
+def _beside(file: Path) -> list[Path]:
+    """The Python files that the script may import, as those beside a file that is handed in."""
+    return sorted(path for path in file.parent.glob("*.py") if path.name != file.name and path.is_file())
+
+
+def _lay_out(folder: Path, file: Path, task: Task, images: npt.NDArray[np.uint8]) -> None:
     for part in ("job", "job/companions", "scratch"):
         (folder / part).mkdir()
-    (folder / "job" / "submission").write_bytes(script)
+    (folder / "job" / "submission").write_bytes(file.read_bytes())
     (folder / "job" / "task.json").write_text(to_json(task), encoding="utf-8")
     # A first byte, which tells the worker to begin.
     (folder / "images").write_bytes(b"B" + images.tobytes())
