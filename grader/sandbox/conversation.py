@@ -39,8 +39,6 @@ class Conversation:
         self.selector = selectors.DefaultSelector()
         for name in ("log", "report", "scores"):
             self.selector.register(pipes[name], selectors.EVENT_READ)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(pipes["images"], BEGIN)
 
     @property
     def answered(self) -> bool:
@@ -60,6 +58,11 @@ class Conversation:
         left_out = self.printed - len(self._log_first) - len(self._log_last)
         marker = f"\n[... {left_out} bytes left out here ...]\n".encode() if left_out > 0 else b""
         return bytes(self._log_first) + marker + bytes(self._log_last)
+
+    def begin(self) -> None:
+        """Tell the job to begin; one that has ended hears nothing."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipes["images"], BEGIN)
 
     def close(self) -> None:
         """Let go of the selector; the pipes belong to whoever opened them."""

@@ -76,6 +76,7 @@ class StartedJob:
         """
         tree = self._tree
         with contextlib.closing(Conversation(self._job, self._ours, listener)) as conversation:
+            conversation.begin()
             ending = _supervise(conversation, tree, self._job, cancelled)
             tree.kill()
             conversation.drain()
