@@ -1,5 +1,6 @@
 """Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from command import SUBMISSIONS, expectation
-from grader.assignment import load_assignment
+from grader.architecture import check_architecture
+from grader.assignment import Assignment, load_assignment
 from grader.check.questions import QUESTIONS, answers
 from grader.check.self_check import run_script
 from grader.check.source import read_source
 from grader.check.watch import Watch
+from grader.records import Submission
+from grader.sandbox import Isolation
+from grader.start_worker import Slot
 
 LEARNING_RATES = load_assignment().questions.learning_rates
 CASES = sorted((SUBMISSIONS / "questions").iterdir())
@@ -33,6 +38,16 @@ def test_a_script_answers_as_it_promises(case: Path, tmp_path: Path, monkeypatch
     watch, error = run_script(source.text, Watch("IdentityResNet"))
     found = {each.name: each.answer for each in answers(watch.seen, source.blanks, LEARNING_RATES)}
     assert found == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
+
+
+@pytest.mark.sandbox
+def test_a_script_that_reads_itself_finds_itself_while_it_is_watched_in_the_sandbox(
+    isolation: Isolation, assignment: Assignment, tmp_path: Path
+) -> None:
+    content = (SUBMISSIONS / "questions" / "variant_reads_itself" / "hw6.py").read_bytes()
+    slot = Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
+    check = check_architecture(Submission("kim", content=content), assignment, slot)
+    assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)
 
 
 def test_every_question_is_wrong_in_some_case() -> None:

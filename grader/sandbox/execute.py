@@ -53,7 +53,7 @@ def started(isolation: Isolation, job: Job, program: Sequence[str] = WORKER) -> 
     with contextlib.ExitStack() as stack:
         ours, theirs = _pipes(stack)
         group = stack.enter_context(isolation.cgroup.group(job)) if isolation.cgroup else None
-        tree = stack.enter_context(_started(isolation, job, program, ours, theirs, group, stack))
+        tree = stack.enter_context(_process_tree(isolation, job, program, ours, theirs, group, stack))
         yield StartedJob(job, tree, ours)
 
 
@@ -91,7 +91,7 @@ class StartedJob:
             )
 
 
-def _started(
+def _process_tree(
     isolation: Isolation,
     job: Job,
     program: Sequence[str],

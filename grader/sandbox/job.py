@@ -17,10 +17,10 @@ class Job:
         training_set: Holds x_train.npy and y_train.npy; read-only inside, at /data. None: no data.
         images: Bytes that are sent once the worker says that it is ready; empty: nothing is asked.
         answer_bytes: Exactly so many bytes must come back for `images`.
-        ready_seconds: Wall time from the start to the ready byte (or to the end, where nothing is asked).
+        ready_seconds: Wall time from the byte to begin to the ready byte (or to the end, where nothing is asked).
         answer_seconds: Wall time from the ready byte to the last byte of the answer.
         threads: Processor threads that torch may use.
-        slot: Number of this job among those that run at the same time, from 0.
+        slot: Number of the place, from 0; a check and the training that waits for it have the same.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
     """
 

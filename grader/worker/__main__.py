@@ -63,7 +63,7 @@ class Worker:
         sys.argv = [_SCRIPT]
         ended_by = self._execute()
         made = self._budget.network is not None
-        if not self._budget.batches and wanted_gpu.gave_up(ended_by, source.text, made_network=made):
+        if not self._budget.batches and wanted_gpu.gave_up(ended_by, made_network=made):
             wanted_gpu.grant()
             ended_by = self._execute()
         if ended_by is None or isinstance(ended_by, SystemExit):

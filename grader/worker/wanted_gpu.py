@@ -3,6 +3,7 @@
 Only where it gave up, and only where the script itself asks: what torch asks of itself it must know as it is.
 """
 
+import dis
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 
 from grader.worker.notes import note
 
+# What `raise` and `assert` compile to; any other error of the script comes from another instruction.
+_RAISE = dis.opmap["RAISE_VARARGS"]
 _OURS = str(Path(__file__).parents[1])
 _refused: list[bool] = []
 _granted: list[bool] = []
@@ -22,12 +25,11 @@ def install() -> None:
     torch.cuda.device_count = _answer
 
 
-def gave_up(error: BaseException | None, text: str, *, made_network: bool) -> bool:
+def gave_up(error: BaseException | None, *, made_network: bool) -> bool:
     """Whether a script that ended before it trained had asked for a GPU in vain, and ended by its own will.
 
     Args:
         error: What ended it, perhaps a SystemExit; None: it came to its end.
-        text: The script.
     """
     if not _refused or _granted:
         return False
@@ -36,10 +38,10 @@ def gave_up(error: BaseException | None, text: str, *, made_network: bool) -> bo
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or not _of_the_script(trace.tb_frame.f_code.co_filename):
+    if trace is None:
         return False
-    line = text.splitlines()[trace.tb_lineno - 1]
-    return isinstance(error, AssertionError) or "raise" in line.split("#")[0]
+    code = trace.tb_frame.f_code
+    return _of_the_script(code.co_filename) and code.co_code[trace.tb_lasti] == _RAISE
 
 
 def grant() -> None:
