@@ -9,23 +9,23 @@ from functools import partial
 from pathlib import Path
 
 from grader.accuracy import count_correct
-from grader.architecture import check_architecture
 from grader.assignment import Assignment
-from grader.attempts import NextRun, generations, next_run
 from grader.data import DataSet
-from grader.entries import Entry, Evidence, Result, RunReason
 from grader.errors import Cancelled, Mistake, PlaceLost
 from grader.findings import Check, Verdict
-from grader.keep import keep, keep_copy
-from grader.ledger import Ledger, OpenLedger
-from grader.machine import Machine
 from grader.progress import Left, Stage, StageBegun, Watch
 from grader.records import IsolationLevel, Outcome, Run, StopReason, Submission
-from grader.schedule.cards import in_doubt, works
+from grader.results.entries import Entry, Evidence, Result, RunReason
+from grader.results.keep import keep, keep_copy
+from grader.results.ledger import Ledger, OpenLedger
+from grader.results.reruns import NextRun, generations, next_run
+from grader.results.score import result_of
+from grader.run.check import check_architecture
+from grader.run.machine import Machine
+from grader.run.train import waiting_training
+from grader.run.worker_client import Slot
 from grader.schedule.dispatch import Finished, Scheduler, Seat
-from grader.score import result_of
-from grader.start_worker import Slot
-from grader.train import waiting_training
+from grader.schedule.gpus import in_doubt, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 

@@ -12,10 +12,10 @@ import copy, io, pickle, threading, traceback, warnings
 import torch
 from torch import nn
 
-from grader.worker import devices
+from grader.worker.standins import no_gpu
 from grader.worker.notes import all_notes
 
-devices.install()
+no_gpu.install()
 assert all_notes() == ()
 CPU = torch.device("cpu")
 PARTS = {}

@@ -6,9 +6,9 @@ from pathlib import Path
 from grader.assignment import Assignment
 from grader.data import DataSet, write_training_set
 from grader.records import Run, Submission
+from grader.run.train import waiting_training
+from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
-from grader.start_worker import Slot
-from grader.train import waiting_training
 
 
 def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Run:

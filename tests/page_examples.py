@@ -8,11 +8,11 @@ from pathlib import Path
 
 from command import SUBMISSIONS
 from grader.assignment import load_assignment
-from grader.entries import Change, Entry, Result, RunReason
 from grader.findings import Answer, Deviation, Finding, Layer, Question, Verdict
 from grader.records import CoursePoint, Decision, Outcome, Status, StopReason, Submission
 from grader.report.page import render_report
-from grader.score import grade
+from grader.results.entries import Change, Entry, Result, RunReason
+from grader.results.score import grade
 from record_examples import ENTRY, KOREA, check, entry, submission
 
 ASSIGNMENT = load_assignment()

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from grader.entries import Entry, Evidence
 from grader.findings import Check, Verdict
 from grader.records import Outcome, StopReason, Submission
+from grader.results.entries import Entry, Evidence
 
 KOREA = timezone(timedelta(hours=9))
 

@@ -15,19 +15,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grader.check.source import read_source
-from grader.check.verdict import judge
 from grader.collect import collect
-from grader.course import Course
 from grader.data import load_data
 from grader.errors import Mistake
-from grader.probes import ask, read_answer
-from grader.records import Status
-from grader.report.source import source_files
-from grader.sandbox import Job
-from grader.sandbox.conversation import Conversation
-from grader.start_worker import _events
-from grader.telemetry import (
+from grader.judge.verdict import judge
+from grader.protocol import (
     Behaviour,
     Evaluated,
     NetworkSeen,
@@ -38,8 +30,16 @@ from grader.telemetry import (
     Stopped,
     to_json,
 )
-from grader.train import plausible
+from grader.records import Status
+from grader.report.source import source_files
+from grader.run.curve import Course
+from grader.run.probes import ask, read_answer
+from grader.run.train import plausible
+from grader.run.worker_client import _events
+from grader.sandbox import Job
+from grader.sandbox.conversation import Conversation
 from grader.worker.channel import one_line
+from grader.worker.source import read_source
 from record_examples import submission
 from submission_folders import ASSIGNMENT
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.attempts import generations, next_run, result, standing_override, standing_runs
-from grader.entries import Entry, Line, Override, Regrade, RunReason
 from grader.records import Outcome, StopReason
-from grader.score import result_of
+from grader.results.entries import Entry, Line, Override, Regrade, RunReason
+from grader.results.reruns import generations, next_run, result, standing_override, standing_runs
+from grader.results.score import result_of
 from record_examples import ENTRY, SUBMISSION, entry
 
 ASSIGNMENT = load_assignment()

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import transforms as T
 from torchvision.transforms import v2
 
-from grader.worker.batched_transforms import batch_steps, transformed
+from grader.worker.speed.transforms import batch_steps, transformed
 
 HALF = (0.5, 0.5, 0.5)
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from grader.records import StopReason
-from grader.worker.acceleration import Acceleration
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel
+from grader.worker.speed.acceleration import Acceleration
 
 NAME = "IdentityResNet"
 ROWS = 4

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from grader import calibrate
 from grader.assignment import Assignment
 from grader.errors import InfrastructureError
+from grader.run import calibrate
 
 
 def run(first: int, last: int) -> SimpleNamespace:

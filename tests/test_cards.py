@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from grader.assignment import Assignment
-from grader.machine import Machine, default_jobs
+from grader.protocol import Fault
 from grader.records import IsolationLevel, Outcome, Run, StopReason
+from grader.run.machine import Machine, default_jobs
 from grader.sandbox import Isolation, Job
 from grader.sandbox.runtime import environment
-from grader.schedule.cards import card_name, in_doubt, memory_share, spread, visible_cards
 from grader.schedule.dispatch import Seat
-from grader.telemetry import Fault
+from grader.schedule.gpus import card_name, in_doubt, memory_share, spread, visible_cards
 from grader.worker.limits import limit_cards, limit_met
 
 RUN = Run(Outcome.CRASHED, StopReason.ERROR, device="NVIDIA A100", error="ValueError: no")

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from grader.worker import cifar10
+from grader.worker import dataset as module
 
 REAL = torchvision.datasets.CIFAR10
 CLASSES, PER_CLASS = 10, 20
@@ -25,9 +25,9 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test installs is taken back after it."""
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", REAL)
     monkeypatch.setattr(torchvision.datasets.cifar, "CIFAR10", REAL)
-    monkeypatch.setattr(cifar10.GraderCIFAR10, "made", [])
-    monkeypatch.setattr(cifar10.GraderCIFAR10, "arrays", None, raising=False)
-    monkeypatch.setattr(cifar10, "served", cifar10.Served())
+    monkeypatch.setattr(module.GraderCIFAR10, "made", [])
+    monkeypatch.setattr(module.GraderCIFAR10, "arrays", None, raising=False)
+    monkeypatch.setattr(module, "served", module.Served())
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def dataset(folder: Path) -> Any:
     """What a script finds under torchvision's name."""
-    cifar10.install(cifar10.load_arrays(folder), batched=True)
+    module.install(module.load_arrays(folder), batched=True)
     return torchvision.datasets.CIFAR10
 
 
@@ -56,7 +56,7 @@ def test_the_signature_is_torchvisions() -> None:
     def parameters(cls: Any) -> list[tuple[str, object, object]]:
         return [(each.name, each.kind, each.default) for each in inspect.signature(cls).parameters.values()]
 
-    assert parameters(cifar10.GraderCIFAR10) == parameters(REAL)
+    assert parameters(module.GraderCIFAR10) == parameters(REAL)
 
 
 def test_every_public_attribute_of_torchvisions_is_there(dataset: Any) -> None:
@@ -99,7 +99,7 @@ def test_the_test_set_is_a_balanced_fifth_of_the_training_rows(dataset: Any) -> 
 
 
 def test_a_small_training_set_still_gives_a_test_image_of_each_class() -> None:
-    cifar10.install(cifar10.blank_arrays(30), batched=True)
+    module.install(module.blank_arrays(30), batched=True)
     assert sorted(torchvision.datasets.CIFAR10("./data", train=False).targets) == list(range(CLASSES))
 
 
@@ -158,12 +158,12 @@ def test_a_script_may_derive_from_it(dataset: Any) -> None:
 
 
 def test_a_check_without_data_costs_no_memory_and_has_cifar10s_size() -> None:
-    images, labels = cifar10.blank_arrays()
+    images, labels = module.blank_arrays()
     assert images.shape == (50_000, 32, 32, 3)
     assert np.bincount(labels).tolist() == [5_000] * CLASSES
 
 
-class OwnItems(cifar10.GraderCIFAR10):
+class OwnItems(module.GraderCIFAR10):
     """A script may derive its data set."""
 
     def __getitem__(self, index: int) -> Any:
@@ -196,10 +196,10 @@ def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms
     images = dataset("data", transform=transform, target_transform=lambda label: label + 1)
     source = Subset(images, range(0, ROWS, 2)) if subset else images
     batched = one_epoch(source, workers)
-    assert cifar10.served.share == 1
-    monkeypatch.setattr(cifar10.GraderCIFAR10, "batched", False)
+    assert module.served.share == 1
+    monkeypatch.setattr(module.GraderCIFAR10, "batched", False)
     one_by_one = one_epoch(source, workers)
-    assert cifar10.served.share == pytest.approx(0.5, abs=0.2)
+    assert module.served.share == pytest.approx(0.5, abs=0.2)
     for (some, labels), (others, other_labels) in zip(batched, one_by_one, strict=True):
         assert torch.equal(some, others)
         assert type(some) is type(others)
@@ -207,10 +207,10 @@ def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms
 
 
 def test_what_a_script_does_with_its_data_set_is_kept(folder: Path) -> None:
-    cifar10.install(cifar10.load_arrays(folder), batched=True)
+    module.install(module.load_arrays(folder), batched=True)
     derived = OwnItems("data", transform=transforms.ToTensor())
     assert min(float(images.min()) for images, _ in one_epoch(derived)) >= 1
-    changed = cifar10.GraderCIFAR10("data", transform=transforms.ToTensor())
+    changed = module.GraderCIFAR10("data", transform=transforms.ToTensor())
     changed.data = np.full_like(changed.data, 255)
     changed.targets = [4] * ROWS
     images, labels = one_epoch(changed)[0]
@@ -229,4 +229,4 @@ def test_images_that_no_batch_can_hold_are_given_one_by_one(dataset: Any) -> Non
     pictures = dataset("data")
     image, _ = pictures.__getitems__([3])[0]
     assert isinstance(image, Image.Image)
-    assert cifar10.served.share == 0
+    assert module.served.share == 0

@@ -16,9 +16,9 @@ import cluster_work
 from cluster_work import Bench
 from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader.errors import Cancelled
-from grader.ledger import read_ledger
 from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
+from grader.results.ledger import read_ledger
 from grader.schedule.dispatch import MOST_LOSSES
 from small_class import hand_in_small
 from test_faults import start_grader
@@ -26,7 +26,7 @@ from test_faults import start_grader
 pytest.importorskip("ray")
 from ray.cluster_utils import Cluster as Machines
 
-from grader.schedule.cluster import Cluster, connected
+from grader.schedule.ray import Cluster, connected
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

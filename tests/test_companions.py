@@ -7,7 +7,7 @@ import pytest
 
 from grader.assignment import Assignment
 from grader.collect import collect
-from grader.collect.stored import DiskFile
+from grader.lms.files import DiskFile
 from grader.records import Companion, Status, Submission
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in
 

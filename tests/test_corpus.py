@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from command import ROOT, SUBMISSIONS, broken_promises, doubted, read_table, run_grader
-from grader.check.source import read_source
-from grader.ledger import read_ledger
+from grader.results.ledger import read_ledger
 from grader.sandbox import Isolation
+from grader.worker.source import read_source
 
 # Small enough that the cases that run into a limit do so within seconds.
 LIMITS = {

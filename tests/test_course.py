@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from grader.course import POINTS, Course
+from grader.protocol import Progress
 from grader.records import CoursePoint
+from grader.run.curve import POINTS, Course
 from grader.sandbox import Job, Listener
 from grader.sandbox.conversation import Conversation
-from grader.telemetry import Progress
 from submission_folders import ASSIGNMENT
 
 

@@ -13,10 +13,10 @@ from command import read_table, run_grader
 from grader.assignment import Assignment
 from grader.collect.deadline import how_late, parse_deadline, seconds_late
 from grader.errors import Mistake
-from grader.ledger import open_ledger
 from grader.records import Outcome, Status
 from grader.report.table import checks_table
-from grader.score import grade
+from grader.results.ledger import open_ledger
+from grader.results.score import grade
 from record_examples import entry
 from submission_folders import by_student, collected, decision_on, hand_in, statuses
 

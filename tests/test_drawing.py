@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from command import SUBMISSIONS, run_grader
-from grader.check.comparison import compare
-from grader.check.graph import look_at
-from grader.check.verdict import judge
 from grader.errors import Mistake
+from grader.judge.comparison import compare
+from grader.judge.verdict import judge
 from grader.report.drawing import draw
 from grader.sandbox import Isolation
+from grader.worker.look.network import look_at
 
 TWO = (2, 2, 2, 2)
 

@@ -15,14 +15,14 @@ import pytest
 
 from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader.errors import Mistake
-from grader.ledger import LOCK_NAME, RESERVE_NAME, open_ledger, read_ledger
+from grader.results.ledger import LOCK_NAME, RESERVE_NAME, open_ledger, read_ledger
 from record_examples import entry
 from small_class import hand_in_small, hand_in_text
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
 
 HOLD_THE_LEDGER = (
-    "import sys; from pathlib import Path; from grader.ledger import open_ledger\n"
+    "import sys; from pathlib import Path; from grader.results.ledger import open_ledger\n"
     "with open_ledger(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 )
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from grader.entries import Result
 from grader.findings import Deviation, Finding, Verdict
 from grader.records import Outcome
 from grader.report.feedback import band_words, section_of, write_feedback
+from grader.results.entries import Result
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
 from record_examples import ABSENT, check, entry, submission

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from grader.worker import graphs, notes
-from grader.worker.graphs import Graphs
+from grader.worker import notes
+from grader.worker.speed import graphs
+from grader.worker.speed.graphs import Graphs
 
 LONG = 10_000
 CHANCE = torch.Generator().manual_seed(0)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from command import broken_promises, doubted, expectation, read_table
-from grader.architecture import check_architecture
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
 from grader.findings import Verdict
 from grader.records import Submission
+from grader.run.check import check_architecture
 from grader.sandbox import Isolation
 from hostile_corpus import (
     BY_LEVEL,

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grader import probes, start_worker
 from grader.accuracy import count_correct
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
 from grader.records import Run, StopReason
+from grader.run import probes, worker_client
 from grader.sandbox import Isolation, started
 from grader.sandbox.conversation import READY, Conversation
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
@@ -24,7 +24,7 @@ from witnesses import write_test_set
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(300)]
 
 # The worker as it is, after a line that takes one defence from it.
-WORKER = "import runpy\n{removal}\nrunpy.run_module('grader.worker', run_name='__main__', alter_sys=True)"
+WORKER = "import runpy\n{removal}\nrunpy.run_module('grader.worker.main', run_name='__main__', alter_sys=True)"
 NO_STOP = "import time; from grader.worker.budget import Budget; Budget._before_forward = lambda _: time.monotonic()"
 # Children were not counted at first; this is what that was like.
 NO_STOP_IN_CHILDREN = """
@@ -35,7 +35,7 @@ budget.Budget._before_forward = lambda self: stopped(self) if os.getpid() == sel
 """
 TEST_SET_INSIDE = """
 import sys, numpy as np
-from grader.worker import cifar10
+from grader.worker import dataset
 folder = sys.argv[-1]
 read = lambda name: np.load(f"{folder}/{name}.npy")
 """
@@ -44,7 +44,7 @@ read = lambda name: np.load(f"{folder}/{name}.npy")
 def in_public_order(patch: pytest.MonkeyPatch) -> None:
     """The test set first, in its own order; then the probes."""
     shuffled: Any = probes.ask
-    patch.setattr("grader.train.ask", lambda data, random: shuffled(data, _Ordered(random)))
+    patch.setattr("grader.run.train.ask", lambda data, random: shuffled(data, _Ordered(random)))
 
 
 class _Ordered:
@@ -78,8 +78,8 @@ class Removal:
 
 COUNTER = Removal(NO_STOP)
 CHILDREN = Removal(NO_STOP_IN_CHILDREN)
-IN_MEMORY = "cifar10.pixels, cifar10.answers = read('x_test'), read('y_test')"
-STAND_IN = "cifar10._stand_in = lambda arrays: (read('x_test'), read('y_test'))"
+IN_MEMORY = "dataset.pixels, dataset.answers = read('x_test'), read('y_test')"
+STAND_IN = "dataset._stand_in = lambda arrays: (read('x_test'), read('y_test'))"
 CLOCK = "import time; from grader.worker import budget; budget._now = lambda: time.monotonic()"
 HOOKS = """
 import torch; from grader.worker import budget
@@ -138,7 +138,7 @@ def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pyte
         if removal.outside:
             removal.outside(monkeypatch)
         program = ("-c", WORKER.format(removal=removal.worker))
-        monkeypatch.setattr(start_worker, "started", functools.partial(started, program=program))
+        monkeypatch.setattr(worker_client, "started", functools.partial(started, program=program))
         return train_once(HOSTILE / name / "hw6.py", assignment, digits, isolation, tmp_path)
 
     return run_without

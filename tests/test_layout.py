@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from grader.worker import layout
-from grader.worker.layout import Layout
+from grader.worker.speed import layout
+from grader.worker.speed.layout import Layout
 
 LONG = 10_000
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from grader.entries import Entry, Override, Regrade
 from grader.errors import InfrastructureError, Mistake
 from grader.findings import Deviation, Finding, Verdict
-from grader.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
 from grader.records import CoursePoint, Outcome, StopReason
+from grader.results.entries import Entry, Override, Regrade
+from grader.results.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
 from record_examples import ENTRY, check, entry
 
 HOLD_THE_LOCK = """
 import sys
 from pathlib import Path
-from grader.ledger import open_ledger
+from grader.results.ledger import open_ledger
 with open_ledger(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
@@ -32,7 +32,7 @@ with open_ledger(Path(sys.argv[1])):
 APPEND_UNTIL_KILLED = """
 import itertools, sys
 from pathlib import Path
-from grader.ledger import open_ledger
+from grader.results.ledger import open_ledger
 from record_examples import entry
 with open_ledger(Path(sys.argv[1])) as ledger:
     for number in itertools.count():

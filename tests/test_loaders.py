@@ -7,11 +7,11 @@ SCRIPT = """
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from grader.worker import loaders
+from grader.worker.speed import loading
 from grader.worker.notes import all_notes
 
 images = TensorDataset(torch.arange(10))
-loaders.without_workers()
+loading.without_workers()
 plain = DataLoader(images, 5)
 assert not all_notes()
 positional = DataLoader(images, 5, False, None, None, 2)
@@ -39,11 +39,12 @@ import torchvision
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
-from grader.worker import cifar10, loaders
+from grader.worker import dataset
+from grader.worker.speed import loading
 
 chance = np.random.default_rng(0)
 arrays = chance.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 10
-cifar10.install(arrays, batched=True)
+dataset.install(arrays, batched=True)
 PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
 RANDOM = transforms.Compose([transforms.RandomHorizontalFlip(), PLAIN])
 images = torchvision.datasets.CIFAR10("data", transform=PLAIN)
@@ -76,18 +77,18 @@ def batches(loader):
 
 
 with_workers, drawn = zip(*map(batches, own))
-loading = loaders.OwnLoading(enabled=True)
+own_loading = loading.OwnLoading(enabled=True)
 without, drawn_then = zip(*map(batches, own))
-assert loading.share == 1
+assert own_loading.share == 1
 for some, others in zip(with_workers, without, strict=True):
     for (left, labels), (right, other_labels) in zip(some, others, strict=True):
         assert torch.equal(left, right) and torch.equal(labels, other_labels)
 assert all(map(torch.equal, drawn, drawn_then))
 assert [(each.num_workers, each.timeout) for each in own] == [(2, 0), (2, 0), (2, 9)]
-before = loading.share
+before = own_loading.share
 for each in theirs:
     assert type(iter(each)).__name__ == "_MultiProcessingDataLoaderIter"
-assert loading.share < before
+assert own_loading.share < before
 """
 
 

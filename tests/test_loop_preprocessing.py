@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from grader.worker.budget import Budget, Statistics
-from grader.worker.cifar10 import GraderCIFAR10
+from grader.worker.dataset import GraderCIFAR10
 from grader.worker.evaluate import predict
 
 MEAN = torch.tensor([0.3, 0.5, 0.6]).reshape(3, 1, 1)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.entries import Entry
 from grader.findings import Check, Deviation, Finding, Verdict
-from grader.messages import ERROR_LENGTH, for_student, for_teacher
 from grader.records import Outcome, StopReason, Submission
+from grader.results.entries import Entry
+from grader.results.messages import ERROR_LENGTH, for_student, for_teacher
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()

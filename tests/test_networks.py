@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from command import SUBMISSIONS, expectation, run_grader
-from grader.check.graph import build, look_at
-from grader.check.verdict import Judgement, judge
 from grader.findings import Deviation, Verdict
+from grader.judge.verdict import Judgement, judge
 from grader.sandbox import Isolation
+from grader.worker.look.network import build, look_at
 
 CASES = sorted((SUBMISSIONS / "networks").iterdir())
 THROUGH_THE_SANDBOX = ("right_functional_calls", "right_reads_values", "dead_convolution", "not_a_module")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from grader.worker import notebook, notes
+from grader.worker import notes
+from grader.worker.standins import colab
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def _in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = dict(sys.modules)
     sys.modules.pop("tqdm.notebook", None)
-    notebook.install()
+    colab.install()
     yield
     for name in set(sys.modules) - set(before):
         if name.startswith(("google", "IPython", "tqdm.notebook")):
@@ -28,7 +29,7 @@ def _in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def run(script: str) -> dict[str, Any]:
-    names = notebook.functions()
+    names = colab.functions()
     exec(script, names)
     return names
 

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from grader.entries import Grade, Result
 from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
 from grader.records import Outcome
 from grader.report.pace import (
@@ -19,6 +18,7 @@ from grader.report.pace import (
     with_result,
     worth_a_line,
 )
+from grader.results.entries import Grade, Result
 from record_examples import submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2)

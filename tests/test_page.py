@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from grader.entries import Result
 from grader.findings import Answer, Verdict
 from grader.records import Companion, CoursePoint, Outcome
 from grader.report import page as page_module
@@ -18,6 +17,7 @@ from grader.report.page import summarize, write_report
 from grader.report.source import source_files
 from grader.report.table import printable
 from grader.report.view import Student, duration, file_key, log_end, reason_kind, reasons
+from grader.results.entries import Result
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of, hostile, page, result
 from record_examples import ABSENT, check, entry, submission

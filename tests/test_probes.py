@@ -13,11 +13,11 @@ import pytest
 from command import read_table, run_grader
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
-from grader.messages import for_teacher
-from grader.probe_doubts import probe_doubts
-from grader.probes import Questions, ask, read_answer
 from grader.records import CLASSES, Probes
-from grader.score import grade
+from grader.results.messages import for_teacher
+from grader.results.score import grade
+from grader.run.probe_doubts import probe_doubts
+from grader.run.probes import Questions, ask, read_answer
 from record_examples import SUBMISSION, entry
 from small_class import SMALL_SCRIPT
 

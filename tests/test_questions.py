@@ -10,15 +10,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from command import SUBMISSIONS, expectation
-from grader.architecture import check_architecture
 from grader.assignment import Assignment, load_assignment
-from grader.check.questions import QUESTIONS, answers
-from grader.check.self_check import run_script
-from grader.check.source import read_source
-from grader.check.watch import Watch
 from grader.records import Submission
+from grader.run.check import check_architecture
+from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
-from grader.start_worker import Slot
+from grader.student.self_check import run_script
+from grader.worker.look.questions import QUESTIONS, answers
+from grader.worker.look.watch import Watch
+from grader.worker.source import read_source
 
 LEARNING_RATES = load_assignment().questions.learning_rates
 CASES = sorted((SUBMISSIONS / "questions").iterdir())

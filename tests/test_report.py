@@ -13,13 +13,13 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from grader.assignment import load_assignment
-from grader.entries import Entry, Grade, Result
 from grader.errors import Mistake
 from grader.findings import Deviation, Finding, Verdict
 from grader.records import Outcome, StopReason, Submission
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
-from grader.score import grade
+from grader.results.entries import Entry, Grade, Result
+from grader.results.score import grade
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()

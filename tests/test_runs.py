@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from command import read_table, run_grader
-from grader.calibrate import saved_calibration
-from grader.ledger import read_ledger
+from grader.results.ledger import read_ledger
+from grader.run.calibrate import saved_calibration
 from small_class import hand_in_small, hand_in_text, keep_calibration, rules
 
 THREADS = os.cpu_count() or 1

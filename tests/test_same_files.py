@@ -11,13 +11,13 @@ import pytest
 from command import read_table, run_grader
 from grader.assignment import load_assignment
 from grader.data import load_data
-from grader.entries import Regrade
-from grader.keep import log_of
-from grader.ledger import OpenLedger, open_ledger, read_ledger
-from grader.machine import Machine
 from grader.pipeline import Piece, due, grade_all, results
 from grader.progress import Watch
 from grader.records import Outcome, StopReason, Submission
+from grader.results.entries import Regrade
+from grader.results.keep import log_of
+from grader.results.ledger import OpenLedger, open_ledger, read_ledger
+from grader.run.machine import Machine
 from grader.schedule.dispatch import Finished
 from record_examples import ENTRY, entry, submission
 from small_class import SMALL_SCRIPT, hand_in_small

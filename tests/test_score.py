@@ -10,7 +10,7 @@ from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment, load_assignment
 from grader.findings import Verdict
 from grader.records import Outcome
-from grader.score import grade, points
+from grader.results.score import grade, points
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()

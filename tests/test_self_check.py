@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from command import ROOT, SUBMISSIONS
-from grader.handout import write_handout
+from grader.student.handout import write_handout
 
 BLANK_TESTS = {
     *(f"test_q{number}_" for number in range(1, 10)),
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_there_or_no_python_is_said_in_one_sentence(handout: 
 
 def test_the_handout_runs_its_own_copy_and_has_what_the_readme_names(handout: Path) -> None:
     shown = subprocess.run(
-        [sys.executable, "-c", "import grader.check.verdict as verdict; print(verdict.__file__)"],
+        [sys.executable, "-c", "import grader.judge.verdict as verdict; print(verdict.__file__)"],
         cwd=handout,
         env=clean_environment(),
         capture_output=True,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from command import ROOT, read_table
-from grader.ledger import read_ledger
+from grader.results.ledger import read_ledger
 from small_class import hand_in_small
 from test_cluster import wait_until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.check.source import Source, read_source
+from grader.worker.source import Source, read_source
 
 TEMPLATE = (Path(__file__).parents[1] / "student_template" / "hw6.py").read_bytes()
 KOREAN = "이름 = '홍길동'\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command import ROOT
-from grader.ledger import read_ledger
+from grader.results.ledger import read_ledger
 from small_class import hand_in_small, keep_calibration
 from terminal import ENVIRONMENT, Terminal
 

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from grader.check.source import read_source
+from grader.worker.source import read_source
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE, REFERENCE = ROOT / "student_template" / "hw6.py", ROOT / "reference" / "hw6.py"

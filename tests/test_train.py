@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-import grader.train as train_stage
+import grader.run.train as train_stage
 from command import run_grader
 from grader.assignment import Assignment, load_assignment
-from grader.entries import Result
-from grader.ledger import read_ledger
 from grader.progress import Event, StageBegun
+from grader.protocol import Stopped
 from grader.records import Outcome, Run, StopReason, Submission
 from grader.report.table import grades_table
-from grader.score import grade
-from grader.telemetry import Stopped
-from grader.train import plausible
+from grader.results.entries import Result
+from grader.results.ledger import read_ledger
+from grader.results.score import grade
+from grader.run.train import plausible
 from record_examples import entry, submission
 from small_class import hand_in_small, hand_in_text, rules
 

@@ -13,11 +13,11 @@ from grader.assignment import DEFAULT_ASSIGNMENT, load_assignment
 from grader.data import DataSet, load_data
 from grader.errors import Mistake
 from grader.progress import Advanced, Plan, Printed, Stage, StageBegun
+from grader.protocol import Evaluated, Fault, Progress, SourceRead, Started, Stopped
 from grader.records import StopReason
-from grader.telemetry import Evaluated, Fault, Progress, SourceRead, Started, Stopped
-from grader.trial import words
-from grader.trial.display import Display
-from grader.trial.run import Trial
+from grader.student import words
+from grader.student.display import Display
+from grader.student.trial import Trial
 from terminal import Terminal
 
 FILE = "hw6.py"

@@ -17,11 +17,11 @@ from command import SUBMISSIONS, run_grader
 from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment
 from grader.data import load_data, write_training_set
-from grader.handout import write_handout
 from grader.records import Submission
+from grader.run.train import waiting_training
+from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
-from grader.start_worker import Slot
-from grader.train import waiting_training
+from grader.student.handout import write_handout
 from small_class import SMALL_SCRIPT
 from terminal import Terminal
 

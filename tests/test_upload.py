@@ -12,13 +12,13 @@ import pytest
 import gradebooks
 from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
 from grader.assignment import load_assignment
-from grader.delimited import read_sheet
-from grader.entries import Grade, Result
 from grader.errors import Mistake
+from grader.lms.gradescope import results_json
+from grader.lms.sheets import read_sheet
+from grader.lms.upload import GradebookOf, NewScore, Upload, filled_in
 from grader.records import Outcome
-from grader.report.gradescope import results_json
-from grader.report.upload import GradebookOf, NewScore, Upload, filled_in
-from grader.score import grade
+from grader.results.entries import Grade, Result
+from grader.results.score import grade
 from record_examples import entry, submission
 
 MOST = Decimal(20)

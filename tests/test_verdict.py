@@ -11,10 +11,10 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from grader.check.graph import look_at
-from grader.check.verdict import Judgement, judge
 from grader.findings import Deviation, Verdict
-from grader.telemetry import NetworkSeen, Node, to_json
+from grader.judge.verdict import Judgement, judge
+from grader.protocol import NetworkSeen, Node, to_json
+from grader.worker.look.network import look_at
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "hw6.py"), run_name="reference")
 TWO = (2, 2, 2, 2)

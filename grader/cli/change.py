@@ -13,11 +13,11 @@ from grader.cli.console import DEFAULT_OUT, Cluster, Jobs, Known, Out, Why, Yes,
 from grader.cli.grade import run_class
 from grader.cli.inputs import chosen, collected, named, remembered
 from grader.cli.look import write_grades
-from grader.entries import Override, Regrade, Result
 from grader.errors import Mistake
-from grader.ledger import Ledger, open_ledger
 from grader.pipeline import results
 from grader.records import Outcome, Submission
+from grader.results.entries import Override, Regrade, Result
+from grader.results.ledger import Ledger, open_ledger
 
 Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.")]
 

@@ -11,14 +11,14 @@ import typer
 from grader.assignment import Assignment
 from grader.cli.console import DEFAULT_OUT, Out, app, mistakes_in_one_sentence, say
 from grader.cli.inputs import collected, named, remembered
-from grader.entries import Result
 from grader.errors import Mistake
-from grader.ledger import read_ledger
+from grader.lms.gradescope import results_json
+from grader.lms.upload import GradebookOf, Upload, filled_in
 from grader.pipeline import results
-from grader.report.gradescope import results_json
 from grader.report.table import write_private
-from grader.report.upload import GradebookOf, Upload, filled_in
 from grader.report.view import file_key
+from grader.results.entries import Result
+from grader.results.ledger import read_ledger
 
 
 class System(StrEnum):

@@ -9,7 +9,6 @@ from pathlib import Path
 import typer
 
 from grader.assignment import Assignment
-from grader.calibrate import run_seconds
 from grader.cli.console import (
     DEFAULT_OUT,
     Cluster,
@@ -35,14 +34,15 @@ from grader.cli.inputs import Inputs, chosen, collected, named, remember, rememb
 from grader.cli.look import fail_where_the_grader_failed, write_grades
 from grader.cli.machines import local_machine, scheduler, time_reference
 from grader.data import DataSet, load_data
-from grader.entries import Regrade
 from grader.errors import Cancelled, Mistake
-from grader.ledger import OpenLedger, open_ledger
-from grader.machine import Machine
 from grader.pipeline import due, grade_all, results
 from grader.progress import Plan
 from grader.records import Collection, Submission
 from grader.report.live import Display
+from grader.results.entries import Regrade
+from grader.results.ledger import OpenLedger, open_ledger
+from grader.run.calibrate import run_seconds
+from grader.run.machine import Machine
 
 # From this estimate on, a person must say yes.
 _ASK_FROM_SECONDS = 3600

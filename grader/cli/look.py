@@ -26,12 +26,8 @@ from grader.cli.console import (
     say,
 )
 from grader.cli.inputs import as_settings, chosen, collected, named, remember, remembered
-from grader.entries import Result
 from grader.errors import Mistake
 from grader.findings import Check
-from grader.keep import log_of
-from grader.ledger import Ledger, read_ledger
-from grader.machine import this_machine
 from grader.pipeline import check_all, results
 from grader.records import Collection, Outcome
 from grader.report.collected import collection_lines
@@ -40,6 +36,10 @@ from grader.report.feedback import FEEDBACK_NAME, write_feedback
 from grader.report.page import REPORT_NAME, write_report
 from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
+from grader.results.entries import Result
+from grader.results.keep import log_of
+from grader.results.ledger import Ledger, read_ledger
+from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
 from grader.schedule.local import Local
 

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from grader.assignment import Assignment
-from grader.calibrate import CALIBRATION_NAME, Calibration, calibrate, saved_calibration, to_json
 from grader.cli.console import interrupted, say
 from grader.data import DataSet
 from grader.errors import Mistake
-from grader.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
 from grader.report.table import write_private
+from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, saved_calibration, to_json
+from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Scheduler
 from grader.schedule.local import Local
@@ -75,7 +75,7 @@ def _on_cluster(
     rules: Assignment, data: DataSet, jobs: int, address: str, timed: bool
 ) -> Iterator[Scheduler[DataSet, Machine]]:
     try:
-        from grader.schedule.cluster import connected  # here: the extra that it needs is optional
+        from grader.schedule.ray import connected  # here: the extra that it needs is optional
     except ModuleNotFoundError as error:
         raise Mistake(
             f"CLUSTER= needs {error.name}, which is not installed: .venv/bin/pip install '.[cluster]'"

@@ -6,8 +6,8 @@ import typer
 
 from grader.cli.console import DEFAULT_OUT, Deadline, Known, Layout, Out, Roster, app, mistakes_in_one_sentence, say
 from grader.cli.inputs import collected, named, remembered
+from grader.report.similar import MOST_BYTES, find_similar
 from grader.report.similar_page import SIMILAR_NAME, write_similar
-from grader.similar import MOST_BYTES, find_similar
 
 _MOST_PAIRS = 50
 _SHOWN = 10

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from grader.assignment import Assignment, Limits
-from grader.collect.companions import add_companions, companions_aside
 from grader.collect.deadline import how_late, seconds_late, shown
 from grader.collect.folder import layouts_of
-from grader.collect.found import Attempt, Found, WithoutFile
 from grader.collect.layouts import Format, Reading, reading
 from grader.collect.roster import RosterLine, read_roster
 from grader.errors import Mistake
+from grader.lms.companions import add_companions, companions_aside
+from grader.lms.found import Attempt, Found, WithoutFile
 from grader.records import Collection, Decision, Status, Submission
 
 __all__ = ["Format", "collect"]

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader.collect.found import Attempt, Found, WithoutFile, listed
-from grader.collect.stored import NOBODYS, DiskFile, can_be_imported, decoded_name, is_system_file, normal
 from grader.errors import Mistake
+from grader.lms.files import NOBODYS, DiskFile, can_be_imported, decoded_name, is_system_file, normal
+from grader.lms.found import Attempt, Found, WithoutFile, listed
 from grader.records import Decision, Status
 
 

@@ -10,13 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from grader.assignment import Assignment
-from grader.collect import blackboard, canvas, moodle
-from grader.collect.archive import Handed, leads_out, made_by_system, unpacked
-from grader.collect.choice import SystemAttempt, sort_out
 from grader.collect.folder import layouts_of, scan
-from grader.collect.found import Found
-from grader.collect.stored import NOBODYS, decoded_name
 from grader.errors import Mistake
+from grader.lms import blackboard, canvas, moodle
+from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
+from grader.lms.attempts import SystemAttempt, sort_out
+from grader.lms.files import NOBODYS, decoded_name
+from grader.lms.found import Found
 from grader.records import Decision, Status
 
 

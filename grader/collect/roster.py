@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from grader.collect.deadline import parse_deadline
-from grader.delimited import decode, delimiter_of
 from grader.errors import Mistake
+from grader.lms.sheets import decode, delimiter_of
 
 COLUMNS = ("student_id", "name")
 DEADLINE = "deadline"

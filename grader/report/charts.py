@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grader.assignment import Band
-from grader.entries import Entry
+from grader.results.entries import Entry
 
 BIN_PERCENT = 5
 # Stand for the page's own colours, which differ by day and by night: `_tidy` puts a class in their place.

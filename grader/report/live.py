@@ -10,12 +10,12 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from grader.entries import Result
 from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
 from grader.report.live_area import live_area, stage_line
 from grader.report.output import OutputLines
 from grader.report.pace import Running, Scene, after, training_line, with_result, worth_a_line
 from grader.report.terminal import one_line, result_line
+from grader.results.entries import Result
 
 SECONDS_BETWEEN_DRAWINGS = 0.25
 # What a script prints faster than this for each drawing is left out, so that it neither waits nor fills the memory.

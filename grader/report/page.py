@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
-from grader.entries import Entry, Result
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.source import source_files
 from grader.report.table import write_private
 from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
+from grader.results.entries import Entry, Result
 
 REPORT_NAME = "report.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.

@@ -6,9 +6,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 from grader.report.page import policy, text_of
+from grader.report.similar import Pair
 from grader.report.table import write_private
 from grader.report.view import environment
-from grader.similar import Pair
 
 SIMILAR_NAME = "similar.html"
 

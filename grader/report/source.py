@@ -4,10 +4,10 @@ import io
 import re
 from dataclasses import dataclass
 
-from grader.check.ipython import notebook_code
-from grader.entries import Entry
 from grader.records import Submission
 from grader.report.table import printable
+from grader.results.entries import Entry
+from grader.text import notebook_code
 
 _MAX_CHARACTERS = 100_000
 _LINE = re.compile(r"\bline (\d{1,6})\b")

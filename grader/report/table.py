@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from grader.accuracy import accuracy_percent
-from grader.entries import Change, Entry, Result
 from grader.errors import Mistake
 from grader.findings import Check
 from grader.records import Decision, Submission
+from grader.results.entries import Change, Entry, Result
 
 GRADES_COLUMNS = (
     "student_id",

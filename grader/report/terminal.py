@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from grader.entries import Result
 from grader.report.table import printable
+from grader.results.entries import Result
 
 
 def print_summary(console: Console, results: Sequence[Result], notice: str) -> None:

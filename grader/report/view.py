@@ -12,11 +12,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from grader.entries import Entry, Result
 from grader.records import Decision
 from grader.report.output import OutputLines
 from grader.report.source import SourceFile
 from grader.report.table import printable
+from grader.results.entries import Entry, Result
 
 LOG_LINES = 40
 _LOG_BYTES = 16_384

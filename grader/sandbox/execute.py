@@ -22,7 +22,7 @@ _TICK_SECONDS = 0.2
 _STANDSTILL_SECONDS = 5.0
 # What a job may take to end by itself after its last score.
 _FAREWELL_SECONDS = 10.0
-WORKER = ("-m", "grader.worker")
+WORKER = ("-m", "grader.worker.main")
 
 
 def execute(

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Generic
 
 from grader.progress import Watch
-from grader.schedule.cards import card_name, spread
 from grader.schedule.dispatch import Finished, M, Place, R, S, Seat, T, run_at
+from grader.schedule.gpus import card_name, spread
 
 
 class Local(Generic[S, M]):

@@ -3,7 +3,7 @@
 import atexit
 import gc
 
-from grader.check.compiler import defer
+from grader.worker.standins.compiler import defer
 
 # Before torchvision is imported, which imports it.
 defer()

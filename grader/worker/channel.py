@@ -3,8 +3,8 @@
 import os
 import threading
 
+from grader.protocol import TEXT_LIMIT, Event, to_json
 from grader.records import IMAGE_BYTES
-from grader.telemetry import TEXT_LIMIT, Event, to_json
 
 _READ_BYTES = 1 << 20
 

@@ -18,8 +18,8 @@ from archives import attempt
 from command import read_table
 from grader.assignment import load_assignment
 from grader.data import load_data
-from grader.ledger import LEDGER_NAME, open_ledger
 from grader.records import CoursePoint, Probes
+from grader.results.ledger import LEDGER_NAME, open_ledger
 from record_examples import ENTRY
 from results import RESULTS, Out, write_section
 

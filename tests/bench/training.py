@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from grader.ledger import read_ledger
-from grader.machine import default_jobs
-from grader.schedule.cards import cards_here
+from grader.results.ledger import read_ledger
+from grader.run.machine import default_jobs
+from grader.schedule.gpus import cards_here
 from results import RESULTS, Out, write_section
 from training_table import TITLE, Measured, peak, table
 from workloads import WORKLOADS, Workload, write_data
