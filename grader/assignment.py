@@ -18,9 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from grader.accuracy import in_band
 from grader.errors import Mistake
-from grader.records import IsolationLevel
+from grader.records import IsolationLevel, in_band
 
 DEFAULT_ASSIGNMENT = Path(__file__).with_name("assignment.toml")
 

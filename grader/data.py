@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grader.errors import Mistake
-from grader.records import CLASSES
+from grader.records import CLASSES, SCORE_DTYPE
 
 ASSIGNED_DATA = "CIFAR-10"
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -87,6 +87,29 @@ def write_training_set(data: DataSet, folder: Path) -> None:
     for name, array in (("x_train.npy", data.x_train), ("y_train.npy", data.y_train)):
         np.save(folder / name, array, allow_pickle=False)
         (folder / name).chmod(0o644)
+
+
+def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
+    """Count the images whose highest score is the score of their class.
+
+    Args:
+        scores: N x 10 little-endian float32, row by row, in the order of `labels`.
+        labels: int64 of shape (N,), each 0..9.
+
+    Returns:
+        0..N. A row with any value that is not finite counts as wrong; of equal scores the first class wins.
+
+    Raises:
+        ValueError: `scores` does not hold exactly N rows. The grader fixes the length before it reads, so this is
+            the grader's own fault.
+    """
+    dtype = np.dtype(SCORE_DTYPE)
+    expected = len(labels) * CLASSES * dtype.itemsize
+    if len(scores) != expected:
+        raise ValueError(f"{len(labels)} images need {expected} bytes of scores, not {len(scores)}")
+    rows = np.frombuffer(scores, dtype).reshape(len(labels), CLASSES)
+    right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
+    return int(right.sum())
 
 
 def _cifar10(root: Path, *, download: bool) -> DataSet:

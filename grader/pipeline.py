@@ -8,16 +8,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from grader.accuracy import count_correct
 from grader.assignment import Assignment
-from grader.data import DataSet
+from grader.data import DataSet, count_correct
 from grader.errors import Cancelled, Mistake, PlaceLost
-from grader.findings import Check, Verdict
 from grader.progress import Left, Stage, StageBegun, Watch
-from grader.records import IsolationLevel, Outcome, Run, StopReason, Submission
+from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Evidence, Result, RunReason
-from grader.results.keep import keep, keep_copy
-from grader.results.ledger import Ledger, OpenLedger
+from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from grader.findings import Answer, Question
+from grader.records import Answer, Question
 
 TEXT_LIMIT = 2000
 

@@ -19,9 +19,9 @@ FILE = Path(os.environ.get("HW6", HERE / "hw6.py")).resolve()
 CODE = next(folder for folder in (HERE, HERE.parent) if (folder / "grader" / "student").is_dir())
 sys.path.insert(0, str(CODE))
 
-from grader.findings import Deviation, Verdict  # noqa: E402
 from grader.judge.verdict import Judgement, judge, keeps_its_input  # noqa: E402
 from grader.protocol import NetworkSeen, from_json  # noqa: E402
+from grader.records import Deviation, Verdict  # noqa: E402
 
 SECONDS = 60
 WEIGHTS = {

@@ -48,7 +48,7 @@ THREE_HONEST = (*TEN_HONEST[:2], HABITS / "module_level_training")
 STRONGEST, *FURTHER_WAYS = (Way(level, user) for level in ("strong", "partial") for user in (False, True))
 # A policy of `none` still takes whatever is stronger, so that must be out of reach.
 _WITHOUT_LANDLOCK = (
-    "import grader.sandbox.landlock as l; l.missing = lambda: 'hidden'; from grader.cli import main; main()"
+    "import grader.sandbox.fallback as f; f.landlock_missing = lambda: 'hidden'; from grader.cli import main; main()"
 )
 
 

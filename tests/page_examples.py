@@ -8,8 +8,20 @@ from pathlib import Path
 
 from command import SUBMISSIONS
 from grader.assignment import load_assignment
-from grader.findings import Answer, Deviation, Finding, Layer, Question, Verdict
-from grader.records import CoursePoint, Decision, Outcome, Status, StopReason, Submission
+from grader.records import (
+    Answer,
+    CoursePoint,
+    Decision,
+    Deviation,
+    Finding,
+    Layer,
+    Outcome,
+    Question,
+    Status,
+    StopReason,
+    Submission,
+    Verdict,
+)
 from grader.report.page import render_report
 from grader.results.entries import Change, Entry, Result, RunReason
 from grader.results.score import grade

@@ -4,8 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from grader.findings import Check, Verdict
-from grader.records import Outcome, StopReason, Submission
+from grader.records import Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Evidence
 
 KOREA = timezone(timedelta(hours=9))

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from command import ROOT, SUBMISSIONS
-from grader.worker.carried import carried_in
-from grader.worker.source import read_source
+from grader.worker.source import carried_in, read_source
 
 HONEST = [
     ROOT / "reference" / "hw6.py",

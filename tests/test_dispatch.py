@@ -11,8 +11,7 @@ import pytest
 
 from grader.errors import Cancelled, Mistake, PlaceLost
 from grader.progress import Event, Notice
-from grader.schedule.dispatch import MOST_LOSSES, Finished, Place, Seat, run_at
-from grader.schedule.local import Local
+from grader.schedule.dispatch import MOST_LOSSES, Finished, Local, Place, Seat, run_at
 
 Told = list[Event]
 

@@ -9,7 +9,7 @@ from command import SUBMISSIONS, run_grader
 from grader.errors import Mistake
 from grader.judge.comparison import compare
 from grader.judge.verdict import judge
-from grader.report.drawing import draw
+from grader.report.charts import draw_network
 from grader.sandbox import Isolation
 from grader.worker.look.network import look_at
 
@@ -19,7 +19,7 @@ TWO = (2, 2, 2, 2)
 def picture(case: str, path: Path) -> str:
     made = runpy.run_path(str(SUBMISSIONS / "networks" / case / "hw6.py"), run_name="network")["IdentityResNet"]
     network = look_at(made(*TWO), "")
-    draw(compare(network, TWO), judge(network, TWO).findings, case, path)
+    draw_network(compare(network, TWO), judge(network, TWO).findings, case, path)
     return path.read_text(encoding="utf-8")
 
 

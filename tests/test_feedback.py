@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.findings import Deviation, Finding, Verdict
-from grader.records import Outcome
+from grader.records import Deviation, Finding, Outcome, Verdict
 from grader.report.feedback import band_words, section_of, write_feedback
 from grader.results.entries import Result
 from html_elements import Parsed

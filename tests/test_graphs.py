@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from grader.worker import notes
+from grader.worker import channel
 from grader.worker.speed import graphs
 from grader.worker.speed.graphs import Graphs
 
@@ -69,7 +69,7 @@ class Tape:
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "_DEVICE", "cpu")
     monkeypatch.setattr(graphs, "capture", Tape)
-    monkeypatch.setattr(notes, "_sentences", {})
+    monkeypatch.setattr(channel, "_sentences", {})
 
 
 def usual(network: Network, forward: Callable[..., Any], optimizer: Any) -> None:
@@ -227,7 +227,7 @@ def test_a_network_that_a_graph_does_not_fit_keeps_its_own_forward_and_the_recor
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
     assert all(weight.grad is None for weight in network.parameters())
-    (said,) = notes.all_notes()
+    (said,) = channel.all_notes()
     assert why in said
 
 

@@ -16,8 +16,7 @@ import pytest
 from command import broken_promises, doubted, expectation, read_table
 from grader.assignment import load_assignment
 from grader.data import DataSet, load_data
-from grader.findings import Verdict
-from grader.records import Submission
+from grader.records import Submission, Verdict
 from grader.run.check import check_architecture
 from grader.sandbox import Isolation
 from hostile_corpus import (

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grader.accuracy import count_correct
 from grader.assignment import load_assignment
-from grader.data import DataSet, load_data
+from grader.data import DataSet, count_correct, load_data
 from grader.records import Run, StopReason
 from grader.run import probes, worker_client
 from grader.sandbox import Isolation, started

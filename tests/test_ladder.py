@@ -13,7 +13,7 @@ from command import ROOT, SUBMISSIONS, read_table
 from grader.assignment import Assignment
 from grader.errors import Mistake
 from grader.records import IsolationLevel
-from grader.sandbox import find_isolation, ladder, landlock, rungs, seccomp
+from grader.sandbox import fallback, find_isolation, ladder, rungs, seccomp
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
 from grader.sandbox.probe import HIDDEN_MEMORY
 from other_user import UID, as_user, open_python
@@ -32,7 +32,7 @@ def test_nothing_below_the_wish_is_taken(assignment: Assignment) -> None:
 
 def test_none_is_taken_only_by_name(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(landlock, "missing", lambda: "there is no Landlock")
+    monkeypatch.setattr(fallback, "landlock_missing", lambda: "there is no Landlock")
     with pytest.raises(Mistake, match="there is no Landlock"):
         find_isolation(assignment.limits, IsolationLevel.PARTIAL)
 
@@ -64,7 +64,7 @@ def test_a_class_is_graded_without_namespaces(level: str, home: Path, tiny_data:
         os.chown(path, UID, UID, follow_symlinks=False)
     env, *python = open_python()
     # A policy of `none` still takes whatever is stronger, so that must be out of reach.
-    hide = "import grader.sandbox.landlock as l; l.missing = lambda: 'hidden'; " if level == "none" else ""
+    hide = "import grader.sandbox.fallback as f; f.landlock_missing = lambda: 'hidden'; " if level == "none" else ""
     command = [env, f"PATH={home / 'programs'}", *python, "-c", f"{hide}from grader.cli import main; main()"]
     arguments = ["grade", "submissions", "--data", "tiny.npz", "--out", "out", "--assignment", "rules.toml"]
     finished = as_user(home, *command, *arguments)

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import InfrastructureError, Mistake
-from grader.findings import Deviation, Finding, Verdict
-from grader.records import CoursePoint, Outcome, StopReason
+from grader.records import CoursePoint, Deviation, Finding, Outcome, StopReason, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.results.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
 from record_examples import ENTRY, check, entry

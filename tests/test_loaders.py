@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from grader.worker.speed import loading
-from grader.worker.notes import all_notes
+from grader.worker.channel import all_notes
 
 images = TensorDataset(torch.arange(10))
 loading.without_workers()

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.findings import Check, Deviation, Finding, Verdict
-from grader.records import Outcome, StopReason, Submission
+from grader.records import Check, Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_student, for_teacher
 from record_examples import ABSENT, SUBMISSION, check, entry, submission

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from command import SUBMISSIONS, expectation, run_grader
-from grader.findings import Deviation, Verdict
 from grader.judge.verdict import Judgement, judge
+from grader.records import Deviation, Verdict
 from grader.sandbox import Isolation
 from grader.worker.look.network import build, look_at
 

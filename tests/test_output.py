@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.report.output import LONGEST_LINE, OutputLines
+from grader.text import LONGEST_LINE, OutputLines
 
 
 def lines(*chunks: bytes) -> list[str]:

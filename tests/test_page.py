@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from grader.findings import Answer, Verdict
-from grader.records import Companion, CoursePoint, Outcome
+from grader.records import Answer, Companion, CoursePoint, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
 from grader.report.source import source_files
-from grader.report.table import printable
 from grader.report.view import Student, duration, file_key, log_end, reason_kind, reasons
 from grader.results.entries import Result
+from grader.text import printable
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of, hostile, page, result
 from record_examples import ABSENT, check, entry, submission

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from grader.report.feedback import write_feedback
-from grader.report.table import printable
+from grader.text import printable
 from page_examples import ASSIGNMENT, HOSTILE, class_of, hostile, page, result
 from record_examples import entry, submission
 

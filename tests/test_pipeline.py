@@ -11,8 +11,7 @@ from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader import pipeline
 from grader.assignment import Assignment
 from grader.data import load_data
-from grader.findings import Check, Verdict
-from grader.records import Outcome, Submission
+from grader.records import Check, Outcome, Submission, Verdict
 from grader.results.entries import RunReason
 from grader.results.ledger import read_ledger
 from grader.results.reruns import NextRun

@@ -16,8 +16,7 @@ from grader.data import DataSet, load_data
 from grader.records import CLASSES, Probes
 from grader.results.messages import for_teacher
 from grader.results.score import grade
-from grader.run.probe_doubts import probe_doubts
-from grader.run.probes import Questions, ask, read_answer
+from grader.run.probes import Questions, ask, probe_doubts, read_answer
 from record_examples import SUBMISSION, entry
 from small_class import SMALL_SCRIPT
 

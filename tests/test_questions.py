@@ -15,9 +15,8 @@ from grader.records import Submission
 from grader.run.check import check_architecture
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
-from grader.student.self_check import run_script
 from grader.worker.look.questions import QUESTIONS, answers
-from grader.worker.look.watch import Watch
+from grader.worker.look.watch import Watch, run_script
 from grader.worker.source import read_source
 
 LEARNING_RATES = load_assignment().questions.learning_rates

@@ -14,8 +14,7 @@ from rich.console import Console
 
 from grader.assignment import load_assignment
 from grader.errors import Mistake
-from grader.findings import Deviation, Finding, Verdict
-from grader.records import Outcome, StopReason, Submission
+from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.results.entries import Entry, Grade, Result

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from grader.accuracy import count_correct
 from grader.assignment import Assignment
-from grader.data import load_data
+from grader.data import count_correct, load_data
 from grader.records import BATCHED_TRANSFORMS, BFLOAT16
 from grader.sandbox import Isolation
 from honest_scripts import NARROW, replaced

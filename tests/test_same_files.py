@@ -15,8 +15,7 @@ from grader.pipeline import Piece, due, grade_all, results
 from grader.progress import Watch
 from grader.records import Outcome, StopReason, Submission
 from grader.results.entries import Regrade
-from grader.results.keep import log_of
-from grader.results.ledger import OpenLedger, open_ledger, read_ledger
+from grader.results.ledger import OpenLedger, log_of, open_ledger, read_ledger
 from grader.run.machine import Machine
 from grader.schedule.dispatch import Finished
 from record_examples import ENTRY, entry, submission

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment, load_assignment
-from grader.findings import Verdict
-from grader.records import Outcome
+from grader.data import count_correct
+from grader.records import Outcome, Verdict, accuracy_percent
 from grader.results.score import grade, points
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 

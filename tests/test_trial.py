@@ -16,8 +16,8 @@ from grader.progress import Advanced, Plan, Printed, Stage, StageBegun
 from grader.protocol import Evaluated, Fault, Progress, SourceRead, Started, Stopped
 from grader.records import StopReason
 from grader.student import words
-from grader.student.display import Display
 from grader.student.trial import Trial
+from grader.student.words import Display
 from terminal import Terminal
 
 FILE = "hw6.py"

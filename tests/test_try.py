@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from command import SUBMISSIONS, run_grader
-from grader.accuracy import accuracy_percent, count_correct
 from grader.assignment import Assignment
-from grader.data import load_data, write_training_set
-from grader.records import Submission
+from grader.data import count_correct, load_data, write_training_set
+from grader.records import Submission, accuracy_percent
 from grader.run.train import waiting_training
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation

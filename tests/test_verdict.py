@@ -11,9 +11,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from grader.findings import Deviation, Verdict
 from grader.judge.verdict import Judgement, judge
 from grader.protocol import NetworkSeen, Node, to_json
+from grader.records import Deviation, Verdict
 from grader.worker.look.network import look_at
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "hw6.py"), run_name="reference")

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from grader.collect import Format
 from grader.errors import Cancelled, InfrastructureError, Mistake
-from grader.report.table import printable
+from grader.text import printable
 
 app = typer.Typer(
     add_completion=False,

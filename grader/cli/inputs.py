@@ -14,7 +14,8 @@ from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
 from grader.errors import Mistake
 from grader.records import Collection, Status, Submission
-from grader.report.table import collection_table, write_csv, write_private
+from grader.report.table import collection_table, write_csv
+from grader.text import write_private
 
 INPUTS_NAME = "inputs.json"
 

@@ -1,4 +1,4 @@
-"""The commands that change nothing: collect, check and report."""
+"""The commands that change nothing: collect, check, report and similar."""
 
 import tempfile
 from collections.abc import Sequence
@@ -27,21 +27,22 @@ from grader.cli.console import (
 )
 from grader.cli.inputs import as_settings, chosen, collected, named, remember, remembered
 from grader.errors import Mistake
-from grader.findings import Check
 from grader.pipeline import check_all, results
-from grader.records import Collection, Outcome
-from grader.report.collected import collection_lines
-from grader.report.drawing import draw as draw_network
+from grader.records import Check, Collection, Outcome
+from grader.report.charts import draw_network
 from grader.report.feedback import FEEDBACK_NAME, write_feedback
-from grader.report.page import REPORT_NAME, write_report
+from grader.report.page import REPORT_NAME, SIMILAR_NAME, write_report, write_similar
+from grader.report.similar import MOST_BYTES, find_similar
 from grader.report.table import checks_table, grades_table, write_csv
-from grader.report.terminal import print_summary
+from grader.report.terminal import collection_lines, print_summary
 from grader.results.entries import Result
-from grader.results.keep import log_of
-from grader.results.ledger import Ledger, read_ledger
+from grader.results.ledger import Ledger, log_of, read_ledger
 from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
-from grader.schedule.local import Local
+from grader.schedule.dispatch import Local
+
+_MOST_PAIRS = 50
+_SHOWN = 10
 
 
 @app.command("collect")
@@ -169,3 +170,29 @@ def fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
     if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
         say("Some have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
+
+
+@app.command("similar")
+def similar_command(
+    submissions: Known = None,
+    roster: Roster = None,
+    deadline: Deadline = "",
+    out: Out = DEFAULT_OUT,
+    layout: Layout = None,
+    least: Annotated[float, typer.Option(min=1, max=100, help="Share of one side's own code, in percent.")] = 80,
+) -> None:
+    """Show pairs of submissions that are close; it accuses nobody, and no points move."""
+    with mistakes_in_one_sentence():
+        inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
+        collection = collected(inputs, inputs.rules(), out)
+        for submission in collection.submissions:
+            if submission.content and len(submission.content) > MOST_BYTES:
+                say(f"  {submission.student_id}: not compared: larger than {MOST_BYTES // 1000} KB")
+        pairs = find_similar(collection.submissions, least, _MOST_PAIRS)
+        for pair in pairs[:_SHOWN]:
+            first, second = pair.first, pair.second
+            say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
+        path = out / SIMILAR_NAME
+        write_similar(pairs, least, path)
+        say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
+        say(f"side by side: {path}")

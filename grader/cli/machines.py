@@ -11,12 +11,11 @@ from grader.assignment import Assignment
 from grader.cli.console import interrupted, say
 from grader.data import DataSet
 from grader.errors import Mistake
-from grader.report.table import write_private
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, saved_calibration, to_json
 from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
 from grader.sandbox import find_isolation
-from grader.schedule.dispatch import Scheduler
-from grader.schedule.local import Local
+from grader.schedule.dispatch import Local, Scheduler
+from grader.text import write_private
 
 # The reference is timed for an estimate where at least so many training images are due: below, it would be the wait.
 _TIMED_FROM_IMAGES = 20_000

@@ -14,8 +14,8 @@ from grader.collect.folder import layouts_of
 from grader.collect.layouts import Format, Reading, reading
 from grader.collect.roster import RosterLine, read_roster
 from grader.errors import Mistake
-from grader.lms.companions import add_companions, companions_aside
-from grader.lms.found import Attempt, Found, WithoutFile
+from grader.lms.attempts import add_companions, companions_aside
+from grader.lms.files import Attempt, Found, WithoutFile
 from grader.records import Collection, Decision, Status, Submission
 
 __all__ = ["Format", "collect"]

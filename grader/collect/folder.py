@@ -9,8 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.errors import Mistake
-from grader.lms.files import NOBODYS, DiskFile, can_be_imported, decoded_name, is_system_file, normal
-from grader.lms.found import Attempt, Found, WithoutFile, listed
+from grader.lms.files import (
+    NOBODYS,
+    Attempt,
+    DiskFile,
+    Found,
+    WithoutFile,
+    can_be_imported,
+    decoded_name,
+    is_system_file,
+    listed,
+    normal,
+)
 from grader.records import Decision, Status
 
 

@@ -15,8 +15,7 @@ from grader.errors import Mistake
 from grader.lms import blackboard, canvas, moodle
 from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
 from grader.lms.attempts import SystemAttempt, sort_out
-from grader.lms.files import NOBODYS, decoded_name
-from grader.lms.found import Found
+from grader.lms.files import NOBODYS, Found, decoded_name
 from grader.records import Decision, Status
 
 

@@ -1,10 +1,10 @@
 """A traced network beside the handout's, layer by layer, in words."""
 
-from grader.findings import Layer
 from grader.judge.alignment import Path, Step, align, main_path
-from grader.judge.difference import words
+from grader.judge.differences import words
 from grader.judge.specification import expected_layers
 from grader.protocol import NetworkSeen, Node
+from grader.records import Layer
 
 # The assigned network has about sixty; what is hostile may have thousands.
 _MOST_LAYERS = 200

@@ -1,20 +1,98 @@
-"""Where a network's graph differs from the handout's: layers on the main path, and skip connections."""
+"""Where a network differs from the handout, in sentences: layers on the main path, and skip connections."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from grader.findings import Deviation
-from grader.judge.alignment import Path, Step
-from grader.judge.difference import SMALL, WORDS, Block, Difference, convolution_differences, words
-from grader.judge.skips import skip_differences
+from grader.judge.alignment import Path, Skip, Step
 from grader.judge.specification import AFTER, FIRST, HEAD, Place
 from grader.protocol import NetworkSeen, Node
+from grader.records import Deviation
+
+SMALL = {"batch_norm", "relu"}
+WORDS = {
+    "conv": "convolution",
+    "batch_norm": "batch normalization",
+    "relu": "ReLU",
+    "add": "addition",
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "linear": "linear layer",
+    "_softmax": "softmax",
+    "_log_softmax": "log-softmax",
+    "instance_norm": "instance normalization",
+    "native_group_norm": "group normalization",
+    "native_layer_norm": "layer normalization",
+    "hardtanh": "ReLU6",
+    "leaky_relu": "leaky ReLU",
+    "zero_channels": "channels of zeros",
+    "mul": "multiplication",
+    "add_other": "another addition",
+    "cat": "concatenation",
+}
 
 _MISSING = {
     "batch_norm": Deviation.MISSING_BATCH_NORM,
     "relu": Deviation.MISSING_RELU,
     "add": Deviation.SKIP_MISSING,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference, before it becomes a finding.
+
+    Attributes:
+        small: Defensible: it makes a variant, not a deviation.
+        op: The layer's operation, where it is about one that is missing or added.
+        random: About operations in which chance had a part.
+    """
+
+    code: Deviation
+    place: Place
+    sentence: str
+    small: bool = False
+    op: str = ""
+    random: bool = False
+
+
+@dataclass
+class Block:
+    """The steps of one place, from the first layer to the addition, and what was added on the way."""
+
+    place: Place
+    steps: list[Step] = field(default_factory=list)
+
+
+def words(node: Node) -> str:
+    """An operation as a student would name it."""
+    if node.random:
+        return "dropout or noise"
+    return WORDS.get(node.op, node.op.strip("_"))
+
+
+def convolution_differences(
+    node: Node, place: Place, name: str, width: int, kernel: tuple[int, ...], stride: tuple[int, ...]
+) -> Iterator[Difference]:
+    """What is wrong with one convolution."""
+    where = name if place.part else f"{name} of {place}"
+    padding = tuple(each // 2 for each in kernel)
+    channels = node.shape[1] if len(node.shape) > 1 else 0
+    if channels != width:
+        sentence = f"In {place}, {name} has {channels} output channels, not {width}."
+        yield Difference(Deviation.WRONG_WIDTH, place, sentence)
+    if node.stride != stride:
+        sentence = f"The stride of {where} is {_number(node.stride)}, not {_number(stride)}."
+        yield Difference(Deviation.WRONG_STRIDE, place, sentence)
+    if node.kernel != kernel or node.padding != padding or not node.plain:
+        found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
+        more = "" if node.plain else ", groups or dilation"
+        wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
+        sentence = f"The filter of {where} is {found}{more}, not {wanted}."
+        yield Difference(Deviation.WRONG_KERNEL, place, sentence)
+
+
+def _number(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else " x ".join(map(str, values))
 
 
 def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
@@ -147,3 +225,84 @@ def _paired(found: list[Difference]) -> list[Difference]:
 def _elsewhere(missing: Difference) -> Difference:
     sentence = f"In {missing.place} a {WORDS[missing.op]} is not in its place; see Figure 1: BN, ReLU, convolution."
     return replace(missing, sentence=sentence)
+
+
+def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
+    """Every difference in the skip connection of one block."""
+    for step in block.steps:
+        if step.expected is None or step.at is None or step.expected.op != "add":
+            continue
+        skip = path.skips.get(step.at)
+        begins = [each for each in block.steps if each.expected is not None and each.at is not None]
+        first = begins[0].at or 0
+        if skip is None or skip.source is None:
+            continue
+        yield from _source(block, skip, first, _end_before(steps, block.place))
+        nodes = [network.nodes[node] for node in skip.nodes]
+        stood = {each.expected.name: each.at for each in begins if each.expected is not None}
+        yield from _skip_layers(block.place, nodes, skip, first, stood)
+
+
+def _end_before(steps: list[Step], place: Place) -> int:
+    """Index on the path of the last layer of the handout before a place: there the block's input comes from."""
+    end = 0
+    for step in steps:
+        if step.expected is not None and step.expected.place == place:
+            break
+        if step.expected is not None and step.at is not None:
+            end = step.at
+    return end
+
+
+def _source(block: Block, skip: Skip, first: int, earliest: int) -> Iterator[Difference]:
+    """Whether a skip begins at the block's input, or, where the image is halved, behind the first BN-ReLU."""
+    source, place = skip.source or 0, block.place
+    named = {step.expected.name: step.at for step in block.steps if step.expected is not None}
+    relu, norm = named.get("the first ReLU"), named.get("the first batch normalization")
+    if earliest <= source < first or (place.halves and source == relu):
+        return
+    if source in (relu, norm):
+        sentence = f"In {place} the skip connection begins behind the first BN or ReLU, not at the block's input."
+        yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=place.halves)
+    else:
+        sentence = f"In {place} what is added at the end is not the block's input: the skip connection is missing."
+        yield Difference(Deviation.SKIP_MISSING, place, sentence)
+
+
+def _skip_layers(
+    place: Place, nodes: list[Node], skip: Skip, first: int, stood: dict[str, int | None]
+) -> Iterator[Difference]:
+    if not place.halves:
+        if nodes:
+            named = ", ".join(dict.fromkeys(words(node) for node in nodes))
+            sentence = f"In {place} the skip connection passes through {named}; it adds the block's input as it is."
+            yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence)
+        return
+    convolutions = [node for node in nodes if node.op == "conv"]
+    pooled = any(node.op == "max_pool" and node.kernel == node.stride == (2, 2) for node in nodes)
+    zeros = any(node.op == "zero_channels" for node in nodes)
+    extra = [node for node in nodes if node.op not in ("conv", "max_pool", "zero_channels")]
+    if convolutions:
+        width = 64 << (place.stage - 1)
+        stride = (1, 1) if pooled else (2, 2)
+        yield from convolution_differences(convolutions[0], place, "option B's convolution", width, (1, 1), stride)
+        extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
+    else:
+        yield from _option_a(place, pooled, zeros)
+        extra = [node for node in extra if pooled or node.op in SMALL]
+    if extra:
+        named = ", ".join(dict.fromkeys(words(node) for node in extra))
+        sentence = f"In {place} the skip connection has more than option A or B: {named}."
+        small = all(node.op in SMALL for node in extra)
+        yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small)
+
+
+def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
+    if not pooled:
+        sentence = (
+            f"In {place} the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution."
+        )
+        yield Difference(Deviation.MISSING_LAYER, place, sentence)
+    elif not zeros:
+        sentence = f"In {place} the skip connection does not fill up the channels with zeros, as option A does."
+        yield Difference(Deviation.MISSING_LAYER, place, sentence)

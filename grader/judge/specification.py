@@ -1,9 +1,7 @@
-"""The network of the handout's section 3.1 as a sequence of layers, each with its place and name; the ten classes."""
+"""The network of the handout's section 3.1 as a sequence of layers, each with its place and name."""
 
 from dataclasses import dataclass
 
-# CIFAR-10's, in the order of their numbers.
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 STAGES = (1, 2, 3, 4)
 _WIDTHS = (64, 128, 256, 512)
 HEAD = 5  # what follows stage 4

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grader.findings import Deviation, Finding, Verdict
 from grader.judge.alignment import align, main_path
-from grader.judge.difference import Difference
-from grader.judge.differences import differences
+from grader.judge.differences import Difference, differences
 from grader.judge.specification import POOLING, Place, expected_layers
 from grader.judge.weights import Places, weight_differences
 from grader.protocol import NetworkSeen
+from grader.records import Deviation, Finding, Verdict
 
 _SCORES = 10
 _MISSING = (Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.MISSING_LAYER)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from grader.findings import Deviation
 from grader.judge.alignment import Path, Step
-from grader.judge.difference import Difference, words
+from grader.judge.differences import Difference, words
 from grader.judge.specification import FIRST, Place
 from grader.protocol import NetworkSeen
+from grader.records import Deviation
 
 _NAMED = 3
 

@@ -1,14 +1,23 @@
-"""Where a file that was handed in lies, and how it is read: on the disk, in an archive, or in an archive inside one."""
+"""What was handed in: where a file lies and how it is read, and what a layout finds in it.
+
+A file lies on the disk, in an archive, or in an archive inside one. A layout finds somebody's attempt, somebody without
+a file, or an entry that was set aside.
+"""
 
 import os
 import stat
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from grader.records import Decision
+
 _SYSTEM_FILES = frozenset({"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"})
 NOBODYS = "hidden, or made by the system: nobody handed it in"
+
+_NAMES_SHOWN = 5
 
 
 class Stored(Protocol):
@@ -85,3 +94,48 @@ def is_system_file(name: str) -> bool:
 def can_be_imported(name: str) -> bool:
     """Whether a script beside a file of this name can import it."""
     return name.endswith(".py") and name.removesuffix(".py").isidentifier()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A file that stands where a student's file belongs; it may still be unreadable.
+
+    Attributes:
+        moment: When it was handed in, in nanoseconds since 1970; None if that cannot be known.
+        companions: What the script could import, handed in with it: module's file name to file, by name.
+        timed: Whether there should be a moment. Some systems' archives have none at all.
+        by_system: A learning system keeps attempts apart, so that an earlier one is nothing to look at.
+        how: By which rule it was taken for the student's file, where its name is another; empty otherwise.
+        remarks: What a teacher should look at if this attempt counts.
+    """
+
+    student_id: str
+    stored: Stored
+    moment: int | None
+    companions: dict[str, Stored] = field(default_factory=dict)
+    timed: bool = True
+    by_system: bool = False
+    how: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Its path, as shown."""
+        return self.stored.shown
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutFile:
+    """A student's folder or attempt in which the file is missing: a person must look."""
+
+    student_id: str
+    remark: str
+
+
+Found = Attempt | WithoutFile | Decision
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name some of many."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -3,8 +3,8 @@
 import json
 from decimal import Decimal
 
-from grader.report.table import printable
 from grader.results.entries import Result
+from grader.text import printable
 
 
 def results_json(result: Result, most: Decimal) -> bytes | None:

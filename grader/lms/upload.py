@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from grader.errors import Mistake
 from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
-from grader.report.table import printable
 from grader.results.entries import Result
+from grader.text import printable
 
 
 class GradebookOf(StrEnum):

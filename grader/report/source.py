@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 
 from grader.records import Submission
-from grader.report.table import printable
 from grader.results.entries import Entry
-from grader.text import notebook_code
+from grader.text import notebook_code, printable
 
 _MAX_CHARACTERS = 100_000
 _LINE = re.compile(r"\bline (\d{1,6})\b")

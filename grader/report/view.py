@@ -13,10 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.records import Decision
-from grader.report.output import OutputLines
 from grader.report.source import SourceFile
-from grader.report.table import printable
 from grader.results.entries import Entry, Result
+from grader.text import OutputLines, printable
 
 LOG_LINES = 40
 _LOG_BYTES = 16_384

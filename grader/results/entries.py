@@ -6,8 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from grader.findings import Check
-from grader.records import CoursePoint, Outcome, Probes, StopReason, Submission
+from grader.records import Check, CoursePoint, Outcome, Probes, StopReason, Submission
 
 
 class RunReason(StrEnum):

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
-from grader.findings import Check, Verdict
-from grader.records import Outcome, StopReason, Submission
+from grader.records import Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
-from grader.run.probe_doubts import probe_doubts
+from grader.run.probes import probe_doubts
 
 _NOTABLY_SLOWER = 1.1
 _ROUNDED_FROM_SECONDS = 600

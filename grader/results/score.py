@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from grader.accuracy import accuracy_percent, exact_percent
 from grader.assignment import Assignment
-from grader.findings import Verdict
-from grader.records import Outcome, Submission
+from grader.records import Outcome, Submission, Verdict, accuracy_percent, exact_percent
 from grader.results import messages
 from grader.results.entries import Change, Entry, Grade, Line, Override, Result
 from grader.results.reruns import generations, is_done, result, standing_override, standing_runs

@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 from grader.assignment import Assignment
-from grader.findings import Check, Finding, Question, Verdict
 from grader.judge.comparison import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
-from grader.records import Outcome, Submission
+from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
 from grader.run.worker_client import Slot, WorkerRun, start_worker
 from grader.sandbox import Ending
 

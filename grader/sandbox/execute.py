@@ -12,9 +12,9 @@ from grader.errors import Cancelled, InfrastructureError
 from grader.sandbox.bubblewrap import bubblewrap
 from grader.sandbox.cgroup import Group
 from grader.sandbox.conversation import Conversation
+from grader.sandbox.fallback import job_folder, keeper_command
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
-from grader.sandbox.kept import job_folder, kept
 from grader.sandbox.processes import KeptTree, NamespaceTree, ProcessTree
 
 _TICK_SECONDS = 0.2
@@ -107,7 +107,7 @@ def _process_tree(
     base = stack.enter_context(job_folder(job))
     theirs["control"], control = os.pipe()
     try:
-        process = _popen(kept(isolation, job, program, theirs, base), theirs, group)
+        process = _popen(keeper_command(isolation, job, program, theirs, base), theirs, group)
     except BaseException:
         os.close(control)
         raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from grader.assignment import Limits
 from grader.errors import Mistake
 from grader.records import IsolationLevel
-from grader.sandbox import landlock, seccomp
+from grader.sandbox import fallback, seccomp
 from grader.sandbox.cgroup import Refused, find_cgroup
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.probe import HIDDEN_MEMORY, PATH_SOCKET, PROBES, hidden_memory_is_bounded, probe
@@ -110,7 +110,7 @@ def _full(strong: Rung, limits: Limits) -> Rung:
 
 
 def _partial(limits: Limits) -> Rung:
-    if why := landlock.missing():
+    if why := fallback.landlock_missing():
         return Rung(IsolationLevel.PARTIAL, None, why)
     if why := seccomp.missing():
         return Rung(IsolationLevel.PARTIAL, None, why, INSTALL_SECCOMP)

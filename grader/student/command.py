@@ -61,11 +61,10 @@ def _try(file: Path, spec: str, *, only_estimate: bool) -> None:
         ModuleNotFoundError: torch or torchvision is missing.
     """
     # Here, so that a missing torch becomes one sentence.
-    from grader.accuracy import count_correct
-    from grader.data import load_data
+    from grader.data import count_correct, load_data
     from grader.student import words
-    from grader.student.display import Display
     from grader.student.trial import try_file
+    from grader.student.words import Display
 
     if not file.is_file():
         raise Mistake(f"there is no file {file}: name the one that you want to hand in")

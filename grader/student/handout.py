@@ -13,8 +13,8 @@ _FOLDER = "hw6-handout"
 _GIVEN = ("student_template/*.py", "student_template/README.md")
 _CARRIED = (
     *("grader/__init__.py", "grader/__main__.py", "grader/assignment.toml"),
-    *("grader/records.py", "grader/findings.py", "grader/protocol.py", "grader/errors.py", "grader/text.py"),
-    *("grader/progress.py", "grader/accuracy.py", "grader/data.py"),
+    *("grader/records.py", "grader/protocol.py", "grader/errors.py", "grader/text.py"),
+    *("grader/progress.py", "grader/data.py"),
     *("grader/results/__init__.py", "grader/results/entries.py", "grader/report/__init__.py", "grader/report/pace.py"),
     *("grader/judge/*.py", "grader/student/*.py", "grader/worker/**/*.py"),
 )

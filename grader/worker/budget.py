@@ -14,8 +14,7 @@ from torch import nn
 from grader.protocol import Progress
 from grader.records import StopReason
 from grader.worker.batch_means import BatchMeans
-from grader.worker.channel import Channel
-from grader.worker.shared_counts import shared_counts
+from grader.worker.channel import Channel, shared_counts
 from grader.worker.speed.acceleration import Acceleration
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.

@@ -21,19 +21,17 @@ import torch
 
 from grader.protocol import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
 from grader.records import BATCHED_TRANSFORMS, StopReason
-from grader.student.self_check import run_script
 from grader.worker import dataset, patches
 from grader.worker.budget import Budget
-from grader.worker.channel import Channel, one_line
+from grader.worker.channel import Channel, all_notes, note, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
 from grader.worker.limits import limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
 from grader.worker.look.questions import answers
-from grader.worker.look.watch import Watch
-from grader.worker.notes import all_notes, note
+from grader.worker.look.watch import Watch, run_script
 from grader.worker.source import Source, read_source
 from grader.worker.speed.acceleration import Acceleration
-from grader.worker.standins import colab, wanted_gpu
+from grader.worker.standins import colab, no_gpu
 from grader.worker.uncounted import Uncounted
 
 _SCRIPT = "hw6.py"
@@ -64,8 +62,8 @@ class Worker:
         sys.argv = [_SCRIPT]
         ended_by = self._execute()
         made = self._budget.network is not None
-        if not self._budget.batches and wanted_gpu.gave_up(ended_by, made_network=made):
-            wanted_gpu.grant()
+        if not self._budget.batches and no_gpu.gave_up(ended_by, made_network=made):
+            no_gpu.grant()
             ended_by = self._execute()
         if ended_by is None or isinstance(ended_by, SystemExit):
             self._budget.close(StopReason.FINISHED)

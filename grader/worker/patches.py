@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from grader.protocol import Task
-from grader.worker.notes import note
+from grader.worker.channel import note
 from grader.worker.speed import loading
 from grader.worker.standins import colab, no_gpu, older_versions
 

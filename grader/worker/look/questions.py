@@ -5,7 +5,7 @@ Of the script's text only the blanks that are left are known.
 
 from torch.optim import SGD
 
-from grader.findings import Answer, Question
+from grader.records import Answer, Question
 from grader.worker.look.watch import Seen
 
 QUESTIONS = tuple(f"Q{number}" for number in range(1, 10))

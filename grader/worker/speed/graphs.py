@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from grader.worker.notes import note
+from grader.worker.channel import note
 
 # After the layout was chosen. Capture and trial cost about a dozen steps: shorter runs would not win them back.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200

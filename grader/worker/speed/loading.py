@@ -10,8 +10,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Subset, default_collate
 
+from grader.worker.channel import note
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.notes import note
 
 _OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
 

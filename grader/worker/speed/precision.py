@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from grader.worker.notes import note
+from grader.worker.channel import note
 
 Forward = Callable[..., Any]
 

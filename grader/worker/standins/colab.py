@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from grader.worker.notes import note
+from grader.worker.channel import note
 
 # A script that asks until it hears what it wants must not ask for ever.
 _MOST_ANSWERS = 100

@@ -20,7 +20,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import dataloader
 from torchvision import transforms
 
-from grader.worker.notes import note
+from grader.worker.channel import note
 
 # NumPy had the first five until 1.24, the others until 2.0; `trapz` and `in1d` a little longer.
 _NUMPY: Mapping[str, Any] = {
