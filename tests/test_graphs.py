@@ -33,36 +33,25 @@ class Network(nn.Module):
 
 
 class Tape:
-    """A module's forward and backward in buffers of their own."""
+    """A forward and its backward in buffers of their own."""
 
-    def __init__(self, shim: nn.Module, images: torch.Tensor) -> None:
-        self.shim, self.images = shim, images
-        self.weights = list(shim.parameters())
+    def __init__(
+        self, function: Callable[..., Any], images: torch.Tensor, leaves: list[torch.Tensor], gradients: Any
+    ) -> None:
+        self.function, self.images, self.leaves, self.gradients = function, images.clone(), leaves, gradients
         for _ in range(3):  # capturing warms up
-            self.output = shim(images)
-        self.shown = torch.empty_like(self.output)
-        self.gradients = [torch.empty_like(weight) for weight in self.weights]
+            self.output = graphs._step(function, self.images, leaves)
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        tape = self
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.images.copy_(images)
+        with torch.enable_grad():
+            self.recorded = self.function(self.images)
+        return self.output.copy_(self.recorded.detach())
 
-        class Replay(torch.autograd.Function):
-            @staticmethod
-            def forward(_: Any, images: torch.Tensor, *__: torch.Tensor) -> torch.Tensor:
-                tape.images.copy_(images)
-                with torch.enable_grad():
-                    tape.output = tape.shim(tape.images)
-                tape.shown.copy_(tape.output)
-                return tape.shown.detach()
-
-            @staticmethod
-            def backward(_: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-                found = torch.autograd.grad(tape.output, tape.weights, gradient)
-                for buffer, value in zip(tape.gradients, found, strict=True):
-                    buffer.copy_(value)
-                return (None, *(buffer.detach() for buffer in tape.gradients))
-
-        return Replay.apply(images, *self.weights)  # type: ignore[no-any-return]
+    def backward(self, gradient: torch.Tensor) -> torch.Tensor:
+        self.gradients.fill(torch.autograd.grad(self.recorded, self.leaves, gradient, allow_unused=True))
+        flat: torch.Tensor = self.gradients.buffer
+        return flat
 
 
 @pytest.fixture(autouse=True)

@@ -2,35 +2,53 @@
 
 At small batches a GPU waits for Python to launch one kernel after the other; a graph is launched as a whole. It holds
 for one network, one shape and one way through the code: every call that differs takes the network's own forward.
-Written without a GPU at hand: what surrounds the capture is tested, the capture itself was never seen to work.
+
+The forward is captured with fresh leaves that share the weights' storage. The script's own loss, and with it autograd
+nodes that belong to another stream, may still be alive; none of them takes part (pytorch#180090). Gradients leave the
+graph's buffers as copies, so that nothing a script keeps is overwritten (pytorch#181723).
 """
 
+import gc
+import random
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from operator import itemgetter
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from grader.worker.channel import note
 
 # After the layout was chosen. Capture and trial cost about a dozen steps: shorter runs would not win them back.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200
-# Of the largest value: the same kernels may add in another order, no more.
-_TOLERANCE = 1e-3
+# A script that trains network after network, or changes one again and again, is captured anew so often.
+_MOST_CAPTURES = 8
+_WARM_UPS = 3
+# Two ways to add the same products, in TF32 among others, differ by less; what is captured wrongly differs by far more.
+# The second number is the part of all gradients below which one weight's gradient is rounding noise: a bias that batch
+# normalization takes out again has no other.
+_TOLERANCE, _NOISE = 1e-2, 1e-3
+# Elements between two weights' gradients in their common buffer start at a multiple of this, so that kernels can read
+# several at once.
+_ALIGNED = 64
 _DEVICE = "cuda"
 
 Forward = Callable[..., Any]
-Replay = Callable[[torch.Tensor], torch.Tensor]
+Tensors = Sequence[torch.Tensor]
 
 
 class Graphs:
-    """Decides once in a run, before one of its training forwards, whether they are replayed from then on."""
+    """Captures a network's training forward once it has come often enough in one form, and replays it from then on."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._open = enabled
         self._graphed: _Graphed | None = None
+        self._captures = self._unlike = self._replays = 0
 
     def applied(
         self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batch: int, left: int
@@ -42,83 +60,104 @@ class Graphs:
             batch: How many batches were used before.
             left: Images that the budget still allows.
         """
-        if self._open and batch >= _SEEN_BATCHES and images is not None and _can_be_captured(images):
-            self._open = False
-            if left >= _LEFT_BATCHES * len(images):
-                self._graphed = _graphed(network, forward, images)
-        return forward if self._graphed is None else self._graphed.instead_of(forward)
+        if images is None or not _can_be_captured(images):
+            return forward
+        waited = batch >= _SEEN_BATCHES and (self._graphed is None or self._unlike >= _SEEN_BATCHES)
+        if self._open and waited and left >= _LEFT_BATCHES * len(images):
+            self._captures += 1
+            self._unlike = 0
+            self._graphed = _captured(network, forward, images)
+            self._open = self._graphed is not None and self._captures < _MOST_CAPTURES
+        return forward if self._graphed is None else partial(self._called, forward, self._graphed)
 
     def share(self, batches: int) -> float:
         """The share of a run's batches; replays from which nothing was learned may make up for others."""
-        return min(1.0, self._graphed.replays / batches) if self._graphed and batches else 0.0
+        return min(1.0, self._replays / batches) if batches else 0.0
+
+    def _called(self, forward: Forward, graphed: "_Graphed", network: nn.Module, *args: Any, **options: Any) -> Any:
+        """Replay where the graph fits a call, else call `forward`."""
+        if len(args) == 1 and not options and graphed.fits(network, args[0]):
+            self._unlike = 0
+            self._replays += 1
+            return graphed.replay(args[0])
+        self._unlike += 1
+        return forward(network, *args, **options)
 
 
-def _graphed(network: nn.Module, forward: Forward, images: torch.Tensor) -> "_Graphed | None":
+def _captured(network: nn.Module, forward: Forward, images: torch.Tensor) -> "_Graphed | None":
     """Capture, then try on two batches; a network that cannot be captured, or not alike, keeps its own forward."""
     try:
         with _put_back(network, images):
             graphed = _Graphed(network, forward, images)
-        if _agree(network, forward, graphed.instead_of(forward), images):
-            graphed.replays = 0
+        off = _differs(network, forward, lambda _, batch: graphed.replay(batch), images)
+        if off is None:
             return graphed
-        reason = "replayed steps gave other numbers"
+        reason = f"replayed steps gave other numbers: {off}"
     except Exception as error:  # what a script's network does while it is captured is no fault of it
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
     note(f"The grader could not train your network by CUDA graphs ({reason}): it was trained as it is.")
     return None
 
 
-class _Graphed:
-    """One network's captured forward and backward.
+class Replay(Protocol):
+    """A captured forward and backward. What each gives lies in a buffer that the next replay overwrites."""
 
-    A replay's inputs, activations and gradients lie in buffers that the next replay overwrites. So outputs are copied,
-    gradients that a script keeps are separated from the buffers first, and a forward that comes before the backward
-    pass of the last one is not replayed.
-    """
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The output for `images`, which have the shape and dtype of those that were captured."""
+
+    def backward(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradients of all weights, flat, for the last forward's output and its `gradient`."""
+
+
+class _Graphed:
+    """One network's captured training step, and what a call must be like to be replayed."""
 
     def __init__(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> None:
-        if _hooks(network):
-            raise ValueError("its modules have hooks")
         self._network = network
+        self._granted = _Granted(network)
         self._like = (images.shape, images.dtype, images.device)
-        self._state = _state(network)
-        self._replay = capture(_Shim(network, forward), images.clone())
-        self._separate: dict[nn.Parameter, int] = {}
-        self._before: weakref.ref[_Pass] | None = None
-        self.replays = 0
+        self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
+        named = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+        self._weights = list(named.values())
+        leaves = {name: weight.detach().requires_grad_() for name, weight in named.items()}
+        self._gradients = _Flat(self._weights)
+        function = partial(torch.func.functional_call, _Shim(network, forward), _below("network", leaves))
+        self._graph = capture(function, images, list(leaves.values()), self._gradients)
+        self._last: weakref.ref[_Pass] | None = None
 
-    def instead_of(self, forward: Forward) -> Forward:
-        """Replay where the graph fits a call, else call `forward`."""
-
-        def replayed(network: nn.Module, *args: Any, **options: Any) -> Any:
-            if not self._fits(network, args, options):
-                return forward(network, *args, **options)
-            self._separate_gradients()
-            passed = _Pass()
-            self._before = weakref.ref(passed)
-            self.replays += 1
-            return _Watched.apply(self._replay(args[0]), passed)
-
-        return replayed
-
-    def _fits(self, network: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
-        if network is not self._network or options or len(args) != 1 or not isinstance(args[0], torch.Tensor):
-            return False
-        images = args[0]
-        before = self._before() if self._before else None
+    def fits(self, network: nn.Module, images: Any) -> bool:
+        """Whether a call is what was captured, and would overwrite nothing that a backward pass still needs."""
+        last = self._last() if self._last else None
         return (
-            (images.shape, images.dtype, images.device) == self._like
+            network is self._network
+            and type(images) is torch.Tensor
+            and (images.shape, images.dtype, images.device) == self._like
             and _can_be_captured(images)
-            and (before is None or before.went_back)
-            and _state(network) == self._state
+            and (last is None or last.went_back)
+            and (self._stream is None or torch.cuda.current_stream(images.device) == self._stream)
+            and torch._C._len_torch_dispatch_stack() == 0  # a counter of operations would see none
+            and self._granted.hold()
         )
 
-    def _separate_gradients(self) -> None:
-        """Let no gradient that a script has not reset lie in a buffer: the replay would overwrite what it adds to."""
-        for weight in self._network.parameters():
-            if weight.grad is not None and weight.grad.data_ptr() != self._separate.get(weight):
-                weight.grad = weight.grad.clone()
-                self._separate[weight] = weight.grad.data_ptr()
+    def replay(self, images: torch.Tensor) -> Any:
+        """The network's output for `images`, whose backward pass is replayed, too."""
+        passed = _Pass()
+        self._last = weakref.ref(passed)
+        return _Replayed.apply(self, passed, images, *self._weights)
+
+    def output(self, images: torch.Tensor) -> torch.Tensor:
+        return self._graph.forward(images).clone()
+
+    def gradients(self, passed: "_Pass", gradient: torch.Tensor) -> list[torch.Tensor | None]:
+        """The gradients of the weights, as parts of one copy.
+
+        Raises:
+            RuntimeError: Another forward was replayed since; what this one kept for its backward pass is gone.
+        """
+        if self._last is None or self._last() is not passed:
+            raise RuntimeError("the grader's CUDA graph was replayed again before this backward pass")
+        passed.went_back = True
+        return self._gradients.parts(self._graph.backward(gradient).clone())
 
 
 class _Pass:
@@ -127,22 +166,59 @@ class _Pass:
     went_back = False
 
 
-class _Watched(torch.autograd.Function):
-    """Copies a replay's output, and notes when a gradient flows back."""
+class _Replayed(torch.autograd.Function):
+    """A replay as autograd sees it: from the weights to the output."""
 
     @staticmethod
-    def forward(ctx: Any, output: torch.Tensor, passed: _Pass) -> torch.Tensor:
-        ctx.passed = passed
-        return output.clone()
+    def forward(ctx: Any, graphed: _Graphed, passed: _Pass, images: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        ctx.graphed, ctx.passed = graphed, passed
+        return graphed.output(images)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        ctx.passed.went_back = True
-        return gradient, None
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        return (None, None, None, *ctx.graphed.gradients(ctx.passed, gradient))
+
+
+class _Flat:
+    """Where the gradients of several weights lie in one buffer, each in the layout of its weight.
+
+    Raises:
+        ValueError: The weights are not all of one dtype, or one of them has gaps.
+    """
+
+    def __init__(self, weights: Tensors) -> None:
+        if len({(weight.dtype, weight.device) for weight in weights}) != 1:
+            raise ValueError("its weights are not all of one dtype on one device")
+        self._places: list[tuple[torch.Size, tuple[int, ...], int]] = []
+        end = 0
+        for weight in weights:
+            if not _is_dense(weight):
+                raise ValueError("a weight is laid out in memory in an unusual way")
+            self._places.append((weight.shape, weight.stride(), end))
+            end += -(-weight.numel() // _ALIGNED) * _ALIGNED
+        self._used = [True] * len(self._places)
+        self.buffer = torch.zeros(end, dtype=weights[0].dtype, device=weights[0].device)
+
+    def fill(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        """Put gradients into the buffer, in the order of the weights; None for a weight that has none."""
+        self._used = [gradient is not None for gradient in gradients]
+        places = [part for part in self.parts(self.buffer) if part is not None]
+        torch._foreach_copy_(places, [gradient for gradient in gradients if gradient is not None])
+
+    def parts(self, flat: torch.Tensor) -> list[torch.Tensor | None]:
+        """The gradients that lie in a copy of the buffer."""
+        return [
+            flat.as_strided(*place) if used else None for place, used in zip(self._places, self._used, strict=True)
+        ]
+
+
+def _is_dense(weight: torch.Tensor) -> bool:
+    return weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last))
 
 
 class _Shim(nn.Module):
-    """A module around a network, for what captures modules: the network's own forward is not replaced."""
+    """A module around a network: its own forward is called, whatever the script's class was made to do."""
 
     def __init__(self, network: nn.Module, forward: Forward) -> None:
         super().__init__()
@@ -151,64 +227,263 @@ class _Shim(nn.Module):
         self.training = network.training
 
     def forward(self, images: torch.Tensor) -> Any:
-        return self._own(self.network, images)
+        # A weight that autocast keeps in a smaller dtype would be read by replays long after it has changed.
+        kept, torch_dtype = torch.is_autocast_enabled(_DEVICE), torch.get_autocast_dtype(_DEVICE)
+        with torch.autocast(_DEVICE, dtype=torch_dtype, enabled=kept, cache_enabled=False):
+            return self._own(self.network, images)
 
 
-def capture(shim: nn.Module, images: torch.Tensor) -> Replay:
-    """A callable that copies its input into `images` and replays; runs the module a few times.
+class _CudaGraph:
+    """The forward and the backward, each a graph; they share the memory in which activations stay in between."""
+
+    def __init__(self, function: Forward, images: torch.Tensor, leaves: Tensors, gradients: _Flat) -> None:
+        self._images, self._flat = images.clone(), gradients.buffer
+        self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        here, stream = torch.cuda.current_stream(images.device), torch.cuda.Stream(images.device)
+        with torch.cuda.device(images.device), _recovering(images.device) as pool:
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UPS):
+                    warm = _step(function, self._images, leaves)
+                self._gradient = torch.zeros_like(warm)
+                with _capturing(self._forward, pool):
+                    output = function(self._images)
+                with _capturing(self._backward, pool):
+                    gradients.fill(torch.autograd.grad(output, leaves, self._gradient, allow_unused=True))
+            self._output = output.detach()
+            here.wait_stream(stream)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self._images.copy_(images, non_blocking=True)
+        self._forward.replay()
+        return self._output
+
+    def backward(self, gradient: torch.Tensor) -> torch.Tensor:
+        self._gradient.copy_(gradient)
+        self._backward.replay()
+        return self._flat
+
+
+def capture(function: Forward, images: torch.Tensor, leaves: Tensors, gradients: _Flat) -> Replay:
+    """Capture what `function` does with images like these, and its backward pass; runs it a few times.
 
     Raises:
-        Exception: Whatever the module or CUDA raises.
+        Exception: Whatever the network or CUDA raises.
     """
-    replay: Any = torch.cuda.make_graphed_callables(shim, (images,), allow_unused_input=True)
-    return replay  # type: ignore[no-any-return]
+    return _CudaGraph(function, images, leaves, gradients)
+
+
+def _step(function: Forward, images: torch.Tensor, leaves: Tensors) -> torch.Tensor:
+    """One forward and backward; the output.
+
+    Raises:
+        ValueError: What comes out cannot be replayed.
+    """
+    output = function(images)
+    if type(output) is not torch.Tensor or not output.requires_grad:
+        raise ValueError("its output is not one tensor with a gradient")
+    if _foreign_leaves(output, leaves):
+        raise ValueError("it uses a weight that is none of its parameters")
+    torch.autograd.grad(output, leaves, torch.zeros_like(output), allow_unused=True)
+    return output.detach()
+
+
+def _foreign_leaves(output: torch.Tensor, leaves: Tensors) -> bool:
+    """Whether a gradient flows to a tensor that is none of `leaves`; replays would not bring it there."""
+    known = {id(leaf) for leaf in leaves}
+    waiting, seen = [output.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable") and id(node.variable) not in known:
+            return True
+        waiting += [before for before, _ in node.next_functions]
+    return False
+
+
+@contextmanager
+def _capturing(graph: Any, pool: Any) -> Iterator[None]:
+    """Record instead of run; other threads of the script, such as a loader's, may go on calling CUDA."""
+    torch.cuda.synchronize()
+    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+    try:
+        yield
+    except BaseException:
+        with suppress(RuntimeError):  # it says once more that the capture failed, not why
+            graph.capture_end()
+        raise
+    graph.capture_end()
+
+
+@contextmanager
+def _recovering(device: torch.device) -> Iterator[Any]:
+    """Yield a memory pool for captures; where one fails, bring what it leaves half-way back.
+
+    torch's allocator would go on serving the pool, and its generator would refuse to draw outside a capture.
+    """
+    number = device.index if device.index is not None else torch.cuda.current_device()
+    generator, pool = torch.cuda.default_generators[number], torch.cuda.graph_pool_handle()
+    before = generator.clone_state()
+    gc.collect()
+    collecting = gc.isenabled()
+    gc.disable()  # what is freed in the middle of a capture may call CUDA
+    try:
+        yield pool
+    except BaseException:
+        generator.graphsafe_set_state(before)
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(number, pool)  # type: ignore[attr-defined]
+        raise
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _can_be_captured(images: torch.Tensor) -> bool:
     return images.device.type == _DEVICE and not images.requires_grad
 
 
-def _hooks(network: nn.Module) -> int:
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return sum(len(getattr(module, kind)) for module in network.modules() for kind in kinds)
+def _below(prefix: str, named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": value for name, value in named.items()}
 
 
-def _state(network: nn.Module) -> tuple[Any, ...]:
-    """What a captured graph takes for granted."""
-    return (
-        tuple((weight.data_ptr(), weight.requires_grad) for weight in network.parameters()),
-        tuple(buffer.data_ptr() for buffer in network.buffers()),
-        tuple(module.training for module in network.modules()),
-        _hooks(network),
-        torch.is_autocast_enabled(_DEVICE) and torch.get_autocast_dtype(_DEVICE),
-    )
+class _Granted:
+    """What a captured graph takes for granted about its network; compared before each replay, so it is quick.
+
+    The weights and buffers at their addresses, the tree of modules, no hooks, and every plain value that a module has:
+    `training`, a dropout's `p`, a batch normalization's `momentum`, a switch of the student's own.
+
+    Raises:
+        ValueError: The network has hooks, which a replay would not call.
+    """
+
+    _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    _PLAIN = (bool, int, float, str, tuple, type(None))
+
+    def __init__(self, network: nn.Module) -> None:
+        modules = list(network.modules())
+        self._hooks = [vars(module)[kind] for module in modules for kind in self._HOOKS]
+        self._hooks += [vars(nn.modules.module)[f"_global{kind}"] for kind in self._HOOKS]
+        if any(self._hooks):
+            raise ValueError("its modules have hooks")
+        self._trees = [(module._modules, tuple(module._modules.values())) for module in modules]
+        self._tensors = [
+            (held, name, value, value.data_ptr(), value.requires_grad)
+            for module in modules
+            for held in (module._parameters, module._buffers)
+            for name, value in held.items()
+            if value is not None
+        ]
+        self._plain = [
+            (vars(module), itemgetter(*names), itemgetter(*names)(vars(module)))
+            for module in modules
+            if (names := [name for name, value in vars(module).items() if isinstance(value, self._PLAIN)])
+        ]
+        self._autocast = _autocast()
+
+    def hold(self) -> bool:
+        """Whether all of it is as it was."""
+        try:
+            return (
+                not any(self._hooks)
+                and all(values(held) == before for held, values, before in self._plain)
+                and all(tuple(tree.values()) == before for tree, before in self._trees)
+                and all(
+                    held[name] is value and value.data_ptr() == address and value.requires_grad is learns
+                    for held, name, value, address, learns in self._tensors
+                )
+                and _autocast() == self._autocast
+            )
+        except KeyError:  # something was taken away
+            return False
+
+
+def _autocast() -> Any:
+    return torch.is_autocast_enabled(_DEVICE) and torch.get_autocast_dtype(_DEVICE)
 
 
 @contextmanager
 def _put_back(network: nn.Module, images: torch.Tensor) -> Iterator[None]:
-    """Leave buffers, gradients and random numbers as they were."""
+    """Leave buffers, gradients, random numbers and the modules' own attributes as they were.
+
+    Raises:
+        ValueError: A forward changed such an attribute, or drew from a source that a graph does not replay.
+    """
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     gradients = [(weight, weight.grad) for weight in network.parameters()]
+    held, chance = _attributes(network), _drawn(images.device)
+    changed = ""
     try:
         with torch.random.fork_rng([images.device] if images.is_cuda else []):
             yield
+            if _drawn(images.device) != chance:
+                changed = "its forward draws random numbers on the processor"
     finally:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
         for weight, gradient in gradients:
             weight.grad = gradient
+        for module, before_all in held:
+            if _unlike(vars(module), before_all):
+                changed = "its forward changes an attribute"
+                vars(module).clear()
+                vars(module).update({name: value for name, (value, _) in before_all.items()})
+        _draw_again(chance)
+    if changed:
+        raise ValueError(changed)
 
 
-def _agree(network: nn.Module, forward: Forward, replayed: Forward, images: torch.Tensor) -> bool:
-    expected, found = (_two_steps(network, each, images) for each in (forward, replayed))
-    return all(
-        torch.allclose(value, right, rtol=_TOLERANCE, atol=_TOLERANCE * float(right.abs().max()))
-        for value, right in zip(found, expected, strict=True)
+def _attributes(network: nn.Module) -> list[tuple[nn.Module, dict[str, tuple[Any, int]]]]:
+    """Each module's attributes with the lengths of those that can grow."""
+    return [
+        (module, {name: (value, _length(value)) for name, value in vars(module).items()})
+        for module in network.modules()
+    ]
+
+
+def _unlike(now: dict[str, Any], before: dict[str, tuple[Any, int]]) -> bool:
+    return now.keys() != before.keys() or any(
+        (value is not before[name][0] and not (type(value) in _Granted._PLAIN and value == before[name][0]))
+        or _length(value) != before[name][1]
+        for name, value in now.items()
     )
 
 
-def _two_steps(network: nn.Module, forward: Forward, images: torch.Tensor) -> list[torch.Tensor]:
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list | dict | set) else 0
+
+
+def _drawn(device: torch.device) -> tuple[Any, ...]:
+    """The states of the sources of random numbers that a graph on this device does not replay."""
+    _, keys, position, *_ = np.random.get_state()
+    on_processor = torch.get_rng_state().tolist() if device.type != "cpu" else []
+    return random.getstate(), bytes(keys), position, on_processor
+
+
+def _draw_again(chance: tuple[Any, ...]) -> None:
+    """Go back to the Python's and NumPy's states of `_drawn`; torch's are put back where they were forked."""
+    random.setstate(chance[0])
+    name, _, _, *rest = np.random.get_state()
+    np.random.set_state((name, np.frombuffer(chance[1], np.uint32), chance[2], *rest))
+
+
+def _differs(network: nn.Module, forward: Forward, replayed: Forward, images: torch.Tensor) -> str | None:
+    """How two replayed steps differ from the network's own, in words; None where they agree."""
+    expected, found = (_two_steps(network, each, images) for each in (forward, replayed))
+    total = float(torch.stack([right.double().norm() for right in expected["gradients"]]).norm())
+    for kind, values in expected.items():
+        for number, (right, value) in enumerate(zip(values, found[kind], strict=True)):
+            least = _NOISE * total if kind == "gradients" else 1e-6
+            off = float((value.double() - right.double()).norm())
+            if not off <= _TOLERANCE * (float(right.double().norm()) + least):
+                return f"{kind} {number} by {off:.2g}"
+    return None
+
+
+def _two_steps(network: nn.Module, forward: Forward, images: torch.Tensor) -> dict[str, list[torch.Tensor]]:
     """Outputs, gradients and buffers of two batches whose gradients add up, as without `zero_grad`."""
     with _put_back(network, images):
         for weight in network.parameters():
@@ -217,6 +492,8 @@ def _two_steps(network: nn.Module, forward: Forward, images: torch.Tensor) -> li
         for batch in (images, images.flip(0)):
             outputs.append(forward(network, batch))
             outputs[-1].float().square().mean().backward()
-        gradients = [weight.grad.clone() for weight in network.parameters() if weight.grad is not None]
-        buffers = [buffer.float() for buffer in network.buffers()]
-        return [output.detach().float() for output in outputs] + gradients + [buffer.clone() for buffer in buffers]
+        return {
+            "outputs": [output.detach().float() for output in outputs],
+            "gradients": [weight.grad.clone() for weight in network.parameters() if weight.grad is not None],
+            "buffers": [buffer.float().clone() for buffer in network.buffers()],
+        }
