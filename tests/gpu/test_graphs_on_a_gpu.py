@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from grader.worker import notes
-from grader.worker.graphs import Graphs
+from grader.worker import channel
+from grader.worker.speed.graphs import Graphs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")]
 
@@ -186,7 +186,7 @@ SCRIPTS = (
 
 @pytest.fixture(autouse=True)
 def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(notes, "_sentences", {})
+    monkeypatch.setattr(channel, "_sentences", {})
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     yield
     torch.cuda.synchronize()
@@ -207,14 +207,14 @@ def difference(script: Callable[[Training], None], network: nn.Module) -> tuple[
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_replayed_steps_leave_what_the_network_s_own_steps_leave(script: Callable[[Training], None]) -> None:
     off, share = difference(script, new_network())
-    print(f"{script.__name__}: off by {off:.2e}, {share:.0%} replayed, {notes.all_notes()}")
+    print(f"{script.__name__}: off by {off:.2e}, {share:.0%} replayed, {channel.all_notes()}")
     assert share > 0.25
     assert off < TOLERANCE
 
 
 def test_a_network_in_channels_last_is_replayed_too() -> None:
     off, share = difference(usual, new_network().to(memory_format=torch.channels_last))
-    print(f"channels-last: off by {off:.2e}, {share:.0%} replayed, {notes.all_notes()}")
+    print(f"channels-last: off by {off:.2e}, {share:.0%} replayed, {channel.all_notes()}")
     assert share > 0.5
     assert off < TOLERANCE
 
@@ -222,7 +222,7 @@ def test_a_network_in_channels_last_is_replayed_too() -> None:
 def test_random_numbers_on_the_gpu_are_those_of_the_network_s_own_steps() -> None:
     torch.manual_seed(0)
     off, share = difference(usual, Dropping().cuda())
-    print(f"dropout: off by {off:.2e}, {share:.0%} replayed, {notes.all_notes()}")
+    print(f"dropout: off by {off:.2e}, {share:.0%} replayed, {channel.all_notes()}")
     assert share > 0.5
     assert off < TOLERANCE
 
@@ -230,10 +230,10 @@ def test_random_numbers_on_the_gpu_are_those_of_the_network_s_own_steps() -> Non
 def test_a_capture_that_fails_leaves_the_training_and_the_gpu_as_they_were() -> None:
     torch.manual_seed(0)
     off, share = difference(usual, ReadsItsValues().cuda())
-    print(f"fails: off by {off:.2e}, {share:.0%} replayed, {notes.all_notes()}")
+    print(f"fails: off by {off:.2e}, {share:.0%} replayed, {channel.all_notes()}")
     assert share == 0
     assert off < 1e-6
-    assert len(notes.all_notes()) == 1
+    assert len(channel.all_notes()) == 1
     # The allocator, the generator and another capture work on.
     off, share = difference(usual, Dropping().cuda())
     print(f"after it: off by {off:.2e}, {share:.0%} replayed")
