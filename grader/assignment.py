@@ -137,7 +137,9 @@ class Assignment(_Table):
     blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
     seed: int
     precision: Literal["script", "bfloat16"]
-    acceleration: tuple[Literal["batched-transforms", "own-loading", "channels-last", "cuda-graphs"], ...]
+    acceleration: tuple[
+        Literal["batched-transforms", "own-loading", "batched-draws", "channels-last", "cuda-graphs"], ...
+    ]
     budget: Budget
     limits: Limits
     bands: tuple[Band, ...] = Field(min_length=1)

@@ -19,9 +19,9 @@ SCORE_DTYPE = "<f4"
 IMAGE_BYTES = 32 * 32 * 3
 # What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of
 # what is computed.
-BATCHED_TRANSFORMS, OWN_LOADING = "batched-transforms", "own-loading"
+BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS = "batched-transforms", "own-loading", "batched-draws"
 CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16 = "channels-last", "cuda-graphs", "bfloat16"
-LEVERS = (BATCHED_TRANSFORMS, OWN_LOADING, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
+LEVERS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
 
 
 class Outcome(StrEnum):

@@ -1,15 +1,16 @@
-"""A batch that is transformed at once is the batch that torchvision makes image by image: values and random numbers."""
+"""A batch that is transformed at once is what torchvision makes image by image: values, random numbers."""
 
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 from torchvision import transforms as T
 from torchvision.transforms import v2
 
-from grader.worker.speed.transforms import batch_steps, transformed
+from grader.worker.speed.transforms import batch_steps, draw_nothing, transformed
 
 HALF = (0.5, 0.5, 0.5)
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -77,6 +78,29 @@ def test_values_and_random_state_are_those_of_one_image_after_the_other(
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(images, before)
     assert type(batch) is type(transform(Image.fromarray(images[0])))
+
+
+RANDOM = {
+    name: transform for name, transform in KNOWN.items() if not draw_nothing(batch_steps(transform, 32, 32) or ())
+}
+
+
+@pytest.mark.parametrize("transform", RANDOM.values(), ids=RANDOM.keys())
+def test_what_is_drawn_for_a_whole_batch_is_distributed_as_torchvision_draws(transform: Any) -> None:
+    """How often each value came in two samples: they differ by no more than chance (chi-square, one in 10,000)."""
+    torch.manual_seed(5)
+    chance, draws = torch.Generator().manual_seed(6), 4000
+    for step in batch_steps(transform, 32, 32) or ():
+        if step.draw is None:
+            assert step.draw_all is None
+            continue
+        assert step.draw_all is not None
+        theirs = torch.tensor([step.draw() for _ in range(draws)]).int().reshape(draws, -1)
+        ours = step.draw_all(draws, chance).int().reshape(draws, -1)
+        both = np.concatenate([theirs.numpy(), ours.numpy()])
+        _, kinds = np.unique(both, axis=0, return_inverse=True)
+        counts = [np.bincount(part.ravel(), minlength=kinds.max() + 1) for part in (kinds[:draws], kinds[draws:])]
+        assert scipy.stats.chi2_contingency(counts).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("transform", UNKNOWN.values(), ids=UNKNOWN.keys())

@@ -3,8 +3,9 @@
 There is no GPU here: `Tape` stands for a captured graph, with buffers that each replay overwrites, as CUDA's are.
 """
 
+import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -49,7 +50,8 @@ class Tape:
         return self.output.copy_(self.recorded.detach())
 
     def backward(self, gradient: torch.Tensor) -> torch.Tensor:
-        self.gradients.fill(torch.autograd.grad(self.recorded, self.leaves, gradient, allow_unused=True))
+        found = torch.autograd.grad(self.recorded, self.leaves, gradient, retain_graph=True, allow_unused=True)
+        self.gradients.fill(found)
         flat: torch.Tensor = self.gradients.buffer
         return flat
 
@@ -142,10 +144,25 @@ def freezes_a_layer(network: Network, forward: Callable[..., Any], optimizer: An
     usual(network, forward, optimizer)
 
 
+def changes_a_rate_of_dropout(network: Network, forward: Callable[..., Any], optimizer: Any) -> None:
+    usual(network, forward, optimizer)
+    network.dropout.p = 0.1
+    usual(network, forward, optimizer)
+
+
+def goes_back_twice(network: Network, forward: Callable[..., Any], optimizer: Any) -> None:
+    for images in BATCHES:
+        optimizer.zero_grad()
+        loss = forward(network, images).square().mean()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        optimizer.step()
+
+
 SCRIPTS = (
     *(usual, without_zero_grad, zeros_kept, zero_grad_between, every_second_step),
     *(two_before_one_backward, keeps_outputs, other_shapes, freezes_a_layer),
-    asks_for_the_images_gradient,
+    *(asks_for_the_images_gradient, changes_a_rate_of_dropout, goes_back_twice),
 )
 
 
@@ -194,6 +211,46 @@ class ThatCountsItsCalls(Network):
         return super().forward(images) * self.calls
 
 
+class ThatCountsElsewhere(Network):
+    """The same, where nobody looks."""
+
+    calls: ClassVar[list[None]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls.append(None)
+        return super().forward(images) * len(self.calls)
+
+
+class ThatKeepsItsFeatures(Network):
+    """What it keeps would be a buffer of the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.kept.append(images)
+        return super().forward(images)
+
+
+class ThatDrawsOnTheProcessor(Network):
+    """A graph would repeat the first draw for ever."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) * (1 + 0 * random.random())
+
+
+class WithAWeightOfItsOwn(Network):
+    """A weight that is no parameter would get no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = [torch.ones((), requires_grad=True)]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) * self.hidden[0]
+
+
 class ThatHasAHook(Network):
     def __init__(self) -> None:
         super().__init__()
@@ -202,7 +259,15 @@ class ThatHasAHook(Network):
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [(ThatReadsItsValues, "capturing"), (ThatCountsItsCalls, "other numbers"), (ThatHasAHook, "hooks")],
+    [
+        (ThatReadsItsValues, "capturing"),
+        (ThatCountsItsCalls, "changes an attribute"),
+        (ThatCountsElsewhere, "other numbers"),
+        (ThatKeepsItsFeatures, "changes an attribute"),
+        (ThatDrawsOnTheProcessor, "draws random numbers"),
+        (WithAWeightOfItsOwn, "none of its parameters"),
+        (ThatHasAHook, "hooks"),
+    ],
 )
 def test_a_network_that_a_graph_does_not_fit_keeps_its_own_forward_and_the_record_says_so(
     kind: type[Network], why: str
@@ -210,14 +275,34 @@ def test_a_network_that_a_graph_does_not_fit_keeps_its_own_forward_and_the_recor
     network = new_network(kind)
     chosen = Graphs(enabled=True)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    random = torch.get_rng_state()
+    state, drawn = torch.get_rng_state(), random.getstate()
     assert chosen.applied(network, kind.forward, BATCHES[0], 10, LONG) is kind.forward
     assert chosen.share(10) == 0
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert random.getstate() == drawn
+    assert not getattr(network, "kept", None)
+    assert not vars(network).get("calls")
     assert all(weight.grad is None for weight in network.parameters())
     (said,) = channel.all_notes()
     assert why in said
+
+
+def test_a_network_whose_state_changed_for_good_is_captured_anew() -> None:
+    network = new_network()
+    chosen = Graphs(enabled=True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+
+    def forward(network: nn.Module, *args: Any) -> Any:
+        return chosen.applied(network, type(network).forward, args[0], 10, LONG)(network, *args)
+
+    usual(network, forward, optimizer)
+    assert chosen.share(6) == 1
+    network.dropout.p = 0.1
+    for _ in range(4):
+        usual(network, forward, optimizer)
+    # Ten batches by its own forward, then fourteen replayed.
+    assert chosen.share(30) == pytest.approx(20 / 30)
 
 
 @pytest.mark.parametrize("values", [{"batch": 9}, {"left": 700}], ids=["early", "short"])

@@ -50,14 +50,14 @@ class ThatReadsMemory(Network):
 @pytest.fixture
 def faster(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Say which layout the clock finds faster; the steps themselves are taken."""
-    real = layout._step_seconds
+    real = layout.step_seconds
 
     def choose(channels_last: bool) -> None:
         def timed(network: nn.Module, forward: Any, images: torch.Tensor) -> float:
             assert real(network, forward, images) > 0
             return 1.0 if is_channels_last(network) == channels_last else 2.0
 
-        monkeypatch.setattr(layout, "_step_seconds", timed)
+        monkeypatch.setattr(layout, "step_seconds", timed)
 
     return choose
 
@@ -74,7 +74,7 @@ def trained(network: Network) -> torch.optim.SGD:
 
 
 def consider(network: Network, *, left: int = LONG, batch: int = 8, enabled: bool = True) -> Layout:
-    chosen = Layout([trained(network)], enabled=enabled)
+    chosen = Layout([trained(network)], layout.step_seconds, enabled=enabled)
     chosen.consider(network, type(network).forward, IMAGES, batch, left)
     return chosen
 
@@ -85,7 +85,7 @@ def test_the_faster_layout_is_taken_with_the_optimizers_buffers(faster: Callable
     optimizer = trained(network)
     weight, before = network.conv.weight, network.conv.weight.detach().clone()
     state, statistics = torch.get_rng_state(), network.bn.state_dict()["running_mean"].clone()
-    chosen = Layout([optimizer], enabled=True)
+    chosen = Layout([optimizer], layout.step_seconds, enabled=True)
     chosen.consider(network, Network.forward, IMAGES, 8, LONG)
     assert is_channels_last(network)
     assert network.conv.weight is weight

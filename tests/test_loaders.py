@@ -77,7 +77,7 @@ def batches(loader):
 
 
 with_workers, drawn = zip(*map(batches, own))
-own_loading = loading.OwnLoading(enabled=True)
+own_loading = loading.OwnLoading(enabled=True, random=False)
 without, drawn_then = zip(*map(batches, own))
 assert own_loading.share == 1
 for some, others in zip(with_workers, without, strict=True):
@@ -85,11 +85,65 @@ for some, others in zip(with_workers, without, strict=True):
         assert torch.equal(left, right) and torch.equal(labels, other_labels)
 assert all(map(torch.equal, drawn, drawn_then))
 assert [(each.num_workers, each.timeout) for each in own] == [(2, 0), (2, 0), (2, 9)]
+
+
+def ahead(loader):  # the same batches, each made before it is asked for
+    given = []
+    torch.manual_seed(3)
+    for _ in range(2):
+        current = iter(loader)
+        for batch in current:
+            given.append(batch)
+            current.prepare()
+            current.prepare()
+    return given
+
+
+for each, expected in zip(own, without, strict=True):
+    for (left, labels), (right, other_labels) in zip(ahead(each), expected, strict=True):
+        assert torch.equal(left, right) and torch.equal(labels, other_labels)
 before = own_loading.share
 for each in theirs:
     assert type(iter(each)).__name__ == "_MultiProcessingDataLoaderIter"
 assert own_loading.share < before
 """
+
+
+OWN_DRAWS = (
+    OWN_LOADING.split("own = [")[0]
+    + """
+images.data = images.data + np.arange(40, dtype=np.uint8).reshape(-1, 1, 1, 1)  # each image is another
+
+
+def order(loader):
+    torch.manual_seed(3)
+    labels = [label for _, batch in loader for label in batch.tolist()]
+    return labels, torch.rand(3)
+
+
+labels, drawn = order(loader(turned))
+own_loading = loading.OwnLoading(enabled=True, random=True)
+labels_then, drawn_then = order(loader(turned))
+assert (own_loading.share, own_loading.random_share) == (1, 1)
+assert labels == labels_then and torch.equal(drawn, drawn_then)
+torch.manual_seed(3)
+(first, _), *_ = loader(turned)
+torch.manual_seed(3)
+(again, _), *_ = loader(turned)
+torch.manual_seed(4)
+(other, _), *_ = loader(turned)
+assert torch.equal(first, again) and not torch.equal(first, other)
+assert type(iter(loader(images))).__name__ == "_WholeBatches"
+assert own_loading.random_share < own_loading.share
+"""
+)
+
+
+def test_random_transforms_are_drawn_for_whole_batches_without_a_number_of_the_script_s() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OWN_DRAWS], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_what_workers_would_only_hand_over_is_loaded_without_them_and_is_the_same() -> None:

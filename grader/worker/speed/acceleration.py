@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
-from grader.records import BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OWN_LOADING
+from grader.records import BATCHED_DRAWS, BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OWN_LOADING
 from grader.worker import dataset
 from grader.worker.speed.graphs import Graphs
 from grader.worker.speed.layout import Layout
@@ -25,9 +25,9 @@ class Acceleration:
     """
 
     def __init__(self, allowed: Collection[str], precision: str, optimizers: Iterable[Optimizer]) -> None:
-        self._loading = OwnLoading(enabled=OWN_LOADING in allowed)
-        self._layout = Layout(optimizers, enabled=CHANNELS_LAST in allowed)
+        self._loading = OwnLoading(enabled=OWN_LOADING in allowed, random=BATCHED_DRAWS in allowed)
         self._graphs = Graphs(enabled=CUDA_GRAPHS in allowed)
+        self._layout = Layout(optimizers, self._graphs.step_seconds, enabled=CHANNELS_LAST in allowed)
         self._precision = Precision(enabled=precision == BFLOAT16)
 
     def forward(
@@ -55,6 +55,7 @@ class Acceleration:
         return (
             (BATCHED_TRANSFORMS, dataset.served.share),
             (OWN_LOADING, self._loading.share),
+            (BATCHED_DRAWS, self._loading.random_share),
             (CHANNELS_LAST, self._layout.share(batches)),
             (CUDA_GRAPHS, self._graphs.share(batches)),
             (BFLOAT16, self._precision.share(batches)),

@@ -23,6 +23,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from grader.worker.channel import note
+from grader.worker.speed.layout import fastest, step_seconds
 
 # After the layout was chosen. Capture and trial cost about a dozen steps: shorter runs would not win them back.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200
@@ -74,6 +75,22 @@ class Graphs:
         """The share of a run's batches; replays from which nothing was learned may make up for others."""
         return min(1.0, self._replays / batches) if batches else 0.0
 
+    def step_seconds(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
+        """How long a step without its optimizer takes, replayed where that can be; the network is a copy to try on."""
+        if not self._open or not _can_be_captured(images):
+            return step_seconds(network, forward, images)
+        try:
+            graph = _Graphed(network, forward, images).graph
+        except Exception:  # what a script's network does while it is captured is no fault of it
+            return step_seconds(network, forward, images)
+        gradient = torch.zeros_like(graph.forward(images))
+
+        def replay() -> None:
+            graph.forward(images)
+            graph.backward(gradient)
+
+        return fastest(replay, images)
+
     def _called(self, forward: Forward, graphed: "_Graphed", network: nn.Module, *args: Any, **options: Any) -> Any:
         """Replay where the graph fits a call, else call `forward`."""
         if len(args) == 1 and not options and graphed.fits(network, args[0]):
@@ -122,7 +139,7 @@ class _Graphed:
         leaves = {name: weight.detach().requires_grad_() for name, weight in named.items()}
         self._gradients = _Flat(self._weights)
         function = partial(torch.func.functional_call, _Shim(network, forward), _below("network", leaves))
-        self._graph = capture(function, images, list(leaves.values()), self._gradients)
+        self.graph = capture(function, images, list(leaves.values()), self._gradients)
         self._last: weakref.ref[_Pass] | None = None
 
     def fits(self, network: nn.Module, images: Any) -> bool:
@@ -146,7 +163,7 @@ class _Graphed:
         return _Replayed.apply(self, passed, images, *self._weights)
 
     def output(self, images: torch.Tensor) -> torch.Tensor:
-        return self._graph.forward(images).clone()
+        return self.graph.forward(images).clone()
 
     def gradients(self, passed: "_Pass", gradient: torch.Tensor) -> list[torch.Tensor | None]:
         """The gradients of the weights, as parts of one copy.
@@ -157,7 +174,7 @@ class _Graphed:
         if self._last is None or self._last() is not passed:
             raise RuntimeError("the grader's CUDA graph was replayed again before this backward pass")
         passed.went_back = True
-        return self._gradients.parts(self._graph.backward(gradient).clone())
+        return self._gradients.parts(self.graph.backward(gradient).clone())
 
 
 class _Pass:
@@ -175,7 +192,7 @@ class _Replayed(torch.autograd.Function):
         return graphed.output(images)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         return (None, None, None, *ctx.graphed.gradients(ctx.passed, gradient))
 
@@ -208,9 +225,7 @@ class _Flat:
 
     def parts(self, flat: torch.Tensor) -> list[torch.Tensor | None]:
         """The gradients that lie in a copy of the buffer."""
-        return [
-            flat.as_strided(*place) if used else None for place, used in zip(self._places, self._used, strict=True)
-        ]
+        return [flat.as_strided(*place) if used else None for place, used in zip(self._places, self._used, strict=True)]
 
 
 def _is_dense(weight: torch.Tensor) -> bool:
@@ -239,7 +254,8 @@ class _CudaGraph:
     def __init__(self, function: Forward, images: torch.Tensor, leaves: Tensors, gradients: _Flat) -> None:
         self._images, self._flat = images.clone(), gradients.buffer
         self._forward, self._backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        here, stream = torch.cuda.current_stream(images.device), torch.cuda.Stream(images.device)
+        stream: Any = torch.cuda.Stream(images.device)  # type: ignore[no-untyped-call]
+        here = torch.cuda.current_stream(images.device)
         with torch.cuda.device(images.device), _recovering(images.device) as pool:
             stream.wait_stream(here)
             with torch.cuda.stream(stream):
@@ -250,7 +266,7 @@ class _CudaGraph:
                     output = function(self._images)
                 with _capturing(self._backward, pool):
                     gradients.fill(torch.autograd.grad(output, leaves, self._gradient, allow_unused=True))
-            self._output = output.detach()
+            self._output: torch.Tensor = output.detach()
             here.wait_stream(stream)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -334,7 +350,7 @@ def _recovering(device: torch.device) -> Iterator[Any]:
     except BaseException:
         generator.graphsafe_set_state(before)
         with suppress(RuntimeError):
-            torch._C._cuda_endAllocateToPool(number, pool)  # type: ignore[attr-defined]
+            torch._C._cuda_endAllocateToPool(number, pool)
         raise
     finally:
         if collecting:
@@ -429,45 +445,52 @@ def _put_back(network: nn.Module, images: torch.Tensor) -> Iterator[None]:
         for module, before_all in held:
             if _unlike(vars(module), before_all):
                 changed = "its forward changes an attribute"
-                vars(module).clear()
-                vars(module).update({name: value for name, (value, _) in before_all.items()})
+                _set_back(vars(module), before_all)
         _draw_again(chance)
     if changed:
         raise ValueError(changed)
 
 
-def _attributes(network: nn.Module) -> list[tuple[nn.Module, dict[str, tuple[Any, int]]]]:
-    """Each module's attributes with the lengths of those that can grow."""
+def _attributes(network: nn.Module) -> list[tuple[nn.Module, dict[str, tuple[Any, Any]]]]:
+    """Each module's attributes, with copies of those that can grow."""
     return [
-        (module, {name: (value, _length(value)) for name, value in vars(module).items()})
+        (module, {name: (value, _copy_of(value)) for name, value in vars(module).items()})
         for module in network.modules()
     ]
 
 
-def _unlike(now: dict[str, Any], before: dict[str, tuple[Any, int]]) -> bool:
+def _copy_of(value: Any) -> Any:
+    return value.copy() if type(value) in (list, dict, set) else None
+
+
+def _unlike(now: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> bool:
     return now.keys() != before.keys() or any(
         (value is not before[name][0] and not (type(value) in _Granted._PLAIN and value == before[name][0]))
-        or _length(value) != before[name][1]
+        or (before[name][1] is not None and len(value) != len(before[name][1]))
         for name, value in now.items()
     )
 
 
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list | dict | set) else 0
+def _set_back(now: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> None:
+    now.clear()
+    for name, (value, copied) in before.items():
+        now[name] = value
+        if copied is not None and len(value) != len(copied):
+            value.clear()
+            (value.extend if isinstance(value, list) else value.update)(copied)
 
 
 def _drawn(device: torch.device) -> tuple[Any, ...]:
     """The states of the sources of random numbers that a graph on this device does not replay."""
-    _, keys, position, *_ = np.random.get_state()
+    legacy: Any = np.random.get_state()
     on_processor = torch.get_rng_state().tolist() if device.type != "cpu" else []
-    return random.getstate(), bytes(keys), position, on_processor
+    return random.getstate(), legacy[1].tolist(), legacy[2:], on_processor
 
 
 def _draw_again(chance: tuple[Any, ...]) -> None:
     """Go back to the Python's and NumPy's states of `_drawn`; torch's are put back where they were forked."""
     random.setstate(chance[0])
-    name, _, _, *rest = np.random.get_state()
-    np.random.set_state((name, np.frombuffer(chance[1], np.uint32), chance[2], *rest))
+    np.random.set_state(("MT19937", chance[1], *chance[2]))
 
 
 def _differs(network: nn.Module, forward: Forward, replayed: Forward, images: torch.Tensor) -> str | None:
