@@ -21,7 +21,10 @@ _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
     b"[grader] prints is not the one that counts, which the grader measured on the test images.\n\n"
 )
-_FIRST_LOG = b"\n[grader] The script failed here, while the grader had made its training faster. It was trained again as it is:\n\n"
+_FIRST_LOG = (
+    b"\n[grader] The script failed here, while the grader had made its training faster.\n"
+    b"[grader] It was trained again as it is:\n\n"
+)
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7

@@ -1,7 +1,6 @@
 """GPUs: which there are, which place gets which, and whether one still works.
 
-A card is named as CUDA_VISIBLE_DEVICES names it. The choice is tested with made-up
-names.
+A card is named as CUDA_VISIBLE_DEVICES names it. The choice is tested with made-up names.
 """
 
 import os
