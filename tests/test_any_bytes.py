@@ -31,13 +31,13 @@ from grader.protocol import (
     to_json,
 )
 from grader.records import Status
-from grader.report.source import source_files
+from grader.report.view import source_files
 from grader.run.curve import Course
 from grader.run.probes import ask, read_answer
 from grader.run.train import plausible
 from grader.run.worker_client import _events
 from grader.sandbox import Job
-from grader.sandbox.conversation import Conversation
+from grader.sandbox.execute import Conversation
 from grader.worker.channel import one_line
 from grader.worker.source import read_source
 from record_examples import submission

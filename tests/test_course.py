@@ -11,7 +11,7 @@ from grader.protocol import Progress
 from grader.records import CoursePoint
 from grader.run.curve import POINTS, Course
 from grader.sandbox import Job, Listener
-from grader.sandbox.conversation import Conversation
+from grader.sandbox.execute import Conversation
 from submission_folders import ASSIGNMENT
 
 

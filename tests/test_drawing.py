@@ -7,7 +7,7 @@ import pytest
 
 from command import SUBMISSIONS, run_grader
 from grader.errors import Mistake
-from grader.judge.comparison import compare
+from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.report.charts import draw_network
 from grader.sandbox import Isolation

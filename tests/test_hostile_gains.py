@@ -14,7 +14,7 @@ from grader.data import DataSet, count_correct, load_data
 from grader.records import Run, StopReason
 from grader.run import probes, worker_client
 from grader.sandbox import Isolation, started
-from grader.sandbox.conversation import READY, Conversation
+from grader.sandbox.execute import READY, Conversation
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
 from one_run import train_once
 from small_class import rules

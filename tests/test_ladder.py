@@ -15,7 +15,7 @@ from grader.errors import Mistake
 from grader.records import IsolationLevel
 from grader.sandbox import fallback, find_isolation, ladder, rungs, seccomp
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
-from grader.sandbox.probe import HIDDEN_MEMORY
+from grader.sandbox.ladder import HIDDEN_MEMORY
 from other_user import UID, as_user, open_python
 
 pytestmark = pytest.mark.sandbox

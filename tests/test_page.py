@@ -13,8 +13,7 @@ from grader.records import Answer, Companion, CoursePoint, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
-from grader.report.source import source_files
-from grader.report.view import Student, duration, file_key, log_end, reason_kind, reasons
+from grader.report.view import Student, duration, file_key, log_end, reason_kind, reasons, source_files
 from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed

@@ -9,7 +9,7 @@ from torch import nn
 
 from command import run_grader
 from grader.results.ledger import read_ledger
-from grader.worker.speed.precision import Precision
+from grader.worker.speed.acceleration import Precision
 from small_class import hand_in_small
 
 IMAGES = torch.ones(4, 3, 8, 8)

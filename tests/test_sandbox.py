@@ -16,7 +16,7 @@ import pytest
 from grader.assignment import Assignment
 from grader.errors import Cancelled
 from grader.sandbox import Ending, Execution, Isolation, Job, execute, started
-from grader.sandbox.probe import PROBES, probe_program
+from grader.sandbox.ladder import PROBES, probe_program
 from grader.sandbox.processes import first_process
 from grader.sandbox.runtime import gpu_devices
 

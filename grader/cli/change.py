@@ -9,10 +9,24 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.console import DEFAULT_OUT, Cluster, Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
 from grader.cli.grade import run_class
-from grader.cli.inputs import chosen, collected, named, remembered
 from grader.cli.look import write_grades
+from grader.cli.options import (
+    DEFAULT_OUT,
+    Cluster,
+    Jobs,
+    Known,
+    Out,
+    Why,
+    Yes,
+    app,
+    chosen,
+    collected,
+    mistakes_in_one_sentence,
+    named,
+    remembered,
+    say,
+)
 from grader.errors import Mistake
 from grader.pipeline import results
 from grader.records import Outcome, Submission

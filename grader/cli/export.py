@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.console import DEFAULT_OUT, Out, app, mistakes_in_one_sentence, say
-from grader.cli.inputs import collected, named, remembered
+from grader.cli.options import DEFAULT_OUT, Out, app, collected, mistakes_in_one_sentence, named, remembered, say
 from grader.errors import Mistake
 from grader.lms.gradescope import results_json
 from grader.lms.upload import GradebookOf, Upload, filled_in

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.console import (
+from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
     Jobs,
@@ -20,12 +20,17 @@ from grader.cli.console import (
     Student,
     Submissions,
     app,
+    as_settings,
+    chosen,
+    collected,
     console,
     interrupted,
     mistakes_in_one_sentence,
+    named,
+    remember,
+    remembered,
     say,
 )
-from grader.cli.inputs import as_settings, chosen, collected, named, remember, remembered
 from grader.errors import Mistake
 from grader.pipeline import check_all, results
 from grader.records import Check, Collection, Outcome

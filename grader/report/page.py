@@ -21,8 +21,7 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
-from grader.report.source import source_files
-from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
+from grader.report.view import Student, environment, file_key, log_end, ordered, reasons, source_files
 from grader.results.entries import Entry, Result
 from grader.text import write_private
 

@@ -1,4 +1,7 @@
-"""What the grader does to make a script's training faster, lever by lever, and how much of the run each was in use."""
+"""What the grader does to make a script's training faster, lever by lever, and how much of the run each was in use.
+
+Bfloat16 is for where the teacher asked for it and the script has no precision of its own.
+"""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -9,10 +12,12 @@ from torch.optim.optimizer import Optimizer
 
 from grader.records import BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OWN_LOADING
 from grader.worker import dataset
+from grader.worker.channel import note
 from grader.worker.speed.graphs import Graphs
 from grader.worker.speed.layout import Layout
 from grader.worker.speed.loading import OwnLoading
-from grader.worker.speed.precision import Precision
+
+Forward = Callable[..., Any]
 
 
 class Acceleration:
@@ -59,3 +64,42 @@ class Acceleration:
             (CUDA_GRAPHS, self._graphs.share(batches)),
             (BFLOAT16, self._precision.share(batches)),
         )
+
+
+class Precision:
+    """Mixed precision as torch.autocast gives it: weights, their gradients and what comes out stay float32.
+
+    Args:
+        enabled: False: forwards are what the script made them.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._reduced = 0
+
+    def applied(self, network: nn.Module, forward: Forward) -> Forward:
+        """The same forward, in bfloat16 unless the script's own autocast is on around it."""
+        device = next((weight.device.type for weight in network.parameters()), "cpu")
+        if not self._enabled or torch.is_autocast_enabled(device):
+            return forward
+        self._reduced += 1
+        note("Training forwards computed in mixed precision (bfloat16), as the course asked of the grader.")
+
+        def reduced(network: nn.Module, *args: Any, **options: Any) -> Any:
+            # Without its cache a forward can be captured; within one forward hardly a weight is used twice.
+            with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False):
+                output = forward(network, *args, **options)
+            return _in_float32(output)
+
+        return reduced
+
+    def share(self, batches: int) -> float:
+        """The share of a run's batches; forwards from which nothing was learned may make up for others."""
+        return min(1.0, self._reduced / batches) if batches else 0.0
+
+
+def _in_float32(output: Any) -> Any:
+    if isinstance(output, tuple | list):
+        return type(output)(_in_float32(each) for each in output)
+    reduced = isinstance(output, torch.Tensor) and output.dtype == torch.bfloat16
+    return output.float() if reduced else output

@@ -1,23 +1,120 @@
-"""What a command works on: the folder, the roster, the rules, the data. `grade` keeps it in OUT for the others."""
+"""What the commands share: the application, its flags, what is said, how it ends, and what a command works on.
+
+That is the folder, the roster, the rules and the data; `grade` keeps it in OUT for the others.
+"""
 
 import difflib
 import shlex
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
 from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.markup import escape
 
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
-from grader.cli.console import DEFAULT_OUT, say
 from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
-from grader.errors import Mistake
+from grader.errors import Cancelled, InfrastructureError, Mistake
 from grader.records import Collection, Status, Submission
 from grader.report.table import collection_table, write_csv
-from grader.text import write_private
+from grader.text import printable, write_private
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Grade hw6.py files. 0: done; 1: done, but the grader failed on somebody; 2: your mistake; 130: stopped. "
+    "A student tries one file with: python -m grader try hw6.py",
+)
+console = Console(highlight=False)
+
+Submissions = Annotated[Path, typer.Argument(help="What was handed in: a folder, or a learning system's archive.")]
+Known = Annotated[Path | None, typer.Argument(help="As for grade; without it, what the last grade was given.")]
+Layout = Annotated[Format | None, typer.Option("--format", help="Who laid out SUBMISSIONS; else its names tell.")]
+Roster = Annotated[
+    Path | None, typer.Option(help="CSV with student_id, name, perhaps deadline; or a learning system's gradebook.")
+]
+Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.")]
+Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
+Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
+DEFAULT_OUT = Path("results")
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Submissions that run at the same time; else as many as suit the machine.")
+]
+Cluster = Annotated[str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.")]
+Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
+Precision = Annotated[
+    Literal["script", "bfloat16"] | None,
+    typer.Option(help="What training computes in, if not what the assignment says."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]
+Student = Annotated[str, typer.Option(help="Only this one; what a training run prints is shown as it comes.")]
+Why = Annotated[str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.")]
 
 INPUTS_NAME = "inputs.json"
+
+
+def say(sentence: str) -> None:
+    """Print one line; whatever is in it is text and nothing else."""
+    console.print(escape(printable(sentence)), soft_wrap=True)
+
+
+@contextmanager
+def mistakes_in_one_sentence(stopped: str = "stopped: nothing is lost") -> Iterator[None]:
+    """Turn every expected error into one sentence and an exit code.
+
+    Args:
+        stopped: What is said after Ctrl-C.
+    """
+    try:
+        yield
+    except (Mistake, InfrastructureError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, Mistake) else 1) from None
+    except (Cancelled, KeyboardInterrupt):
+        print(stopped, file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """While a person is asked, Ctrl-C is an answer.
+
+    Raises:
+        Cancelled: It was pressed.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except (KeyboardInterrupt, typer.Abort):
+        raise Cancelled from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupted() -> threading.Event:
+    """An event that Ctrl-C sets; a second Ctrl-C ends the grader at once, and every sandbox with it.
+
+    An exception in the middle of whatever the main thread does could leave a thread pool half started.
+    """
+    event = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        event.set()
+        # The live table hides it, and a process that is killed cannot bring it back.
+        console.show_cursor()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, interrupt)
+    return event
 
 
 @dataclass(frozen=True, slots=True)
