@@ -124,9 +124,9 @@ def test_an_entry_is_on_the_disk_before_append_returns(tmp_path: Path, monkeypat
 
 
 def test_a_killed_grader_keeps_every_entry_that_it_had_appended(tmp_path: Path) -> None:
-    tests = Path(__file__).parent
+    helpers = Path(__file__).parents[1] / "helpers"
     command = [sys.executable, "-c", APPEND_UNTIL_KILLED, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tests) as grader:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=helpers) as grader:
         try:
             assert grader.stdout is not None
             said = [int(grader.stdout.readline()) for _ in range(20)]

@@ -13,7 +13,7 @@ from torch import nn
 
 from grader.worker.source import read_source
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEMPLATE, REFERENCE = ROOT / "student_template" / "hw6.py", ROOT / "reference" / "hw6.py"
 BOTH = pytest.mark.parametrize("file", [TEMPLATE, REFERENCE], ids=["template", "reference"])
 

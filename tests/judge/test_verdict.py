@@ -16,7 +16,7 @@ from grader.protocol import NetworkSeen, Node, to_json
 from grader.records import Deviation, Verdict
 from grader.worker.look.network import look_at
 
-REFERENCE = runpy.run_path(str(Path(__file__).parents[1] / "reference" / "hw6.py"), run_name="reference")
+REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / "reference" / "hw6.py"), run_name="reference")
 TWO = (2, 2, 2, 2)
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ import pytest
 
 import cluster_work
 from cluster_work import Bench
-from command import ROOT, SUBMISSIONS, read_table, run_grader
+from command import ROOT, SUBMISSIONS, read_table, run_grader, start_grader, wait_until
 from grader.errors import Cancelled
 from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
 from grader.results.ledger import read_ledger
 from grader.schedule.dispatch import MOST_LOSSES
 from small_class import hand_in_small
-from test_faults import start_grader
 
 pytest.importorskip("ray")
 from ray.cluster_utils import Cluster as Machines
@@ -53,7 +51,7 @@ class Pair:
 def head() -> Iterator[Pair]:
     with pytest.MonkeyPatch.context() as patch:
         # Nodes import the grader and a test's work.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")]))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Else Ray runs them at the lowest priority, and a busy machine starves them.
         patch.setenv("RAY_worker_niceness", "0")
@@ -85,13 +83,6 @@ def cluster(
 ) -> Iterator[Cluster[Path, Bench]]:
     with connected(machines.address, cluster_work.set_up, tmp_path, 2, cancelled, said.append) as cluster:
         yield cluster
-
-
-def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
 
 
 def test_each_node_is_set_up_once_and_all_places_work(cluster: Cluster[Path, Bench], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What tests/test_attacks.py saw, as the table of .github/SECURITY.md; `python tests/attack_table.py` puts it there."""
+"""What tests/sandbox/test_attacks.py saw, as the table of .github/SECURITY.md, where running this file puts it."""
 
 import ast
 import json
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-ATTACKS = Path(__file__).parent / "attacks"
+ROOT = Path(__file__).parents[2]
+ATTACKS = Path(__file__).parents[1] / "attacks"
 SEEN = ROOT / "results" / "attacks"
 SECURITY = ROOT / ".github" / "SECURITY.md"
 BEGIN, END = "<!-- attacks: begin -->\n", "<!-- attacks: end -->\n"

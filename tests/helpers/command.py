@@ -1,7 +1,9 @@
 """Run the grader's command line as a teacher does, and read what it leaves."""
 
+import os
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,14 @@ import pandas as pd
 
 from grader.sandbox.runtime import gpu_devices
 
-ROOT = Path(__file__).parents[1]
-SUBMISSIONS = Path(__file__).parent / "submissions"
+ROOT = Path(__file__).parents[2]
+SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 # What `review` says where a score may not be what an honest network earned.
 DOUBTS = (
     *("something else may have been trained", "another program in Python", "did not say how training ended"),
     *("was not stopped", "untrained copy", "in other company", "accuracy falls from", "what a homework does not need"),
 )
-# What a case says in words; and what tests/test_hostile.py holds it to.
+# What a case says in words; and what tests/whole/test_hostile.py holds it to.
 IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}
 
 
@@ -27,6 +29,27 @@ def run_grader(
     """`python -m grader ARGUMENTS`, with its output."""
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def start_grader(folder: Path, data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    """`python -m grader grade`, begun; its output comes as it is written."""
+    command = [sys.executable, "-m", "grader", "grade", str(folder), "--data", str(data), "--out", str(out), *more]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_until(condition: Any) -> None:
+    """Come back once the condition holds; fail after five minutes."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.05)
 
 
 def read_table(path: Path) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ import psutil
 from grader.assignment import load_assignment
 from grader.sandbox import Isolation, Job, execute, rungs
 
-ATTACKS = Path(__file__).parent / "attacks"
+ATTACKS = Path(__file__).parents[1] / "attacks"
 SECONDS = 10.0
 LIMITS = {
     **{"memory_mb": 900, "scratch_mb": 32, "shared_memory_mb": 16, "output_mb": 4},

@@ -11,7 +11,7 @@ import pytest
 
 from grader.worker.source import Source, read_source
 
-TEMPLATE = (Path(__file__).parents[1] / "student_template" / "hw6.py").read_bytes()
+TEMPLATE = (Path(__file__).parents[2] / "student_template" / "hw6.py").read_bytes()
 KOREAN = "이름 = '홍길동'\n"
 SEEDS = range(4)
 

@@ -19,7 +19,7 @@ from grader.sandbox.cgroup import Refused, find_cgroup
 from other_user import UID, Way, as_user, delegated, open_python
 from run_attacks import ATTACKS, program
 
-RUNNER = ROOT / "tests" / "run_attacks.py"
+RUNNER = ROOT / "tests" / "helpers" / "run_attacks.py"
 NAMES = sorted(path.stem for path in ATTACKS.glob("*.py"))
 # How an attack ends where the sandbox has to end it.
 ENDINGS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from command import ROOT, SUBMISSIONS, read_table, run_grader
+from command import ROOT, SUBMISSIONS, read_table, run_grader, start_grader
 from grader.errors import Mistake
 from grader.results.ledger import LOCK_NAME, RESERVE_NAME, open_ledger, read_ledger
 from record_examples import entry
@@ -45,18 +45,6 @@ def small_disk(folder: Path, megabytes: float, *, read_only: bool = False) -> It
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def start_grader(folder: Path, data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "grader", "grade", str(folder), "--data", str(data), "--out", str(out), *more]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
 
 
 def read_until(grader: subprocess.Popen[str], end: str) -> None:

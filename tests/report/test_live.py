@@ -20,7 +20,7 @@ from grader.progress import Advanced, Left, Plan, Printed, Stage, StageBegun
 from grader.report.live import Display
 from terminal import ENVIRONMENT, Terminal
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from command import ROOT, read_table
+from command import ROOT, read_table, wait_until
 from grader.results.ledger import read_ledger
 from small_class import hand_in_small
-from test_cluster import wait_until
 
 pytestmark = [
     pytest.mark.slow,

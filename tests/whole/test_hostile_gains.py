@@ -145,7 +145,7 @@ def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("name", REMOVALS)
 def test_an_attack_gains_without_its_defence(name: str, run: Callable[..., Run], digits: DataSet) -> None:
-    """Twenty points, where tests/test_hostile.py sees two."""
+    """Twenty points, where tests/whole/test_hostile.py sees two."""
     found = run(name, REMOVALS[name])
     assert found.scores is not None, found.log.decode(errors="replace")
     assert count_correct(found.scores, digits.y_test) > 0.7 * len(digits.y_test), found.log.decode(errors="replace")
