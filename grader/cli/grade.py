@@ -42,7 +42,7 @@ from grader.cli.options import (
     say,
 )
 from grader.data import DataSet, load_data
-from grader.errors import Cancelled, Mistake
+from grader.errors import Cancelled, UserError
 from grader.pipeline import due, grade_all, results
 from grader.progress import Plan
 from grader.records import Collection, Submission
@@ -201,14 +201,16 @@ def _ask(plan: Plan, *, yes: bool) -> None:
     """Ask whether to begin, where it will take long.
 
     Raises:
-        Mistake: There is nobody to ask.
+        UserError: There is nobody to ask.
         Cancelled: The answer is no.
     """
     seconds = _estimate(plan)
     if seconds is None or seconds <= _ASK_FROM_SECONDS or yes:
         return
     if not sys.stdin.isatty():
-        raise Mistake("that is more than an hour, and there is no terminal to ask at: add YES=1 to begin all the same")
+        raise UserError(
+            "that is more than an hour, and there is no terminal to ask at: add YES=1 to begin all the same"
+        )
     with interrupted_at_once():
         agreed = typer.confirm("That is more than an hour. Begin?")
     if not agreed:
@@ -270,7 +272,7 @@ def _on_cluster(
     try:
         from grader.schedule.ray import connected  # here: the extra that it needs is optional
     except ModuleNotFoundError as error:
-        raise Mistake(
+        raise UserError(
             f"CLUSTER= needs {error.name}, which is not installed: .venv/bin/pip install '.[cluster]'"
         ) from None
     _say_data(data)

@@ -22,7 +22,7 @@ from rich.markup import escape
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
-from grader.errors import Cancelled, InfrastructureError, Mistake
+from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
 from grader.report.table import collection_table, write_csv
 from grader.text import printable, write_private
@@ -76,9 +76,9 @@ def mistakes_in_one_sentence(stopped: str = "stopped: nothing is lost") -> Itera
     """
     try:
         yield
-    except (Mistake, InfrastructureError) as error:
+    except (UserError, InfrastructureError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        raise typer.Exit(2 if isinstance(error, Mistake) else 1) from None
+        raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
     except (Cancelled, KeyboardInterrupt):
         print(stopped, file=sys.stderr)
         raise typer.Exit(130) from None
@@ -139,7 +139,7 @@ class Inputs:
         """Load the assignment.
 
         Raises:
-            Mistake: It cannot be used.
+            UserError: It cannot be used.
         """
         rules = load_assignment(Path(self.assignment) if self.assignment else DEFAULT_ASSIGNMENT)
         return rules.model_copy(update={"precision": self.precision}) if self.precision else rules
@@ -182,7 +182,7 @@ def remember(inputs: Inputs, out: Path) -> None:
     """Keep the inputs for the commands that come after.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     write_private(out / INPUTS_NAME, TypeAdapter(Inputs).dump_json(inputs, indent=2))
 
@@ -200,10 +200,10 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
     """Collect, write `collection.csv`, and say what was found and what was set aside.
 
     Raises:
-        Mistake: The folder or the roster cannot be used, or none was ever named.
+        UserError: The folder or the roster cannot be used, or none was ever named.
     """
     if not inputs.submissions:
-        raise Mistake(f"nothing was graded into {out} yet: run `make grade` first, or name its folder with OUT=")
+        raise UserError(f"nothing was graded into {out} yet: run `make grade` first, or name its folder with OUT=")
     collection = collect(
         Path(inputs.submissions),
         Path(inputs.roster) if inputs.roster else None,
@@ -230,16 +230,16 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
     """The submissions of these students.
 
     Raises:
-        Mistake: Nobody has such an id, or handed in nothing.
+        UserError: Nobody has such an id, or handed in nothing.
     """
     known = {submission.student_id: submission for submission in collection.submissions}
     for student in students:
         if student not in known:
             close = difflib.get_close_matches(student, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise Mistake(f"there is no student {student} in the submissions or the roster{hint}")
+            raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
         if known[student].content is None:
-            raise Mistake(f"{student} handed in nothing that could be run: see collection.csv")
+            raise UserError(f"{student} handed in nothing that could be run: see collection.csv")
     return [known[student] for student in dict.fromkeys(students)]
 
 

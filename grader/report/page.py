@@ -82,7 +82,7 @@ def write_report(
         log_of: Where a run's log is.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     write_private(path, render_report(results, decisions, assignment, log_of).encode())
 
@@ -200,7 +200,7 @@ def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> No
     """Write the page in one step, readable by its owner alone.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     style = text_of("page.css") + text_of("similar.css")
     page = environment().get_template("similar.html")

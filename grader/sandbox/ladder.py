@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grader.assignment import Limits
-from grader.errors import InfrastructureError, Mistake
+from grader.errors import InfrastructureError, UserError
 from grader.records import IsolationLevel
 from grader.sandbox import fallback, seccomp
 from grader.sandbox.cgroup import Refused, find_cgroup
@@ -173,7 +173,7 @@ def find_isolation(limits: Limits, least: IsolationLevel = IsolationLevel.STRONG
         least: The weakest that will do; `none` is taken only where this names it.
 
     Raises:
-        Mistake: No level from `least` on holds here; nothing may be graded.
+        UserError: No level from `least` on holds here; nothing may be graded.
     """
     refused: list[Rung] = []
     for rung in rungs(limits):
@@ -184,7 +184,7 @@ def find_isolation(limits: Limits, least: IsolationLevel = IsolationLevel.STRONG
         refused.append(rung)
     last = refused[-1]
     way_out = f": {last.raise_by}" if last.raise_by else ""
-    raise Mistake(
+    raise UserError(
         f"{last.refusal}, and the assignment asks for isolation at least {least}; nothing was graded{way_out} "
         "(`make doctor` says what this machine offers)"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from grader.collect import collect
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Status, Submission
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in, statuses, write_roster
 
@@ -236,7 +236,7 @@ def test_a_folder_with_nobody_s_file_is_one_sentence_with_the_layouts(tmp_path: 
         hand_in(path / ".DS_Store")
     roster = write_roster(tmp_path / "roster.csv", "1,Kim")
     for given in (None, roster):
-        with pytest.raises(Mistake) as caught:
+        with pytest.raises(UserError) as caught:
             collected(path, given)
         assert "<student>/hw6.py, <student>_hw6.py or hw6_<student>.py" in str(caught.value)
         assert str(path) in str(caught.value)
@@ -244,5 +244,5 @@ def test_a_folder_with_nobody_s_file_is_one_sentence_with_the_layouts(tmp_path: 
 
 def test_one_student_s_own_folder_is_not_taken_for_a_class_that_handed_in_nothing(folder: Path) -> None:
     hand_in(folder / "hw6.py")
-    with pytest.raises(Mistake, match="has no student's file"):
+    with pytest.raises(UserError, match="has no student's file"):
         collected(folder, write_roster(folder.parent / "roster.csv", "1,Kim"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader.collect import collect
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Status
 from submission_folders import ORDINARY_USER, SMALL_FILES, by_student, collected, decision_on, hand_in, statuses
 
@@ -158,7 +158,7 @@ def test_a_closed_submissions_folder_is_one_sentence(as_ordinary_user: Path) -> 
     hand_in(as_ordinary_user / "kim_hw6.py")
     as_ordinary_user.chmod(0)
     try:
-        with pytest.raises(Mistake, match="Permission denied"):
+        with pytest.raises(UserError, match="Permission denied"):
             collected(as_ordinary_user)
     finally:
         as_ordinary_user.chmod(0o700)

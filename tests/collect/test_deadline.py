@@ -12,7 +12,7 @@ import pytest
 from command import read_table, run_grader
 from grader.assignment import Assignment
 from grader.collect.deadline import how_late, parse_deadline, seconds_late
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Outcome, Status
 from grader.report.table import checks_table
 from grader.results.ledger import open_ledger
@@ -32,7 +32,7 @@ def parsed(text: str) -> datetime:
 
 
 def refusal(text: str) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         parse_deadline(text, "DEADLINE=")
     sentence = str(caught.value)
     assert sentence.startswith(f"DEADLINE={text} ")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import gradebooks
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Collection, Status, Submission
 from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
 
@@ -48,7 +48,7 @@ def test_an_id_that_nearly_matches_is_named_in_both_rows(folder: Path, other: st
 def test_a_folder_too_high_is_a_mistake_and_gives_nobody_zero_points(folder: Path) -> None:
     hand_in(folder / "unpacked" / "kim" / "hw6.py")
     roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
-    with pytest.raises(Mistake, match="found were unpacked, expected kim"):
+    with pytest.raises(UserError, match="found were unpacked, expected kim"):
         collected(folder, roster)
 
 
@@ -123,7 +123,7 @@ def test_a_wrong_roster_is_one_sentence(folder: Path, text: str, words: str) -> 
     hand_in(folder / "1_hw6.py")
     roster = folder.parent / "roster.csv"
     roster.write_text(text)
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         collected(folder, roster)
     assert words in str(caught.value)
     assert str(roster) in str(caught.value)
@@ -135,14 +135,14 @@ def test_a_roster_that_is_no_text_is_one_sentence(folder: Path, content: bytes) 
     hand_in(folder / "1_hw6.py")
     roster = folder.parent / "roster.xlsx"
     roster.write_bytes(content)
-    with pytest.raises(Mistake, match="neither UTF-8, UTF-16 nor cp949"):
+    with pytest.raises(UserError, match="neither UTF-8, UTF-16 nor cp949"):
         collected(folder, roster)
 
 
 def test_a_roster_that_is_missing_or_a_folder_is_one_sentence(folder: Path) -> None:
     hand_in(folder / "1_hw6.py")
     for roster, words in ((folder / "nowhere.csv", "No such file"), (folder, "Is a directory")):
-        with pytest.raises(Mistake, match=words):
+        with pytest.raises(UserError, match=words):
             collected(folder, roster)
 
 
@@ -202,7 +202,7 @@ def test_the_deadline_s_column_may_stand_anywhere(folder: Path, header: str) -> 
     ],
 )
 def test_a_wrong_deadline_of_the_roster_names_line_and_student(folder: Path, deadline: str, words: str) -> None:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         with_extensions(folder, "lee,Lee,", f"kim,Kim,{deadline}")
     assert f"roster.csv, line 3, student kim: the deadline {deadline} " in str(caught.value)
     assert words in str(caught.value)
@@ -210,7 +210,7 @@ def test_a_wrong_deadline_of_the_roster_names_line_and_student(folder: Path, dea
 
 def test_two_columns_of_deadlines_are_one_sentence(folder: Path) -> None:
     roster = write_roster(folder.parent / "roster.csv", "1,Kim,,", header="student_id,name,deadline,deadline")
-    with pytest.raises(Mistake, match="more than one column deadline"):
+    with pytest.raises(UserError, match="more than one column deadline"):
         collected(folder, roster)
 
 

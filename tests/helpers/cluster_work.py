@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader.errors import Cancelled, Mistake
+from grader.errors import Cancelled, UserError
 from grader.progress import Left, Stage, StageBegun
 from grader.schedule.dispatch import Seat
 from grader.schedule.node import Here
@@ -32,7 +32,7 @@ def set_up(shared: Path, here: Here) -> Iterator[Bench]:
     except FileNotFoundError:
         pass
     else:
-        raise Mistake("the sandbox leaks here")
+        raise UserError("the sandbox leaks here")
     made = shared / f"set-up-{os.getpid()}"
     made.touch()
     yield Bench(here.name, os.getpid())

@@ -10,7 +10,7 @@ from command import SUBMISSIONS
 from grader.assignment import load_assignment
 from grader.records import (
     Answer,
-    CoursePoint,
+    CurvePoint,
     Decision,
     Deviation,
     Finding,
@@ -85,7 +85,7 @@ def hostile(text: str = HOSTILE) -> Result:
         error=text,
         notes=(text,),
         flags=(text,),
-        course=(CoursePoint(100, 2.3, 0.1), CoursePoint(200, 1.0, 0.6)),
+        curve=(CurvePoint(100, 2.3, 0.1), CurvePoint(200, 1.0, 0.6)),
         evidence=replace(ENTRY.evidence, device=text, torch_version=text),
     )
     of = submission(student_id=text, name=text, file=text, content=text.encode("utf-8", "replace"))
@@ -130,8 +130,8 @@ def _student(number: int, chance: random.Random) -> Result:
     correct = (
         max(900, min(8_300, round(chance.gauss(7_100, 900)))) if number % 9 else round(chance.uniform(1_000, 6_900))
     )
-    course = tuple(
-        CoursePoint(
+    curve = tuple(
+        CurvePoint(
             round(250_000 * (step + 1) / 60),
             round(2.4 * 0.965**step + 0.35 + chance.uniform(-0.04, 0.04), 4),
             round(0.9 - 0.8 * 0.96**step + chance.uniform(-0.015, 0.015), 4),
@@ -142,7 +142,7 @@ def _student(number: int, chance: random.Random) -> Result:
         student_id=of.student_id,
         correct=correct,
         check=check(questions=QUESTIONS),
-        course=course,
+        curve=curve,
         stop_reason=StopReason.EPOCH_BUDGET,
         train_seconds=round(chance.uniform(700, 3_000), 1),
         finished_at=ENTRY.finished_at + timedelta(minutes=20 * number),

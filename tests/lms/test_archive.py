@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archives import attempt, bb, linked, packed, write_archive
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Collection, Status
 from submission_folders import by_student, collected, decision_on
 
@@ -20,7 +20,7 @@ LEE = {"Lee_2_assignsubmission_file_/hw6.py": b"fine"}
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         collected(path)
     sentence = str(caught.value)
     assert str(path) in sentence

@@ -8,7 +8,7 @@ import pytest
 
 from archives import BLACKBOARD, account, attempt, bb, unpack, write_archive
 from grader.collect import Format, collect
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Collection, Status
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, statuses, write_roster
 
@@ -74,7 +74,7 @@ def test_the_layout_is_recognised_and_said_for_the_archive_and_its_folder(tmp_pa
 def test_a_forced_layout_is_kept_and_said(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / BLACKBOARD, attempt("kim", T1, hw6__py=b"x"))
     assert collect(archive, None, ASSIGNMENT, None, Format.BLACKBOARD).notices[0] == "layout: Blackboard's"
-    with pytest.raises(Mistake, match="as Moodle names it: name another layout with FORMAT="):
+    with pytest.raises(UserError, match="as Moodle names it: name another layout with FORMAT="):
         collect(archive, None, ASSIGNMENT, None, Format.MOODLE)
     folder = unpack(archive, tmp_path / "unpacked")
     assert list(by_student(collect(folder, None, ASSIGNMENT, None, Format.FOLDER))) == [
@@ -125,7 +125,7 @@ def test_without_a_txt_the_username_follows_from_the_others_or_the_roster(tmp_pa
 
 def test_nobody_is_guessed_where_the_name_has_two_readings(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "alone.zip", {bb("lee_s", T1, "hw6.py"): b"orphan"})
-    with pytest.raises(Mistake, match="nobody's attempt"):
+    with pytest.raises(UserError, match="nobody's attempt"):
         collected(archive)
     parts = attempt("kim", T1, "A", hw6__py=b"k") | attempt("x", T1, "A_b", hw6__py=b"x")
     collection = blackboard(tmp_path, parts, {bb("b_x", T2, "hw6.py", "A"): b"whose"})

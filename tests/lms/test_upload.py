@@ -12,7 +12,7 @@ import pytest
 import gradebooks
 from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
 from grader.assignment import load_assignment
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.lms.gradescope import results_json
 from grader.lms.sheets import read_sheet
 from grader.lms.upload import GradebookOf, NewScore, Upload, filled_in
@@ -128,10 +128,10 @@ def test_a_score_that_stays_keeps_the_system_s_spelling() -> None:
 
 
 def test_the_column_is_found_by_name_or_asked_for() -> None:
-    with pytest.raises(Mistake, match=r"say COLUMN=, of these: HW5 .*; Project 6 "):
+    with pytest.raises(UserError, match=r"say COLUMN=, of these: HW5 .*; Project 6 "):
         fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6})
     assert fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6}, hint="project 6").column == BB_COLUMN
-    with pytest.raises(Mistake, match="COLUMN="):
+    with pytest.raises(UserError, match="COLUMN="):
         fill(gradebooks.blackboard(other="Project 60"), GradebookOf.BLACKBOARD, {"kim": 6}, "Project 6")
     assert fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6}, BB_COLUMN).column == BB_COLUMN
 
@@ -147,13 +147,13 @@ def test_another_worth_of_the_column_is_said() -> None:
 @pytest.mark.parametrize("system", list(GradebookOf))
 @pytest.mark.parametrize("content", [b"", b"who,what\n1,2\n", b'"open\n', b"\xff\xff\xff", b"PK\x03\x04\x80\xff"])
 def test_a_file_of_another_kind_is_one_sentence(system: GradebookOf, content: bytes) -> None:
-    with pytest.raises(Mistake, match="let you download") as caught:
+    with pytest.raises(UserError, match="let you download") as caught:
         fill(content, system, {"kim": 6})
     assert "\n" not in str(caught.value)
 
 
 def test_one_student_twice_is_refused() -> None:
-    with pytest.raises(Mistake, match="has kim twice"):
+    with pytest.raises(UserError, match="has kim twice"):
         fill(gradebooks.canvas((STUDENTS[0], STUDENTS[0])), GradebookOf.CANVAS, {"kim": 6})
 
 
@@ -161,7 +161,7 @@ def test_an_encoding_without_a_message_s_letters_is_one_sentence() -> None:
     content = gradebooks.moodle((("37", "김민수", ""),)).decode().encode("cp949")
     row = result("37", 6)
     row = replace(row, grade=replace(row.grade, message="raised ValueError: \N{PILE OF POO}"))
-    with pytest.raises(Mistake, match="download it as UTF-8"):
+    with pytest.raises(UserError, match="download it as UTF-8"):
         filled_in(content, GradebookOf.MOODLE, [row], MOST, "hw6")
 
 

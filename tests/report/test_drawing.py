@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from command import SUBMISSIONS, run_grader
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.report.charts import draw_network
@@ -31,7 +31,7 @@ def test_what_is_missing_is_red_and_what_is_right_is_not(tmp_path: Path) -> None
 
 
 def test_a_picture_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="cannot write the picture"):
+    with pytest.raises(UserError, match="cannot write the picture"):
         picture("missing_relu", tmp_path / "a.nonsense")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.records import Answer, Companion, CoursePoint, Outcome, Verdict
+from grader.records import Answer, Companion, CurvePoint, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
@@ -183,28 +183,28 @@ def test_files_that_lie_beside_the_script_are_shown_too() -> None:
     assert source_files(ABSENT, None) == ()
 
 
-def course(*points: tuple[int, float | None, float | None]) -> tuple[CoursePoint, ...]:
-    return tuple(CoursePoint(*point) for point in points)
+def curve(*points: tuple[int, float | None, float | None]) -> tuple[CurvePoint, ...]:
+    return tuple(CurvePoint(*point) for point in points)
 
 
 @pytest.mark.parametrize("points", [(), ((100, 2.3, 0.1),), ((100, 2.3, None), (200, None, 0.2))])
 def test_a_curve_needs_two_points(points: tuple[tuple[int, float | None, float | None], ...]) -> None:
-    assert curves(entry(course=course(*points))) == ()
+    assert curves(entry(curve=curve(*points))) == ()
 
 
 def test_loss_and_accuracy_are_drawn_each_where_they_are_known() -> None:
-    points = course((50_000, 2.3, None), (125_000, None, 0.25), (250_000, 0.5, 1.0))
-    loss, accuracy = curves(entry(course=points))
+    points = curve((50_000, 2.3, None), (125_000, None, 0.25), (250_000, 0.5, 1.0))
+    loss, accuracy = curves(entry(curve=points))
     assert loss.said == "Loss: from 2.3 to 0.5 in 5.00 epochs."
     assert accuracy.said == "Accuracy on training batches: from 25\xa0% to 100\xa0% in 5.00 epochs."
     assert accuracy.line == f"{accuracy.WIDTH / 2:g},{accuracy.HEIGHT * 3 / 4:g} {accuracy.WIDTH},0"
     assert accuracy.up == ((accuracy.HEIGHT, "0\xa0%"), (accuracy.HEIGHT / 2, "50\xa0%"), (0, "100\xa0%"))
-    (only,) = curves(entry(course=points[::2]))
+    (only,) = curves(entry(curve=points[::2]))
     assert only.title == "Loss"
 
 
 def test_curves_stay_in_their_boxes() -> None:
-    drawn = curves(entry(course=course((1, -3.0, 0.0), (125_000, 1e6, 1.0), (250_000, 0.5, 0.5))))
+    drawn = curves(entry(curve=curve((1, -3.0, 0.0), (125_000, 1e6, 1.0), (250_000, 0.5, 0.5))))
     assert len(drawn) == 2
     for each in drawn:
         points = [tuple(map(float, point.split(","))) for point in each.line.split()]
@@ -213,11 +213,11 @@ def test_curves_stay_in_their_boxes() -> None:
 
 
 def test_a_flat_curve_can_be_drawn() -> None:
-    assert len(curves(entry(course=course((0, 0.0, 0.0), (0, 0.0, 0.0))))) == 2
+    assert len(curves(entry(curve=curve((0, 0.0, 0.0), (0, 0.0, 0.0))))) == 2
 
 
 def test_the_page_says_whose_accuracy_a_curve_shows_and_what_it_went_from_and_to(tmp_path: Path) -> None:
-    known = entry(course=course((100, 2.3, 0.125), (200, 1.0, 0.5)))
+    known = entry(curve=curve((100, 2.3, 0.125), (200, 1.0, 0.5)))
     parsed = Parsed(page([result(submission(), known)], tmp_path))
     labels = [svg["aria-label"] for svg in parsed.all_of("svg") if "to 50" in svg.get("aria-label", "")]
     assert len(labels) == 1

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from grader.assignment import load_assignment
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
@@ -255,7 +255,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     write_csv(grades_table([result()]), path)
     old = path.read_bytes()
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(Mistake, match=r"cannot write .*grades\.csv: No space left on device"):
+    with pytest.raises(UserError, match=r"cannot write .*grades\.csv: No space left on device"):
         write_csv(grades_table([]), path)
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["grades.csv"]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.errors import InfrastructureError, Mistake
-from grader.records import CoursePoint, Deviation, Finding, Outcome, StopReason, Verdict
+from grader.errors import InfrastructureError, UserError
+from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.results.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
 from record_examples import ENTRY, check, entry
@@ -87,7 +87,7 @@ def test_entries_come_back_as_they_were_written(tmp_path: Path) -> None:
         error='ValueError: "한글"\n\u2028\x00 end',
         notes=("one", "two"),
         flags=("three",),
-        course=(CoursePoint(100, 2.25, None), CoursePoint(200, None, 0.5)),
+        curve=(CurvePoint(100, 2.25, None), CurvePoint(200, None, 0.5)),
         missing_module="cv2",
     )
     bare = entry(student_id="s2", outcome=Outcome.CRASHED, stop_reason=None, correct=None, total=None)
@@ -223,7 +223,7 @@ def test_the_folder_and_its_files_are_for_their_owner_alone(tmp_path: Path) -> N
 
 def test_a_second_grader_is_turned_away_with_the_first_ones_process_id(tmp_path: Path) -> None:
     with another_grader(tmp_path) as other:
-        with pytest.raises(Mistake, match=rf"process {other.pid}\).*OUT="), open_ledger(tmp_path):
+        with pytest.raises(UserError, match=rf"process {other.pid}\).*OUT="), open_ledger(tmp_path):
             pass
         assert read_ledger(tmp_path).entries() == ()
 
@@ -240,25 +240,25 @@ def test_a_killed_grader_leaves_no_lock(tmp_path: Path) -> None:
 def test_a_grader_that_was_turned_away_does_not_free_the_lock(tmp_path: Path) -> None:
     with another_grader(tmp_path):
         for _ in range(2):
-            with pytest.raises(Mistake), open_ledger(tmp_path):
+            with pytest.raises(UserError), open_ledger(tmp_path):
                 pass
 
 
 def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Mistake, match=r"cannot write to .*OUT="), open_ledger(tmp_path / "file"):
+    with pytest.raises(UserError, match=r"cannot write to .*OUT="), open_ledger(tmp_path / "file"):
         pass
 
 
 def test_a_disk_that_is_full_at_the_start_is_one_sentence(tmp_path: Path) -> None:
-    with largest_file(0), pytest.raises(Mistake, match="cannot write to"), open_ledger(tmp_path):
+    with largest_file(0), pytest.raises(UserError, match="cannot write to"), open_ledger(tmp_path):
         pass
     append(tmp_path, ENTRY)
 
 
 def test_a_ledger_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / LEDGER_NAME).mkdir()
-    with pytest.raises(Mistake, match="cannot read"):
+    with pytest.raises(UserError, match="cannot read"):
         read_ledger(tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_forged_figures_do_not_break_the_table(samples: int, seconds: float) -> 
 
 @pytest.mark.sandbox
 @pytest.mark.usefixtures("isolation")
-def test_the_course_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, tmp_path: Path) -> None:
+def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, tmp_path: Path) -> None:
     hand_in_text(
         tmp_path / "class",
         "kim",
@@ -55,9 +55,9 @@ def test_the_course_of_a_run_is_what_its_script_itself_computes(tiny_data: Path,
     batches = [tuple(map(float, words)) for words in re.findall(r"^batch (\d+) (\S+) (\d+)$", log, re.MULTILINE)]
     images = list(itertools.accumulate(size for size, _, _ in batches))
     assert images[-1] == run.samples
-    assert len(run.course) >= 2
+    assert len(run.curve) >= 2
     begin = 0
-    for point in run.course:
+    for point in run.curve:
         end = images.index(point.samples) + 1
         part = batches[begin:end]
         assert point.loss == pytest.approx(sum(loss for _, loss, _ in part) / len(part), abs=1e-4)
@@ -68,7 +68,7 @@ def test_the_course_of_a_run_is_what_its_script_itself_computes(tiny_data: Path,
 
 
 class Trained:
-    """Stands for the training of one submission; remembers which levers each time allowed."""
+    """Stands for the training of one submission; remembers which optimizations each time allowed."""
 
     def __init__(self, *runs: Run) -> None:
         self.runs = list(runs)
@@ -117,9 +117,9 @@ def test_a_run_with_batched_transforms_ends_in_the_same_scores_and_says_how_much
     tiny_data: Path, tmp_path: Path
 ) -> None:
     correct, shares, logs = [], [], []
-    for name, levers in {"with": '["batched-transforms"]', "without": "[]"}.items():
+    for name, optimizations in {"with": '["batched-transforms"]', "without": "[]"}.items():
         hand_in_small(tmp_path / name, "kim")
-        changed = rules(tmp_path / f"{name}.toml", acceleration=levers)
+        changed = rules(tmp_path / f"{name}.toml", acceleration=optimizations)
         out = tmp_path / f"out-{name}"
         finished = run_grader("grade", tmp_path / name, "--data", tiny_data, "--out", out, "--assignment", changed)
         assert finished.returncode == 0, finished.stdout + finished.stderr

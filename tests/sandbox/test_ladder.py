@@ -11,7 +11,7 @@ import pytest
 
 from command import ROOT, SUBMISSIONS, read_table
 from grader.assignment import Assignment
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.sandbox import fallback, find_isolation, ladder, rungs, seccomp
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
@@ -26,14 +26,14 @@ def test_nothing_below_the_wish_is_taken(assignment: Assignment) -> None:
     if IsolationLevel.FULL in offered:
         assert find_isolation(assignment.limits, IsolationLevel.FULL).level is IsolationLevel.FULL
     else:
-        with pytest.raises(Mistake, match="asks for isolation at least full; nothing was graded"):
+        with pytest.raises(UserError, match="asks for isolation at least full; nothing was graded"):
             find_isolation(assignment.limits, IsolationLevel.FULL)
 
 
 def test_none_is_taken_only_by_name(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(fallback, "landlock_missing", lambda: "there is no Landlock")
-    with pytest.raises(Mistake, match="there is no Landlock"):
+    with pytest.raises(UserError, match="there is no Landlock"):
         find_isolation(assignment.limits, IsolationLevel.PARTIAL)
 
 

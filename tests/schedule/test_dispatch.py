@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from grader.errors import Cancelled, Mistake, PlaceLost
+from grader.errors import Cancelled, PlaceLost, UserError
 from grader.progress import Event, Notice
 from grader.schedule.dispatch import MOST_LOSSES, Finished, Local, Place, Seat, run_at
 
@@ -119,7 +119,7 @@ def test_what_only_ran_beside_a_piece_that_ends_its_machine_is_not_given_up() ->
 
 
 def test_without_a_place_left_the_teacher_is_told_what_was_lost() -> None:
-    with pytest.raises(Mistake, match="lost: GPU 0, GPU 1"):
+    with pytest.raises(UserError, match="lost: GPU 0, GPU 1"):
         outcomes([Place(("GPU 0",), loses("GPU 0")), Place(("GPU 1",), loses("GPU 1"))], 9)
 
 

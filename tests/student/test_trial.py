@@ -11,7 +11,7 @@ import pytest
 
 from grader.assignment import DEFAULT_ASSIGNMENT, load_assignment
 from grader.data import DataSet, load_data
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.progress import Advanced, Plan, Printed, Stage, StageBegun
 from grader.protocol import Evaluated, Fault, Progress, SourceRead, Started, Stopped
 from grader.records import StopReason
@@ -130,7 +130,7 @@ def test_an_estimate_of_a_script_that_trains_less_goes_by_the_script(digits: Dat
 
 
 def test_an_estimate_needs_a_script_that_trains(digits: DataSet) -> None:
-    with pytest.raises(Mistake, match="the script did not train"):
+    with pytest.raises(UserError, match="the script did not train"):
         list(words.estimate(replace(TRAINED, stopped=Stopped(StopReason.FINISHED)), RULES, digits))
     failed = replace(
         TRAINED,
@@ -138,7 +138,7 @@ def test_an_estimate_needs_a_script_that_trains(digits: DataSet) -> None:
         evaluated=Evaluated(Fault.SCRIPT),
         source=SourceRead(blanks=("Q1", "Q2")),
     )
-    with pytest.raises(Mistake, match="tested: NameError: x; still to be filled in: Q1, Q2"):
+    with pytest.raises(UserError, match="tested: NameError: x; still to be filled in: Q1, Q2"):
         list(words.estimate(failed, RULES, digits))
 
 

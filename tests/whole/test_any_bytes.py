@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from grader.collect import collect
 from grader.data import load_data
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.judge.verdict import judge
 from grader.protocol import (
     Behaviour,
@@ -32,7 +32,7 @@ from grader.protocol import (
 )
 from grader.records import Status
 from grader.report.view import source_files
-from grader.run.curve import Course
+from grader.run.curve import TrainingCurve
 from grader.run.probes import ask, read_answer
 from grader.run.train import plausible
 from grader.run.worker_client import _events
@@ -109,11 +109,11 @@ def test_any_report_is_events_and_they_are_bounded(lines: list[bytes]) -> None:
             bounded = plausible(event)
             assert 0 <= bounded.samples <= 10**12
             assert 0 <= bounded.seconds <= 1e7
-    course = Course()
+    curve = TrainingCurve()
     for event in events:
         if isinstance(event, Progress):
-            course.add(event)
-    for point in course.points():
+            curve.add(event)
+    for point in curve.points():
         assert 0 < point.samples <= 10**12
         assert point.loss is None or abs(point.loss) <= 1e6
         assert point.accuracy is None or 0 <= point.accuracy <= 1
@@ -275,7 +275,7 @@ def check_collected(path: Path) -> None:
     """Either one sentence, or a decision for each file and at most one submission for each student."""
     try:
         collection = collect(path, None, ASSIGNMENT)
-    except Mistake:
+    except UserError:
         return
     students = [found.student_id for found in collection.submissions]
     assert students == sorted(set(students))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from command import ROOT, SUBMISSIONS, read_table, run_grader, start_grader
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.results.ledger import LOCK_NAME, RESERVE_NAME, open_ledger, read_ledger
 from record_examples import entry
 from small_class import hand_in_small, hand_in_text
@@ -146,7 +146,7 @@ def test_a_disk_that_fills_up_costs_no_result(tmp_path: Path) -> None:
             (out / "filler").write_bytes(bytes(300_000))
             with pytest.raises(OSError, match="No space"):
                 (out / "more").write_bytes(bytes(1 << 20))
-            with pytest.raises(Mistake, match="disk under OUT= is full; what is graded is kept"):
+            with pytest.raises(UserError, match="disk under OUT= is full; what is graded is kept"):
                 ledger.append(entry(student_id="s2", error="x" * 9_000))
         assert not (out / RESERVE_NAME).exists()
         assert [one.student_id for one in read_ledger(out).entries()] == ["s1", "s2"]

@@ -21,8 +21,10 @@ SEEDS = (1, 2, 3, 4)
 SCRIPT = replaced(Workload("typical", 4, 0, 1, typical=True).script_of(0), NARROW)
 
 
-def accuracies(isolation: Isolation, folder: Path, assignment: Assignment, lever: str, **changes: Any) -> list[float]:
-    """In percent, one for each seed; `lever` was in use from the first batch to the last."""
+def accuracies(
+    isolation: Isolation, folder: Path, assignment: Assignment, optimization: str, **changes: Any
+) -> list[float]:
+    """In percent, one for each seed; `optimization` was in use from the first batch to the last."""
     script = folder / "typical" / "hw6.py"
     script.parent.mkdir(parents=True)
     script.write_text(SCRIPT, encoding="utf-8")
@@ -33,7 +35,7 @@ def accuracies(isolation: Isolation, folder: Path, assignment: Assignment, lever
         run = train_once(script, rules, data, isolation, folder / str(seed))
         assert run.scores is not None, run.log.decode(errors="replace")
         assert run.samples == 5 * len(data.x_train)
-        assert not lever or dict(run.acceleration)[lever] == 1
+        assert not optimization or dict(run.acceleration)[optimization] == 1
         found.append(100 * count_correct(run.scores, data.y_test) / len(data.y_test))
     return found
 

@@ -1,4 +1,4 @@
-"""What the grader does to make a script's training faster, lever by lever, and how much of the run each was in use.
+"""What makes a script's training faster, each optimization by its name, and how much of the run each was in use.
 
 Bfloat16 is for where the teacher asked for it and the script has no precision of its own.
 """
@@ -21,10 +21,10 @@ Forward = Callable[..., Any]
 
 
 class Acceleration:
-    """The levers of one run.
+    """The optimizations of one run.
 
     Args:
-        allowed: Of `records.LEVERS`, those that may be used.
+        allowed: Of `records.OPTIMIZATIONS`, those that may be used.
         precision: "script", or "bfloat16" for training forwards.
         optimizers: Those that took a step by the time of a forward.
     """
@@ -56,7 +56,7 @@ class Acceleration:
         return self._graphs.applied(network, faster, images, batches, left)
 
     def in_use(self, batches: int) -> tuple[tuple[str, float], ...]:
-        """Each lever, and the share of `batches`, of the images or of the passes over them that it worked on."""
+        """Each optimization, and the share of `batches`, of the images or of the passes over them that it worked on."""
         return (
             (BATCHED_TRANSFORMS, dataset.served.share),
             (OWN_LOADING, self._loading.share),

@@ -113,7 +113,7 @@ def test_a_network_that_does_not_work_alike_keeps_its_own(faster: Callable[[bool
 
 
 @pytest.mark.parametrize("values", [{"left": 700}, {"batch": 7}, {"enabled": False}], ids=["short", "early", "off"])
-def test_a_short_run_a_first_batch_and_a_lever_that_is_off_change_nothing(
+def test_a_short_run_a_first_batch_and_an_optimization_that_is_off_change_nothing(
     faster: Callable[[bool], None], values: Any
 ) -> None:
     faster(True)
