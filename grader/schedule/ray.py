@@ -1,7 +1,7 @@
 """Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
 
 Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its places as
-local.py does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
+`Local` does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
 where each node takes one copy. What is graded is known to the driver alone, so a driver that dies loses what was in
 flight, and Ray ends its actors.
 """

@@ -44,7 +44,7 @@ class OwnLoading:
         self._iterators = self._own = 0
         if enabled:
             make: Any = DataLoader._get_iterator
-            setattr(DataLoader, "_get_iterator", lambda loader: self._iterator(loader, make))  # noqa: B010 (as in world)
+            setattr(DataLoader, "_get_iterator", lambda loader: self._iterator(loader, make))  # noqa: B010 (as in patches)
 
     @property
     def share(self) -> float:
