@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import IsolationLevel, in_band
 
 DEFAULT_ASSIGNMENT = Path(__file__).with_name("assignment.toml")
@@ -169,15 +169,15 @@ def load_assignment(path: Path = DEFAULT_ASSIGNMENT) -> Assignment:
     """Read and validate an assignment.
 
     Raises:
-        Mistake: The file is missing, is not TOML, or a value is out of range.
+        UserError: The file is missing, is not TOML, or a value is out of range.
     """
     try:
         return Assignment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise Mistake(f"cannot read the assignment {path}: {error.strerror}") from None
+        raise UserError(f"cannot read the assignment {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} is not valid TOML: {error}") from None
+        raise UserError(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Mistake(f"{path}: {where or 'assignment'}: {first['msg']}") from None
+        raise UserError(f"{path}: {where or 'assignment'}: {first['msg']}") from None

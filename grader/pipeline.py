@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct
-from grader.errors import Cancelled, Mistake, PlaceLost
+from grader.errors import Cancelled, PlaceLost, UserError
 from grader.progress import Left, Stage, StageBegun, Watch
 from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Evidence, Result, RunReason
@@ -55,7 +55,7 @@ def grade_one(
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
                 trained = train()
-    except (Cancelled, Mistake):
+    except (Cancelled, UserError):
         raise
     except Exception as error:  # a bug of ours must not end the class, nor cost one student points
         trained = replace(trained, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
@@ -93,7 +93,7 @@ def grade_all(
 
     Raises:
         Cancelled: Everything was to stop.
-        Mistake: The disk is full, or every machine or card is lost; what came before is kept.
+        UserError: The disk is full, or every machine or card is lost; what came before is kept.
     """
     run_key = assignment.run_key(data.sha256)
     work = partial(_work, assignment, run_key)
@@ -129,7 +129,7 @@ def check_all(
     def work(submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
         try:
             return check_architecture(submission, assignment, machine.slot(seat))
-        except (Cancelled, Mistake):
+        except (Cancelled, UserError):
             raise
         except Exception as error:  # as in grade_one: the others are checked all the same
             said = f"The grader failed ({type(error).__name__}: {error})."
@@ -274,7 +274,7 @@ def _entry(
         reason=planned.reason,
         own_seed=run.own_seed,
         probes=run.probes,
-        course=run.course,
+        curve=run.curve,
         batches=run.batches,
         acceleration=run.acceleration,
     )

@@ -198,7 +198,7 @@ class Stopped:
         missing_module: The module that an ImportError named, if that ended the script.
         own_seed: The script called `torch.manual_seed`.
         batches: From which the network learned.
-        acceleration: Name of each lever and the share of images or batches for which it was in use.
+        acceleration: Name of each optimization and the share of images or batches for which it was in use.
     """
 
     reason: str
@@ -245,7 +245,7 @@ class Task:
         images: Test images that will be asked for; 0: none, only the training is timed.
         untrained: So many of the first images are also asked of a copy that was not trained.
         learning_rates: The smallest and the largest that make sense.
-        acceleration: Names of the levers that may be used.
+        acceleration: Names of the optimizations that may be used.
         precision: "script", or "bfloat16" for training forwards.
         limited: Whether the five limits that follow hold; on a student's own machine they do not.
         card_share: The part of a GPU's memory that may be used; 1 is all that torch may have.

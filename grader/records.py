@@ -21,7 +21,7 @@ IMAGE_BYTES = 32 * 32 * 3
 # what is computed.
 BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS = "batched-transforms", "own-loading", "batched-draws"
 CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16 = "channels-last", "cuda-graphs", "bfloat16"
-LEVERS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
+OPTIMIZATIONS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
 
 
 class Outcome(StrEnum):
@@ -122,8 +122,8 @@ class Probes:
     untrained: int | None
 
 
-class CoursePoint(NamedTuple):
-    """A part of a course of training, as the script's own process told it; a tuple, to be short in the ledger.
+class CurvePoint(NamedTuple):
+    """A part of a training curve, as the script's own process told it; a tuple, to be short in the ledger.
 
     Attributes:
         samples: Training images used by its end.
@@ -148,9 +148,9 @@ class Run:
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         probes: None where there are no scores.
-        course: Of training, from its first second to its last; at most 60 points.
+        curve: Its training curve, from its first second to its last; at most 60 points.
         batches: From which the network learned.
-        acceleration: Name of each lever, one of `LEVERS`, and the share of the work it did.
+        acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of the work it did.
         log: What the script printed, bounded.
     """
 
@@ -167,7 +167,7 @@ class Run:
     missing_module: str = ""
     own_seed: bool = False
     probes: Probes | None = None
-    course: tuple[CoursePoint, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     batches: int = 0
     acceleration: tuple[tuple[str, float], ...] = ()
     log: bytes = field(default=b"", repr=False)

@@ -10,7 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from grader.errors import Mistake
+from grader.errors import UserError
 
 # Control characters except tab and newline; and those that turn the direction of writing, which can show one name as
 # another.
@@ -120,7 +120,7 @@ def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:
         flush: Wait until the disk has it. Without, a power cut may leave an empty file: for what can be made anew.
 
     Raises:
-        Mistake: Nothing can be written there. An older file is left as it was.
+        UserError: Nothing can be written there. An older file is left as it was.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,4 +136,4 @@ def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise Mistake(f"cannot write {path}: {error.strerror}; make room there or name another folder") from None
+        raise UserError(f"cannot write {path}: {error.strerror}; make room there or name another folder") from None

@@ -1,7 +1,7 @@
 """The command line: flags in, exit codes out. 0: done; 1: done, but the grader failed on somebody; 2: your mistake."""
 
 from grader.cli import change, doctor, export, grade, look
-from grader.cli.console import app
+from grader.cli.options import app
 
 __all__ = ["change", "doctor", "export", "grade", "look", "main"]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import psutil
 
 from grader.assignment import Assignment
-from grader.cli.console import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, say
-from grader.cli.inputs import named
+from grader.cli.options import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, named, say
 from grader.records import IsolationLevel
 from grader.run.calibrate import saved_calibration
 from grader.run.machine import default_jobs

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.console import DEFAULT_OUT, Out, app, mistakes_in_one_sentence, say
-from grader.cli.inputs import collected, named, remembered
-from grader.errors import Mistake
+from grader.cli.options import DEFAULT_OUT, Out, app, collected, mistakes_in_one_sentence, named, remembered, say
+from grader.errors import UserError
 from grader.lms.gradescope import results_json
 from grader.lms.upload import GradebookOf, Upload, filled_in
 from grader.pipeline import results
@@ -44,7 +43,7 @@ def export_command(
         ledger = read_ledger(out)
         entries = ledger.entries()
         if not entries:
-            raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
         say("")
         if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
@@ -54,7 +53,7 @@ def export_command(
             return
         path = gradebook or (Path(inputs.roster) if inputs.roster else None)
         if path is None:
-            raise Mistake(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
+            raise UserError(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
         _write_filled_in(path, GradebookOf(system.value), rows, rules, out / "upload" / path.name, column)
 
 
@@ -64,10 +63,10 @@ def _write_filled_in(
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Mistake(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
+        raise UserError(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
     upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
     if not upload.scores and not upload.without_points:
-        raise Mistake(f"nobody who was graded is in {path}: name the gradebook of this course with GRADEBOOK=")
+        raise UserError(f"nobody who was graded is in {path}: name the gradebook of this course with GRADEBOOK=")
     write_private(target, upload.content)
     _say_what_changes(upload)
     say(f"\nupload: {target}")

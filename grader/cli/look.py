@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.console import (
+from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
     Jobs,
@@ -20,13 +20,18 @@ from grader.cli.console import (
     Student,
     Submissions,
     app,
+    as_settings,
+    chosen,
+    collected,
     console,
     interrupted,
     mistakes_in_one_sentence,
+    named,
+    remember,
+    remembered,
     say,
 )
-from grader.cli.inputs import as_settings, chosen, collected, named, remember, remembered
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.pipeline import check_all, results
 from grader.records import Check, Collection, Outcome
 from grader.report.charts import draw_network
@@ -79,7 +84,7 @@ def check_command(
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
         if draw and not student:
-            raise Mistake("a picture is of one network: name its student with STUDENT=")
+            raise UserError("a picture is of one network: name its student with STUDENT=")
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -120,7 +125,7 @@ def report_command(
         ledger = read_ledger(out)
         entries = ledger.entries()
         if not entries:
-            raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         collection = collected(inputs, rules, out)
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
@@ -129,7 +134,7 @@ def report_command(
 
 def _draw(student: str, check: Check | None, out: Path) -> None:
     if check is None or not check.layers:
-        raise Mistake(f"there is no network of {student} to draw: `make check` says why")
+        raise UserError(f"there is no network of {student} to draw: `make check` says why")
     path = out / f"{student}.svg"
     draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
     say(str(path))
@@ -141,7 +146,7 @@ def write_grades(
     """Write `grades.csv`, the teacher's page and the students' feedback; print the summary and say where all that is.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     table, page, feedback = out / "grades.csv", out / REPORT_NAME, out / FEEDBACK_NAME
     write_csv(grades_table(rows), table)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.lms.files import (
     NOBODYS,
     Attempt,
@@ -34,12 +34,12 @@ def scan(folder: Path, file_name: str, roster: Path | None) -> Iterator[Found]:
     """Sort out every entry of the folder, in the order of their names; the roster, if it lies there, is passed over.
 
     Raises:
-        Mistake: The folder is missing or cannot be opened.
+        UserError: The folder is missing or cannot be opened.
     """
     try:
         children = _children(folder)
     except OSError as error:
-        raise Mistake(
+        raise UserError(
             f"cannot open SUBMISSIONS={folder} ({error.strerror}): pass a folder with {layouts_of(file_name)}"
         ) from None
     passed_over = roster.name if roster and folder.samefile(roster.parent) else None

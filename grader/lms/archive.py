@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.lms.files import DiskFile, Stored, decoded_name, is_system_file, kind_of, normal, too_large
 
 # 10,000 students with three attempts of two entries each fit in.
@@ -95,7 +95,7 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
     They can be read as long as the context is open.
 
     Raises:
-        Mistake: There is no such archive or folder, or it is one that should not be opened.
+        UserError: There is no such archive or folder, or it is one that should not be opened.
     """
     if path.is_dir():
         yield without_common_folder(sorted(_walk(path), key=_by_name))
@@ -106,9 +106,11 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
             file = stack.enter_context(open(path, "rb"))
             archive = stack.enter_context(_opened(file, path.stat().st_size, MAX_ENTRIES))
         except ValueError as error:
-            raise Mistake(f"SUBMISSIONS={path} {error}: download it again, or unpack it and pass the folder") from None
+            raise UserError(
+                f"SUBMISSIONS={path} {error}: download it again, or unpack it and pass the folder"
+            ) from None
         except OSError as error:
-            raise Mistake(
+            raise UserError(
                 f"cannot open SUBMISSIONS={path} ({error.strerror}): pass the archive or its folder"
             ) from None
         names = ((_name(info), info) for info in archive.infolist())
@@ -216,11 +218,11 @@ def _walk(folder: Path) -> Iterator[Handed]:
     """List a folder's files; links are listed and not followed.
 
     Raises:
-        Mistake: A folder cannot be opened.
+        UserError: A folder cannot be opened.
     """
 
     def stop(error: OSError) -> None:
-        raise Mistake(f"cannot open {error.filename} below SUBMISSIONS= ({error.strerror}): let it be read")
+        raise UserError(f"cannot open {error.filename} below SUBMISSIONS= ({error.strerror}): let it be read")
 
     for parent, folders, names in os.walk(folder, onerror=stop):
         linked = [name for name in folders if Path(parent, name).is_symlink()]

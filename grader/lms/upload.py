@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
 from grader.results.entries import Result
 from grader.text import printable
@@ -115,17 +115,17 @@ def filled_in(
         column: The column's header or a part of it; empty: found by `hint`, or the only one.
 
     Raises:
-        Mistake: The file is not that system's, or several columns could be meant.
+        UserError: The file is not that system's, or several columns could be meant.
     """
     layout = _SYSTEMS[system]
     try:
         sheet = read_sheet(gradebook)
     except ValueError as error:
-        raise Mistake(f"GRADEBOOK= cannot be read ({error}): pass what {layout.name} let you download") from None
+        raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {layout.name} let you download") from None
     columns = named_columns(sheet.rows[0]) if sheet.rows else {}
     for needed in sorted(layout.kept - {"SIS User ID", "SIS Login ID", "Integration ID"}):
         if needed not in columns:
-            raise Mistake(f"GRADEBOOK= has no column {needed}: pass what {layout.name} let you download, in English")
+            raise UserError(f"GRADEBOOK= has no column {needed}: pass what {layout.name} let you download, in English")
     header = _score_column(columns, layout, hint, column)
     return _filled_in(sheet, layout, columns, header, results, most)
 
@@ -142,7 +142,7 @@ def _filled_in(
         result = graded.get(student_id)
         if result is not None and score < len(row):
             if student_id in seen:
-                raise Mistake(f"GRADEBOOK= has {student_id} twice: download it again")
+                raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
             seen.add(student_id)
             before = plain(row[score])
             if result.grade.points is None:
@@ -159,7 +159,7 @@ def _filled_in(
     try:
         content = replace(sheet, rows=trimmed).encode()
     except UnicodeEncodeError:
-        raise Mistake(
+        raise UserError(
             "GRADEBOOK= is in an encoding that lacks a character of a message: download it as UTF-8"
         ) from None
     notices = _worth(sheet, layout, columns, header, most)
@@ -197,7 +197,7 @@ def _score_column(columns: dict[str, int], layout: _System, hint: str, wanted: s
     """Choose the one column that takes the score.
 
     Raises:
-        Mistake: None could be meant, or several.
+        UserError: None could be meant, or several.
     """
     possible = [name for name in columns if layout.score.fullmatch(name)]
     if wanted:
@@ -208,7 +208,7 @@ def _score_column(columns: dict[str, int], layout: _System, hint: str, wanted: s
     if len(named) == 1:
         return named[0]
     choice = "; ".join(named or possible) or "none that takes a score"
-    raise Mistake(f"which column of GRADEBOOK= takes the score is not clear: say COLUMN=, of these: {choice}")
+    raise UserError(f"which column of GRADEBOOK= takes the score is not clear: say COLUMN=, of these: {choice}")
 
 
 def _worth(sheet: Sheet, layout: _System, columns: dict[str, int], header: str, most: Decimal) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grader.assignment import Band
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import Finding, Layer
 from grader.results.entries import Entry
 
@@ -58,9 +58,9 @@ def curves(run: Entry) -> tuple[Curve, ...]:
     size = run.evidence.train_size
     if size < 1:
         return ()
-    ends = max((point.samples for point in run.course), default=0) / size
-    losses = [(point.samples / size, point.loss) for point in run.course if point.loss is not None]
-    shares = [(point.samples / size, point.accuracy) for point in run.course if point.accuracy is not None]
+    ends = max((point.samples for point in run.curve), default=0) / size
+    losses = [(point.samples / size, point.loss) for point in run.curve if point.loss is not None]
+    shares = [(point.samples / size, point.accuracy) for point in run.curve if point.accuracy is not None]
     drawn = []
     if len(losses) > 1:
         values = [loss for _, loss in losses]
@@ -201,7 +201,7 @@ def draw_network(layers: Sequence[Layer], findings: tuple[Finding, ...], title: 
     """Write the picture: one row for each layer, what the handout asks for beside what ran; differences are red.
 
     Raises:
-        Mistake: The picture cannot be written there.
+        UserError: The picture cannot be written there.
     """
     rows = len(layers) + len(findings) + 5
     figure = Figure(figsize=(12, rows * _ROW_INCHES))
@@ -225,4 +225,4 @@ def draw_network(layers: Sequence[Layer], findings: tuple[Finding, ...], title: 
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     except (OSError, ValueError) as error:
-        raise Mistake(f"cannot write the picture {path}: {error}") from None
+        raise UserError(f"cannot write the picture {path}: {error}") from None

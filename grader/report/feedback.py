@@ -37,7 +37,7 @@ def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Pa
     """Write two files for each student, each in one step and readable by their owner alone.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     templates = _templates(assignment)
     for result in results:

@@ -21,8 +21,7 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
-from grader.report.source import source_files
-from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
+from grader.report.view import Student, environment, file_key, log_end, ordered, reasons, source_files
 from grader.results.entries import Entry, Result
 from grader.text import write_private
 
@@ -83,7 +82,7 @@ def write_report(
         log_of: Where a run's log is.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     write_private(path, render_report(results, decisions, assignment, log_of).encode())
 
@@ -201,7 +200,7 @@ def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> No
     """Write the page in one step, readable by its owner alone.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     style = text_of("page.css") + text_of("similar.css")
     page = environment().get_template("similar.html")

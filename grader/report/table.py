@@ -72,7 +72,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     UTF-8 with a byte-order mark, without which Excel does not show Korean; readable by its owner alone.
 
     Raises:
-        Mistake: Nothing can be written there. An older file is left as it was.
+        UserError: Nothing can be written there. An older file is left as it was.
     """
     cells = frame.map(_safe_cell)
     # Every field is quoted: a spreadsheet that also splits at semicolons would else see a cell begin within a cell.

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from grader.records import Check, CoursePoint, Outcome, Probes, StopReason, Submission
+from grader.records import Check, CurvePoint, Outcome, Probes, StopReason, Submission
 
 
 class RunReason(StrEnum):
@@ -62,7 +62,7 @@ class Entry:
         reason: Why this run was made.
         own_seed: As in `Run`.
         probes: As in `Run`.
-        course: As in `Run`.
+        curve: As in `Run`.
         batches: As in `Run`.
         acceleration: As in `Run`.
         run_of: Whose run this is a copy of: somebody with the same files. Empty: the student's own run.
@@ -87,7 +87,7 @@ class Entry:
     reason: RunReason = RunReason.FIRST
     own_seed: bool = False
     probes: Probes | None = None
-    course: tuple[CoursePoint, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     batches: int = 0
     acceleration: tuple[tuple[str, float], ...] = ()
     run_of: str = ""

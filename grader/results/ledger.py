@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from grader.errors import InfrastructureError, Mistake
+from grader.errors import InfrastructureError, UserError
 from grader.records import Submission
 from grader.results.entries import Entry, Line
 from grader.results.reruns import NextRun, known_run
@@ -90,7 +90,7 @@ class OpenLedger(Ledger):
 
         Raises:
             InfrastructureError: The line could not be written. The record is then not remembered either.
-            Mistake: The line is written, but into the room that was held back: the disk is full.
+            UserError: The line is written, but into the room that was held back: the disk is full.
         """
         line = _line(record)
         with self._one_writer:
@@ -100,7 +100,7 @@ class OpenLedger(Ledger):
                 raise InfrastructureError(f"cannot write to the ledger: {error.strerror}") from error
             self._remember(record)
         if full:
-            raise Mistake("the disk under OUT= is full; what is graded is kept: make room, then run the same command")
+            raise UserError("the disk under OUT= is full; what is graded is kept: make room, then run the same command")
 
     def _append(self, line: bytes) -> bool:
         """Whether the disk was full, and the room that was held back had to be used."""
@@ -127,14 +127,14 @@ def read_ledger(out: Path) -> Ledger:
     No lock is taken, so a line that a grader is writing at this moment may count as unreadable.
 
     Raises:
-        Mistake: The file is there and cannot be read.
+        UserError: The file is there and cannot be read.
     """
     try:
         return Ledger((out / LEDGER_NAME).read_bytes())
     except FileNotFoundError:
         return Ledger(b"")
     except OSError as error:
-        raise Mistake(f"cannot read {out / LEDGER_NAME}: {error.strerror}; check OUT= and its permissions") from None
+        raise UserError(f"cannot read {out / LEDGER_NAME}: {error.strerror}; check OUT= and its permissions") from None
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
     The folder is made if need be, readable by its owner alone, and so are the files.
 
     Raises:
-        Mistake: Another grader works in this folder, or nothing can be written there.
+        UserError: Another grader works in this folder, or nothing can be written there.
     """
     descriptors: list[int] = []
     try:
@@ -156,7 +156,7 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
             content = (out / LEDGER_NAME).read_bytes()
             _hold_back(out / RESERVE_NAME)
         except OSError as error:
-            raise Mistake(
+            raise UserError(
                 f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
             ) from None
         yield OpenLedger(content, descriptors[-1], out / RESERVE_NAME)
@@ -179,7 +179,7 @@ def _locked(out: Path) -> int:
     except BlockingIOError:
         holder = os.pread(descriptor, 20, 0).decode("ascii", "replace") or "unknown"
         os.close(descriptor)
-        raise Mistake(
+        raise UserError(
             f"another grader (process {holder}) is working in {out}; "
             "wait until it ends or name another folder with OUT="
         ) from None
@@ -226,7 +226,7 @@ def keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
     """Write the log, then the entry; a log that cannot be written costs no result.
 
     Raises:
-        Mistake: The disk is full; the entry is kept.
+        UserError: The disk is full; the entry is kept.
         InfrastructureError: The entry could not be written.
     """
     runs = _runs(ledger, entry.student_id)
@@ -243,7 +243,7 @@ def keep_copy(submission: Submission, planned: NextRun, run_key: str, ledger: Op
         The copy; None where there is no such run, or its log is gone: then it must be made.
 
     Raises:
-        Mistake: As `keep`.
+        UserError: As `keep`.
         InfrastructureError: As `keep`.
     """
     known = known_run(ledger.lines_about(submission.sha256), submission.student_id, run_key, planned)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from grader.assignment import Assignment
-from grader.judge.comparison import compare
+from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Finding, Outcome, Question, Submission, Verdict

@@ -1,9 +1,9 @@
-"""The course of one training run, from what its worker tells each second, in a bounded number of points."""
+"""The training curve of one run, from what its worker tells each second, in a bounded number of points."""
 
 from dataclasses import dataclass
 
 from grader.protocol import Progress
-from grader.records import CoursePoint
+from grader.records import CurvePoint
 
 POINTS = 60
 # Student code shares the worker's process and may say anything. Beyond these, a number is no measurement, and could
@@ -27,7 +27,7 @@ class _Mean:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """A part of a course, made of so many messages; it ends with `samples` images used."""
+    """A part of a curve, made of so many messages; it ends with `samples` images used."""
 
     messages: int
     samples: int
@@ -43,10 +43,10 @@ class _Stretch:
         )
 
 
-class Course:
+class TrainingCurve:
     """Takes progress in as it is told; two hours of it are no more than `POINTS` points, each a mean over its images.
 
-    What cannot be a course of training is left out: images that do not grow, a loss that is endless, an accuracy that
+    What cannot be a training curve is left out: images that do not grow, a loss that is endless, an accuracy that
     is no share.
     """
 
@@ -71,13 +71,13 @@ class Course:
             for stretch in stretches:
                 self._append(stretch)
 
-    def points(self) -> tuple[CoursePoint, ...]:
-        """The course so far, at most `POINTS` points, images increasing."""
+    def points(self) -> tuple[CurvePoint, ...]:
+        """The curve so far, at most `POINTS` points, images increasing."""
         stretches = self._stretches
         # A last one of a few messages would be a jump at the end.
         if len(stretches) > 1 and 2 * stretches[-1].messages < self._messages_each:
             stretches = [*stretches[:-2], stretches[-2].and_then(stretches[-1])]
-        return tuple(CoursePoint(each.samples, each.loss.value(), each.accuracy.value()) for each in stretches)
+        return tuple(CurvePoint(each.samples, each.loss.value(), each.accuracy.value()) for each in stretches)
 
     def _append(self, stretch: _Stretch) -> None:
         if self._stretches and self._stretches[-1].messages < self._messages_each:

@@ -15,7 +15,7 @@ import psutil
 
 from grader.assignment import Assignment
 from grader.data import DataSet, write_training_set
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.calibrate import Calibration, calibrate
 from grader.run.worker_client import Slot
@@ -132,7 +132,7 @@ def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: He
         timed: Time the reference before anything is graded.
 
     Raises:
-        Mistake: The isolation is not enough, or there is no room for the data.
+        UserError: The isolation is not enough, or there is no room for the data.
         InfrastructureError: The reference could not be timed.
     """
     least = assignment.policy.isolation if assignment.policy.isolation is IsolationLevel.FULL else IsolationLevel.STRONG
@@ -154,7 +154,7 @@ def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
     What a killed grader left there is removed first; nothing is there afterwards.
 
     Raises:
-        Mistake: There is no room for it.
+        UserError: There is no room for it.
     """
     folder = out / WORK_NAME
     try:
@@ -204,5 +204,5 @@ def _laid_out(data: DataSet, folder: Path, way_out: str) -> Path:
     return folder / "training_set"
 
 
-def _no_room(folder: Path, error: OSError, way_out: str) -> Mistake:
-    return Mistake(f"cannot write to {folder} ({error.strerror or error}): {way_out}")
+def _no_room(folder: Path, error: OSError, way_out: str) -> UserError:
+    return UserError(f"cannot write to {folder} ({error.strerror or error}): {way_out}")

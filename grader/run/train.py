@@ -11,7 +11,7 @@ from grader.assignment import Assignment
 from grader.data import DataSet
 from grader.progress import Stage, StageBegun
 from grader.protocol import Evaluated, Fault, Stopped
-from grader.records import BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, LEVERS, Outcome, Run, StopReason, Submission
+from grader.records import BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OPTIMIZATIONS, Outcome, Run, StopReason, Submission
 from grader.run.curve import MOST_SAMPLES
 from grader.run.probes import Questions, ask, read_answer
 from grader.run.worker_client import Slot, WorkerRun, waiting_worker
@@ -120,7 +120,7 @@ def _run(run: WorkerRun, assignment: Assignment, data: DataSet, questions: Quest
         flags=(*evaluated.flags, *_unlikely(run, assignment.budget.epochs, len(data.x_train))),
         missing_module=stopped.missing_module if stopped else "",
         own_seed=stopped.own_seed if stopped else False,
-        course=run.course,
+        curve=run.curve,
         batches=stopped.batches if stopped else 0,
         acceleration=stopped.acceleration if stopped else (),
         log=_ABOUT_THE_LOG + run.execution.log,
@@ -137,7 +137,7 @@ def plausible(stopped: Stopped) -> Stopped:
         acceleration=tuple(
             (name, round(share, 4))
             for name, share in dict(stopped.acceleration).items()
-            if name in LEVERS and 0 <= share <= 1
+            if name in OPTIMIZATIONS and 0 <= share <= 1
         ),
         seconds=min(max(seconds, 0.0), _MOST_SECONDS),
     )

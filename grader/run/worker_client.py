@@ -25,8 +25,8 @@ from grader.protocol import (
     Task,
     to_json,
 )
-from grader.records import IMAGE_BYTES, CoursePoint, Submission
-from grader.run.curve import Course
+from grader.records import IMAGE_BYTES, CurvePoint, Submission
+from grader.run.curve import TrainingCurve
 from grader.sandbox import Execution, Isolation, Job, Listener, started
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
@@ -68,7 +68,7 @@ class WorkerRun:
 
     Attributes:
         first: The first news of training, about a second after its beginning.
-        course: Of training; empty where that was not the task.
+        curve: The training curve; empty where that was not the task.
     """
 
     execution: Execution
@@ -79,7 +79,7 @@ class WorkerRun:
     stopped: Stopped | None
     evaluated: Evaluated | None
     first: Progress | None
-    course: tuple[CoursePoint, ...]
+    curve: tuple[CurvePoint, ...]
 
 
 def start_worker(
@@ -126,9 +126,9 @@ def waiting_worker(
         with started(slot.isolation, job) as waiting:
 
             def begin() -> WorkerRun:
-                course = Course()
-                listener = _listener(submission.student_id, slot.watch, course) if mode == "train" else None
-                return _interpret(waiting.run(slot.cancelled, listener), course)
+                curve = TrainingCurve()
+                listener = _listener(submission.student_id, slot.watch, curve) if mode == "train" else None
+                return _interpret(waiting.run(slot.cancelled, listener), curve)
 
             yield begin
 
@@ -160,13 +160,13 @@ def _job(assignment: Assignment, slot: Slot, mode: Literal["check", "train"], fo
     )
 
 
-def _listener(student_id: str, watch: Watch, course: Course) -> Listener:
+def _listener(student_id: str, watch: Watch, curve: TrainingCurve) -> Listener:
     """Tell what the worker and the script say as events; what is not well-formed is dropped."""
 
     def on_report(line: bytes) -> None:
         for event in _events([line]):
             if isinstance(event, Progress):
-                course.add(event)
+                curve.add(event)
                 watch(Advanced(student_id, event.samples, event.seconds, event.loss))
             elif isinstance(event, Stopped):
                 watch(StageBegun(student_id, Stage.TESTING))
@@ -200,7 +200,7 @@ def _task(
     )
 
 
-def _interpret(execution: Execution, course: Course) -> WorkerRun:
+def _interpret(execution: Execution, curve: TrainingCurve) -> WorkerRun:
     events = _events(execution.report)
     started = _last(events, Started)
     if started is None:
@@ -217,7 +217,7 @@ def _interpret(execution: Execution, course: Course) -> WorkerRun:
         stopped=_last(events, Stopped),
         evaluated=_last(events, Evaluated),
         first=next((event for event in events if isinstance(event, Progress)), None),
-        course=course.points(),
+        curve=curve.points(),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from grader.errors import Mistake, PlaceLost
+from grader.errors import PlaceLost, UserError
 from grader.progress import Notice, Watch
 from grader.schedule.gpus import card_name, spread
 
@@ -93,7 +93,7 @@ class Scheduler(Protocol[S_co, M_co]):
 
         Raises:
             Cancelled: Everything was to stop.
-            Mistake: No place is left.
+            UserError: No place is left.
         """
 
 
@@ -226,7 +226,7 @@ class _Desk(Generic[T, R]):
         if all(not self._lost.isdisjoint(place.names) for place in self._places):
             what = ", ".join(sorted(self._lost))
             self._ended.put(
-                Mistake(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
+                UserError(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
             )
 
 

@@ -1,7 +1,7 @@
 """Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
 
 Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its places as
-local.py does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
+`Local` does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
 where each node takes one copy. What is graded is known to the driver alone, so a driver that dies loses what was in
 flight, and Ray ends its actors.
 """
@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from grader.errors import Cancelled, InfrastructureError, Mistake, PlaceLost
+from grader.errors import Cancelled, InfrastructureError, PlaceLost, UserError
 from grader.progress import Watch
 from grader.schedule.dispatch import Finished, Place, R, S, Seat, T, run_at
 from grader.schedule.gpus import card_name, spread
@@ -76,14 +76,14 @@ def connected(
         jobs: The most pieces at the same time on each card, or on a node without cards.
 
     Raises:
-        Mistake: There is no cluster, or none of its nodes can take part.
+        UserError: There is no cluster, or none of its nodes can take part.
         Cancelled: Everything was to stop.
     """
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), "")
-        raise Mistake(
+        raise UserError(
             f"no Ray cluster answers at CLUSTER={address} ({reason}): start one with `ray start --head`"
         ) from None
     actors: dict[str, Any] = {}
@@ -94,7 +94,7 @@ def connected(
             actors[name] = _actor(node, jobs).remote(setup, name, int(node["Resources"]["CPU"]))
         members = _set_up(actors, fetch, cancelled, say)
         if not members:
-            raise Mistake("no node of the cluster can grade: the reasons stand above")
+            raise UserError("no node of the cluster can grade: the reasons stand above")
         yield Cluster(members, cancelled)
     finally:
         for actor in actors.values():
@@ -220,7 +220,7 @@ def _run(member: _Member[D], work: Callable[[T, S, D, Seat], R], seat: tuple[int
     try:
         result: R = ray.get(member.actor.work.remote(member.fetch, work, piece, *seat))
     except RayTaskError as error:
-        if isinstance(error.cause, (Cancelled, Mistake, InfrastructureError, PlaceLost)):
+        if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, PlaceLost)):
             raise error.cause from None
         raise
     except RayError:
@@ -245,4 +245,4 @@ def _comes_back(member: _Member[D]) -> bool:
 
 def _reason(error: RayError) -> str:
     cause = getattr(error, "cause", None)
-    return str(cause) if isinstance(cause, (Mistake, InfrastructureError)) else str(error).strip().splitlines()[-1]
+    return str(cause) if isinstance(cause, (UserError, InfrastructureError)) else str(error).strip().splitlines()[-1]

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.progress import Plan
 
 _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         needed = "install torch and torchvision with pip, and scikit-learn for the digits"
         print(f"error: {error.name} is missing: {needed}", file=sys.stderr)
-    except (Mistake, OSError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nstopped: nothing was measured", file=sys.stderr)
@@ -57,7 +57,7 @@ def _try(file: Path, spec: str, *, only_estimate: bool) -> None:
     """Load the data, train, test, and print what came out.
 
     Raises:
-        Mistake: There is no such file or data set, or no network that could be tested.
+        UserError: There is no such file or data set, or no network that could be tested.
         ModuleNotFoundError: torch or torchvision is missing.
     """
     # Here, so that a missing torch becomes one sentence.
@@ -67,7 +67,7 @@ def _try(file: Path, spec: str, *, only_estimate: bool) -> None:
     from grader.student.words import Display
 
     if not file.is_file():
-        raise Mistake(f"there is no file {file}: name the one that you want to hand in")
+        raise UserError(f"there is no file {file}: name the one that you want to hand in")
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
     data = load_data(spec)
     budget = rules["budget"]
@@ -83,7 +83,7 @@ def _try(file: Path, spec: str, *, only_estimate: bool) -> None:
     if only_estimate:
         lines = words.estimate(trial, rules, data)
     elif trial.scores is None:
-        raise Mistake(words.why_not(trial, rules))
+        raise UserError(words.why_not(trial, rules))
     else:
         lines = words.results(trial, rules, data, count_correct(trial.scores, data.y_test), time.monotonic() - begun)
     for line in lines:

@@ -1,7 +1,7 @@
 """A student's own check: `python -m grader.student.self_check hw6.py`, in a child process under a time limit.
 
 Runs the script on a few batches of one image, then looks at its network; every line of the answer on the last
-descriptor is one event of telemetry. No data set, no sandbox: it is the student's own code on the student's machine.
+descriptor is one event of the protocol. No data set, no sandbox: it is the student's own code on the student's machine.
 """
 
 import sys

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, TextIO
 
 from grader.data import DataSet
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.progress import Event, Plan, Printed, Stage, work_seconds
 from grader.protocol import Fault, Stopped
 from grader.records import StopReason, accuracy_percent, exact_percent, in_band
@@ -70,11 +70,11 @@ def estimate(trial: Trial, rules: dict[str, Any], data: DataSet) -> Iterator[str
     """How long a trial will take, from some timed steps.
 
     Raises:
-        Mistake: The script did not train.
+        UserError: The script did not train.
     """
     stopped, first, budget = trial.stopped, trial.first, rules["budget"]
     if stopped is None or not stopped.samples or stopped.seconds <= 0:
-        raise Mistake(why_not(trial, rules) if stopped is None or stopped.error else "the script did not train")
+        raise UserError(why_not(trial, rules) if stopped is None or stopped.error else "the script did not train")
     rate = stopped.samples / stopped.seconds
     if first is not None and stopped.samples > first.samples:
         # The first steps also set torch up.

@@ -1,16 +1,16 @@
-"""The torchvision.datasets.CIFAR10 that a student's script sees, and images where there is no data set."""
+"""The torchvision.datasets.CIFAR10 that a student's script sees."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torchvision
 from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
 from grader.worker.channel import shared_counts
+from grader.worker.look.watch import one_image
 from grader.worker.speed.transforms import Step, batch_steps, transformed
 
 # The real test set is a sixth of CIFAR-10, a fifth of its training set.
@@ -133,13 +133,3 @@ def _stand_in(arrays: Arrays) -> Arrays:
     per_class = max(1, len(labels) // _STAND_IN_FRACTION // len(CLASS_NAMES))
     rows = np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in range(len(CLASS_NAMES))])
     return images[np.sort(rows)], labels[np.sort(rows)]
-
-
-def one_image(count: int) -> npt.NDArray[np.uint8]:
-    """One image of noise so many times, in the memory of one; uint8 of shape (count, 32, 32, 3).
-
-    Not a black one: a script that normalises by the mean and the spread that it measures would divide by zero. What is
-    written to one of them is written to all.
-    """
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    return np.lib.stride_tricks.as_strided(image, (count, *image.shape), (0, *image.strides))

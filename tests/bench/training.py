@@ -71,10 +71,10 @@ def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data
     if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
     shares = [dict(entry.acceleration) for entry in entries]
-    levers = {name: min(share[name] for share in shares) for name in shares[0]}
+    optimizations = {name: min(share[name] for share in shares) for name in shares[0]}
     way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
     training = sum(entry.train_seconds for entry in entries)
-    return Measured(workload, way, jobs, wall, training, testing, once, levers)
+    return Measured(workload, way, jobs, wall, training, testing, once, optimizations)
 
 
 def _watched(command: list[str], folder: Path) -> tuple[float, float, float]:

@@ -28,7 +28,7 @@ class Workload:
     """A small class whose submissions are all the same script, but for a comment.
 
     Attributes:
-        train_images: Five epochs of them are a fixed number of steps; enough for every lever to be in use.
+        train_images: Five epochs of them are a fixed number of steps; enough for every optimization to be in use.
     """
 
     name: str

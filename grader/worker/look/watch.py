@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -25,7 +27,6 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
-from grader.worker.dataset import one_image
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
 _BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
@@ -296,6 +297,19 @@ class OneImage(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         self.targets = [index % 10 for index in range(count)]
         self.classes = list(CLASS_NAMES)
         self.class_to_idx = {name: index for index, name in enumerate(CLASS_NAMES)}
+
+
+def one_image(count: int) -> npt.NDArray[np.uint8]:
+    """One image of noise so many times, in the memory of one; uint8 of shape (count, 32, 32, 3).
+
+    For a run that has no data set. Not in dataset.py: what that imports, older versions of torchvision lack, which a
+    student may have.
+
+    Not a black one: a script that normalises by the mean and the spread that it measures would divide by zero. What is
+    written to one of them is written to all.
+    """
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    return np.lib.stride_tricks.as_strided(image, (count, *image.shape), (0, *image.strides))
 
 
 def run_script(text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({})) -> tuple[Watch, str]:

@@ -1,4 +1,7 @@
-"""What the grader does to make a script's training faster, lever by lever, and how much of the run each was in use."""
+"""What makes a script's training faster, each optimization by its name, and how much of the run each was in use.
+
+Bfloat16 is for where the teacher asked for it and the script has no precision of its own.
+"""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -9,17 +12,19 @@ from torch.optim.optimizer import Optimizer
 
 from grader.records import BATCHED_DRAWS, BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OWN_LOADING
 from grader.worker import dataset
+from grader.worker.channel import note
 from grader.worker.speed.graphs import Graphs
 from grader.worker.speed.layout import Layout
 from grader.worker.speed.loading import OwnLoading
-from grader.worker.speed.precision import Precision
+
+Forward = Callable[..., Any]
 
 
 class Acceleration:
-    """The levers of one run.
+    """The optimizations of one run.
 
     Args:
-        allowed: Of `records.LEVERS`, those that may be used.
+        allowed: Of `records.OPTIMIZATIONS`, those that may be used.
         precision: "script", or "bfloat16" for training forwards.
         optimizers: Those that took a step by the time of a forward.
     """
@@ -51,7 +56,7 @@ class Acceleration:
         return self._graphs.applied(network, faster, images, batches, left)
 
     def in_use(self, batches: int) -> tuple[tuple[str, float], ...]:
-        """Each lever, and the share of `batches`, of the images or of the passes over them that it worked on."""
+        """Each optimization, and the share of `batches`, of the images or of the passes over them that it worked on."""
         return (
             (BATCHED_TRANSFORMS, dataset.served.share),
             (OWN_LOADING, self._loading.share),
@@ -60,3 +65,42 @@ class Acceleration:
             (CUDA_GRAPHS, self._graphs.share(batches)),
             (BFLOAT16, self._precision.share(batches)),
         )
+
+
+class Precision:
+    """Mixed precision as torch.autocast gives it: weights, their gradients and what comes out stay float32.
+
+    Args:
+        enabled: False: forwards are what the script made them.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+        self._reduced = 0
+
+    def applied(self, network: nn.Module, forward: Forward) -> Forward:
+        """The same forward, in bfloat16 unless the script's own autocast is on around it."""
+        device = next((weight.device.type for weight in network.parameters()), "cpu")
+        if not self._enabled or torch.is_autocast_enabled(device):
+            return forward
+        self._reduced += 1
+        note("Training forwards computed in mixed precision (bfloat16), as the course asked of the grader.")
+
+        def reduced(network: nn.Module, *args: Any, **options: Any) -> Any:
+            # Without its cache a forward can be captured; within one forward hardly a weight is used twice.
+            with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False):
+                output = forward(network, *args, **options)
+            return _in_float32(output)
+
+        return reduced
+
+    def share(self, batches: int) -> float:
+        """The share of a run's batches; forwards from which nothing was learned may make up for others."""
+        return min(1.0, self._reduced / batches) if batches else 0.0
+
+
+def _in_float32(output: Any) -> Any:
+    if isinstance(output, tuple | list):
+        return type(output)(_in_float32(each) for each in output)
+    reduced = isinstance(output, torch.Tensor) and output.dtype == torch.bfloat16
+    return output.float() if reduced else output

@@ -55,7 +55,7 @@ class OwnLoading:
         self._pass: weakref.ref[_WholeBatches] | None = None
         if enabled:
             make: Any = DataLoader._get_iterator
-            setattr(DataLoader, "_get_iterator", lambda loader: self._iterator(loader, make))  # noqa: B010 (as in world)
+            setattr(DataLoader, "_get_iterator", lambda loader: self._iterator(loader, make))  # noqa: B010 (as in patches)
             if torch.cuda.is_available():
                 register_optimizer_step_post_hook(self._prepare)
 
