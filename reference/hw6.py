@@ -15,7 +15,7 @@ EPOCHS = 5
 
 
 class PoolAndPad(nn.Module):
-    """Option A of the skip connection: max pooling halves the image, zeros double the channels."""
+    """Option A of the skip connection: halve the image by max pooling, double the channels with zeros."""
 
     def forward(self, x):
         pooled = F.max_pool2d(x, kernel_size=2, stride=2)
@@ -25,7 +25,7 @@ class PoolAndPad(nn.Module):
 class PreActivationBlock(nn.Module):
     """Batch normalization, ReLU and a 3x3 convolution, twice; then add the block's input.
 
-    The first block of stages 2 to 4 halves the image and doubles the channels, so its input must change shape too.
+    The first block of stages 2 to 4 halves the image and doubles the channels, and its skip connection does the same.
     """
 
     def __init__(self, in_channels, halve=False, option="A"):
@@ -96,7 +96,7 @@ def main():
 
     # Pixels from 0..255 to -1..1.
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
-    # Train on shifted and mirrored copies, so that the network learns the object and not its place.
+    # Shift and mirror each image at random so that the network cannot memorize it. Five epochs need small shifts only.
     augment = transforms.Compose([transforms.RandomCrop(32, padding=2), transforms.RandomHorizontalFlip(), transform])
     trainset = datasets.CIFAR10(root="./data", train=True, download=True, transform=augment)
     testset = datasets.CIFAR10(root="./data", train=False, download=True, transform=transform)
@@ -117,8 +117,8 @@ def train(net, loader, device):
     # Q4: Which optimizer? Take SGD with momentum 0.9, and find a proper learning rate.
     learning_rate = 0.02
     optimizer = optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    # The rate rises for a quarter of the steps, since fresh weights do not bear all of it, then falls to zero, so that
-    # the weights settle. No batch normalization follows the last block: at a much higher rate the loss runs away.
+    # The rate rises slowly because fresh weights cannot take all of it, then falls to zero so that the weights settle.
+    # Keep its peak low: no batch normalization follows the last block, so large steps can make the loss explode.
     scheduler = optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, epochs=EPOCHS, steps_per_epoch=len(loader), pct_start=0.25, cycle_momentum=False
     )
