@@ -10,9 +10,9 @@ from grader.assignment import Assignment
 from grader.data import count_correct, load_data
 from grader.records import BATCHED_TRANSFORMS, BFLOAT16
 from grader.sandbox import Isolation
-from honest_scripts import NARROW, replaced
+from honest_scripts import NARROW
 from one_run import train_once
-from workloads import Workload
+from workloads import Workload, replaced
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(900)]
 
