@@ -1,4 +1,4 @@
-"""Make the README's picture of the report again, with Chromium: `python tests/readme_picture.py`. It shows a made-up class."""
+"""Make the README's picture of the report, of a made-up class; needs Chromium: `python tests/readme_picture.py`."""
 
 import os
 import shutil
