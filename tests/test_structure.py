@@ -1,4 +1,4 @@
-"""The project's shape: imports run one way, files stay short, and the README says what is there."""
+"""The project's shape: imports run one way, files stay short, and README and docs say what is there."""
 
 import ast
 import re
@@ -78,15 +78,15 @@ def tracked() -> list[str]:
     return [name for name in listed.stdout.split("\0") if name]
 
 
-def readme() -> list[str]:
-    return (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+def lines_of(page: str) -> list[str]:
+    return (ROOT / page).read_text(encoding="utf-8").splitlines()
 
 
 def named_in_trees() -> set[str]:
     """Every word of the README's code, indented or fenced, without the strokes and slashes of a tree."""
     named: set[str] = set()
     fenced = False
-    for line in readme():
+    for line in lines_of("README.md"):
         fenced ^= line.startswith("```")
         if fenced or line.startswith("    "):
             named |= {word.strip("│├└─`,/") for word in line.split()}
@@ -94,9 +94,9 @@ def named_in_trees() -> set[str]:
 
 
 def table_columns() -> list[list[str]]:
-    """The names in backticks in the first column of each of the README's tables."""
+    """The names in backticks in the first column of each of the teacher's tables."""
     tables: list[list[str]] = [[]]
-    for line in readme():
+    for line in lines_of("grader/docs/teacher.md"):
         if not line.startswith("|"):
             tables.append([])
         elif name := re.match(r"\|\s*`([^`]+)`\s*\|", line):
@@ -152,5 +152,5 @@ def test_the_readme_names_every_file_at_the_top_and_in_grader() -> None:
     assert sorted((top | inside) - named_in_trees()) == []
 
 
-def test_the_readme_names_the_columns_of_the_grade_table_in_order() -> None:
+def test_the_teacher_s_page_names_the_columns_of_the_grade_table_in_order() -> None:
     assert list(GRADES_COLUMNS) in table_columns()
