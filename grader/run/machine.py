@@ -1,13 +1,12 @@
 """One machine, made ready to grade on: its isolation probed, its folder laid out, its speed known where it matters."""
 
-import fcntl
 import os
 import platform
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from grader.run.calibrate import Calibration, calibrate
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation, find_isolation
 from grader.schedule.dispatch import Seat
+from grader.schedule.folders import own_folder
 from grader.schedule.gpus import cards_here, memory_share, spread
 from grader.schedule.node import Here
 
@@ -138,7 +138,7 @@ def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: He
     least = assignment.policy.isolation if assignment.policy.isolation is IsolationLevel.FULL else IsolationLevel.STRONG
     isolation = find_isolation(assignment.limits, least)
     cards = tuple(cards_here())
-    with _node_folder() as work:
+    with own_folder(Path(tempfile.gettempdir()), _NODE_PREFIX) as work:
         training_set = _laid_out(data, work, "make room in its temporary folder, or set TMPDIR there")
         machine = Machine(here.name, isolation, here.cores, jobs * max(1, len(cards)), cards, work, training_set)
         if timed:
@@ -166,34 +166,6 @@ def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
         yield folder, _laid_out(data, folder, "make room there or name another folder with OUT=")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _node_folder() -> Iterator[Path]:
-    """A folder of this process alone; what killed ones left is removed first: a lock says who is still there."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_NODE_PREFIX}*"):
-        _remove_if_left(left)
-    made = Path(tempfile.mkdtemp(prefix=f".{_NODE_PREFIX}"))
-    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Only now has it the name by which others look for what is left.
-        folder = made.rename(made.with_name(made.name.removeprefix(".")))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_if_left(folder: Path) -> None:
-    with suppress(OSError), ExitStack() as stack:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        stack.callback(os.close, descriptor)
-        if os.fstat(descriptor).st_uid == os.geteuid():
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _laid_out(data: DataSet, folder: Path, way_out: str) -> Path:
