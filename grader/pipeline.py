@@ -22,7 +22,7 @@ from grader.run.machine import Machine
 from grader.run.train import waiting_training
 from grader.run.worker_client import Slot
 from grader.schedule.dispatch import Finished, Scheduler, Seat
-from grader.schedule.gpus import in_doubt, works
+from grader.schedule.gpus import in_doubt, perhaps_another_s_fault, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 
@@ -106,7 +106,7 @@ def grade_all(
             entry, log = _recorded(piece, finished, assignment, run_key, data)
             keep(entry, log, ledger, logs)
             again = None
-            if entry.outcome is Outcome.INFRASTRUCTURE:
+            if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
             else:
                 again = _needed(submission, assignment, ledger, run_key)
@@ -193,10 +193,15 @@ def _work(
         PlaceLost: The place's card no longer works; what came out is nobody's.
     """
     in_force = machine.in_force(assignment)
-    check, run = grade_one(*piece, in_force, data, machine.slot(seat))
+    slot = machine.slot(seat)
+    check, run = grade_one(*piece, in_force, data, slot)
     if seat.card and in_doubt(run) and not works(seat.card):
         raise PlaceLost(seat.place)
     evidence = _evidence(assignment, in_force, data, machine, seat, piece[1], run)
+    if slot.mps_pipe is not None and perhaps_another_s_fault(run, check.message):
+        # It earns nothing and blames nobody: the next run is alone, and what comes out of that one is its own.
+        run = replace(run, outcome=Outcome.INFRASTRUCTURE, scores=None, probes=None)
+        evidence = replace(evidence, beside_a_fault=True)
     return _entry(*piece, run_key, data, check, run, evidence), run.log
 
 
