@@ -11,7 +11,7 @@ from pathlib import Path
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct
 from grader.errors import Cancelled, Mistake, PlaceLost
-from grader.progress import Left, Stage, StageBegun, Watch
+from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
@@ -194,11 +194,15 @@ def _work(
     """
     in_force = machine.in_force(assignment)
     slot = machine.slot(seat)
+    if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
+        seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
     check, run = grade_one(*piece, in_force, data, slot)
-    if seat.card and in_doubt(run) and not works(seat.card):
+    # Whether the card itself failed is asked once the run has it alone: while a fault is cleared away it may not work.
+    beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, check.message)
+    if seat.card and not beside_a_fault and in_doubt(run) and not works(seat.card):
         raise PlaceLost(seat.place)
     evidence = _evidence(assignment, in_force, data, machine, seat, piece[1], run)
-    if slot.mps_pipe is not None and perhaps_another_s_fault(run, check.message):
+    if beside_a_fault:
         # It earns nothing and blames nobody: the next run is alone, and what comes out of that one is its own.
         run = replace(run, outcome=Outcome.INFRASTRUCTURE, scores=None, probes=None)
         evidence = replace(evidence, beside_a_fault=True)

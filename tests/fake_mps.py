@@ -41,7 +41,11 @@ def serve(listening):
 
 if "-d" not in sys.argv:
     with socket.socket(socket.AF_UNIX) as asking:
-        asking.connect(str(pipe / "control"))
+        try:
+            asking.connect(str(pipe / "control"))
+        except OSError:
+            print("Cannot find MPS control daemon process")
+            sys.exit(1)
         asking.sendall(sys.stdin.read().encode())
         print(asking.recv(1000).decode())
 elif kind == "broken":

@@ -174,10 +174,10 @@ def test_a_job_is_told_of_the_server_only_where_it_shares_a_card(assignment: Ass
     assert "CUDA_MPS_PIPE_DIRECTORY" not in environment(replace(job, mps_pipe=None), "code", "scratch", "tmp")
 
 
-REACHED = {"lists", "connects", "is answered", "opens the named pipe"}
+REACHED = {"lists", "connects", "is answered", "opens the named pipe", "locks"}
 # What a job does with the pipe directory; each line that fails is printed with a "no ".
 IN_A_JOB = """
-import os, socket
+import fcntl, os, socket
 pipe = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", {pipe!r})
 asking = socket.socket(socket.AF_UNIX)
 for name, attempt in {{
@@ -186,7 +186,8 @@ for name, attempt in {{
     "connects": lambda: asking.connect(pipe + "/control"),
     "is answered": lambda: (asking.sendall(b"get_server_list"), int(asking.recv(10))),
     "opens the named pipe": lambda: os.open(pipe + "/log", os.O_RDWR | os.O_NONBLOCK),
-    "holds the lock": lambda: os.open(pipe + "/control_lock", os.O_WRONLY),
+    "locks": lambda: fcntl.flock(os.open(pipe + "/control_lock", os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB),
+    "writes to the lock": lambda: os.open(pipe + "/control_lock", os.O_WRONLY),
     "writes a pid": lambda: os.open(pipe + "/nvidia-cuda-mps-control.pid", os.O_WRONLY),
     "removes a file": lambda: os.unlink(pipe + "/control"),
     "makes a file": lambda: os.open(pipe + "/new", os.O_CREAT | os.O_WRONLY),

@@ -26,6 +26,8 @@ PREFIX = "grader-mps-"
 PIPE, LOG = "pipe", "log"
 # What a client connects to; the daemon takes it away when it quits.
 _CONTROL = "control"
+# How its own program begins where the daemon does not take the connection.
+_NOBODY = "Cannot find MPS control daemon"
 # "nvidia-cuda-mps-control" and "nvidia-cuda-mps-server" in the 15 bytes that the kernel keeps of a name.
 _NAME = PROGRAM[:15]
 _START_SECONDS = 20.0
@@ -73,12 +75,15 @@ def serves(pipe: Path) -> bool:
     After a fault on the card a server takes no new clients until the old ones have ended: they would wait for the last
     of them, which may be a script that stays for that purpose until its time is over.
     """
+    if not _listens(pipe):
+        return False
     try:
-        servers = [line for line in ask(pipe, "get_server_list", _ANSWER_SECONDS).split() if line.isdecimal()]
+        listed = ask(pipe, "get_server_list", _ANSWER_SECONDS)
+        servers = [word for word in listed.split() if word.isdecimal()]
         states = [ask(pipe, f"get_server_status {server}", _ANSWER_SECONDS) for server in servers]
     except (OSError, subprocess.SubprocessError):
         return False
-    return _listens(pipe) and not any("FAULT" in state.upper() for state in states)
+    return _NOBODY not in listed and not any("FAULT" in state.upper() for state in states)
 
 
 def _listens(pipe: Path) -> bool:
