@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -50,7 +50,7 @@ from grader.report.live import Display
 from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
-from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
+from grader.run.machine import TIMED_SECONDS, Machine, node, shared_cards, this_machine, work_folder
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local, Scheduler
 from grader.text import write_private
@@ -238,7 +238,12 @@ def scheduler(
         timing = saved_calibration(out, machine.threads, rules.precision)
         if timing is None and timed:
             timing = time_reference(rules, machine, out, TIMED_SECONDS, stop)
-        yield Local(replace(machine, calibration=timing), data, machine.jobs, machine.cards, stop)
+        # Where nobody is to be run, there is nothing to share.
+        sharing = shared_cards(machine, rules) if due else nullcontext(machine)
+        with sharing as shared:
+            if shared.mps_pipe is not None:
+                say("sharing: they use them at the same time, through NVIDIA MPS")
+            yield Local(replace(shared, calibration=timing), data, machine.jobs, machine.cards, stop)
 
 
 @contextmanager
@@ -248,7 +253,8 @@ def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None)
     say(f"isolation: {isolation.description}")
     _say_data(data)
     with work_folder(out, data) as (work, training_set):
-        machine = this_machine(isolation, jobs, work, training_set, rules.budget.time_limit != "wall")
+        fair_limit = rules.budget.time_limit != "wall"
+        machine = this_machine(isolation, jobs, work, training_set, fair_limit, rules.sharing)
         if machine.cards:
             say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} at a time are spread over them")
         yield machine

@@ -94,6 +94,9 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
 
     A fault of ours does not stand: it is tried again (DESIGN, rule 4).
     """
+    if runs and runs[-1].evidence.beside_a_fault:
+        why = "an error of the GPU while others shared it: repeated with nothing beside it"
+        return NextRun(RunReason.ALONE, runs[-1].evidence.seed, why)
     counting = [run for run in runs if _stands(run)]
     if not counting:
         return NextRun(RunReason.FIRST, assignment.seed)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from grader.records import Outcome, Run
+from grader.records import Outcome, Run, StopReason
 
 _TRY_SECONDS = 120
 _TRY = (
@@ -19,6 +19,10 @@ _TRY = (
 )
 # How PyTorch and the driver begin what they say of a card, rightly or because of what a script did to it.
 _ABOUT_A_CARD = (b"CUDA error", b"CUDA driver", b"CUDA-capable", b"cuDNN error", b"CUBLAS_STATUS", b"NVML")
+# What they say of MPS besides. Read in others' reports, not seen: "Unexpected error from cudaGetDeviceCount() [...]
+# Error 805: MPS client failed to connect to the MPS control daemon or the MPS server" and "Error 807: MPS server is not
+# ready to accept new MPS client requests". CUDA numbers such errors from 805 to 810.
+_ABOUT_MPS = (b"MPS client", b"MPS server", b"cudaGetDeviceCount", *_ABOUT_A_CARD)
 _LOG_END = 10_000  # bytes
 
 
@@ -68,9 +72,34 @@ def in_doubt(run: Run) -> bool:
 
     A run that met no card at all is in doubt, too: PyTorch leaves out a card that does not answer.
     """
-    said = run.error.encode() + run.log[-_LOG_END:]
-    failed = run.outcome is not Outcome.GRADED and any(words in said for words in _ABOUT_A_CARD)
+    failed = run.outcome is not Outcome.GRADED and _speaks_of(_ABOUT_A_CARD, _end_of(run))
     return failed or run.device.startswith("CPU")
+
+
+def perhaps_another_s_fault(run: Run, check: str) -> bool:
+    """Whether a run that shared its card through MPS may have ended as it did because another one faulted there.
+
+    One client's fault ends what all clients of the server compute, and keeps new ones waiting. That holds for a run
+    that was graded, too, where such an error stopped its training early.
+
+    Args:
+        check: What is said of its check, which shared the card as well.
+    """
+    if run.outcome is Outcome.INFRASTRUCTURE and not run.device:
+        return True  # its process did not get as far as to name its card
+    if run.outcome is not Outcome.GRADED:
+        said = _end_of(run)
+    else:
+        said = run.error.encode() if run.stop_reason is StopReason.ERROR else b""
+    return _speaks_of(_ABOUT_MPS, said + check.encode())
+
+
+def _end_of(run: Run) -> bytes:
+    return run.error.encode() + b"\n" + run.log[-_LOG_END:]
+
+
+def _speaks_of(words: Iterable[bytes], said: bytes) -> bool:
+    return any(each in said for each in words)
 
 
 def works(card: str) -> bool:
