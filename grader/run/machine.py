@@ -21,7 +21,7 @@ from grader.run.calibrate import Calibration, calibrate
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation, find_isolation
 from grader.schedule.dispatch import Seat
-from grader.schedule.gpus import cards_here, memory_share, spread
+from grader.schedule.gpus import NO_CARD, cards_here, memory_share, spread
 from grader.schedule.node import Here
 
 WORK_NAME = "work"
@@ -71,7 +71,7 @@ class Machine:
             work=self.work,
             cancelled=seat.cancelled,
             watch=seat.watch,
-            card=seat.card,
+            card=seat.card or NO_CARD,
             card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
         )
 
