@@ -1,8 +1,10 @@
 """Run the grader's command line as a teacher does, and read what it leaves."""
 
+import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,12 @@ IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}
 
 
 def run_grader(
-    *arguments: str | Path | int, cwd: Path = ROOT, timeout: float = 280
+    *arguments: str | Path | int, cwd: Path = ROOT, timeout: float = 280, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m grader ARGUMENTS`, with its output."""
+    """`python -m grader ARGUMENTS`, with its output; `variables` come into its environment."""
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    env = os.environ | (variables or {})
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False, env=env)
 
 
 def read_table(path: Path) -> dict[str, dict[str, str]]:
