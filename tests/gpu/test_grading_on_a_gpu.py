@@ -175,10 +175,11 @@ def test_a_network_that_cannot_be_captured_is_trained_once_and_the_reason_is_kep
     assert not [note for note in run.notes if "trained again" in note]
 
 
-def test_whoever_fills_the_card_harms_no_neighbour(together: Class) -> None:
+def test_whoever_fills_the_card_is_run_alone_and_harms_no_neighbour(together: Class) -> None:
     runs = together.runs("fills_the_card")
     print("fills_the_card:", [(run.outcome, run.evidence.jobs, run.error) for run in runs], flush=True)
-    assert runs[-1].outcome == "out_of_memory"
+    assert [run.evidence.jobs for run in runs] == [4, 1]
+    assert all(run.error.startswith("OutOfMemoryError") for run in runs)
     assert all(len(together.runs(case)) == 1 for case in (*REPLAYED, "reads_a_value"))
 
 
@@ -246,8 +247,8 @@ def test_a_job_that_is_killed_gives_its_memory_back_at_once(
 def holds_memory() -> Submission:
     """Takes memory of the card in its second step, and waits."""
     text = (CASES / "fills_the_card" / "hw6.py").read_text(encoding="utf-8")
-    assert "while step == 30:" in text
-    text = text.replace("while step == 30:", "if step == 1:").replace("256 << 20", f"{HELD_MB} << 20")
+    assert "while step == 3:" in text
+    text = text.replace("while step == 3:", "if step == 1:").replace("256 << 20", f"{HELD_MB} << 20")
     text = text.replace(
         "        optimizer.zero_grad()\n", "            import time; time.sleep(100)\n        optimizer.zero_grad()\n"
     )

@@ -24,14 +24,14 @@ class IdentityResNet(nn.Module):
 
 net = IdentityResNet(2, 2, 2, 2).to(device)
 criterion = nn.CrossEntropyLoss()
-optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+optimizer = optim.SGD(net.parameters(), lr=0.003, momentum=0.9)
 hoard = []
 
 for epoch in range(5):
     running_loss = 0.0
     for step, (inputs, labels) in enumerate(trainloader):
         inputs, labels = inputs.to(device), labels.to(device)
-        while step == 30:
+        while step == 3:
             hoard.append(torch.empty(256 << 20, dtype=torch.uint8, device=device))
         optimizer.zero_grad()
         loss = criterion(net(inputs), labels)

@@ -28,7 +28,7 @@ class IdentityResNet(nn.Module):
 
 net = IdentityResNet(2, 2, 2, 2).to(device)
 criterion = nn.CrossEntropyLoss()
-optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+optimizer = optim.SGD(net.parameters(), lr=0.003, momentum=0.9)
 LEFT = """
 import ctypes, os, signal, time, torch
 ctypes.CDLL(None).prctl(15, b"left_on_card", 0, 0, 0)

@@ -24,7 +24,7 @@ class IdentityResNet(nn.Module):
 
 net = IdentityResNet(2, 2, 2, 2).to(device)
 criterion = nn.CrossEntropyLoss()
-optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+optimizer = optim.SGD(net.parameters(), lr=0.003, momentum=0.9)
 scaler = torch.amp.GradScaler("cuda")
 
 for epoch in range(5):
