@@ -1,5 +1,6 @@
 """Scripts on a GPU: bare one by one, and graded one, 8 and 16 at a time, with CUDA graphs, with MPS and with both."""
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -103,8 +104,8 @@ def _measured(workload: Workload, way: Way, scale: float) -> Row | None:
         data = write_data(scripts, folder)
         try:
             return _graded(scripts, way, folder, data) if way.jobs else _bare(scripts, steps, folder)
-        except SystemExit as failed:
-            _say(f"{workload.name}, {way.name}: failed: {failed}")
+        except (SystemExit, Exception) as failed:  # the card is lent: the other rows are measured all the same
+            _say(f"{workload.name}, {way.name}: failed: {type(failed).__name__}: {failed}")
             return None
 
 
@@ -119,8 +120,10 @@ def _bare(workload: Workload, steps: int, folder: Path) -> Row:
 def _graded(workload: Workload, way: Way, folder: Path, data: Path) -> Row:
     names = (*_OPTIMIZATIONS, CUDA_GRAPHS) if way.graphs else _OPTIMIZATIONS
     quoted = ", ".join(f'"{name}"' for name in names)
-    sharing = {"sharing": '"mps"'} if way.mps else {}
-    own = rules(folder / "rules.toml", acceleration=f"[{quoted}]", epochs=1, extra_runs=0, **sharing)
+    own = rules(folder / "rules.toml", acceleration=f"[{quoted}]", epochs=1, extra_runs=0)
+    if way.mps:
+        text = re.sub(r"(?m)^sharing = .*\n", "", own.read_text(encoding="utf-8"))
+        own.write_text(f'sharing = "mps"\n{text}', encoding="utf-8")
     options = ("--assignment", str(own))
     watched, entries = graded(way.jobs, workload, folder, data, *options, most_seconds=_MOST_SECONDS)
     short = [entry for entry in entries if entry.samples != workload.train_images or entry.batches == 0]

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -31,7 +32,6 @@ from small_class import rules
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.sandbox,
-    pytest.mark.timeout(280),
     pytest.mark.skipif(not machine_has_cards(), reason="this machine has no GPU"),
 ]
 
@@ -41,8 +41,8 @@ TOGETHER = (*REPLAYED, "reads_a_value", "fills_the_card")
 HOSTILE = ("lifts_its_share", "leaves_a_process_on_the_card", "writes_to_the_driver")
 # Sorts behind the others, so that it is graded after them.
 NEXT = "z_next"
-# 200 digits four times, in batches of 4, five times over.
-COPIES, BATCHES = 4, 1000
+# In batches of 4, five times over. With this noise the narrow network has about 97 % right.
+TRAIN_IMAGES, BATCHES, NOISE = 800, 1000, 120
 ALL_BUT_BFLOAT16 = "[" + ", ".join(f'"{name}"' for name in LEVERS[:-1]) + "]"
 WITHOUT_GRAPHS = ALL_BUT_BFLOAT16.replace(f', "{CUDA_GRAPHS}"', "")
 # Of the whole card. A context takes some 500; what the driver itself keeps moves by a few.
@@ -113,33 +113,40 @@ def grade(
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    some = load_data("digits")
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    x_train, y_train = (np.concatenate([part] * COPIES) for part in (some.x_train, some.y_train))
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=some.x_test, y_test=some.y_test)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten patterns under noise, made here: a machine with a card may lack scikit-learn and its digits."""
+    chance = np.random.default_rng(0)
+    patterns = chance.integers(0, 256, (10, 4, 4, 3))
+    arrays: dict[str, Any] = {}
+    for part, size in (("train", TRAIN_IMAGES), ("test", 300)):
+        labels = np.arange(size) % 10
+        seen = patterns[labels] + chance.normal(0, NOISE, (size, 4, 4, 3))
+        arrays[f"x_{part}"] = seen.clip(0, 255).astype(np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+        arrays[f"y_{part}"] = labels
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    np.savez(path, **arrays)
     return path
 
 
 @pytest.fixture(scope="module")
-def together(isolation: Isolation, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Class:
+def together(isolation: Isolation, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Class:
     """Four at a time, with every optimization."""
     home = tmp_path_factory.mktemp("together")
-    return grade(home, digits, 4, {name: name for name in TOGETHER}, {}, acceleration=ALL_BUT_BFLOAT16)
+    return grade(home, images, 4, {name: name for name in TOGETHER}, {}, acceleration=ALL_BUT_BFLOAT16)
 
 
 @pytest.fixture(scope="module")
-def after_a_hang(isolation: Isolation, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Class:
+def after_a_hang(isolation: Isolation, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Class:
     """One after the other, without graphs: an endless kernel, then the typical script."""
     home = tmp_path_factory.mktemp("hang")
     cases = {"runs_an_endless_kernel": "runs_an_endless_kernel", NEXT: "typical"}
-    return grade(*(home, digits, 1, cases, {}), acceleration=WITHOUT_GRAPHS, train_seconds=10, evaluation_seconds=15)
+    return grade(*(home, images, 1, cases, {}), acceleration=WITHOUT_GRAPHS, train_seconds=10, evaluation_seconds=15)
 
 
 @pytest.fixture(scope="module")
-def hostile(isolation: Isolation, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Class:
+def hostile(isolation: Isolation, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Class:
     home = tmp_path_factory.mktemp("hostile")
-    return grade(home, digits, 2, {name: name for name in HOSTILE} | {NEXT: "typical"}, {})
+    return grade(home, images, 2, {name: name for name in HOSTILE} | {NEXT: "typical"}, {})
 
 
 @pytest.mark.parametrize("case", TOGETHER)
@@ -220,9 +227,9 @@ def test_nothing_is_left_on_the_card(after: str, request: pytest.FixtureRequest)
 
 
 def test_a_job_that_is_killed_gives_its_memory_back_at_once(
-    isolation: Isolation, assignment: Assignment, tmp_path: Path
+    isolation: Isolation, assignment: Assignment, images: Path, tmp_path: Path
 ) -> None:
-    data = load_data("digits")
+    data = load_data(str(images))
     slot = replace(only_slot(data, isolation, tmp_path / "work"), card="0")
     before, most = used_mb(), 0
 
@@ -256,9 +263,9 @@ def holds_memory() -> Submission:
 
 
 def test_without_a_card_in_sight_scripts_are_trained_on_the_processor_and_that_is_said(
-    isolation: Isolation, digits: Path, tmp_path: Path
+    isolation: Isolation, images: Path, tmp_path: Path
 ) -> None:
-    hidden = grade(tmp_path, digits, 2, {NEXT: "typical"}, {"CUDA_VISIBLE_DEVICES": ""})
+    hidden = grade(tmp_path, images, 2, {NEXT: "typical"}, {"CUDA_VISIBLE_DEVICES": ""})
     assert hidden.table[NEXT]["outcome"] == "graded"
     assert hidden.runs(NEXT)[-1].evidence.device.startswith("CPU")
     assert "GPUs: none" in hidden.said
