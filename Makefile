@@ -16,7 +16,7 @@ CLUSTER_OPTION = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system browser slurm doctor demo grade collect check report regrade override export similar calibrate handout \
-  test test-fast test-all bench lint format clean
+  test test-fast test-all test-gpu bench lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,14 +122,18 @@ calibrate: setup  ## time the reference on this machine
 test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
-bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part
+bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part, gpu another
 	@$(RUN) tests/bench $(PART) $(if $(filter false-flags,$(PART)),--data "$(DATA)")
 
 test-fast: setup  ## run what needs no sandbox: under a minute
-	@$(RUN) -m pytest -m "not slow and not sandbox"
+	@$(RUN) -m pytest -m "not slow and not sandbox and not gpu"
 
 test-all: setup browser slurm  ## run the slow tests: the whole demo, the page in a browser, a job under Slurm
 	@$(RUN) -m pytest -m slow
+
+test-gpu: setup  ## grade small classes on this machine's GPU: five minutes
+	@ls /dev/nvidia[0-9]* >/dev/null 2>&1 || { echo "This machine has no GPU: nothing was tested."; exit 0; }; \
+	  $(RUN) -m pytest -m gpu -s tests/gpu
 
 lint: setup  ## ruff and mypy
 	@$(VENV)/bin/ruff format --check .

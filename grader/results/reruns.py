@@ -8,6 +8,9 @@ from grader.assignment import Assignment
 from grader.records import Outcome, StopReason, exact_percent
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 
+# How the worker begins to say what ended a script: by the name of torch's exception.
+_FULL_CARD = "OutOfMemoryError:"
+
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
@@ -154,7 +157,9 @@ def _short_in_company(run: Entry) -> str:
         return ""
     if run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT:
         return "cut by time"
-    return "out of memory on a card" if run.outcome is Outcome.OUT_OF_MEMORY and run.evidence.card else ""
+    # A network that was made before can still be tested, so that the run is graded in the state that it had.
+    full = run.outcome is Outcome.OUT_OF_MEMORY or run.error.startswith(_FULL_CARD)
+    return "out of memory on a card" if full and run.evidence.card else ""
 
 
 def _accuracy(run: Entry) -> Fraction:

@@ -22,7 +22,7 @@ from grader.sandbox import Isolation, find_isolation
 from grader.schedule import mps
 from grader.schedule.dispatch import Seat
 from grader.schedule.folders import own_folder
-from grader.schedule.gpus import cards_here, memory_share, spread
+from grader.schedule.gpus import NO_CARD, cards_here, memory_share, spread
 from grader.schedule.node import Here
 
 WORK_NAME = "work"
@@ -77,7 +77,7 @@ class Machine:
             work=self.work,
             cancelled=seat.cancelled,
             watch=seat.watch,
-            card=seat.card,
+            card=seat.card or NO_CARD,
             mps_pipe=self._pipe_for(seat),
             card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
         )
@@ -147,7 +147,7 @@ def shared_cards(machine: Machine, assignment: Assignment) -> Iterator[Machine]:
     """The machine with its cards shared as the assignment says, until the end; MPS only where several share one.
 
     Raises:
-        Mistake: The assignment asks for MPS, and it cannot be had here.
+        UserError: The assignment asks for MPS, and it cannot be had here.
     """
     if assignment.sharing == "turns" or not machine.cards or machine.jobs <= len(machine.cards):
         yield machine
