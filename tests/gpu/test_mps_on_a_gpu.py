@@ -29,7 +29,7 @@ from grader.schedule import mps
 from small_class import SMALL_SCRIPT, rules
 
 WHY_NOT = mps.why_not(("0",)) if torch.cuda.is_available() else "this machine has no GPU"
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 
 FIRST_USER = 64000
 # Eight seconds of training. What looks at a script beforehand gives it twelve batches and few more, so it does not get
