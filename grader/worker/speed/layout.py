@@ -17,7 +17,8 @@ from torch.optim.optimizer import Optimizer
 # Timed at the ninth batch, so that it is no summary of the network. The timing costs about ten steps: shorter runs
 # would not win them back.
 _SEEN_BATCHES, _LEFT_BATCHES = 8, 100
-_TIMED_STEPS = 3
+# Replays are timed more often: they take milliseconds, and others may be at work on the same card.
+_TIMED_STEPS, TIMED_REPLAYS = 3, 20
 # So much of the time a step must save.
 _WORTH_CHANGING = 0.95
 # Of the largest score: reduced precision differs by less, another order of the features by more.
@@ -88,10 +89,10 @@ def step_seconds(network: nn.Module, forward: Forward, images: torch.Tensor) -> 
     return fastest(step, images)
 
 
-def fastest(step: Callable[[], None], images: torch.Tensor) -> float:
-    """Seconds of the fastest call of some, on the device of `images`; the first one only warms up."""
+def fastest(step: Callable[[], None], images: torch.Tensor, calls: int = _TIMED_STEPS) -> float:
+    """Seconds of the fastest of some calls, on the device of `images`, after one that only warms up."""
     seconds = []
-    for _ in range(1 + _TIMED_STEPS):
+    for _ in range(1 + calls):
         _wait(images)
         began = time.monotonic()
         step()
