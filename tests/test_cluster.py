@@ -17,6 +17,7 @@ from cluster_work import Bench
 from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader.errors import Cancelled
 from grader.ledger import read_ledger
+from grader.machine import usable_cores
 from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
 from grader.schedule.dispatch import MOST_LOSSES
@@ -178,7 +179,7 @@ def test_a_class_gets_the_table_of_one_machine_and_the_record_says_where_each_ra
     shutil.copytree(SUBMISSIONS / "broken" / "crashes_before_the_network", tmp_path / "class" / "choi")
     grade = ("grade", tmp_path / "class", "--data", tiny_data, "--out")
     # Here, too, a run has one thread: more could change what a network learns.
-    one = run_grader(*grade, tmp_path / "one", "--jobs", os.cpu_count() or 1, timeout=800)
+    one = run_grader(*grade, tmp_path / "one", "--jobs", usable_cores(), timeout=800)
     assert one.returncode == 0, one.stdout + one.stderr
     many = run_grader(*grade, tmp_path / "many", "--cluster", machines.address, timeout=800)
     assert many.returncode == 0, many.stdout + many.stderr

@@ -1,6 +1,5 @@
 """How often an honest file is flagged: networks, recipes and habits on photographs, from the check to the probes."""
 
-import os
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.attempts import NextRun
 from grader.data import DataSet, load_data, write_training_set
 from grader.entries import RunReason
+from grader.machine import usable_cores
 from grader.pipeline import grade_one
 from grader.probe_doubts import probe_doubts
 from grader.records import Outcome, Probes, Submission
@@ -75,7 +75,7 @@ def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]
     training_set = folder / "training_set"
     write_training_set(data, training_set)
     isolation, slots = find_isolation(rules.limits), SimpleQueue[Slot]()
-    for number in range(os.cpu_count() or 1):
+    for number in range(usable_cores()):
         slots.put(Slot(number, 1, isolation, training_set, folder, threading.Event(), lambda _: None))
     return slots
 
