@@ -93,7 +93,7 @@ check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without trai
 	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS) --student "$(STUDENT)" $(if $(DRAW),--draw)
 
 handout: setup  ## what students are given, with its self-check: dist/hw6-handout.zip
-	@$(RUN) -m grader.handout dist/hw6-handout.zip
+	@$(RUN) -m grader handout
 
 report: setup  ## write the tables of OUT= anew, with today's roster and bands
 	@$(RUN) -m grader report $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \

@@ -28,7 +28,7 @@ LAYERS = (
     {"assignment", "telemetry", "entries", "delimited"},
     {"accuracy"},
     {"findings"},
-    {"records", "errors", "progress"},
+    {"records", "errors", "progress", "shipped"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
 WORKER = "worker"

@@ -1,4 +1,4 @@
-"""The command that writes what a learning system takes back."""
+"""The commands that write what others get: export for a learning system, handout for students."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,6 +13,7 @@ from grader.cli.console import DEFAULT_OUT, Out, app, mistakes_in_one_sentence, 
 from grader.cli.inputs import collected, named, remembered
 from grader.entries import Result
 from grader.errors import Mistake
+from grader.handout import write_handout
 from grader.ledger import read_ledger
 from grader.pipeline import results
 from grader.report.gradescope import results_json
@@ -56,6 +57,19 @@ def export_command(
         if path is None:
             raise Mistake(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
         _write_filled_in(path, GradebookOf(system.value), rows, rules, out / "upload" / path.name, column)
+
+
+@app.command("handout")
+def handout_command(
+    target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/hw6-handout.zip"),
+) -> None:
+    """Write what students are given, with its self-check and its trial run, as one zip file."""
+    with mistakes_in_one_sentence():
+        try:
+            write_handout(target)
+        except OSError as error:
+            raise Mistake(f"cannot write {target} ({error.strerror}): name another file") from None
+        say(str(target))
 
 
 def _write_filled_in(

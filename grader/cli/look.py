@@ -1,4 +1,4 @@
-"""The commands that change nothing: collect, check and report."""
+"""The commands that change nothing: collect, check, report and files."""
 
 import tempfile
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grader.assignment import Assignment
+from grader.assignment import DEFAULT_ASSIGNMENT, Assignment
 from grader.cli.console import (
     DEFAULT_OUT,
     Deadline,
@@ -42,6 +42,7 @@ from grader.report.table import checks_table, grades_table, write_csv
 from grader.report.terminal import print_summary
 from grader.sandbox import find_isolation
 from grader.schedule.local import Local
+from grader.shipped import DOCS, REFERENCE, SLURM_SCRIPT, TEMPLATE
 
 
 @app.command("collect")
@@ -124,6 +125,13 @@ def report_command(
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
         write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
+
+
+@app.command("files")
+def files_command() -> None:
+    """Say where the files lie that come with the grader."""
+    say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
+    say(f"texts: {DOCS}\nSlurm: {SLURM_SCRIPT}")
 
 
 def _draw(student: str, check: Check | None, out: Path) -> None:

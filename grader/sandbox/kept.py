@@ -17,8 +17,8 @@ from grader.sandbox.landlock import without
 from grader.sandbox.runtime import (
     environment,
     gpu_devices,
+    hidden_folders,
     interpreter,
-    label_folders,
     package_folders,
     runtime,
     user_id,
@@ -96,7 +96,7 @@ def kept(isolation: Isolation, job: Job, program: Sequence[str], theirs: dict[st
 
 
 def _readable(job: Job, base: Path) -> list[str]:
-    paths = [part for path in runtime() for part in without(path, label_folders())]
+    paths = [part for path in runtime() for part in without(path, hidden_folders())]
     paths += [base / "job", base / "code", *map(Path, _MACHINE)]
     paths += [job.training_set] if job.training_set is not None else []
     paths += [Path("/sys"), Path("/usr/local/nvidia")] if gpu_devices() else []
