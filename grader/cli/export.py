@@ -33,9 +33,15 @@ class System(StrEnum):
 
 @app.command("export")
 def export_command(
-    system: Annotated[System, typer.Argument(help="Who takes the grades.")],
-    gradebook: Annotated[Path | None, typer.Option(help="What was downloaded; else the roster, if it was.")] = None,
-    column: Annotated[str, typer.Option(help="The column's name or a part of it, where several could be meant.")] = "",
+    system: Annotated[System, typer.Argument(help="Who takes the grades.", envvar="GRADER_LMS")],
+    gradebook: Annotated[
+        Path | None,
+        typer.Option(help="What was downloaded; else the roster, if it was.", envvar="GRADER_GRADEBOOK"),
+    ] = None,
+    column: Annotated[
+        str,
+        typer.Option(help="The column's name or a part of it, where several could be meant.", envvar="GRADER_COLUMN"),
+    ] = "",
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Write the grades into a copy of what the system let you download, below OUT/upload; nothing is run."""

@@ -73,7 +73,10 @@ def check_command(
     jobs: Jobs = None,
     assignment: Rules = None,
     student: Student = "",
-    draw: Annotated[bool, typer.Option("--draw", help="Draw the student's network beside the handout's.")] = False,
+    draw: Annotated[
+        bool,
+        typer.Option("--draw", help="Draw the student's network beside the handout's.", envvar="GRADER_DRAW"),
+    ] = False,
     layout: Layout = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""

@@ -49,7 +49,9 @@ class Seen:
 
 
 def false_flags(
-    data: Annotated[str, typer.Option(help="CIFAR-10, as DATA= takes it; photographs in an .npz file too.")] = "",
+    data: Annotated[
+        str, typer.Option(help="CIFAR-10, as DATA= takes it; photographs in an .npz file too.", envvar="GRADER_DATA")
+    ] = "",
     train_images: Annotated[int, typer.Option(help="So many of the training images.")] = 10_000,
     out: Out = RESULTS,
 ) -> None:
