@@ -1,1 +1,1 @@
-"""An autograder for a PyTorch homework. Start at cli.py, then pipeline.py."""
+"""An autograder for a PyTorch homework. Start at cli/, then pipeline.py."""

@@ -9,7 +9,7 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 (a student may start it with any)
         sys.exit("error: Python 3.11 or newer is needed")
     if sys.argv[1:2] == ["try"]:
-        from grader.trial.command import main as try_main
+        from grader.student.command import main as try_main
 
         sys.exit(try_main(sys.argv[2:]))
     if not Path(__file__).with_name("cli").is_dir():

@@ -1,4 +1,4 @@
-"""The assignment's rules, loaded once from a TOML file and validated."""
+"""The assignment's rules, loaded once from a TOML file and validated; and where its reference and template lie."""
 
 import hashlib
 import tomllib
@@ -18,11 +18,20 @@ from pydantic import (
     model_validator,
 )
 
-from grader.accuracy import in_band
-from grader.errors import Mistake
-from grader.records import IsolationLevel
+from grader.errors import UserError
+from grader.records import IsolationLevel, in_band
 
 DEFAULT_ASSIGNMENT = Path(__file__).with_name("assignment.toml")
+
+
+def _folder(name: str) -> Path:
+    """A folder that is beside the package in a checkout, and inside it once the package is installed."""
+    installed = Path(__file__).with_name(name)
+    return installed if installed.is_dir() else Path(__file__).parents[1] / name
+
+
+REFERENCE = _folder("reference") / "hw6.py"
+TEMPLATE = _folder("student_template")
 
 
 class _Table(BaseModel):
@@ -138,7 +147,9 @@ class Assignment(_Table):
     blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
     seed: int
     precision: Literal["script", "bfloat16"]
-    acceleration: tuple[Literal["batched-transforms", "own-loading", "channels-last", "cuda-graphs"], ...]
+    acceleration: tuple[
+        Literal["batched-transforms", "own-loading", "batched-draws", "channels-last", "cuda-graphs"], ...
+    ]
     budget: Budget
     limits: Limits
     bands: tuple[Band, ...] = Field(min_length=1)
@@ -168,15 +179,15 @@ def load_assignment(path: Path = DEFAULT_ASSIGNMENT) -> Assignment:
     """Read and validate an assignment.
 
     Raises:
-        Mistake: The file is missing, is not TOML, or a value is out of range.
+        UserError: The file is missing, is not TOML, or a value is out of range.
     """
     try:
         return Assignment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise Mistake(f"cannot read the assignment {path}: {error.strerror}") from None
+        raise UserError(f"cannot read the assignment {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} is not valid TOML: {error}") from None
+        raise UserError(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Mistake(f"{path}: {where or 'assignment'}: {first['msg']}") from None
+        raise UserError(f"{path}: {where or 'assignment'}: {first['msg']}") from None

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grader.errors import Mistake
-from grader.records import CLASSES
+from grader.errors import UserError
+from grader.records import CLASSES, SCORE_DTYPE
 
 ASSIGNED_DATA = "CIFAR-10"
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -58,7 +58,7 @@ def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
         cache: Where CIFAR-10 is downloaded to, once.
 
     Raises:
-        Mistake: There is no such data set, or anything is wrong with it.
+        UserError: There is no such data set, or anything is wrong with it.
     """
     if not spec:
         return _cifar10(cache, download=True)
@@ -68,7 +68,7 @@ def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
     if path.is_dir():
         return _cifar10(path, download=False)
     if not path.exists():
-        raise Mistake(
+        raise UserError(
             f"there is no data set {spec}: pass a folder with {_TORCHVISION_FOLDER}, an .npz file or `digits`"
         )
     return _npz(path)
@@ -89,10 +89,35 @@ def write_training_set(data: DataSet, folder: Path) -> None:
         (folder / name).chmod(0o644)
 
 
+def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
+    """Count the images whose highest score is the score of their class.
+
+    Args:
+        scores: N x 10 little-endian float32, row by row, in the order of `labels`.
+        labels: int64 of shape (N,), each 0..9.
+
+    Returns:
+        0..N. A row with any value that is not finite counts as wrong; of equal scores the first class wins.
+
+    Raises:
+        ValueError: `scores` does not hold exactly N rows. The grader fixes the length before it reads, so this is
+            the grader's own fault.
+    """
+    dtype = np.dtype(SCORE_DTYPE)
+    expected = len(labels) * CLASSES * dtype.itemsize
+    if len(scores) != expected:
+        raise ValueError(f"{len(labels)} images need {expected} bytes of scores, not {len(scores)}")
+    rows = np.frombuffer(scores, dtype).reshape(len(labels), CLASSES)
+    right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
+    return int(right.sum())
+
+
 def _cifar10(root: Path, *, download: bool) -> DataSet:
     """Read through torchvision, which compares every file's MD5 sum before it opens it."""
     if not download and not (root / _TORCHVISION_FOLDER).is_dir():
-        raise Mistake(f"there is no {_TORCHVISION_FOLDER} in {root}: pass the folder that contains it, or an .npz file")
+        raise UserError(
+            f"there is no {_TORCHVISION_FOLDER} in {root}: pass the folder that contains it, or an .npz file"
+        )
     from torchvision.datasets import CIFAR10  # here: it takes seconds to import
 
     try:
@@ -102,10 +127,10 @@ def _cifar10(root: Path, *, download: bool) -> DataSet:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         if download:
-            raise Mistake(
+            raise UserError(
                 f"CIFAR-10 could not be downloaded to {root} ({_reason(error)}): check the network, or {_OTHER_SOURCES}"
             ) from None
-        raise Mistake(
+        raise UserError(
             f"CIFAR-10 in {root} is incomplete or damaged ({_reason(error)}): unpack the archive again, or leave out "
             "DATA= (--data) to download it"
         ) from None
@@ -134,11 +159,11 @@ def _npz(path: Path) -> DataSet:
             missing = [key for key in NPZ_KEYS if key not in archive]
             arrays = {key: archive[key] for key in NPZ_KEYS if not missing}
     except Exception as error:  # a damaged file raises a dozen types, zlib.error and MemoryError too
-        raise Mistake(
+        raise UserError(
             f"{path} cannot be read ({_reason(error)}): copy it again, or write plain arrays with numpy.savez"
         ) from None
     if missing:
-        raise Mistake(f"{path} has no {', '.join(missing)}: an .npz file needs {', '.join(NPZ_KEYS)}")
+        raise UserError(f"{path} has no {', '.join(missing)}: an .npz file needs {', '.join(NPZ_KEYS)}")
     return _data_set(path.name, arrays, str(path), notice=f"Measured on the data set in {path.name}.")
 
 
@@ -146,14 +171,16 @@ def _data_set(name: str, arrays: Mapping[str, Any], source: str, notice: str) ->
     """Check the arrays and bring them to one dtype and memory order.
 
     Raises:
-        Mistake: An array has the wrong dtype, shape, length or range.
+        UserError: An array has the wrong dtype, shape, length or range.
     """
     checked: dict[str, npt.NDArray[Any]] = {}
     for part in ("train", "test"):
         x = _checked_images(arrays[f"x_{part}"], f"{source}: x_{part}")
         y = _checked_labels(arrays[f"y_{part}"], f"{source}: y_{part}")
         if len(x) != len(y):
-            raise Mistake(f"{source}: x_{part} has {len(x)} images and y_{part} {len(y)} labels: each image needs one")
+            raise UserError(
+                f"{source}: x_{part} has {len(x)} images and y_{part} {len(y)} labels: each image needs one"
+            )
         checked |= {f"x_{part}": x, f"y_{part}": y}
     digest = hashlib.sha256()
     for key, array in checked.items():
@@ -166,11 +193,11 @@ def _data_set(name: str, arrays: Mapping[str, Any], source: str, notice: str) ->
 def _checked_images(images: Any, label: str) -> npt.NDArray[np.uint8]:
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         found = images.dtype if isinstance(images, np.ndarray) else "not an array"
-        raise Mistake(f"{label} is {found}: images must be uint8, 0 to 255")
+        raise UserError(f"{label} is {found}: images must be uint8, 0 to 255")
     if images.ndim != 4 or images.shape[1:] != IMAGE_SHAPE:
-        raise Mistake(f"{label} has the shape {images.shape}: images must be N x 32 x 32 x 3")
+        raise UserError(f"{label} has the shape {images.shape}: images must be N x 32 x 32 x 3")
     if not len(images):
-        raise Mistake(f"{label} is empty: there must be at least one image")
+        raise UserError(f"{label} is empty: there must be at least one image")
     return np.ascontiguousarray(images)
 
 
@@ -178,12 +205,12 @@ def _checked_labels(labels: Any, label: str) -> npt.NDArray[np.int64]:
     """Accept N labels; also N x 1, the shape that Keras gives CIFAR-10's labels."""
     if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
         found = labels.dtype if isinstance(labels, np.ndarray) else "not an array"
-        raise Mistake(f"{label} is {found}: labels must be integers of 0 to {CLASSES - 1}")
+        raise UserError(f"{label} is {found}: labels must be integers of 0 to {CLASSES - 1}")
     if labels.ndim != 1 and (labels.ndim != 2 or labels.shape[1] != 1):
-        raise Mistake(f"{label} has the shape {labels.shape}: labels must be one number for each image")
+        raise UserError(f"{label} has the shape {labels.shape}: labels must be one number for each image")
     outside = labels[(labels < 0) | (labels >= CLASSES)]
     if len(outside):
-        raise Mistake(f"{label} has the label {outside[0]}: labels must be 0 to {CLASSES - 1}")
+        raise UserError(f"{label} has the label {outside[0]}: labels must be 0 to {CLASSES - 1}")
     return np.ascontiguousarray(labels.reshape(-1), dtype=np.int64)
 
 

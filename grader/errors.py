@@ -1,7 +1,7 @@
 """Errors that stop the grader. A student's fault is never one of them: it is a value (see records.Outcome)."""
 
 
-class Mistake(Exception):
+class UserError(Exception):
     """The person at the keyboard can mend it: one sentence that says what is wrong and the way out."""
 
 

@@ -8,24 +8,21 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from grader.accuracy import count_correct
-from grader.architecture import check_architecture
 from grader.assignment import Assignment
-from grader.attempts import NextRun, generations, next_run
-from grader.data import DataSet
-from grader.entries import Entry, Evidence, Result, RunReason
-from grader.errors import Cancelled, Mistake, PlaceLost
-from grader.findings import Check, Verdict
-from grader.keep import keep, keep_copy
-from grader.ledger import Ledger, OpenLedger
-from grader.machine import Machine
+from grader.data import DataSet, count_correct
+from grader.errors import Cancelled, PlaceLost, UserError
 from grader.progress import Left, Stage, StageBegun, Watch
-from grader.records import IsolationLevel, Outcome, Run, StopReason, Submission
-from grader.schedule.cards import in_doubt, works
+from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
+from grader.results.entries import Entry, Evidence, Result, RunReason
+from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
+from grader.results.reruns import NextRun, generations, next_run
+from grader.results.score import result_of
+from grader.run.check import check_architecture
+from grader.run.machine import Machine
+from grader.run.train import waiting_training
+from grader.run.worker_client import Slot
 from grader.schedule.dispatch import Finished, Scheduler, Seat
-from grader.score import result_of
-from grader.start_worker import Slot
-from grader.train import waiting_training
+from grader.schedule.gpus import in_doubt, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 
@@ -58,7 +55,7 @@ def grade_one(
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
                 trained = train()
-    except (Cancelled, Mistake):
+    except (Cancelled, UserError):
         raise
     except Exception as error:  # a bug of ours must not end the class, nor cost one student points
         trained = replace(trained, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
@@ -96,7 +93,7 @@ def grade_all(
 
     Raises:
         Cancelled: Everything was to stop.
-        Mistake: The disk is full, or every machine or card is lost; what came before is kept.
+        UserError: The disk is full, or every machine or card is lost; what came before is kept.
     """
     run_key = assignment.run_key(data.sha256)
     work = partial(_work, assignment, run_key)
@@ -132,7 +129,7 @@ def check_all(
     def work(submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
         try:
             return check_architecture(submission, assignment, machine.slot(seat))
-        except (Cancelled, Mistake):
+        except (Cancelled, UserError):
             raise
         except Exception as error:  # as in grade_one: the others are checked all the same
             said = f"The grader failed ({type(error).__name__}: {error})."
@@ -277,7 +274,7 @@ def _entry(
         reason=planned.reason,
         own_seed=run.own_seed,
         probes=run.probes,
-        course=run.course,
+        curve=run.curve,
         batches=run.batches,
         acceleration=run.acceleration,
     )

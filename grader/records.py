@@ -5,19 +5,23 @@ Standard library only: the worker inside the sandbox and a student's self-check 
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import NamedTuple
 
 CLASSES = 10
+# CIFAR-10's, in the order of their numbers.
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
 SCORE_DTYPE = "<f4"
 # One image on its way through the pipe: 32 x 32 pixels, three bytes each.
 IMAGE_BYTES = 32 * 32 * 3
 # What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of
 # what is computed.
-BATCHED_TRANSFORMS, OWN_LOADING = "batched-transforms", "own-loading"
+BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS = "batched-transforms", "own-loading", "batched-draws"
 CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16 = "channels-last", "cuda-graphs", "bfloat16"
-LEVERS = (BATCHED_TRANSFORMS, OWN_LOADING, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
+OPTIMIZATIONS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
 
 
 class Outcome(StrEnum):
@@ -118,8 +122,8 @@ class Probes:
     untrained: int | None
 
 
-class CoursePoint(NamedTuple):
-    """A part of a course of training, as the script's own process told it; a tuple, to be short in the ledger.
+class CurvePoint(NamedTuple):
+    """A part of a training curve, as the script's own process told it; a tuple, to be short in the ledger.
 
     Attributes:
         samples: Training images used by its end.
@@ -144,9 +148,9 @@ class Run:
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         probes: None where there are no scores.
-        course: Of training, from its first second to its last; at most 60 points.
+        curve: Its training curve, from its first second to its last; at most 60 points.
         batches: From which the network learned.
-        acceleration: Name of each lever, one of `LEVERS`, and the share of the work it did.
+        acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of the work it did.
         log: What the script printed, bounded.
     """
 
@@ -163,7 +167,7 @@ class Run:
     missing_module: str = ""
     own_seed: bool = False
     probes: Probes | None = None
-    course: tuple[CoursePoint, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     batches: int = 0
     acceleration: tuple[tuple[str, float], ...] = ()
     log: bytes = field(default=b"", repr=False)
@@ -207,3 +211,150 @@ class Collection:
     submissions: tuple[Submission, ...]
     decisions: tuple[Decision, ...]
     notices: tuple[str, ...] = ()
+
+
+class Verdict(StrEnum):
+    """What the architecture check says."""
+
+    CONFORMING = "conforming"
+    VARIANT = "variant"
+    DEVIATES = "deviates"
+    UNREADABLE = "unreadable"
+
+
+class Deviation(StrEnum):
+    """How a network can differ from the handout's section 3."""
+
+    SHARED_WEIGHTS = "shared-weights"
+    DEAD_LAYER = "dead-layer"
+    NOT_DIFFERENTIABLE = "not-differentiable"
+    UNUSED_MODULE = "unused-module"
+    UNREGISTERED_MODULE = "unregistered-module"
+    MISSING_RELU = "missing-relu"
+    MISSING_BATCH_NORM = "missing-batch-norm"
+    RELU_AFTER_ADD = "relu-after-add"
+    SKIP_MISSING = "skip-missing"
+    SKIP_EXTRA_LAYER = "skip-extra-layer"
+    WRONG_WIDTH = "wrong-width"
+    WRONG_STRIDE = "wrong-stride"
+    WRONG_KERNEL = "wrong-kernel"
+    EXTRA_LAYER = "extra-layer"
+    MISSING_LAYER = "missing-layer"
+    OUTPUT_SHAPE = "output-shape"
+    SINGLE_IMAGE = "single-image"
+    BATCH_DEPENDENT = "batch-dependent"
+    NONDETERMINISTIC = "nondeterministic"
+    CONSTRUCTOR = "constructor"
+    NOT_A_MODULE = "not-a-module"
+
+
+class Answer(StrEnum):
+    """Whether one of the script's nine questions is answered."""
+
+    OK = "ok"
+    BLANK = "blank"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One deviation: where it is, and one sentence for the student."""
+
+    code: Deviation
+    where: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How one question of the script is answered.
+
+    Attributes:
+        name: "Q1" to "Q9".
+        answer: An `Answer`.
+        reason: One sentence; empty for a right answer.
+    """
+
+    name: str
+    answer: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row of a network beside the handout's.
+
+    Attributes:
+        place: Where it is, in the handout's words.
+        asked: What the handout has there; "nothing" for a layer too many.
+        ran: What ran there; "missing" where nothing did.
+    """
+
+    place: str
+    asked: str
+    ran: str
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The architecture check of one submission.
+
+    Attributes:
+        outcome: INVALID or CRASHED where there is no network to train, INFRASTRUCTURE for a fault of ours; else None.
+        blanks_left: The questions whose `...` still stands ("Q4"), or "line 12" where no question is named.
+        parameters: The number of trainable scalars; None if no network could be built.
+        output_shape: For an input of shape (4, 3, 32, 32); None if there was no output.
+        message: One sentence for the student; empty if all is well.
+        flags: Why a person should look at the network besides the findings.
+        questions: All nine, or none where the script was not watched.
+        layers: The network beside the handout's; none where it has no output, or where a ledger has no use for them.
+        prepared_sha256: Of the text that ran, where it is not the file as handed in (a notebook's code, IPython's lines
+            set aside); else empty.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    parameters: int | None = None
+    output_shape: tuple[int, ...] | None = None
+    blanks_left: tuple[str, ...] = ()
+    outcome: Outcome | None = None
+    message: str = ""
+    flags: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    prepared_sha256: str = ""
+
+    @property
+    def open_questions(self) -> tuple[str, ...]:
+        """What is wrong or unclear about an answer, a line for each; blanks are named elsewhere."""
+        named = (Answer.WRONG, Answer.UNKNOWN)
+        return tuple(f"{each.name} {each.answer}: {each.reason}" for each in self.questions if each.answer in named)
+
+
+def exact_percent(correct: int, total: int) -> Fraction:
+    """Return `correct` of `total` in percent, exactly: never a float, so that no rounding crosses a band's edge.
+
+    Raises:
+        ValueError: There are no test images, or the count does not fit them.
+    """
+    if not 0 <= correct <= total or total == 0:
+        raise ValueError(f"{correct} of {total} is not a count of test images")
+    return Fraction(100 * correct, total)
+
+
+def accuracy_percent(correct: int, total: int) -> Decimal:
+    """Return `correct` of `total` in percent, rounded down to two decimals.
+
+    Raises:
+        ValueError: As `exact_percent`.
+    """
+    # Rounded down: 69.999 shows as 69.99, because 70.00 would claim an edge that was not reached.
+    return Decimal(int(exact_percent(correct, total) * 100)).scaleb(-2)
+
+
+def in_band(percent: Fraction, above: Decimal | None, at_least: Decimal | None) -> bool:
+    """Whether an exact accuracy, in percent, is on a band's side of its edge: `above` leaves the edge out."""
+    return (above is None or percent > Fraction(above)) and (at_least is None or percent >= Fraction(at_least))

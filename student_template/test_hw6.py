@@ -16,12 +16,12 @@ import pytest
 HERE = Path(__file__).resolve().parent
 FILE = Path(os.environ.get("HW6", HERE / "hw6.py")).resolve()
 # The check itself is the grader's: beside this file in the handout, one folder up in the grader's own repository.
-CODE = next(folder for folder in (HERE, HERE.parent) if (folder / "grader" / "check").is_dir())
+CODE = next(folder for folder in (HERE, HERE.parent) if (folder / "grader" / "student").is_dir())
 sys.path.insert(0, str(CODE))
 
-from grader.check.verdict import Judgement, judge, keeps_its_input  # noqa: E402
-from grader.findings import Deviation, Verdict  # noqa: E402
-from grader.telemetry import NetworkSeen, from_json  # noqa: E402
+from grader.judge.verdict import Judgement, judge, keeps_its_input  # noqa: E402
+from grader.protocol import NetworkSeen, from_json  # noqa: E402
+from grader.records import Deviation, Verdict  # noqa: E402
 
 SECONDS = 60
 WEIGHTS = {
@@ -43,7 +43,7 @@ def observed():
         return {"fault": f"There is no file {FILE}."}
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.jsonl")
-        command = [sys.executable, "-m", "grader.check.self_check", str(FILE), str(answer)]
+        command = [sys.executable, "-m", "grader.student.self_check", str(FILE), str(answer)]
         environment = {**os.environ, "PYTHONPATH": str(CODE)}
         seen = {"fault": ""}
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from grader.assignment import Assignment, load_assignment
 from grader.data import load_data
-from grader.errors import Mistake
+from grader.errors import UserError
 from grader.sandbox import Isolation, find_isolation
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
@@ -28,7 +28,7 @@ def isolation(assignment: Assignment) -> Isolation:
     """The machine's own isolation; without one the test is skipped, or fails where that must not happen."""
     try:
         return find_isolation(assignment.limits)
-    except Mistake as reason:
+    except UserError as reason:
         if os.environ.get("REQUIRE_SANDBOX"):
             raise
         pytest.skip(str(reason))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pytest
 
 from grader.data import DIGITS_NOTICE, load_data, write_training_set
-from grader.errors import Mistake
+from grader.errors import UserError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -43,7 +43,7 @@ def save(path: Path, arrays: Arrays) -> Path:
 
 def complaint(spec: str | Path | None, cache: Path = Path("unused")) -> str:
     """Load what cannot be loaded, and give the sentence."""
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UserError) as caught:
         load_data(None if spec is None else str(spec), cache)
     sentence = str(caught.value)
     assert "\n" not in sentence

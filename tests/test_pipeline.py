@@ -10,12 +10,11 @@ import pytest
 from command import ROOT, SUBMISSIONS, read_table, run_grader
 from grader import pipeline
 from grader.assignment import Assignment
-from grader.attempts import NextRun
 from grader.data import load_data
-from grader.entries import RunReason
-from grader.findings import Check, Verdict
-from grader.ledger import read_ledger
-from grader.records import Outcome, Submission
+from grader.records import Check, Outcome, Submission, Verdict
+from grader.results.entries import RunReason
+from grader.results.ledger import read_ledger
+from grader.results.reruns import NextRun
 from grader.sandbox import Isolation
 from one_run import only_slot
 

@@ -1,4 +1,4 @@
-"""The project's shape: imports run one way, files stay short, and the README says what is there."""
+"""The project's shape: imports run one way, files stay short, and README and docs say what is there."""
 
 import ast
 import re
@@ -13,27 +13,27 @@ from grader.report.table import GRADES_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "grader").rglob("*.py"))
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
+MAX_FILES_AT_THE_TOP = 10
 
 # From top to bottom; a unit (a file or a folder of grader/) imports from the layers below its own only.
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"pipeline", "trial"},
-    {"machine", "keep"},
-    {"architecture", "train", "calibrate", "score", "ledger", "collect", "report", "schedule", "handout"},
-    {"start_worker"},
-    {"messages", "probes", "similar", "course"},
-    {"sandbox", "data", "probe_doubts", "attempts", "check"},
-    {"assignment", "telemetry", "entries", "delimited"},
-    {"accuracy"},
-    {"findings"},
-    {"records", "errors", "progress", "shipped"},
+    {"pipeline", "student"},
+    {"collect", "report"},
+    {"lms"},
+    {"results"},
+    {"run"},
+    {"sandbox", "schedule", "judge", "data"},
+    {"assignment", "protocol", "text"},
+    {"records", "errors", "progress"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
-WORKER = "worker"
-# What runs beside a student's script, or in a student's self-check, needs no package of the grader's side.
-CARRIED = {"check", WORKER, "findings", "records", "telemetry"}
+# All code that shares a process with a submission. A student's own tools share it too, on the student's machine.
+WORKER, OF_STUDENTS = "worker", "student"
+# What the worker knows of the rest; with it, it enters the sandbox and the student's zip, and needs no other package.
+SHARED = {"protocol", "records", "text", "errors"}
 CARRIED_PACKAGES = {"torch", "torchvision", "numpy", "PIL"}
 
 
@@ -59,6 +59,11 @@ def imported_units(file: Path) -> set[str]:
     return {name[1] for name in names if name[0] == "grader" and len(name) > 1} - {unit_of(file)}
 
 
+def packages(file: Path) -> set[str]:
+    """Whatever a source imports that is not in the standard library, our own package among it."""
+    return {name.split(".")[0] for name in imported(file)} - sys.stdlib_module_names
+
+
 def label(file: Path) -> str:
     return str(file.relative_to(ROOT / "grader"))
 
@@ -73,15 +78,15 @@ def tracked() -> list[str]:
     return [name for name in listed.stdout.split("\0") if name]
 
 
-def readme() -> list[str]:
-    return (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+def lines_of(page: str) -> list[str]:
+    return (ROOT / page).read_text(encoding="utf-8").splitlines()
 
 
 def named_in_trees() -> set[str]:
     """Every word of the README's code, indented or fenced, without the strokes and slashes of a tree."""
     named: set[str] = set()
     fenced = False
-    for line in readme():
+    for line in lines_of("README.md"):
         fenced ^= line.startswith("```")
         if fenced or line.startswith("    "):
             named |= {word.strip("│├└─`,/") for word in line.split()}
@@ -89,9 +94,9 @@ def named_in_trees() -> set[str]:
 
 
 def table_columns() -> list[list[str]]:
-    """The names in backticks in the first column of each of the README's tables."""
+    """The names in backticks in the first column of each of the teacher's tables."""
     tables: list[list[str]] = [[]]
-    for line in readme():
+    for line in lines_of("grader/docs/teacher.md"):
         if not line.startswith("|"):
             tables.append([])
         elif name := re.match(r"\|\s*`([^`]+)`\s*\|", line):
@@ -110,16 +115,25 @@ def test_imports_run_one_way(file: Path) -> None:
     assert not above, f"{own} imports {above} from its own layer or from above"
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) != WORKER], ids=label)
-def test_nothing_imports_the_worker(file: Path) -> None:
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) not in (WORKER, OF_STUDENTS)], ids=label)
+def test_only_a_student_s_own_tools_import_the_worker(file: Path) -> None:
     assert WORKER not in imported_units(file)
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in CARRIED], ids=label)
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in SHARED | {WORKER}], ids=label)
 def test_what_runs_beside_a_script_needs_torch_and_the_standard_library_only(file: Path) -> None:
-    packages = {name.split(".")[0] for name in imported(file)} - sys.stdlib_module_names
-    assert packages <= CARRIED_PACKAGES | {"grader"}
-    assert imported_units(file) <= CARRIED
+    assert packages(file) <= CARRIED_PACKAGES | {"grader"}
+    assert imported_units(file) <= SHARED
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in SHARED | {"judge"}], ids=label)
+def test_judging_needs_the_standard_library_only(file: Path) -> None:
+    assert packages(file) <= {"grader"}
+    assert imported_units(file) <= SHARED
+
+
+def test_few_files_lie_at_the_top() -> None:
+    assert len(list((ROOT / "grader").glob("*.py"))) <= MAX_FILES_AT_THE_TOP
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=label)
@@ -138,5 +152,5 @@ def test_the_readme_names_every_file_at_the_top_and_in_grader() -> None:
     assert sorted((top | inside) - named_in_trees()) == []
 
 
-def test_the_readme_names_the_columns_of_the_grade_table_in_order() -> None:
+def test_the_teacher_s_page_names_the_columns_of_the_grade_table_in_order() -> None:
     assert list(GRADES_COLUMNS) in table_columns()

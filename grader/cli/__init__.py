@@ -1,9 +1,9 @@
 """The command line: flags in, exit codes out. 0: done; 1: done, but the grader failed on somebody; 2: your mistake."""
 
-from grader.cli import change, doctor, export, grade, look, similar
-from grader.cli.console import app
+from grader.cli import change, doctor, export, grade, look
+from grader.cli.options import app
 
-__all__ = ["change", "doctor", "export", "grade", "look", "main", "similar"]
+__all__ = ["change", "doctor", "export", "grade", "look", "main"]
 
 
 def main() -> None:

@@ -9,15 +9,29 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.console import DEFAULT_OUT, Cluster, Jobs, Known, Out, Why, Yes, app, mistakes_in_one_sentence, say
 from grader.cli.grade import run_class
-from grader.cli.inputs import chosen, collected, named, remembered
 from grader.cli.look import write_grades
-from grader.entries import Override, Regrade, Result
-from grader.errors import Mistake
-from grader.ledger import Ledger, open_ledger
+from grader.cli.options import (
+    DEFAULT_OUT,
+    Cluster,
+    Jobs,
+    Known,
+    Out,
+    Why,
+    Yes,
+    app,
+    chosen,
+    collected,
+    mistakes_in_one_sentence,
+    named,
+    remembered,
+    say,
+)
+from grader.errors import UserError
 from grader.pipeline import results
 from grader.records import Outcome, Submission
+from grader.results.entries import Override, Regrade, Result
+from grader.results.ledger import Ledger, open_ledger
 
 Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.", envvar="GRADER_STUDENTS")]
 
@@ -49,7 +63,7 @@ def regrade_command(
             rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
             wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
             if not wanted:
-                raise Mistake('nobody is named: STUDENTS="a b", FAILED=1 or FLAGGED=1 says who is to be run again')
+                raise UserError('nobody is named: STUDENTS="a b", FAILED=1 or FLAGGED=1 says who is to be run again')
             say(f"to be run again: {', '.join(submission.student_id for submission in wanted)}")
             now = datetime.now(UTC)
             again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
@@ -85,13 +99,13 @@ def override_command(
 
 def _require_reason(why: str, command: str) -> None:
     if not why.strip():
-        raise Mistake(f'a {command} needs its reason: WHY="..." is kept in the ledger and shown in the table')
+        raise UserError(f'a {command} needs its reason: WHY="..." is kept in the ledger and shown in the table')
 
 
 def _last_run_key(ledger: Ledger, out: Path) -> str:
     entries = ledger.entries()
     if not entries:
-        raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+        raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
     return entries[-1].run_key
 
 
@@ -108,7 +122,7 @@ def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]
 def _one(submissions: Sequence[Submission], student: str) -> Submission:
     found = [submission for submission in submissions if submission.student_id == student]
     if not found:
-        raise Mistake(f"there is no student {student or '(STUDENT= is empty)'} in the submissions or the roster")
+        raise UserError(f"there is no student {student or '(STUDENT= is empty)'} in the submissions or the roster")
     return found[0]
 
 
@@ -118,7 +132,7 @@ def _points(text: str, most: Decimal) -> Decimal:
     except InvalidOperation:
         value = Decimal("NaN")
     if not value.is_finite() or not 0 <= value <= most:
-        raise Mistake(f"POINTS={text} is not a number of 0 to {most:f}, the most that the assignment gives")
+        raise UserError(f"POINTS={text} is not a number of 0 to {most:f}, the most that the assignment gives")
     return value
 
 

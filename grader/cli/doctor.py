@@ -7,13 +7,12 @@ from pathlib import Path
 import psutil
 
 from grader.assignment import Assignment
-from grader.calibrate import saved_calibration
-from grader.cli.console import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, say
-from grader.cli.inputs import named
-from grader.machine import default_jobs, usable_cores
+from grader.cli.options import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, named, say
 from grader.records import IsolationLevel
+from grader.run.calibrate import saved_calibration
+from grader.run.machine import default_jobs, usable_cores
 from grader.sandbox import PROBES, Rung, rungs
-from grader.schedule.cards import cards_here
+from grader.schedule.gpus import cards_here
 
 # A data set, its copy for the runs, logs and tables.
 _DISK_GB = 2

@@ -9,17 +9,16 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.console import DEFAULT_OUT, Out, app, mistakes_in_one_sentence, say
-from grader.cli.inputs import collected, named, remembered
-from grader.entries import Result
-from grader.errors import Mistake
-from grader.handout import write_handout
-from grader.ledger import read_ledger
+from grader.cli.options import DEFAULT_OUT, Out, app, collected, mistakes_in_one_sentence, named, remembered, say
+from grader.errors import UserError
+from grader.lms.gradescope import results_json
+from grader.lms.upload import GradebookOf, Upload, filled_in
 from grader.pipeline import results
-from grader.report.gradescope import results_json
-from grader.report.table import write_private
-from grader.report.upload import GradebookOf, Upload, filled_in
 from grader.report.view import file_key
+from grader.results.entries import Result
+from grader.results.ledger import read_ledger
+from grader.student.handout import write_handout
+from grader.text import write_private
 
 
 class System(StrEnum):
@@ -51,7 +50,7 @@ def export_command(
         ledger = read_ledger(out)
         entries = ledger.entries()
         if not entries:
-            raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
         say("")
         if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
@@ -61,7 +60,7 @@ def export_command(
             return
         path = gradebook or (Path(inputs.roster) if inputs.roster else None)
         if path is None:
-            raise Mistake(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
+            raise UserError(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
         _write_filled_in(path, GradebookOf(system.value), rows, rules, out / "upload" / path.name, column)
 
 
@@ -74,7 +73,7 @@ def handout_command(
         try:
             write_handout(target)
         except OSError as error:
-            raise Mistake(f"cannot write {target} ({error.strerror}): name another file") from None
+            raise UserError(f"cannot write {target} ({error.strerror}): name another file") from None
         say(str(target))
 
 
@@ -84,10 +83,10 @@ def _write_filled_in(
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Mistake(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
+        raise UserError(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
     upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
     if not upload.scores and not upload.without_points:
-        raise Mistake(f"nobody who was graded is in {path}: name the gradebook of this course with GRADEBOOK=")
+        raise UserError(f"nobody who was graded is in {path}: name the gradebook of this course with GRADEBOOK=")
     write_private(target, upload.content)
     _say_what_changes(upload)
     say(f"\nupload: {target}")

@@ -2,19 +2,24 @@
 
 import math
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from grader.assignment import Assignment
-from grader.calibrate import run_seconds
-from grader.cli.console import (
+from grader.cli.look import fail_where_the_grader_failed, write_grades
+from grader.cli.options import (
     DEFAULT_OUT,
     Cluster,
     Data,
     Deadline,
+    Inputs,
     Jobs,
     Layout,
     Out,
@@ -25,28 +30,37 @@ from grader.cli.console import (
     Submissions,
     Yes,
     app,
+    chosen,
+    collected,
     console,
     interrupted,
     interrupted_at_once,
     mistakes_in_one_sentence,
+    named,
+    remember,
+    remembered,
     say,
 )
-from grader.cli.inputs import Inputs, chosen, collected, named, remember, remembered
-from grader.cli.look import fail_where_the_grader_failed, write_grades
-from grader.cli.machines import local_machine, scheduler, time_reference
 from grader.data import DataSet, load_data
-from grader.entries import Regrade
-from grader.errors import Cancelled, Mistake
-from grader.ledger import OpenLedger, open_ledger
-from grader.machine import Machine
+from grader.errors import Cancelled, UserError
 from grader.pipeline import due, grade_all, results
 from grader.progress import Plan
 from grader.records import Collection, Submission
 from grader.report.live import Display
+from grader.results.entries import Regrade
+from grader.results.ledger import OpenLedger, open_ledger
+from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
+from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
+from grader.sandbox import find_isolation
+from grader.schedule.dispatch import Local, Scheduler
+from grader.text import write_private
 
 # From this estimate on, a person must say yes.
 _ASK_FROM_SECONDS = 3600
 _CALIBRATED_SECONDS = 60
+
+# The reference is timed for an estimate where at least so many training images are due: below, it would be the wait.
+_TIMED_FROM_IMAGES = 20_000
 
 
 @app.command("grade")
@@ -187,15 +201,94 @@ def _ask(plan: Plan, *, yes: bool) -> None:
     """Ask whether to begin, where it will take long.
 
     Raises:
-        Mistake: There is nobody to ask.
+        UserError: There is nobody to ask.
         Cancelled: The answer is no.
     """
     seconds = _estimate(plan)
     if seconds is None or seconds <= _ASK_FROM_SECONDS or yes:
         return
     if not sys.stdin.isatty():
-        raise Mistake("that is more than an hour, and there is no terminal to ask at: add YES=1 to begin all the same")
+        raise UserError(
+            "that is more than an hour, and there is no terminal to ask at: add YES=1 to begin all the same"
+        )
     with interrupted_at_once():
         agreed = typer.confirm("That is more than an hour. Begin?")
     if not agreed:
         raise Cancelled
+
+
+@contextmanager
+def scheduler(
+    rules: Assignment, data: DataSet, out: Path, jobs: int | None, cluster: str, due: int
+) -> Iterator[Scheduler[DataSet, Machine]]:
+    """Make ready what submissions are trained on, and from here on let Ctrl-C end things in order.
+
+    Args:
+        cluster: A Ray cluster's address, or `auto`; empty: this machine.
+        due: Submissions that will be run, so many that the reference is timed first, or so few that it is not.
+    """
+    worth_timing = due * rules.budget.epochs * len(data.x_train) >= _TIMED_FROM_IMAGES
+    timed = due > 0 and (worth_timing or rules.budget.time_limit != "wall")
+    if cluster:
+        with _on_cluster(rules, data, jobs or 1, cluster, timed) as ready:
+            yield ready
+        return
+    with local_machine(rules, data, out, jobs) as machine:
+        stop = interrupted()
+        timing = saved_calibration(out, machine.threads, rules.precision)
+        if timing is None and timed:
+            timing = time_reference(rules, machine, out, TIMED_SECONDS, stop)
+        yield Local(replace(machine, calibration=timing), data, machine.jobs, machine.cards, stop)
+
+
+@contextmanager
+def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None) -> Iterator[Machine]:
+    """Give this machine, its isolation probed and the training set laid ready; the reference is not timed."""
+    isolation = find_isolation(rules.limits, rules.policy.isolation)
+    say(f"isolation: {isolation.description}")
+    _say_data(data)
+    with work_folder(out, data) as (work, training_set):
+        machine = this_machine(isolation, jobs, work, training_set, rules.budget.time_limit != "wall")
+        if machine.cards:
+            say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} at a time are spread over them")
+        yield machine
+
+
+def time_reference(
+    rules: Assignment, machine: Machine, out: Path, seconds: int, cancelled: threading.Event
+) -> Calibration:
+    """Time the reference for so many seconds of training, and keep the result in `out`."""
+    say(f"timing the reference for {seconds} seconds of training")
+    measured = calibrate(rules, machine.quiet_slot(cancelled), seconds)
+    write_private(out / CALIBRATION_NAME, to_json(measured))
+    say(f"the reference trains {measured.images_per_second:.0f} images a second here ({measured.device})")
+    return measured
+
+
+@contextmanager
+def _on_cluster(
+    rules: Assignment, data: DataSet, jobs: int, address: str, timed: bool
+) -> Iterator[Scheduler[DataSet, Machine]]:
+    try:
+        from grader.schedule.ray import connected  # here: the extra that it needs is optional
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"CLUSTER= needs {error.name}, which is not installed: .venv/bin/pip install '.[cluster]'"
+        ) from None
+    _say_data(data)
+    cancelled = interrupted()
+    with connected(address, partial(node, rules, jobs, timed), data, jobs, cancelled, say) as cluster:
+        for machine in cluster.machines:
+            speed = f", {machine.calibration.images_per_second:.0f} images a second" if machine.calibration else ""
+            cards = f", GPUs {', '.join(machine.cards)}" if machine.cards else ""
+            say(
+                f"node {machine.name}: {machine.jobs} at a time on {machine.cores} cores{cards}{speed}; "
+                f"isolation: {machine.isolation.description}"
+            )
+        yield cluster
+
+
+def _say_data(data: DataSet) -> None:
+    say(f"data: {data.name}, {len(data.x_train)} training and {len(data.x_test)} test images")
+    if data.notice:
+        say(data.notice)

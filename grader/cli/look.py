@@ -1,4 +1,4 @@
-"""The commands that change nothing: collect, check, report and files."""
+"""The commands that change nothing: collect, check, report, similar and files."""
 
 import tempfile
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from grader.assignment import DEFAULT_ASSIGNMENT, Assignment
-from grader.cli.console import (
+from grader.assignment import DEFAULT_ASSIGNMENT, REFERENCE, TEMPLATE, Assignment
+from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
     Jobs,
@@ -20,29 +20,35 @@ from grader.cli.console import (
     Student,
     Submissions,
     app,
+    as_settings,
+    chosen,
+    collected,
     console,
     interrupted,
     mistakes_in_one_sentence,
+    named,
+    remember,
+    remembered,
     say,
 )
-from grader.cli.inputs import as_settings, chosen, collected, named, remember, remembered
-from grader.entries import Result
-from grader.errors import Mistake
-from grader.findings import Check
-from grader.keep import log_of
-from grader.ledger import Ledger, read_ledger
-from grader.machine import this_machine
+from grader.errors import UserError
 from grader.pipeline import check_all, results
-from grader.records import Collection, Outcome
-from grader.report.collected import collection_lines
-from grader.report.drawing import draw as draw_network
+from grader.records import Check, Collection, Outcome
+from grader.report.charts import draw_network
 from grader.report.feedback import FEEDBACK_NAME, write_feedback
-from grader.report.page import REPORT_NAME, write_report
+from grader.report.page import REPORT_NAME, SIMILAR_NAME, write_report, write_similar
+from grader.report.similar import MOST_BYTES, find_similar
 from grader.report.table import checks_table, grades_table, write_csv
-from grader.report.terminal import print_summary
+from grader.report.terminal import collection_lines, print_summary
+from grader.results.entries import Result
+from grader.results.ledger import Ledger, log_of, read_ledger
+from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
-from grader.schedule.local import Local
-from grader.shipped import DOCS, REFERENCE, SLURM_SCRIPT, TEMPLATE
+from grader.schedule.dispatch import Local
+
+_DOCS = DEFAULT_ASSIGNMENT.with_name("docs")
+_MOST_PAIRS = 50
+_SHOWN = 10
 
 
 @app.command("collect")
@@ -82,7 +88,7 @@ def check_command(
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
         if draw and not student:
-            raise Mistake("a picture is of one network: name its student with STUDENT=")
+            raise UserError("a picture is of one network: name its student with STUDENT=")
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -123,7 +129,7 @@ def report_command(
         ledger = read_ledger(out)
         entries = ledger.entries()
         if not entries:
-            raise Mistake(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
         collection = collected(inputs, rules, out)
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
@@ -134,12 +140,12 @@ def report_command(
 def files_command() -> None:
     """Say where the files lie that come with the grader."""
     say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
-    say(f"texts: {DOCS}\nSlurm: {SLURM_SCRIPT}")
+    say(f"texts: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
 
 
 def _draw(student: str, check: Check | None, out: Path) -> None:
     if check is None or not check.layers:
-        raise Mistake(f"there is no network of {student} to draw: `make check` says why")
+        raise UserError(f"there is no network of {student} to draw: `make check` says why")
     path = out / f"{student}.svg"
     draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
     say(str(path))
@@ -151,7 +157,7 @@ def write_grades(
     """Write `grades.csv`, the teacher's page and the students' feedback; print the summary and say where all that is.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     table, page, feedback = out / "grades.csv", out / REPORT_NAME, out / FEEDBACK_NAME
     write_csv(grades_table(rows), table)
@@ -180,3 +186,29 @@ def fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
     if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
         say("Some have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
+
+
+@app.command("similar")
+def similar_command(
+    submissions: Known = None,
+    roster: Roster = None,
+    deadline: Deadline = "",
+    out: Out = DEFAULT_OUT,
+    layout: Layout = None,
+    least: Annotated[float, typer.Option(min=1, max=100, help="Share of one side's own code, in percent.")] = 80,
+) -> None:
+    """Show pairs of submissions that are close; it accuses nobody, and no points move."""
+    with mistakes_in_one_sentence():
+        inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
+        collection = collected(inputs, inputs.rules(), out)
+        for submission in collection.submissions:
+            if submission.content and len(submission.content) > MOST_BYTES:
+                say(f"  {submission.student_id}: not compared: larger than {MOST_BYTES // 1000} KB")
+        pairs = find_similar(collection.submissions, least, _MOST_PAIRS)
+        for pair in pairs[:_SHOWN]:
+            first, second = pair.first, pair.second
+            say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
+        path = out / SIMILAR_NAME
+        write_similar(pairs, least, path)
+        say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
+        say(f"side by side: {path}")

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from grader.assignment import Assignment, Limits
-from grader.collect.companions import add_companions, companions_aside
 from grader.collect.deadline import how_late, seconds_late, shown
 from grader.collect.folder import layouts_of
-from grader.collect.found import Attempt, Found, WithoutFile
 from grader.collect.layouts import Format, Reading, reading
 from grader.collect.roster import RosterLine, read_roster
-from grader.errors import Mistake
+from grader.errors import UserError
+from grader.lms.attempts import add_companions, companions_aside
+from grader.lms.files import Attempt, Found, WithoutFile
 from grader.records import Collection, Decision, Status, Submission
 
 __all__ = ["Format", "collect"]
@@ -43,7 +43,7 @@ def collect(
         layout: None: recognised by the names.
 
     Raises:
-        Mistake: The roster cannot be used, the submissions cannot be opened, or there is nobody's work in them.
+        UserError: The roster cannot be used, the submissions cannot be opened, or there is nobody's work in them.
     """
     lines = {} if roster is None else read_roster(roster)
     zone = _zone(deadline, lines)
@@ -51,7 +51,7 @@ def collect(
         attempts, remarks, decisions = _by_student(read.found)
         handed_in = attempts.keys() | remarks.keys()
         if not handed_in:
-            raise Mistake(_nobody(submissions, read.format, assignment))
+            raise UserError(_nobody(submissions, read.format, assignment))
         settled: list[Submission] = []
         kept = 0
         for student_id in handed_in:
@@ -64,10 +64,12 @@ def collect(
             settled.append(submission)
             kept += _size(submission)
             if kept > _MAX_KEPT:
-                raise Mistake(f"the files of {submissions} that count are larger than 1 GB together: grade it in parts")
+                raise UserError(
+                    f"the files of {submissions} that count are larger than 1 GB together: grade it in parts"
+                )
     if roster is not None:
         if lines.keys().isdisjoint(handed_in) and not any(each.content or each.unreadable for each in settled):
-            raise Mistake(_strangers_only(submissions, handed_in, roster, lines))
+            raise UserError(_strangers_only(submissions, handed_in, roster, lines))
         settled, decisions = _compare_with_roster(settled, decisions, lines)
     return Collection(
         tuple(sorted(settled, key=lambda submission: submission.student_id)),

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from grader.errors import Mistake
+from grader.errors import UserError
 
 _FORM = re.compile(
     r"(?P<day>\d{4}-\d\d?-\d\d?)"
@@ -30,27 +30,27 @@ def parse_deadline(text: str, source: str) -> datetime | None:
         Time zone aware, to the second; None if there is no text.
 
     Raises:
-        Mistake: The text is not of that form. Where the zone or the time is missing, the likely spellings are shown.
+        UserError: The text is not of that form. Where the zone or the time is missing, the likely spellings are shown.
     """
     text = text.strip()
     if not text:
         return None
     form = _FORM.fullmatch(text)
     if form is None:
-        raise Mistake(f"{source}{text} cannot be read: write a date, a time and a zone, as {_EXAMPLES}")
+        raise UserError(f"{source}{text} cannot be read: write a date, a time and a zone, as {_EXAMPLES}")
     try:
         wall = _wall_time(form["day"], form["time"] or "23:59:59")
         if form["time"] is None:
             spellings = _spellings(wall, form["zone"])
-            raise Mistake(f"{source}{text} has no time of day: for the end of that day write {spellings}")
+            raise UserError(f"{source}{text} has no time of day: for the end of that day write {spellings}")
         if form["zone"] is None:
-            raise Mistake(f"{source}{text} names no time zone: write {_spellings(wall)}")
+            raise UserError(f"{source}{text} names no time zone: write {_spellings(wall)}")
         return _moment(wall, _zone(form["zone"]))
     except (ZoneInfoNotFoundError, OSError):  # OSError: a folder of zones, such as `Asia`
         reason = f"this machine knows no time zone {form['zone']}"
     except (ValueError, OverflowError):
         reason = "there is no such date, time or zone"
-    raise Mistake(f"{source}{text} cannot be read, {reason}: write it as {_EXAMPLES}")
+    raise UserError(f"{source}{text} cannot be read, {reason}: write it as {_EXAMPLES}")
 
 
 def seconds_late(modified: int | None, deadline: datetime | None) -> int:

@@ -8,9 +8,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from grader.collect.found import Attempt, Found, WithoutFile, listed
-from grader.collect.stored import NOBODYS, DiskFile, can_be_imported, decoded_name, is_system_file, normal
-from grader.errors import Mistake
+from grader.errors import UserError
+from grader.lms.files import (
+    NOBODYS,
+    Attempt,
+    DiskFile,
+    Found,
+    WithoutFile,
+    can_be_imported,
+    decoded_name,
+    is_system_file,
+    listed,
+    normal,
+)
 from grader.records import Decision, Status
 
 
@@ -24,12 +34,12 @@ def scan(folder: Path, file_name: str, roster: Path | None) -> Iterator[Found]:
     """Sort out every entry of the folder, in the order of their names; the roster, if it lies there, is passed over.
 
     Raises:
-        Mistake: The folder is missing or cannot be opened.
+        UserError: The folder is missing or cannot be opened.
     """
     try:
         children = _children(folder)
     except OSError as error:
-        raise Mistake(
+        raise UserError(
             f"cannot open SUBMISSIONS={folder} ({error.strerror}): pass a folder with {layouts_of(file_name)}"
         ) from None
     passed_over = roster.name if roster and folder.samefile(roster.parent) else None

@@ -10,13 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from grader.assignment import Assignment
-from grader.collect import blackboard, canvas, moodle
-from grader.collect.archive import Handed, leads_out, made_by_system, unpacked
-from grader.collect.choice import SystemAttempt, sort_out
 from grader.collect.folder import layouts_of, scan
-from grader.collect.found import Found
-from grader.collect.stored import NOBODYS, decoded_name
-from grader.errors import Mistake
+from grader.errors import UserError
+from grader.lms import blackboard, canvas, moodle
+from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
+from grader.lms.attempts import SystemAttempt, sort_out
+from grader.lms.files import NOBODYS, Found, decoded_name
 from grader.records import Decision, Status
 
 
@@ -60,7 +59,7 @@ def reading(
         zone: In which times without a zone are read; None: this machine's.
 
     Raises:
-        Mistake: There is nothing that can be opened, or its layout is none of those known.
+        UserError: There is nothing that can be opened, or its layout is none of those known.
     """
     file_name, limit_kb = assignment.file, assignment.limits.file_size_kb
     recognised = chosen is None
@@ -73,7 +72,7 @@ def reading(
     with unpacked(submissions) as files:
         system = chosen or _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
-            raise Mistake(
+            raise UserError(
                 f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: say FORMAT=, or "
                 f"unpack it and pass a folder with {layouts_of(file_name)}"
             )

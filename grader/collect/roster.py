@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from grader.collect.deadline import parse_deadline
-from grader.delimited import decode, delimiter_of
-from grader.errors import Mistake
+from grader.errors import UserError
+from grader.lms.sheets import decode, delimiter_of
 
 COLUMNS = ("student_id", "name")
 DEADLINE = "deadline"
@@ -40,25 +40,25 @@ def read_roster(path: Path) -> dict[str, RosterLine]:
         Each student's line, by id, in the file's order. Ids stay text, without blanks around them and in NFC.
 
     Raises:
-        Mistake: There is no such file, a column is missing, nobody is on it, or a line or a deadline is wrong.
+        UserError: There is no such file, a column is missing, nobody is on it, or a line or a deadline is wrong.
     """
     try:
         text, _ = decode(path.read_bytes())
     except OSError as error:
-        raise Mistake(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
+        raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:
-        raise Mistake(f"the roster {path} is neither UTF-8, UTF-16 nor cp949 text: {_WAY_OUT}") from None
+        raise UserError(f"the roster {path} is neither UTF-8, UTF-16 nor cp949 text: {_WAY_OUT}") from None
     lines: dict[str, RosterLine] = {}
     try:
         for line, student_id, name, deadline in _rows(text):
             if student_id in lines:
-                raise Mistake(f"the roster {path} has {student_id} twice, again in line {line}: remove one of them")
+                raise UserError(f"the roster {path} has {student_id} twice, again in line {line}: remove one of them")
             source = f"the roster {path}, line {line}, student {student_id}: the deadline "
             lines[student_id] = RosterLine(name, parse_deadline(deadline, source))
     except (csv.Error, ValueError) as error:
-        raise Mistake(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
+        raise UserError(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
     if not lines:
-        raise Mistake(f"nobody is on the roster {path}: {_WAY_OUT} and one line for each student")
+        raise UserError(f"nobody is on the roster {path}: {_WAY_OUT} and one line for each student")
     return lines
 
 

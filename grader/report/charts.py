@@ -1,10 +1,14 @@
-"""The drawings of the report as SVG that stands in the page: text stays text, and colours come from the page."""
+"""Drawings: those of the report as SVG that stands in the page, and a network beside the handout's as a picture.
+
+In the page, text stays text, and colours come from the page. The picture's format follows its name: .svg, .png or .pdf.
+"""
 
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -13,13 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grader.assignment import Band
-from grader.entries import Entry
+from grader.errors import UserError
+from grader.records import Finding, Layer
+from grader.results.entries import Entry
 
 BIN_PERCENT = 5
 # Stand for the page's own colours, which differ by day and by night: `_tidy` puts a class in their place.
 _COLOURS = {"#010101": "ink", "#020202": "bar", "#030303": "edge", "#040404": "grid"}
 _INK, _BAR, _EDGE, _GRID = _COLOURS
 _DROPPED = {"font", "font-family", "font-size", "stroke-miterlimit"}
+
+_RIGHT, _WRONG, _SMALL = "#2e7d32", "#c62828", "#666666"
+_ROW_INCHES, _COLUMNS = 0.22, (0.02, 0.2, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,9 @@ def curves(run: Entry) -> tuple[Curve, ...]:
     size = run.evidence.train_size
     if size < 1:
         return ()
-    ends = max((point.samples for point in run.course), default=0) / size
-    losses = [(point.samples / size, point.loss) for point in run.course if point.loss is not None]
-    shares = [(point.samples / size, point.accuracy) for point in run.course if point.accuracy is not None]
+    ends = max((point.samples for point in run.curve), default=0) / size
+    losses = [(point.samples / size, point.loss) for point in run.curve if point.loss is not None]
+    shares = [(point.samples / size, point.accuracy) for point in run.curve if point.accuracy is not None]
     drawn = []
     if len(losses) > 1:
         values = [loss for _, loss in losses]
@@ -186,3 +195,34 @@ def _style_to_attributes(element: ElementTree.Element) -> None:
         classes.append("fill-ink")
     if classes:
         element.set("class", " ".join(classes))
+
+
+def draw_network(layers: Sequence[Layer], findings: tuple[Finding, ...], title: str, path: Path) -> None:
+    """Write the picture: one row for each layer, what the handout asks for beside what ran; differences are red.
+
+    Raises:
+        UserError: The picture cannot be written there.
+    """
+    rows = len(layers) + len(findings) + 5
+    figure = Figure(figsize=(12, rows * _ROW_INCHES))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(rows, 0)
+    axes.text(_COLUMNS[0], 1, title, fontsize=11, weight="bold", parse_math=False)
+    for column, head in zip(_COLUMNS, ("where", "section 3.1", "what ran"), strict=True):
+        axes.text(column, 2.3, head, fontsize=9, weight="bold")
+    marked = {finding.where for finding in findings}
+    for row, layer in enumerate(layers, start=3):
+        colours = (_WRONG if layer.place in marked else _SMALL, _SMALL, _WRONG if layer.differs else _RIGHT)
+        said = (layer.place, layer.asked, layer.ran)
+        for column, text, colour in zip(_COLUMNS, said, colours, strict=True):
+            axes.text(column, row + 0.3, text, fontsize=8, color=colour, parse_math=False)
+    for row, finding in enumerate(findings, start=len(layers) + 4):
+        line = f"{finding.code}: {finding.sentence}"[:200]
+        axes.text(_COLUMNS[0], row + 0.3, line, fontsize=8, color=_WRONG, parse_math=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write the picture {path}: {error}") from None

@@ -9,11 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
-from grader.entries import Result
-from grader.findings import Finding
+from grader.records import Finding
 from grader.report.page import policy, text_of
-from grader.report.table import printable, write_private
 from grader.report.view import add_filters, environment, file_key
+from grader.results.entries import Result
+from grader.text import printable, write_private
 
 FEEDBACK_NAME = "feedback"
 # Whatever else would be read as Markdown or HTML: a student's error is quoted, and stays text.
@@ -37,7 +37,7 @@ def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Pa
     """Write two files for each student, each in one step and readable by their owner alone.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     templates = _templates(assignment)
     for result in results:

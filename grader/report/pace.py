@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from grader.entries import Result
 from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
+from grader.results.entries import Result
 
 # What was measured this long ago weighs 1/e: a batch takes seconds on a slow machine, and rates should not jump.
 SMOOTHING_SECONDS = 30.0

@@ -1,4 +1,7 @@
-"""The teacher's page: `report.html`, one file that needs no network and runs no script but its own."""
+"""What the teacher opens in a browser: `report.html` and `similar.html`, each one file without need of a network.
+
+The report runs no script but its own.
+"""
 
 import base64
 import hashlib
@@ -15,17 +18,19 @@ from markupsafe import Markup
 
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
-from grader.entries import Entry, Result
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
-from grader.report.source import source_files
-from grader.report.table import write_private
-from grader.report.view import Student, environment, file_key, log_end, ordered, reasons
+from grader.report.similar import Pair
+from grader.report.view import Student, environment, file_key, log_end, ordered, reasons, source_files
+from grader.results.entries import Entry, Result
+from grader.text import write_private
 
 REPORT_NAME = "report.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
 MOST_WHOLE = 2_000
 _FACT_LENGTH = 160
+
+SIMILAR_NAME = "similar.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def write_report(
         log_of: Where a run's log is.
 
     Raises:
-        Mistake: Nothing can be written there.
+        UserError: Nothing can be written there.
     """
     write_private(path, render_report(results, decisions, assignment, log_of).encode())
 
@@ -189,3 +194,15 @@ def _mostly(values: Iterable[str]) -> tuple[str, ...]:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> None:
+    """Write the page in one step, readable by its owner alone.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    style = text_of("page.css") + text_of("similar.css")
+    page = environment().get_template("similar.html")
+    said = page.render(pairs=pairs, least=least_percent, policy=policy(style), style=Markup(style))
+    write_private(path, said.encode())

@@ -1,19 +1,15 @@
 """The tables that a teacher opens: `grades.csv` and `checks.csv`."""
 
 import csv
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from grader.accuracy import accuracy_percent
-from grader.entries import Change, Entry, Result
-from grader.errors import Mistake
-from grader.findings import Check
-from grader.records import Decision, Submission
+from grader.records import Check, Decision, Submission, accuracy_percent
+from grader.results.entries import Change, Entry, Result
+from grader.text import printable, write_private
 
 GRADES_COLUMNS = (
     "student_id",
@@ -46,10 +42,6 @@ CHECKS_COLUMNS = (
 )
 COLLECTION_COLUMNS = ("file", "student_id", "decision", "reason")
 
-# Control characters except tab and newline; and those that turn the direction of writing, which can show one name as
-# another.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # OWASP's list for CSV injection, with the fullwidth forms of the four signs. Blanks before the sign, also invisible
 # ones, are skipped by some spreadsheets.
 _FORMULA = re.compile("[\t\r\n]|[\\s\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
@@ -80,43 +72,12 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     UTF-8 with a byte-order mark, without which Excel does not show Korean; readable by its owner alone.
 
     Raises:
-        Mistake: Nothing can be written there. An older file is left as it was.
+        UserError: Nothing can be written there. An older file is left as it was.
     """
     cells = frame.map(_safe_cell)
     # Every field is quoted: a spreadsheet that also splits at semicolons would else see a cell begin within a cell.
     text = cells.to_csv(index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
     write_private(path, text.encode("utf-8-sig"))
-
-
-def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:
-    """Replace the file at `path` in one step, with mode 0600; a folder that is made for it has mode 0700.
-
-    Args:
-        flush: Wait until the disk has it. Without, a power cut may leave an empty file: for what can be made anew.
-
-    Raises:
-        Mistake: Nothing can be written there. An older file is left as it was.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                if flush:
-                    os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise Mistake(f"cannot write {path}: {error.strerror}; make room there or name another folder") from None
-
-
-def printable(text: str) -> str:
-    """Return `text` without control characters other than tab and newline, and with valid Unicode only."""
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub("", text))
 
 
 def _safe_cell(value: object) -> str:

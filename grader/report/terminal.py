@@ -1,7 +1,7 @@
-"""Results on the terminal: a line for each, and the summary at the end of a run."""
+"""What the terminal shows of a class: what was collected, each result in a line, and the summary at the end."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from rich import box
@@ -10,8 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from grader.entries import Result
-from grader.report.table import printable
+from grader.records import Collection, Submission
+from grader.results.entries import Result
+from grader.text import one_line
 
 
 def print_summary(console: Console, results: Sequence[Result], notice: str) -> None:
@@ -43,11 +44,6 @@ def points_counts(points: Iterable[Decimal | None]) -> list[str]:
     earned = sorted((value for value in counts if value is not None), reverse=True)
     parts = [f"{value:f} points: {counts[value]}" for value in earned]
     return [*parts, f"no points yet: {counts[None]}"] if counts[None] else parts
-
-
-def one_line(value: str) -> str:
-    """Return a text of a student's as one line without control characters."""
-    return " ".join(printable(value).split())
 
 
 def _table(results: Sequence[Result]) -> Table:
@@ -95,3 +91,26 @@ def _ordered(results: Sequence[Result]) -> list[Result]:
 def _text(value: str) -> Text:
     # A `Text` is never read as markup, so that nothing in a student's name or error can style or hide a line.
     return Text(one_line(value))
+
+
+def collection_lines(collection: Collection) -> Iterator[str]:
+    """Give one line for each student: the file that counts, its time, and why it does; or that there is none."""
+    reasons = {(decision.student_id, decision.file): decision.reason for decision in collection.decisions}
+    for submission in collection.submissions:
+        who = f"{submission.student_id} ({submission.name})" if submission.name else submission.student_id
+        yield one_line(f"{who}: {_what(submission, reasons.get((submission.student_id, submission.file), ''))}")
+
+
+def _what(submission: Submission, reason: str) -> str:
+    if submission.unreadable:
+        return f"cannot be graded: {submission.unreadable}"
+    if submission.content is None:
+        if submission.late:
+            return f"nothing in time: {submission.late}"
+        return (
+            "; ".join(["nothing that could be graded", *submission.remarks]) if submission.remarks else "nothing came"
+        )
+    when = f", {submission.submitted_at.isoformat(' ', 'seconds')}" if submission.submitted_at else ""
+    names = [companion.name for companion in submission.companions]
+    beside = f", with {', '.join(names)}" if names else ""
+    return f"{submission.file}{when}{beside}: {reason}"

@@ -8,8 +8,7 @@ on a GPU, the card's own memory. grader/docs/isolation.md says what each level h
 from grader.sandbox.execute import execute, started
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
-from grader.sandbox.ladder import Rung, find_isolation, rungs
-from grader.sandbox.probe import PROBES
+from grader.sandbox.ladder import PROBES, Rung, find_isolation, rungs
 
 __all__ = [
     "PROBES",

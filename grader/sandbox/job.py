@@ -1,7 +1,8 @@
 """What a sandbox is asked to run, and what it says afterwards."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -82,3 +83,34 @@ class Execution:
     answer: bytes | None = field(repr=False)
     report: tuple[bytes, ...] = field(repr=False)
     log: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Specification:
+    """What a keeper starts, as JSON on its command line.
+
+    Attributes:
+        uid: The job's user and group; None: the keeper's own.
+        control: A descriptor whose other end the grader holds.
+        confined: Landlock and the filter of system calls; without it only limits and another user hold.
+        hidden_memory: Allow memory that no process maps.
+    """
+
+    command: list[str]
+    environment: dict[str, str]
+    folder: str
+    uid: int | None
+    control: int
+    kept_descriptors: list[int]
+    processes: int
+    file_bytes: int
+    confined: bool
+    hidden_memory: bool
+    readable: list[str]
+    listable: list[str]
+    writable: list[str]
+    devices: list[str]
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))

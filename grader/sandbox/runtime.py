@@ -8,10 +8,11 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+import grader
 from grader.sandbox.job import Job
-from grader.shipped import PACKAGE
 
-_WORKER_CODE = ("__init__.py", "records.py", "findings.py", "telemetry.py", "check", "worker")
+PACKAGE = Path(grader.__file__).parent
+_WORKER_CODE = ("__init__.py", "errors.py", "records.py", "protocol.py", "text.py", "worker")
 USER_ID_INSIDE = 65534
 _FIRST_SLOT_UID = 64000
 _LIBRARIES = (

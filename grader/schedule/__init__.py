@@ -1,4 +1,4 @@
-"""Where submissions are worked on: local.py is this machine, cluster.py the nodes of a Ray cluster.
+"""Where submissions are worked on: dispatch.py has this machine, ray.py the nodes of a Ray cluster.
 
-Both give places to dispatch.py, which hands the pieces of work out; whoever asks knows a `Scheduler` and no more.
+Both give places to `run_at`, which hands the pieces of work out; whoever asks knows a `Scheduler` and no more.
 """

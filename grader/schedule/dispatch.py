@@ -1,14 +1,19 @@
-"""Hand pieces of work to places: a piece whose place is lost goes to another one, and that often only."""
+"""Hand pieces of work to places: a piece whose place is lost goes to another one, and that often only.
+
+`Local` has the places of this machine; ray.py those of a cluster.
+"""
 
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from grader.errors import Mistake, PlaceLost
+from grader.errors import PlaceLost, UserError
 from grader.progress import Notice, Watch
+from grader.schedule.gpus import card_name, spread
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -88,7 +93,7 @@ class Scheduler(Protocol[S_co, M_co]):
 
         Raises:
             Cancelled: Everything was to stop.
-            Mistake: No place is left.
+            UserError: No place is left.
         """
 
 
@@ -221,5 +226,38 @@ class _Desk(Generic[T, R]):
         if all(not self._lost.isdisjoint(place.names) for place in self._places):
             what = ", ".join(sorted(self._lost))
             self._ended.put(
-                Mistake(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
+                UserError(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
             )
+
+
+class Local(Generic[S, M]):
+    """The places of this machine, as a `Scheduler`.
+
+    Args:
+        machine: What was set up here.
+        shared: What each piece of work is given besides.
+        jobs: Pieces at the same time.
+        cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
+        cancelled: Set from outside, or here when a piece raises; `work` should then end soon.
+    """
+
+    def __init__(self, machine: M, shared: S, jobs: int, cards: Sequence[str], cancelled: threading.Event) -> None:
+        self.machines: Sequence[M] = (machine,)
+        self._shared = shared
+        self._cards = spread(jobs, cards)
+        self._cancelled = cancelled
+        self._lost: set[str] = set()
+
+    def run_all(
+        self, pieces: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[T, Finished[R]]]:
+        """As `Scheduler.run_all`."""
+        seats = [
+            Seat(number, alone, card, card_name(card), self._cancelled, watch)
+            for number, card in enumerate(self._cards)
+        ]
+        places = [Place((card_name(""), seat.place), partial(self._run, work, seat)) for seat in seats]
+        yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
+
+    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, piece: T) -> R:
+        return work(piece, self._shared, self.machines[0], seat)

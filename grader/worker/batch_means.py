@@ -15,16 +15,17 @@ _MOST_BATCHES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One batch; its tensors have no dimensions and stay on their device.
+    """One batch; its tensors stay on their device, and nothing is computed from them before somebody asks.
 
     Attributes:
-        right: How many of the images have their largest score at their label; None where that is not known.
-        images: Of which `right` is known.
+        loss: Without dimensions.
+        scores: Shape (N, C); None where it is not known which images are right.
+        labels: Integers of shape (N,), with `scores`.
     """
 
     loss: torch.Tensor
-    right: torch.Tensor | None
-    images: int
+    scores: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
 
 
 class BatchMeans:
@@ -55,12 +56,8 @@ class BatchMeans:
         Either is None where it is not known, or not finite.
         """
         batches, self._learned = self._learned, deque(maxlen=_MOST_BATCHES)
-        counted = [(batch.right, batch.images) for batch in batches if batch.right is not None]
-        loss = _total([batch.loss for batch in batches])
-        right = _total([right for right, _ in counted])
-        return (
-            None if loss is None else loss / len(batches),
-            None if right is None else right / sum(images for _, images in counted),
+        return _mean([batch.loss for batch in batches]), _share_right(
+            [batch for batch in batches if batch.scores is not None]
         )
 
     def _watched(self, function: Any) -> Any:
@@ -82,10 +79,10 @@ def _batch(loss: torch.Tensor, scores: Any, labels: Any) -> _Batch:
     """What is kept of a batch; right answers are counted for scores (N, C) and integer labels (N,) only."""
     mean = loss.mean() if loss.ndim else loss
     if not (_is_plain(scores) and _is_plain(labels)) or scores.ndim != 2 or labels.ndim != 1:
-        return _Batch(mean, None, 0)
+        return _Batch(mean)
     if not labels.shape[0] or labels.is_floating_point():
-        return _Batch(mean, None, 0)
-    return _Batch(mean, (scores.detach().argmax(1) == labels).sum(), scores.shape[0])
+        return _Batch(mean)
+    return _Batch(mean, scores.detach(), labels)
 
 
 def _is_plain(value: Any) -> bool:
@@ -93,10 +90,19 @@ def _is_plain(value: Any) -> bool:
     return type(value) is torch.Tensor
 
 
-def _total(values: list[torch.Tensor]) -> float | None:
-    """Read the sum of what lies on one device; None where there is nothing, or it cannot be had."""
+def _mean(values: list[torch.Tensor]) -> float | None:
+    """Read the mean of what lies on one device; None where there is nothing, or it cannot be had."""
     try:
-        total = torch.stack(values).float().sum().item() if values else math.nan
+        mean = torch.stack(values).float().mean().item() if values else math.nan
     except Exception:  # the device's fault, or tensors of two; the script's own next step will say so
         return None
-    return total if math.isfinite(total) else None
+    return mean if math.isfinite(mean) else None
+
+
+def _share_right(batches: list[_Batch]) -> float | None:
+    """The share of images whose largest score is at their label, in one pass over all of them."""
+    try:
+        found = torch.cat([batch.scores for batch in batches if batch.scores is not None]).argmax(dim=1)
+        return _mean([found == torch.cat([batch.labels for batch in batches if batch.labels is not None])])
+    except Exception:  # no batch at all, or scores that do not fit together
+        return None

@@ -11,12 +11,11 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from grader.protocol import Progress
 from grader.records import StopReason
-from grader.telemetry import Progress
-from grader.worker.acceleration import Acceleration
 from grader.worker.batch_means import BatchMeans
-from grader.worker.channel import Channel
-from grader.worker.shared_counts import shared_counts
+from grader.worker.channel import Channel, shared_counts
+from grader.worker.speed.acceleration import Acceleration
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0

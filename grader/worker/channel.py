@@ -1,12 +1,15 @@
-"""The worker's ends of the pipes to the grader."""
+"""What leaves the worker: bytes through its pipes to the grader, notes for the student, and counts from its forks."""
 
+import mmap
 import os
 import threading
 
+from grader.protocol import TEXT_LIMIT, Event, to_json
 from grader.records import IMAGE_BYTES
-from grader.telemetry import TEXT_LIMIT, Event, to_json
 
 _READ_BYTES = 1 << 20
+
+_sentences: dict[str, dict[str, None]] = {}
 
 
 class Channel:
@@ -56,3 +59,24 @@ def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def shared_counts(number: int) -> memoryview:
+    """So many int64, all 0, in memory that every later fork of this process shares."""
+    return memoryview(mmap.mmap(-1, 8 * number)).cast("q")
+
+
+def note(sentence: str, what: str = "") -> None:
+    """Remember a sentence; a second time changes nothing, so a loop may say it at each turn.
+
+    Args:
+        what: One of the things that the sentence ends with; it then has no full stop of its own.
+    """
+    things = _sentences.setdefault(sentence, {})
+    if what:
+        things.setdefault(what)
+
+
+def all_notes() -> tuple[str, ...]:
+    """Every sentence of this process, in the order in which it was first said."""
+    return tuple(f"{said} {', '.join(things)}." if things else said for said, things in _sentences.items())

@@ -13,9 +13,8 @@ from torchvision.transforms import ToTensor
 
 from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget, Statistics
-from grader.worker.cifar10 import GraderCIFAR10
-from grader.worker.loop_preprocessing import found_again
-from grader.worker.random_transform import Transform, draws, same_for_same_image
+from grader.worker.dataset import GraderCIFAR10
+from grader.worker.preprocessing import Transform, draws, found_again, same_for_same_image
 
 # Large enough to fill a GPU, small enough for any machine's memory.
 _BATCH_SIZE = 250

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from grader.telemetry import Fault, Task
+from grader.protocol import Fault, Task
 
 if sys.platform != "win32":
     import resource

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from grader.worker.shared_counts import shared_counts
+from grader.worker.channel import shared_counts
 
 # Two optimizers for one network are no reason to doubt.
 _A_BATCH = 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 # The generators of archives, gradebooks and records are the tests' own.
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
 from cluster_overhead import cluster
 from false_flags import false_flags

@@ -18,9 +18,9 @@ import typer
 from ray.cluster_utils import Cluster as Machines
 
 from grader.records import Submission
-from grader.schedule.cluster import connected
 from grader.schedule.dispatch import Seat
 from grader.schedule.node import Here
+from grader.schedule.ray import connected
 from results import RESULTS, Out, write_section
 
 SLEEP_SECONDS = 0.1

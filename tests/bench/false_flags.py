@@ -12,17 +12,16 @@ from typing import Annotated
 import typer
 from scipy.stats import binomtest
 
-from grader.accuracy import count_correct
 from grader.assignment import Assignment, load_assignment
-from grader.attempts import NextRun
-from grader.data import DataSet, load_data, write_training_set
-from grader.entries import RunReason
-from grader.machine import usable_cores
+from grader.data import DataSet, count_correct, load_data, write_training_set
 from grader.pipeline import grade_one
-from grader.probe_doubts import probe_doubts
 from grader.records import Outcome, Probes, Submission
+from grader.results.entries import RunReason
+from grader.results.reruns import NextRun
+from grader.run.machine import usable_cores
+from grader.run.probes import probe_doubts
+from grader.run.worker_client import Slot
 from grader.sandbox import find_isolation
-from grader.start_worker import Slot
 from honest_scripts import honest_scripts
 from results import RESULTS, Out, write_section
 

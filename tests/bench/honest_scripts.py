@@ -4,48 +4,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grader.records import Companion, Submission
-from workloads import REFERENCE
+from workloads import BATCH, NO_SCHEDULE, REFERENCE, SGD, TYPICAL, replaced
 
 HABITS = Path(__file__).parents[1] / "submissions" / "habits"
 # A quarter of the specified width: a sixteenth of the work, so that two cores see networks that learned something.
 NARROW = {
     "nn.Conv2d(3, 64": "nn.Conv2d(3, 16",
-    "filters = torch.cat((filters, -filters))": "filters = filters[-16:]",
     "PreActivationBlock(64)": "PreActivationBlock(16)",
     "halving_stage(64": "halving_stage(16",
     "halving_stage(128": "halving_stage(32",
     "halving_stage(256": "halving_stage(64",
     "nn.Linear(512": "nn.Linear(128",
 }
-_LOSS, _STEP = "nn.CrossEntropyLoss(label_smoothing=0.1)", "            scheduler.step()\n"
-_SGD = "optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)"
-_BATCH = "batch_size = 64"
-_AUGMENT = 'transforms.RandomCrop(32, padding=2, padding_mode="reflect"), transforms.RandomHorizontalFlip(), transform'
+_AUGMENT = "transforms.RandomCrop(32, padding=2), transforms.RandomHorizontalFlip(), transform"
 _RECIPES: dict[str, dict[str, str]] = {
     "reference": {},
-    "tutorial": {
-        _AUGMENT: "transform",
-        _LOSS: "nn.CrossEntropyLoss()",
-        _SGD: "optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
-        _BATCH: "batch_size = 16",
-        _STEP: "",
-    },
+    "tutorial": {**TYPICAL, BATCH: "batch_size = 16"},
     "large_batches": {
         _AUGMENT: "transforms.RandomHorizontalFlip(), transform",
-        _BATCH: "batch_size = 256",
-        "learning_rate = 0.1": "learning_rate = 0.2",
+        BATCH: "batch_size = 256",
+        "learning_rate = 0.02": "learning_rate = 0.1",
     },
     "adam_and_colours": {
         _AUGMENT: "transforms.ColorJitter(0.4, 0.4, 0.4), transforms.RandomRotation(15), transform",
-        _SGD: "optim.Adam(net.parameters(), lr=0.001)",
-        _BATCH: "batch_size = 100",
-        _STEP: "",
+        SGD: "optim.Adam(net.parameters(), lr=0.001)",
+        BATCH: "batch_size = 100",
+        **NO_SCHEDULE,
     },
     "not_normalised_with_erasing": {
         _AUGMENT: "transform, transforms.RandomErasing()",
         "transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))": "transforms.ToTensor()",
         "self.fc(out.flatten(start_dim=1))": "self.fc(F.dropout(out.flatten(start_dim=1), 0.3, self.training))",
-        _BATCH: "batch_size = 32",
+        BATCH: "batch_size = 32",
     },
 }
 
@@ -61,12 +51,3 @@ def honest_scripts() -> Iterator[Submission]:
         beside = [path for path in sorted(case.glob("*.py")) if path.name != "hw6.py"]
         companions = tuple(Companion(path.name, path.read_bytes()) for path in beside)
         yield Submission(case.name, content=(case / "hw6.py").read_bytes(), companions=companions)
-
-
-def replaced(text: str, changes: dict[str, str]) -> str:
-    """The text with every change made, each of which must be possible."""
-    for before, after in changes.items():
-        if before not in text:
-            raise ValueError(f"the reference no longer has {before!r}")
-        text = text.replace(before, after)
-    return text

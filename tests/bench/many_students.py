@@ -18,8 +18,8 @@ from archives import attempt
 from command import read_table
 from grader.assignment import load_assignment
 from grader.data import load_data
-from grader.ledger import LEDGER_NAME, open_ledger
-from grader.records import CoursePoint, Probes
+from grader.records import CurvePoint, Probes
+from grader.results.ledger import LEDGER_NAME, open_ledger
 from record_examples import ENTRY
 from results import RESULTS, Out, write_section
 
@@ -106,10 +106,10 @@ def write_class(folder: Path, students: int) -> None:
 def _first_line(folder: Path) -> dict[str, Any]:
     """A run with all that a real one has, as the ledger writes it."""
     run_key = load_assignment().run_key(load_data(str(folder / DATA)).sha256)
-    course = tuple(CoursePoint(4_000 * point, 2.3 / point, 1 - 0.9 / point) for point in range(1, 61))
+    curve = tuple(CurvePoint(4_000 * point, 2.3 / point, 1 - 0.9 / point) for point in range(1, 61))
     probes = Probes(count=200, plain=142, repeated_alike=200, shifted=140, mirrored=None, untrained=20)
     with open_ledger(folder / OUT) as ledger:
-        ledger.append(replace(ENTRY, run_key=run_key, course=course, probes=probes))
+        ledger.append(replace(ENTRY, run_key=run_key, curve=curve, probes=probes))
     line: dict[str, Any] = json.loads((folder / OUT / LEDGER_NAME).read_text(encoding="utf-8"))
     return line
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from grader.machine import usable_cores
+from grader.run.machine import usable_cores
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 Out = Annotated[Path, typer.Option(help="Where the results are written.")]

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from grader.ledger import read_ledger
-from grader.machine import default_jobs, usable_cores
-from grader.schedule.cards import cards_here
+from grader.results.ledger import read_ledger
+from grader.run.machine import default_jobs, usable_cores
+from grader.schedule.gpus import cards_here
 from results import RESULTS, Out, write_section
 from training_table import TITLE, Measured, peak, table
 from workloads import WORKLOADS, Workload, write_data
@@ -71,10 +71,10 @@ def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data
     if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
     shares = [dict(entry.acceleration) for entry in entries]
-    levers = {name: min(share[name] for share in shares) for name in shares[0]}
+    optimizations = {name: min(share[name] for share in shares) for name in shares[0]}
     way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
     training = sum(entry.train_seconds for entry in entries)
-    return Measured(workload, way, jobs, wall, training, testing, once, levers)
+    return Measured(workload, way, jobs, wall, training, testing, once, optimizations)
 
 
 def _watched(command: list[str], folder: Path) -> tuple[float, float, float]:

@@ -24,7 +24,7 @@ class Measured:
         training: Seconds of all submissions together, each by its own clock.
         testing: Of all together, from the end of training to the result; 0 where they are not told apart.
         once: Seconds that the class takes once: before the first submission begins, and after the last result.
-        levers: The least share of the work that each did.
+        optimizations: The least share of the work that each did.
     """
 
     workload: Workload
@@ -34,7 +34,7 @@ class Measured:
     training: float
     testing: float = 0.0
     once: float = 0.0
-    levers: dict[str, float] = field(default_factory=dict)
+    optimizations: dict[str, float] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -57,11 +57,11 @@ class Measured:
         return self.beside_training + FULL_IMAGES / self.images_per_second
 
     def __str__(self) -> str:
-        levers = "".join(f"; {name} {share:.0%}" for name, share in self.levers.items())
+        optimizations = "".join(f"; {name} {share:.0%}" for name, share in self.optimizations.items())
         return (
             f"{self.workload.name}, {self.way}: {self.images_per_second:.1f} images/s, "
             f"{self.beside_training:.1f} s beside training, {self.own_seconds:.1f} s beside prediction too, "
-            f"{self.once:.1f} s once{levers}"
+            f"{self.once:.1f} s once{optimizations}"
         )
 
 
@@ -87,7 +87,7 @@ def table(measured: list[Measured], matrix: tuple[float, str]) -> list[str]:
         "**Sought**: on two cores a ratio of 0.60 at batch 4 and 0.75 at batch 32, and 3 s of its own, or 1.5 s where",
         "another submission trains meanwhile; on an H200 at batch 4 a ratio of 0.25 with JOBS=1, and of 0.08 with 16.",
         "",
-        "| scripts | way | images/s | beside training, s | own, s | once, s | ratio | floor | levers in use |",
+        "| scripts | way | images/s | beside training, s | own, s | once, s | ratio | floor | optimizations in use |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (batch_size, way), group in groupby(sorted(measured, key=_kind), key=_kind):
@@ -95,12 +95,14 @@ def table(measured: list[Measured], matrix: tuple[float, str]) -> list[str]:
         bare = [each for each in measured if each.workload.batch_size == batch_size and each.way == "bare"]
         ratios = [each.full_seconds / other.full_seconds for each, other in zip(runs, bare, strict=False)]
         rate = median(each.images_per_second for each in runs)
-        levers = ", ".join(f"{lever} {share:.0%}" for lever, share in runs[-1].levers.items() if share)
+        optimizations = ", ".join(
+            f"{optimization} {share:.0%}" for optimization, share in runs[-1].optimizations.items() if share
+        )
         lines.append(
             f"| {runs[0].workload.name} | {way} | {rate:.1f} | {median(each.beside_training for each in runs):.1f} | "
             f"{median(each.own_seconds for each in runs):.1f} | {median(each.once for each in runs):.1f} | "
             f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | {rate * _GFLOP_PER_IMAGE / gflops:.0%} | "
-            f"{levers} |"
+            f"{optimizations} |"
         )
     return lines
 

@@ -10,16 +10,20 @@ REFERENCE = Path(__file__).parents[2] / "reference" / "hw6.py"
 TEST_IMAGES = 100
 EPOCHS = 5
 _CLASSES = 10
-_TYPICAL = {
-    "transform=augment": "transform=transform",
-    "CrossEntropyLoss(label_smoothing=0.1)": "CrossEntropyLoss()",
-    "SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)": (
-        "SGD(net.parameters(), lr=0.01, momentum=0.9)"
-    ),
+SGD = "optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)"
+BATCH = "batch_size = 64"
+NO_SCHEDULE = {
+    """    scheduler = optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, epochs=EPOCHS, steps_per_epoch=len(loader), pct_start=0.25, cycle_momentum=False
+    )
+""": "",
     "            scheduler.step()\n": "",
-    "            nn.utils.clip_grad_norm_(net.parameters(), max_norm=5)\n": "",
-    ", memory_format=torch.channels_last": "",
-    "    whiten(net.conv, torch.stack([transform(image) for image in trainset.data[:1000]]))\n": "",
+}
+# What most hand in: the tutorial's optimizer and its images as they are.
+TYPICAL = {
+    "transform=augment": "transform=transform",
+    SGD: "optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
+    **NO_SCHEDULE,
 }
 
 
@@ -28,7 +32,7 @@ class Workload:
     """A small class whose submissions are all the same script, but for a comment.
 
     Attributes:
-        train_images: Five epochs of them are a fixed number of steps; enough for every lever to be in use.
+        train_images: Five epochs of them are a fixed number of steps; enough for every optimization to be in use.
     """
 
     name: str
@@ -44,13 +48,8 @@ class Workload:
 
     def script_of(self, number: int) -> str:
         """The text of one student's hw6.py: the reference, or what most hand in; equal files would be run once."""
-        text = REFERENCE.read_text(encoding="utf-8")
-        changes = {"batch_size = 64": f"batch_size = {self.batch_size}"} | (_TYPICAL if self.typical else {})
-        for before, after in changes.items():
-            if before not in text:
-                raise ValueError(f"the reference no longer has {before!r}")
-            text = text.replace(before, after)
-        return f"{text}# student {number}\n"
+        changes = {BATCH: f"batch_size = {self.batch_size}"} | (TYPICAL if self.typical else {})
+        return f"{replaced(REFERENCE.read_text(encoding='utf-8'), changes)}# student {number}\n"
 
 
 WORKLOADS = (
@@ -58,6 +57,15 @@ WORKLOADS = (
     Workload("typical, batch 32", 32, 800, 2, typical=True),
     Workload("reference, batch 64", 64, 640, 2, typical=False),
 )
+
+
+def replaced(text: str, changes: dict[str, str]) -> str:
+    """The text with every change made, each of which must be possible."""
+    for before, after in changes.items():
+        if before not in text:
+            raise ValueError(f"the reference no longer has {before!r}")
+        text = text.replace(before, after)
+    return text
 
 
 def write_data(workload: Workload, folder: Path) -> Path:

@@ -1,1 +1,0 @@
-"""The check of a file and of its network. Standard library, torch and torchvision only: a student can run it too."""

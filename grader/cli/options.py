@@ -1,0 +1,283 @@
+"""What the commands share: the application, its flags, what is said, how it ends, and what a command works on.
+
+That is the folder, the roster, the rules and the data; `grade` keeps it in OUT for the others.
+"""
+
+import difflib
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
+from grader.collect import Format, collect
+from grader.collect.deadline import parse_deadline
+from grader.errors import Cancelled, InfrastructureError, UserError
+from grader.records import Collection, Status, Submission
+from grader.report.table import collection_table, write_csv
+from grader.text import printable, write_private
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Grade hw6.py files. 0: done; 1: done, but the grader failed on somebody; 2: your mistake; 130: stopped. "
+    "A student tries one file with: python -m grader try hw6.py",
+)
+console = Console(highlight=False)
+
+# The Makefile hands over what a person typed by these variables, so that no shell reads it.
+Submissions = Annotated[
+    Path,
+    typer.Argument(help="What was handed in: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
+]
+Known = Annotated[
+    Path | None,
+    typer.Argument(help="As for grade; without it, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
+]
+Layout = Annotated[
+    Format | None,
+    typer.Option("--format", help="Who laid out SUBMISSIONS; else its names tell.", envvar="GRADER_FORMAT"),
+]
+Roster = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV with student_id, name, perhaps deadline; or a learning system's gradebook.", envvar="GRADER_ROSTER"
+    ),
+]
+Deadline = Annotated[
+    str,
+    typer.Option(
+        help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.", envvar="GRADER_DEADLINE"
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.", envvar="GRADER_DATA"),
+]
+Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.", envvar="GRADER_OUT")]
+DEFAULT_OUT = Path("results")
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Submissions that run at the same time; else as many as suit the machine.", envvar="GRADER_JOBS"
+    ),
+]
+Cluster = Annotated[
+    str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.", envvar="GRADER_CLUSTER")
+]
+Rules = Annotated[
+    Path | None,
+    typer.Option("--assignment", help="TOML file with the assignment's rules.", envvar="GRADER_ASSIGNMENT"),
+]
+Precision = Annotated[
+    Literal["script", "bfloat16"] | None,
+    typer.Option(help="What training computes in, if not what the assignment says.", envvar="GRADER_PRECISION"),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Start without a question, however long it may take.", envvar="GRADER_YES")
+]
+Student = Annotated[
+    str,
+    typer.Option(help="Only this one; what a training run prints is shown as it comes.", envvar="GRADER_STUDENT"),
+]
+Why = Annotated[
+    str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.", envvar="GRADER_WHY")
+]
+
+INPUTS_NAME = "inputs.json"
+
+
+def say(sentence: str) -> None:
+    """Print one line; whatever is in it is text and nothing else."""
+    console.print(escape(printable(sentence)), soft_wrap=True)
+
+
+@contextmanager
+def mistakes_in_one_sentence(stopped: str = "stopped: nothing is lost") -> Iterator[None]:
+    """Turn every expected error into one sentence and an exit code.
+
+    Args:
+        stopped: What is said after Ctrl-C.
+    """
+    try:
+        yield
+    except (UserError, InfrastructureError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+    except (Cancelled, KeyboardInterrupt):
+        print(stopped, file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """While a person is asked, Ctrl-C is an answer.
+
+    Raises:
+        Cancelled: It was pressed.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except (KeyboardInterrupt, typer.Abort):
+        raise Cancelled from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupted() -> threading.Event:
+    """An event that Ctrl-C sets; a second Ctrl-C ends the grader at once, and every sandbox with it.
+
+    An exception in the middle of whatever the main thread does could leave a thread pool half started.
+    """
+    event = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        event.set()
+        # The live table hides it, and a process that is killed cannot bring it back.
+        console.show_cursor()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    signal.signal(signal.SIGINT, interrupt)
+    return event
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a teacher named on the command line; empty where nothing was named. Paths are absolute.
+
+    Attributes:
+        data: A path, `digits`, or empty for CIFAR-10.
+        format: None: recognised by the names.
+        precision: Empty: what the assignment says.
+    """
+
+    submissions: str = ""
+    roster: str = ""
+    deadline: str = ""
+    data: str = ""
+    assignment: str = ""
+    format: Format | None = None
+    precision: str = ""
+
+    def rules(self) -> Assignment:
+        """Load the assignment.
+
+        Raises:
+            UserError: It cannot be used.
+        """
+        rules = load_assignment(Path(self.assignment) if self.assignment else DEFAULT_ASSIGNMENT)
+        return rules.model_copy(update={"precision": self.precision}) if self.precision else rules
+
+
+def named(
+    submissions: Path | None,
+    roster: Path | None = None,
+    deadline: str = "",
+    data: str = "",
+    assignment: Path | None = None,
+    layout: Format | None = None,
+    precision: str | None = None,
+) -> Inputs:
+    """Take what the command line says, with absolute paths."""
+    paths = (str(path.absolute()) if path else "" for path in (submissions, roster, assignment))
+    folder, listed, rules = paths
+    images = str(Path(data).absolute()) if data not in ("", "digits") else data
+    return Inputs(folder, listed, deadline, images, rules, layout, precision or "")
+
+
+def as_settings(inputs: Inputs, out: Path) -> str:
+    """The same inputs as a make command takes them, quoted for a shell; what was left out stays left out."""
+    values = {
+        "SUBMISSIONS": _from_here(inputs.submissions),
+        "ROSTER": _from_here(inputs.roster),
+        "DEADLINE": inputs.deadline,
+        "ASSIGNMENT": _from_here(inputs.assignment),
+        "FORMAT": inputs.format or "",
+        "OUT": "" if out == DEFAULT_OUT else str(out),
+    }
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items() if value)
+
+
+def _from_here(path: str) -> str:
+    return str(Path(path).relative_to(Path.cwd())) if path and Path(path).is_relative_to(Path.cwd()) else path
+
+
+def remember(inputs: Inputs, out: Path) -> None:
+    """Keep the inputs for the commands that come after.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    write_private(out / INPUTS_NAME, TypeAdapter(Inputs).dump_json(inputs, indent=2))
+
+
+def remembered(out: Path, now: Inputs) -> Inputs:
+    """The inputs of the last `grade` into `out`, if there was one, with what is named now in their place."""
+    try:
+        kept = TypeAdapter(Inputs).validate_json((out / INPUTS_NAME).read_bytes())
+    except (OSError, ValidationError):
+        kept = Inputs()
+    return replace(kept, **{name: value for name, value in asdict(now).items() if value})
+
+
+def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
+    """Collect, write `collection.csv`, and say what was found and what was set aside.
+
+    Raises:
+        UserError: The folder or the roster cannot be used, or none was ever named.
+    """
+    if not inputs.submissions:
+        raise UserError(f"nothing was graded into {out} yet: run `make grade` first, or name its folder with OUT=")
+    collection = collect(
+        Path(inputs.submissions),
+        Path(inputs.roster) if inputs.roster else None,
+        rules,
+        parse_deadline(inputs.deadline, "DEADLINE="),
+        inputs.format,
+    )
+    write_csv(collection_table(collection.decisions), out / "collection.csv")
+    handed_in = sum(submission.content is not None for submission in collection.submissions)
+    missing = sum(_handed_in_nothing(submission) for submission in collection.submissions)
+    say(f"collected: {handed_in} submissions; nothing from {missing}")
+    for notice in collection.notices:
+        say(f"  {notice}")
+    for decision in collection.decisions:
+        if decision.status not in (Status.TAKEN, Status.BESIDE):
+            say(f"  {decision.status}: {decision.file}: {decision.reason}")
+    for submission in collection.submissions:
+        for remark in submission.remarks:
+            say(f"  {submission.student_id}: {remark}")
+    return collection
+
+
+def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
+    """The submissions of these students.
+
+    Raises:
+        UserError: Nobody has such an id, or handed in nothing.
+    """
+    known = {submission.student_id: submission for submission in collection.submissions}
+    for student in students:
+        if student not in known:
+            close = difflib.get_close_matches(student, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
+        if known[student].content is None:
+            raise UserError(f"{student} handed in nothing that could be run: see collection.csv")
+    return [known[student] for student in dict.fromkeys(students)]
+
+
+def _handed_in_nothing(submission: Submission) -> bool:
+    return submission.content is None and not submission.unreadable

@@ -1,0 +1,196 @@
+"""The way from the images to the scores in a traced graph, its skip connections, and its alignment with the handout."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from grader.judge.specification import Expected
+from grader.protocol import NetworkSeen, Node
+
+_NORMS = {"instance_norm", "native_group_norm", "native_layer_norm", "group_norm", "layer_norm"}
+_ACTIVATIONS = {
+    *("leaky_relu", "gelu", "elu", "celu", "selu", "sigmoid", "tanh", "silu", "mish", "hardtanh", "prelu"),
+    *("_prelu_kernel", "hardswish", "softplus", "rrelu_with_noise", "clamp", "hardsigmoid", "log_sigmoid_forward"),
+}
+_POOLINGS = {"max_pool", "_adaptive_avg_pool2d", "adaptive_max_pool2d"}
+_REPLACED = {"batch_norm": _NORMS, "relu": _ACTIVATIONS, "avg_pool": _POOLINGS}
+_IMPOSSIBLE = 1e9
+# A batch norm or ReLU is sooner left out or put in than a layer that the others are arranged around.
+_LIGHT, _HEAVY = 1.0, 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What an addition adds to the main path.
+
+    Attributes:
+        source: Index on the main path at which it begins; None if it never meets the main path.
+        nodes: Its own operations, from its beginning to the addition.
+    """
+
+    source: int | None
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The main path: at every addition, the side with more convolutions.
+
+    Attributes:
+        nodes: From the input to the output.
+        skips: The skip of each addition, by the addition's index on the path.
+    """
+
+    nodes: tuple[int, ...]
+    skips: dict[int, Skip]
+
+
+def main_path(network: NetworkSeen) -> Path:
+    """Walk from the output back to the input."""
+    nodes, depths = network.nodes, _depths(network.nodes)
+    at = network.output or 0
+    backwards, others = [at], []
+    while nodes[at].inputs:
+        inputs = nodes[at].inputs
+        chosen = max(range(len(inputs)), key=lambda index: depths[inputs[index]])
+        rest = [each for index, each in enumerate(inputs) if index != chosen]
+        if nodes[at].op == "add" and rest:
+            others.append((at, rest[0]))
+        at = inputs[chosen]
+        backwards.append(at)
+    path = tuple(reversed(backwards))
+    index_of = {node: index for index, node in enumerate(path)}
+    return Path(path, {index_of[add]: _skip(nodes, depths, other, index_of) for add, other in others})
+
+
+def _depths(nodes: tuple[Node, ...]) -> list[tuple[int, int]]:
+    """For each node, the convolutions (less those of 1 x 1) and the operations on the longest way from the input."""
+    depths: list[tuple[int, int]] = []
+    for node in nodes:
+        convolutions, steps = max((depths[each] for each in node.inputs), default=(0, 0))
+        depths.append((convolutions + (node.op == "conv" and node.kernel != (1, 1)), steps + 1))
+    return depths
+
+
+def _skip(nodes: tuple[Node, ...], depths: list[tuple[int, int]], at: int, index_of: dict[int, int]) -> Skip:
+    own: list[int] = []
+    while at not in index_of:
+        own.append(at)
+        at = max(nodes[at].inputs, key=lambda each: depths[each])
+    return Skip(index_of[at], tuple(reversed(own)))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an alignment: a layer of the handout, a node on the main path, or both where they correspond.
+
+    Attributes:
+        at: Index on the main path; None for a layer that is missing.
+    """
+
+    expected: Expected | None
+    at: int | None
+
+
+def align(network: NetworkSeen, path: Path, expected: tuple[Expected, ...]) -> list[Step]:
+    """Align the main path, less the input, with what the handout asks for, with the least number of differences."""
+    found = [network.nodes[node] for node in path.nodes[1:]]
+    costs = _costs(found, expected)
+    steps = list(_steps(found, expected, costs))
+    return _at_boundaries(steps, found)
+
+
+def _costs(found: list[Node], expected: tuple[Expected, ...]) -> list[list[float]]:
+    """costs[i][j]: the least cost of aligning what is left from the i-th expected and the j-th found layer on."""
+    costs = [[0.0] * (len(found) + 1) for _ in range(len(expected) + 1)]
+    for i in range(len(expected), -1, -1):
+        for j in range(len(found), -1, -1):
+            ways = []
+            if i < len(expected):
+                ways.append(costs[i + 1][j] + _weight(expected[i].op))
+            if j < len(found):
+                ways.append(costs[i][j + 1] + _weight(found[j].op))
+            if len(ways) == 2:
+                ways.append(costs[i + 1][j + 1] + _difference(expected[i], found[j]))
+            costs[i][j] = min(ways, default=0.0)
+    return costs
+
+
+def _steps(found: list[Node], expected: tuple[Expected, ...], costs: list[list[float]]) -> Iterator[Step]:
+    """Of several equally good alignments, the one that matches first and then misses first."""
+    i = j = 0
+    while i < len(expected) or j < len(found):
+        here = costs[i][j]
+        both = i < len(expected) and j < len(found)
+        if both and abs(here - costs[i + 1][j + 1] - _difference(expected[i], found[j])) < 1e-6:
+            yield Step(expected[i], j + 1)
+            i, j = i + 1, j + 1
+        elif i < len(expected) and abs(here - costs[i + 1][j] - _weight(expected[i].op)) < 1e-6:
+            yield Step(expected[i], None)
+            i += 1
+        else:
+            yield Step(None, j + 1)
+            j += 1
+
+
+def _weight(op: str) -> float:
+    return _LIGHT if op in ("batch_norm", "relu") else _HEAVY
+
+
+def _at_boundaries(steps: list[Step], found: list[Node]) -> list[Step]:
+    """Move each run of missing or added layers back to the end of a block, where that is equally good.
+
+    A missing block may otherwise be the second half of one and the first half of the next.
+    """
+    begin = 0
+    while begin < len(steps):
+        end = begin
+        while end < len(steps) and _gap(steps[end]) and _gap(steps[end]) == _gap(steps[begin]):
+            end += 1
+        if end - begin > 1:
+            steps = _moved(steps, begin, end, found) or steps
+        begin = max(end, begin + 1)
+    return steps
+
+
+def _gap(step: Step) -> str:
+    if step.at is None:
+        return "missing"
+    return "added" if step.expected is None else ""
+
+
+def _moved(steps: list[Step], begin: int, end: int, found: list[Node]) -> list[Step] | None:
+    """The steps with the run [begin, end) moved; None if it cannot come to a boundary."""
+    moved = list(steps)
+    while begin > 0 and not _ends_a_place(moved, begin - 1):
+        before, last = moved[begin - 1], moved[end - 1]
+        if before.expected is None or before.at is None:
+            return None
+        if last.at is None and last.expected is not None:
+            swapped = Step(before.expected, None), Step(last.expected, before.at)
+        else:
+            swapped = Step(None, before.at), Step(before.expected, last.at)
+        _, new = swapped
+        if new.expected is None or new.at is None:
+            return None
+        if _difference(new.expected, found[new.at - 1]) > _difference(before.expected, found[before.at - 1]):
+            return None
+        moved[begin - 1], moved[end - 1] = swapped
+        begin, end = begin - 1, end - 1
+    return moved if begin > 0 else None
+
+
+def _ends_a_place(steps: list[Step], index: int) -> bool:
+    own = steps[index].expected
+    if own is None:
+        return False
+    following = next((step.expected for step in steps[index + 1 :] if step.expected is not None), None)
+    return following is None or following.place != own.place
+
+
+def _difference(expected: Expected, found: Node) -> float:
+    if expected.op != found.op:
+        return 1.1 if found.op in _REPLACED.get(expected.op, ()) else _IMPOSSIBLE
+    if expected.op != "conv":
+        return 0.0
+    width = found.shape[1] if len(found.shape) > 1 else 0
+    return 0.3 * (found.kernel != (3, 3)) + 0.3 * (found.stride != expected.stride) + 0.3 * (width != expected.width)

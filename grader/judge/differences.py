@@ -1,0 +1,362 @@
+"""Where a network differs from the handout, in sentences; and the two beside each other, layer by layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from grader.judge.alignment import Path, Skip, Step, align, main_path
+from grader.judge.specification import AFTER, FIRST, HEAD, Place, expected_layers
+from grader.protocol import NetworkSeen, Node
+from grader.records import Deviation, Layer
+
+SMALL = {"batch_norm", "relu"}
+WORDS = {
+    "conv": "convolution",
+    "batch_norm": "batch normalization",
+    "relu": "ReLU",
+    "add": "addition",
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "linear": "linear layer",
+    "_softmax": "softmax",
+    "_log_softmax": "log-softmax",
+    "instance_norm": "instance normalization",
+    "native_group_norm": "group normalization",
+    "native_layer_norm": "layer normalization",
+    "hardtanh": "ReLU6",
+    "leaky_relu": "leaky ReLU",
+    "zero_channels": "channels of zeros",
+    "mul": "multiplication",
+    "add_other": "another addition",
+    "cat": "concatenation",
+}
+
+_MISSING = {
+    "batch_norm": Deviation.MISSING_BATCH_NORM,
+    "relu": Deviation.MISSING_RELU,
+    "add": Deviation.SKIP_MISSING,
+}
+
+# The assigned network has about sixty; what is hostile may have thousands.
+_MOST_LAYERS = 200
+_MOST_WORDS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference, before it becomes a finding.
+
+    Attributes:
+        small: Defensible: it makes a variant, not a deviation.
+        op: The layer's operation, where it is about one that is missing or added.
+        random: About operations in which chance had a part.
+    """
+
+    code: Deviation
+    place: Place
+    sentence: str
+    small: bool = False
+    op: str = ""
+    random: bool = False
+
+
+@dataclass
+class Block:
+    """The steps of one place, from the first layer to the addition, and what was added on the way."""
+
+    place: Place
+    steps: list[Step] = field(default_factory=list)
+
+
+def words(node: Node) -> str:
+    """An operation as a student would name it."""
+    if node.random:
+        return "dropout or noise"
+    return WORDS.get(node.op, node.op.strip("_"))
+
+
+def convolution_differences(
+    node: Node, place: Place, name: str, width: int, kernel: tuple[int, ...], stride: tuple[int, ...]
+) -> Iterator[Difference]:
+    """What is wrong with one convolution."""
+    where = name if place.part else f"{name} of {place}"
+    padding = tuple(each // 2 for each in kernel)
+    channels = node.shape[1] if len(node.shape) > 1 else 0
+    if channels != width:
+        sentence = f"In {place}, {name} has {channels} output channels, not {width}."
+        yield Difference(Deviation.WRONG_WIDTH, place, sentence)
+    if node.stride != stride:
+        sentence = f"The stride of {where} is {_number(node.stride)}, not {_number(stride)}."
+        yield Difference(Deviation.WRONG_STRIDE, place, sentence)
+    if node.kernel != kernel or node.padding != padding or not node.plain:
+        found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
+        more = "" if node.plain else ", groups or dilation"
+        wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
+        sentence = f"The filter of {where} is {found}{more}, not {wanted}."
+        yield Difference(Deviation.WRONG_KERNEL, place, sentence)
+
+
+def _number(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else " x ".join(map(str, values))
+
+
+def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
+    """Every difference along the main path and in its skip connections, in the network's order."""
+    found: list[Difference] = []
+    for block in _by_place(steps):
+        whole = len(block.steps) > 1 and all(step.at is None for step in block.steps)
+        if whole:
+            sentence = f"Block {block.place.block} of {_stage(block.place)} is missing."
+            found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence))
+            continue
+        found += _added(network, path, block)
+        found += _missing(block)
+        found += _attributes(network, path, block)
+        found += skip_differences(network, path, block, steps)
+    return _paired(found)
+
+
+def _by_place(steps: list[Step]) -> list[Block]:
+    """The steps by place; what was added counts with the layer before it."""
+    blocks: list[Block] = [Block(Place(0, part=FIRST))]
+    for step in steps:
+        place = step.expected.place if step.expected else blocks[-1].place
+        if place != blocks[-1].place:
+            blocks.append(Block(place))
+        blocks[-1].steps.append(step)
+    return blocks
+
+
+def _stage(place: Place) -> str:
+    return f"stage {place.stage}"
+
+
+def _node(network: NetworkSeen, path: Path, at: int) -> Node:
+    return network.nodes[path.nodes[at]]
+
+
+def _runs(block: Block) -> Iterator[tuple[Step | None, list[int]]]:
+    """Each run of added operations, with the step before it."""
+    before: Step | None = None
+    run: list[int] = []
+    for step in block.steps:
+        if step.expected is None and step.at is not None:
+            run.append(step.at)
+            continue
+        if run:
+            yield before, run
+        run, before = [], step
+    if run:
+        yield before, run
+
+
+def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
+    for before, run in _runs(block):
+        nodes = [_node(network, path, at) for at in run]
+        operations = {node.op for node in nodes}
+        after_addition = before is not None and before.expected is not None and before.expected.op == "add"
+        last = after_addition and _next_is_head(block, network, path, run[-1])
+        named = ", ".join(dict.fromkeys(words(node) for node in nodes))
+        place, op = block.place, nodes[0].op
+        random = any(node.random for node in nodes)
+        if after_addition and operations == {"relu"}:
+            sentence = f"In {place} a ReLU follows the addition; nothing stands after it in Figure 1."
+            yield Difference(Deviation.RELU_AFTER_ADD, place, sentence, op=op)
+        elif last and operations <= SMALL:
+            place = Place(HEAD, part=AFTER)
+            sentence = f"Between stage 4 and the average pooling there is a {named}; the handout has nothing there."
+            yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
+        elif operations == {"add"}:
+            sentence = f"In {place} something is added more than once; the block's input is added once, at its end."
+            yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
+        elif len([node for node in nodes if node.op == "add"]) and len(nodes) > 3:
+            sentence = f"In {_stage(place)} there is a block too many."
+            yield Difference(Deviation.EXTRA_LAYER, place, sentence)
+        else:
+            sentence = f"In the part '{place}' there is more than the handout asks for: {named}."
+            yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, random=random)
+
+
+def _next_is_head(block: Block, network: NetworkSeen, path: Path, at: int) -> bool:
+    following = _node(network, path, at + 1).op if at + 1 < len(path.nodes) else ""
+    return block.place.stage == 4 and following in ("avg_pool", "linear", "max_pool")
+
+
+def _missing(block: Block) -> Iterator[Difference]:
+    absent = {step.expected.name: step.expected for step in block.steps if step.expected and step.at is None}
+    for name, expected in absent.items():
+        half = name.split()[1]
+        if expected.op in SMALL and f"the {half} convolution" in absent:
+            continue  # the whole half of the block is missing: its convolution stands for it
+        code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
+        if expected.op == "add":
+            sentence = (
+                f"In {expected.place} the block's input is not added to its output: the skip connection is missing."
+            )
+        elif expected.place.block:
+            sentence = f"In {expected.place} {name} is missing; see Figure 1 and its order BN, ReLU, convolution."
+        else:
+            sentence = f"There is no {name.removeprefix('the ')}; see section 3.1."
+        yield Difference(code, expected.place, sentence, op=expected.op)
+
+
+def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
+    for step in block.steps:
+        if step.expected is None or step.at is None:
+            continue
+        node, expected = _node(network, path, step.at), step.expected
+        if node.op != expected.op:
+            sentence = f"In the part '{expected.place}' {words(node)} stands in the place of {expected.name}."
+            code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
+            yield Difference(code, expected.place, sentence)
+        elif node.op == "conv":
+            yield from convolution_differences(
+                node, expected.place, expected.name, expected.width, (3, 3), expected.stride
+            )
+        elif node.op == "avg_pool" and node.kernel != (4, 4) and node.shape[2:] not in ((), (1, 1)):
+            size = " x ".join(map(str, node.kernel))
+            sentence = f"The average pooling has a filter of {size}, not 4 x 4; see section 3.1.5."
+            yield Difference(Deviation.WRONG_KERNEL, expected.place, sentence)
+
+
+def _paired(found: list[Difference]) -> list[Difference]:
+    """One difference, not two, where a batch norm or ReLU is there, but at another place of its block."""
+    lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in SMALL}
+    moved = {(each.place, each.op) for each in found if each.code is Deviation.EXTRA_LAYER} & lacking
+    kept = [each for each in found if each.code is not Deviation.EXTRA_LAYER or (each.place, each.op) not in moved]
+    return [_elsewhere(each) if (each.place, each.op) in moved else each for each in kept]
+
+
+def _elsewhere(missing: Difference) -> Difference:
+    sentence = f"In {missing.place} a {WORDS[missing.op]} is not in its place; see Figure 1: BN, ReLU, convolution."
+    return replace(missing, sentence=sentence)
+
+
+def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
+    """Every difference in the skip connection of one block."""
+    for step in block.steps:
+        if step.expected is None or step.at is None or step.expected.op != "add":
+            continue
+        skip = path.skips.get(step.at)
+        begins = [each for each in block.steps if each.expected is not None and each.at is not None]
+        first = begins[0].at or 0
+        if skip is None or skip.source is None:
+            continue
+        yield from _source(block, skip, first, _end_before(steps, block.place))
+        nodes = [network.nodes[node] for node in skip.nodes]
+        stood = {each.expected.name: each.at for each in begins if each.expected is not None}
+        yield from _skip_layers(block.place, nodes, skip, first, stood)
+
+
+def _end_before(steps: list[Step], place: Place) -> int:
+    """Index on the path of the last layer of the handout before a place: there the block's input comes from."""
+    end = 0
+    for step in steps:
+        if step.expected is not None and step.expected.place == place:
+            break
+        if step.expected is not None and step.at is not None:
+            end = step.at
+    return end
+
+
+def _source(block: Block, skip: Skip, first: int, earliest: int) -> Iterator[Difference]:
+    """Whether a skip begins at the block's input, or, where the image is halved, behind the first BN-ReLU."""
+    source, place = skip.source or 0, block.place
+    named = {step.expected.name: step.at for step in block.steps if step.expected is not None}
+    relu, norm = named.get("the first ReLU"), named.get("the first batch normalization")
+    if earliest <= source < first or (place.halves and source == relu):
+        return
+    if source in (relu, norm):
+        sentence = f"In {place} the skip connection begins behind the first BN or ReLU, not at the block's input."
+        yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=place.halves)
+    else:
+        sentence = f"In {place} what is added at the end is not the block's input: the skip connection is missing."
+        yield Difference(Deviation.SKIP_MISSING, place, sentence)
+
+
+def _skip_layers(
+    place: Place, nodes: list[Node], skip: Skip, first: int, stood: dict[str, int | None]
+) -> Iterator[Difference]:
+    if not place.halves:
+        if nodes:
+            named = ", ".join(dict.fromkeys(words(node) for node in nodes))
+            sentence = f"In {place} the skip connection passes through {named}; it adds the block's input as it is."
+            yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence)
+        return
+    convolutions = [node for node in nodes if node.op == "conv"]
+    pooled = any(node.op == "max_pool" and node.kernel == node.stride == (2, 2) for node in nodes)
+    zeros = any(node.op == "zero_channels" for node in nodes)
+    extra = [node for node in nodes if node.op not in ("conv", "max_pool", "zero_channels")]
+    if convolutions:
+        width = 64 << (place.stage - 1)
+        stride = (1, 1) if pooled else (2, 2)
+        yield from convolution_differences(convolutions[0], place, "option B's convolution", width, (1, 1), stride)
+        extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
+    else:
+        yield from _option_a(place, pooled, zeros)
+        extra = [node for node in extra if pooled or node.op in SMALL]
+    if extra:
+        named = ", ".join(dict.fromkeys(words(node) for node in extra))
+        sentence = f"In {place} the skip connection has more than option A or B: {named}."
+        small = all(node.op in SMALL for node in extra)
+        yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small)
+
+
+def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
+    if not pooled:
+        sentence = (
+            f"In {place} the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution."
+        )
+        yield Difference(Deviation.MISSING_LAYER, place, sentence)
+    elif not zeros:
+        sentence = f"In {place} the skip connection does not fill up the channels with zeros, as option A does."
+        yield Difference(Deviation.MISSING_LAYER, place, sentence)
+
+
+def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Return one row for each layer of either network, from the images to the scores; the first 200 of them.
+
+    Args:
+        network: With an output.
+        blocks: How many blocks the handout's network has in each stage.
+    """
+    route = main_path(network)
+    rows, place = [], ""
+    for step in align(network, route, expected_layers(blocks))[:_MOST_LAYERS]:
+        place = str(step.expected.place) if step.expected else place
+        rows.append(Layer(place, _asked(step), _ran(step, network, route), _differs(step, network, route)))
+    return tuple(rows)
+
+
+def _differs(step: Step, network: NetworkSeen, route: Path) -> bool:
+    if step.expected is None or step.at is None:
+        return True
+    node, expected = network.nodes[route.nodes[step.at]], step.expected
+    if node.op != expected.op:
+        return True
+    return node.op == "conv" and (node.shape[1], node.kernel, node.stride) != (expected.width, (3, 3), expected.stride)
+
+
+def _asked(step: Step) -> str:
+    expected = step.expected
+    if expected is None:
+        return "nothing"
+    size = f"  3 x 3, {expected.width} channels, stride {expected.stride[0]}" if expected.width else ""
+    return expected.name.removeprefix("the ") + size
+
+
+def _ran(step: Step, network: NetworkSeen, route: Path) -> str:
+    if step.at is None:
+        return "missing"
+    said = _described(network.nodes[route.nodes[step.at]])
+    if skip := route.skips.get(step.at):
+        passed = ", ".join(words(network.nodes[each]) for each in skip.nodes)
+        begins = network.nodes[route.nodes[skip.source or 0]]
+        said += f" with the {words(begins)} above it" + (f", through {passed}" if passed else "")
+    return said[:_MOST_WORDS]
+
+
+def _described(node: Node) -> str:
+    kernel = " x ".join(map(str, node.kernel))
+    stride = f", stride {node.stride[0]}" if node.stride else ""
+    channels = f", {node.shape[1]} channels" if node.op == "conv" and len(node.shape) > 1 else ""
+    return " ".join(f"{words(node)} {kernel}{channels}{stride} {node.weight.rpartition('.')[0]}".split())

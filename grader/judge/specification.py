@@ -1,0 +1,71 @@
+"""The network of the handout's section 3.1 as a sequence of layers, each with its place and name."""
+
+from dataclasses import dataclass
+
+STAGES = (1, 2, 3, 4)
+_WIDTHS = (64, 128, 256, 512)
+HEAD = 5  # what follows stage 4
+FIRST, AFTER, POOLING, LINEAR = "first convolution", "after stage 4", "average pooling", "linear layer"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the network: a block of a stage, or a part outside of the stages (block 0, `part` named)."""
+
+    stage: int
+    block: int = 0
+    part: str = ""
+
+    def __str__(self) -> str:
+        """In the handout's words."""
+        return self.part or f"stage {self.stage}, block {self.block}"
+
+    @property
+    def halves(self) -> bool:
+        """Whether this block halves the image and doubles the channels."""
+        return self.block == 1 and self.stage > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One layer on the way from the images to the scores.
+
+    Attributes:
+        op: As in protocol.Node.
+        name: Within its place, with an article.
+        width: Channels of a convolution's output.
+    """
+
+    op: str
+    place: Place
+    name: str
+    width: int = 0
+    stride: tuple[int, ...] = ()
+
+
+def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
+    """Every layer in order; a block ends with its addition.
+
+    Args:
+        blocks: Blocks for each of the four stages.
+    """
+    layers = [Expected("conv", Place(0, part=FIRST), "the first convolution", _WIDTHS[0], (1, 1))]
+    for stage, count in zip(STAGES, blocks, strict=True):
+        for block in range(1, count + 1):
+            layers += _block(Place(stage, block))
+    layers.append(Expected("avg_pool", Place(HEAD, part=POOLING), "the average pooling"))
+    layers.append(Expected("linear", Place(HEAD, part=LINEAR), "the linear layer"))
+    return tuple(layers)
+
+
+def _block(place: Place) -> list[Expected]:
+    layers = []
+    width = _WIDTHS[place.stage - 1]
+    for half in ("first", "second"):
+        stride = (2, 2) if place.halves and half == "first" else (1, 1)
+        layers += [
+            Expected("batch_norm", place, f"the {half} batch normalization"),
+            Expected("relu", place, f"the {half} ReLU"),
+            Expected("conv", place, f"the {half} convolution", width, stride),
+        ]
+    return [*layers, Expected("add", place, "the skip connection's addition")]

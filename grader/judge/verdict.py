@@ -1,0 +1,189 @@
+"""Judge a traced network against the handout's section 3.1, and its behaviour against sections 1 and 3.2."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from grader.judge.alignment import align, main_path
+from grader.judge.differences import Difference, differences
+from grader.judge.specification import POOLING, Place, expected_layers
+from grader.judge.weights import Places, weight_differences
+from grader.protocol import NetworkSeen
+from grader.records import Deviation, Finding, Verdict
+
+_SCORES = 10
+_MISSING = (Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.MISSING_LAYER)
+_HIDES = {
+    # What stands on the left explains what stands on the right.
+    Deviation.UNREGISTERED_MODULE: (Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC),
+    Deviation.NONDETERMINISTIC: (Deviation.BATCH_DEPENDENT,),
+}
+_FORWARD, _CONSTRUCTOR, _NETWORK = (Place(0, part=part) for part in ("forward", "constructor", "network"))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be said about one network.
+
+    Attributes:
+        notes: What is optional.
+        flags: Why a person should look besides the findings.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
+    """Compare a network with what the handout asks for.
+
+    Args:
+        blocks: Blocks for each of the four stages.
+    """
+    found = list(_constructor(network, blocks))
+    structure: list[Difference] = []
+    identity_expected = False
+    if not network.is_module:
+        sentence = "IdentityResNet is not an nn.Module; see section 3.2."
+        found.append(Difference(Deviation.NOT_A_MODULE, _NETWORK, sentence))
+    elif _never_made(network):
+        pass  # why not is found already
+    elif network.forward_error:
+        sentence = f"The network failed on four images of 3 x 32 x 32 ({network.forward_error})."
+        found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
+    else:
+        structure = _structure(network, blocks)
+        found += structure
+        found += _output_shape(network, structure)
+        found += _behaviour(network)
+        identity_expected = not structure
+    found = _once(_without_consequences(found))
+    verdict = _verdict(network, found)
+    return Judgement(
+        verdict,
+        # A message has room for the first ones.
+        tuple(
+            Finding(each.code, str(each.place), each.sentence) for each in sorted(found, key=lambda each: each.small)
+        ),
+        _notes(network, blocks) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
+        tuple(_disagreements(network, identity_expected)),
+    )
+
+
+def _verdict(network: NetworkSeen, found: list[Difference]) -> Verdict:
+    if network.forward_error or (network.is_module and _never_made(network)):
+        return Verdict.UNREADABLE
+    if any(not each.small for each in found):
+        return Verdict.DEVIATES
+    return Verdict.VARIANT if found else Verdict.CONFORMING
+
+
+def _never_made(network: NetworkSeen) -> bool:
+    return bool(network.constructor_error) and not network.nodes and not network.forward_error
+
+
+def _constructor(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[Difference]:
+    if network.constructor_error:
+        arguments = ", ".join(map(str, blocks))
+        sentence = f"IdentityResNet({arguments}) failed ({network.constructor_error}); see section 3.2."
+        yield Difference(Deviation.CONSTRUCTOR, _CONSTRUCTOR, sentence)
+
+
+def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference]:
+    if network.output is None:
+        if network.output_shape is None:
+            return []
+        if network.behaviour.images_matter and not network.behaviour.nondeterministic:
+            sentence = (
+                "On their way to the scores the images leave torch (NumPy, a list, a number): no gradient comes back."
+            )
+            return [Difference(Deviation.NOT_DIFFERENTIABLE, _FORWARD, sentence)]
+        sentence = "The output does not depend on the images; see section 3.2.1."
+        return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
+    path = main_path(network)
+    steps = align(network, path, expected_layers(blocks))
+    weights = weight_differences(network, Places(network, path, steps))
+    dead = {each.place for each in weights if each.code is Deviation.DEAD_LAYER}
+    found = [each for each in differences(network, path, steps) if not (each.place in dead and each.code in _MISSING)]
+    return weights + found
+
+
+def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator[Difference]:
+    shape = network.output_shape
+    if shape is not None and len(shape) == 2 and shape == (_batch(network), _SCORES):
+        return
+    if any(each.place.part == POOLING for each in structure):
+        return  # the finding about the pooling says why
+    asked = (_batch(network), _SCORES)
+    said = "no tensor" if shape is None else str(shape)
+    sentence = f"For {asked[0]} images the output is {said}, not {asked}; see section 3.2.1."
+    yield Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence)
+
+
+def _batch(network: NetworkSeen) -> int:
+    return network.nodes[0].shape[0] if network.nodes else 4
+
+
+def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
+    seen = network.behaviour
+    alone, batch = seen.single_image, network.output_shape
+    if isinstance(alone, str):
+        sentence = f"The forward fails for a single image ({alone})."
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+    elif alone is not None and batch and batch[0] == _batch(network) and alone != (1, *batch[1:]):
+        sentence = f"For a single image the output is {alone}, not {(1, *batch[1:])}."
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+    if seen.batch_dependent:
+        sentence = "In eval mode the scores of an image change with the other images of its batch."
+        yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
+    if seen.nondeterministic:
+        sentence = "In eval mode two forwards of the same image give different scores."
+        yield Difference(Deviation.NONDETERMINISTIC, _FORWARD, sentence)
+
+
+def _without_consequences(found: list[Difference]) -> list[Difference]:
+    codes = {each.code for each in found}
+    hidden = {hidden for code in codes for hidden in _HIDES.get(code, ())}
+    chance = Deviation.NONDETERMINISTIC in codes
+    return [each for each in found if each.code not in hidden and not (chance and each.random)]
+
+
+def _once(found: list[Difference]) -> list[Difference]:
+    """One finding for each code and place; where a large and a small one meet, the large one."""
+    first: dict[tuple[Deviation, Place], Difference] = {}
+    for each in found:
+        key = each.code, each.place
+        if key not in first or (first[key].small and not each.small):
+            first[key] = each
+    return list(first.values())
+
+
+def _notes(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[str, ...]:
+    """Other numbers of blocks are optional in the handout: never a deviation."""
+    notes = []
+    for asked, found in network.behaviour.counts:
+        if asked != blocks and found != asked:
+            said = found if isinstance(found, str) else f"it has {found}"
+            notes.append(f"Asked for {asked} blocks, the network does not follow: {said} (optional).")
+    return tuple(notes)
+
+
+def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
+    """Where the traced graph and the network's behaviour do not fit together."""
+    seen = network.behaviour
+    if seen.trace_differs:
+        yield "in eval mode the network computes something else than its traced graph"
+    if conforming and seen.identities is not None and not keeps_its_input(network):
+        yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
+
+
+def keeps_its_input(network: NetworkSeen) -> bool:
+    """Whether every block that keeps its shape returned its input while all 3 x 3 convolutions were zero."""
+    identities = network.behaviour.identities or ()
+    additions = [node for node in network.nodes if node.op == "add"]
+    if len(additions) != len(identities):
+        return True  # additions of another kind ran as well: the two lists cannot be compared
+    heights = [node.shape[2] if len(node.shape) == 4 else 0 for node in additions]
+    keeps = [height == before for height, before in zip(heights, [32, *heights], strict=False)]
+    return all(unchanged for unchanged, keep in zip(identities, keeps, strict=True) if keep)

@@ -1,0 +1,259 @@
+"""Which file of an attempt is the student's: a written rule, since systems and browsers rename what is handed in.
+
+In this order: a file of the assignment's name; its copy (`hw6 (1).py`, `hw6-1.py`, `HW6.PY`); `hw6.py.txt`; the
+notebook `hw6.ipynb`; the same in a zip of the attempt, one level deep; the attempt's only Python file, else its only
+notebook; that of a zip.
+Of several of one kind, the one in the fewest folders, and then the one whose name sorts last, numbers by their value.
+
+The Python files beside it go with it: a script may keep its network in a second file and import it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from grader.assignment import Limits
+from grader.lms.archive import Handed, made_by_system, opened_inside, without_common_folder
+from grader.lms.files import NOBODYS, Attempt, Found, Stored, WithoutFile, can_be_imported, listed, normal
+from grader.records import Companion, Decision, Status, Submission
+
+# What browsers, systems and people add to the name of a copy.
+_COPY = r"(?:[ _-]*(?:\(\d+\)|copy|복사본)|[ _-]\d{1,3})*"
+_EXACT = 0
+_HOW = (
+    "",
+    "taken for {file}: the name is that of a copy",
+    "taken for {file}: only .txt was added to the name",
+    "taken for {file}: a notebook, whose code cells run as one script",
+)
+_ONLY = {
+    ".py": "taken for {file}: the only Python file of the attempt",
+    ".ipynb": "taken for {file}: the only notebook of the attempt, whose code cells run as one script",
+}
+_Key = tuple[int, int, list[tuple[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemAttempt:
+    """What one student handed in at one time through a learning system.
+
+    Attributes:
+        label: Names the attempt, for people.
+        files: With the names that the student gave them.
+        moment: As in `Attempt`, and so is `timed`.
+        written: What the system put beside the files: its path as shown, and what it is.
+        remarks: What a teacher should look at if this attempt counts.
+    """
+
+    student_id: str
+    label: str
+    files: tuple[Handed, ...]
+    moment: int | None
+    timed: bool
+    written: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    main: Handed
+    how: str
+    place: tuple[Handed, ...]
+    rivals: tuple[Handed, ...]
+    zipped: Handed | None
+    certain: bool
+
+
+def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[Found]:
+    """Decide which file of the attempt is the student's, and say of every other one what became of it."""
+    files = [file for file in attempt.files if not made_by_system(file.name)]
+    for file in attempt.files:
+        if made_by_system(file.name):
+            yield Decision(file.stored.shown, attempt.student_id, Status.BESIDE, NOBODYS)
+    for shown, what in attempt.written if files else ():
+        yield Decision(shown, attempt.student_id, Status.BESIDE, f"not graded: {what}")
+    faults: dict[str, str] = {}
+    choice = _choose(without_common_folder(files), file_name, limit_kb, faults)
+    if choice is None:
+        yield from _without_file(attempt, files, file_name, faults)
+        return
+    main, folder = choice.main, PurePosixPath(choice.main.name).parent
+    companions: dict[str, Stored] = {
+        name: file.stored
+        for file in sorted(choice.place, key=lambda file: file.name)
+        if file not in (main, *choice.rivals) and PurePosixPath(file.name).parent == folder
+        if can_be_imported(name := normal(PurePosixPath(file.name).name)) and name != file_name
+    }
+    why = [f"{file.stored.shown} was handed in too and is not used: {_beaten(main)}" for file in choice.rivals]
+    doubt = [] if choice.certain else [f"{main.stored.shown} was {choice.how}"]
+    yield Attempt(
+        attempt.student_id,
+        main.stored,
+        attempt.moment,
+        companions,
+        attempt.timed,
+        by_system=True,
+        how=choice.how,
+        remarks=(*attempt.remarks, *doubt, *why),
+    )
+    used = {stored.shown for stored in companions.values()} | {main.stored.shown}
+    for file in choice.rivals:
+        yield Decision(file.stored.shown, attempt.student_id, Status.SUPERSEDED, _beaten(main))
+    rivals = {file.stored.shown for file in choice.rivals}
+    for file in files:
+        shown = file.stored.shown
+        if choice.zipped is not None and file.stored is choice.zipped.stored:
+            reason = f"opened: {main.name} was found in it, among {len(choice.place)} files"
+        else:
+            reason = faults.get(shown, f"not graded: it was handed in with {main.stored.shown}")
+        if shown not in used | rivals:
+            yield Decision(shown, attempt.student_id, Status.BESIDE, reason)
+
+
+def _choose(files: Sequence[Handed], file_name: str, limit_kb: int, faults: dict[str, str]) -> _Choice | None:
+    """Apply the rules in their order; zips are opened only where no file bears the name."""
+    if found := _by_name(files, file_name):
+        return found
+    insides: list[tuple[Handed, list[Handed]]] = []
+    named: list[_Choice] = []
+    for file in sorted(files, key=lambda file: _natural(file.name), reverse=True):
+        if not file.name.lower().endswith(".zip"):
+            continue
+        inside, fault = opened_inside(file, limit_kb)
+        insides.append((file, without_common_folder(inside)))
+        if found := _by_name(insides[-1][1], file_name, file):
+            named.append(found)
+        else:
+            faults[file.stored.shown] = f"not graded: it {fault}" if fault else f"opened: it holds no {file_name}"
+    if named:
+        others = tuple(choice.zipped for choice in named[1:] if choice.zipped)
+        return replace(named[0], rivals=(*named[0].rivals, *others))
+    only = (_only_script(place, file_name, zipped) for zipped, place in ((None, files), *insides))
+    return next((choice for choice in only if choice), None)
+
+
+def _by_name(files: Sequence[Handed], file_name: str, zipped: Handed | None = None) -> _Choice | None:
+    ranked = [(rank, file) for file in files if (rank := _rank(file.name, file_name)) is not None]
+    if not ranked:
+        return None
+    best = min(rank for rank, _ in ranked)
+    depth = min(_depth(file) for rank, file in ranked if rank == best)
+    first = [file for rank, file in ranked if rank == best and _depth(file) == depth]
+    main = max(enumerate(first), key=lambda pair: (_natural(pair[1].name), pair[0]))[1]
+    how = _HOW[best].format(file=file_name)
+    if zipped is not None:
+        how = "; ".join(filter(None, [f"taken from {zipped.stored.shown}", how]))
+    return _Choice(main, how, tuple(files), tuple(file for _, file in ranked if file is not main), zipped, True)
+
+
+def _only_script(files: Sequence[Handed], file_name: str, zipped: Handed | None) -> _Choice | None:
+    for suffix, how in _ONLY.items():
+        only = [file for file in files if file.name.lower().endswith(suffix)]
+        if len(only) == 1:
+            return _Choice(only[0], how.format(file=file_name), tuple(files), (), zipped, certain=False)
+        if only:
+            return None
+    return None
+
+
+def _without_file(
+    attempt: SystemAttempt, files: Sequence[Handed], file_name: str, faults: dict[str, str]
+) -> Iterator[Found]:
+    for file in files:
+        reason = faults.get(file.stored.shown, f"{attempt.label} has no {file_name}: a person must look")
+        yield Decision(file.stored.shown, attempt.student_id, Status.UNRECOGNISED, reason)
+    if not files:
+        for shown, what in attempt.written:
+            reason = f"{attempt.label} has no file, only {what}: a person must look"
+            yield Decision(shown, attempt.student_id, Status.UNRECOGNISED, reason)
+    held = f"has no {file_name}, only {listed([file.name for file in files])}" if files else "has no file"
+    yield WithoutFile(attempt.student_id, f"{attempt.label} {held}")
+
+
+def _rank(name: str, file_name: str) -> int | None:
+    """Give the place of a name in the rules; None if it is not the assignment's."""
+    base, expected = PurePosixPath(name).name, PurePosixPath(file_name)
+    if base == file_name:
+        return _EXACT
+    stem = re.escape(expected.stem) + _COPY
+    suffix = re.escape(expected.suffix)
+    notebook = [r"\.ipynb"] if expected.suffix == ".py" else []
+    for rank, end in enumerate([suffix, rf"{suffix}{_COPY}\.txt", *notebook], start=1):
+        if re.fullmatch(stem + end, base, re.IGNORECASE):
+            return rank
+    return None
+
+
+def _beaten(main: Handed) -> str:
+    return f"by its name, {main.stored.shown} comes first"
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Order numbers in names by their value: (10) comes after (2)."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"([^0-9]*)([0-9]{0,9})", name)]
+
+
+def _depth(file: Handed) -> int:
+    return file.name.count("/")
+
+
+def add_companions(
+    submission: Submission, attempts: Sequence[Attempt], limits: Limits
+) -> tuple[Submission, list[Decision]]:
+    """Read what may be imported beside the attempt that counts, and say of each file what became of it.
+
+    Args:
+        submission: Made from the last of `attempts`.
+        attempts: Every file of this student, the one that counts last.
+        limits: Bounds the number of companions, and the size of all files together: weights do not fit in.
+    """
+    *earlier, last = attempts
+    decisions = companions_aside(earlier)
+    used: list[Companion] = []
+    left_kb = limits.file_size_kb - _kilobytes(submission.content or b"")
+    for number, (name, stored) in enumerate(last.companions.items()):
+        content, fault = stored.read(left_kb) if number < limits.companions else (None, "is one file too many")
+        if content is None:
+            decisions.append(_beside(last, stored, f"not used: it {fault}"))
+            submission = _without(submission, name, fault)
+            continue
+        left_kb -= _kilobytes(content)
+        used.append(Companion(name, content))
+        decisions.append(_beside(last, stored, f"the script may import it: it lies beside {last.file}"))
+    if submission.content is not None and used:
+        submission = replace(submission, companions=tuple(used), sha256=_hash_of_all(submission.sha256, used))
+    return submission, decisions
+
+
+def companions_aside(attempts: Sequence[Attempt]) -> list[Decision]:
+    """Say of what came with attempts that do not count that it does not either."""
+    return [
+        _beside(other, stored, f"not used: it lies beside {other.file}, which does not count")
+        for other in attempts
+        for stored in other.companions.values()
+    ]
+
+
+def _kilobytes(content: bytes) -> int:
+    return -(-len(content) // 1024)
+
+
+def _beside(attempt: Attempt, stored: Stored, reason: str) -> Decision:
+    return Decision(stored.shown, attempt.student_id, Status.BESIDE, reason)
+
+
+def _without(submission: Submission, name: str, fault: str) -> Submission:
+    """A file that is there and cannot be read is a fault of the machine: the student must not pay for it."""
+    if fault.startswith("cannot be read"):
+        return replace(submission, content=None, sha256="", unreadable=f"{name} beside {submission.file} {fault}")
+    return replace(
+        submission, remarks=(*submission.remarks, f"{name} beside {submission.file} is not used: it {fault}")
+    )
+
+
+def _hash_of_all(sha256: str, companions: Sequence[Companion]) -> str:
+    files = [(companion.name, hashlib.sha256(companion.content).hexdigest()) for companion in companions]
+    return hashlib.sha256(json.dumps([sha256, *files]).encode()).hexdigest()

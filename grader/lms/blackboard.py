@@ -1,0 +1,147 @@
+"""Blackboard's "Assignment File Download": `<Assignment>_<username>_attempt_<time>_<file>`, and a `.txt` each attempt.
+
+No vendor's specification was found; the form follows from files that were seen. Both the assignment's name and the
+username may hold underscores, so the `.txt` is believed before the entry's name.
+"""
+
+import codecs
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+
+from grader.lms.archive import Handed
+from grader.lms.attempts import SystemAttempt
+from grader.lms.files import Stored, normal
+from grader.records import Decision, Status
+
+# The first mark counts: what comes after it, a student may have named.
+_NAME = re.compile(
+    r"(?P<head>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.*)|(?P<account>\.txt))", re.DOTALL
+)
+_USERNAME = re.compile(r"\(([^()]+)\)\s*$")
+_ORIGINAL, _ENTRY = "Original filename:", "Filename:"
+_ACCOUNT_KB = 1024
+_NOBODYS_NAME = (
+    "whose it is cannot be told: keep Blackboard's .txt files beside the attempts, or name ROSTER= with the usernames"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What the `.txt` of an attempt says: the username, and by the entry's name the file's name as it was."""
+
+    stored: Stored
+    username: str
+    originals: Mapping[str, str] = field(default_factory=dict)
+
+
+def fits(name: str) -> bool:
+    """Whether an entry's name is of this form."""
+    return _NAME.fullmatch(name) is not None
+
+
+def attempts(
+    files: Sequence[Handed], zone: tzinfo | None, known: Collection[str]
+) -> Iterator[SystemAttempt | Decision]:
+    """Give every attempt, and every entry that belongs to none.
+
+    Args:
+        zone: In which the names' times are read; None: this machine's. Of an hour that comes twice, it is the first.
+        known: The roster's ids; they help where the `.txt` is missing.
+    """
+    held: dict[tuple[str, str], list[tuple[str, Handed]]] = defaultdict(list)
+    accounts: dict[tuple[str, str], _Account] = {}
+    for file in files:
+        name = _NAME.fullmatch(file.name)
+        if name is None:
+            yield Decision(file.stored.shown, "", Status.UNRECOGNISED, "its name is not one that Blackboard gives")
+            continue
+        key = name["head"], name["time"]
+        entries = held[key]
+        if name["account"]:
+            accounts[key] = _read_account(file.stored)
+        else:
+            entries.append((name["file"], file))
+    ends = {(head, f"_{account.username}") for (head, _), account in accounts.items() if account.username}
+    titles = {head.removesuffix(end) for head, end in ends if head.endswith(end)}
+    for (head, time), entries in held.items():
+        account = accounts.get((head, time))
+        student_id = account.username if account and account.username else _whose(head, titles, known)
+        if not student_id:
+            stored = [file.stored for _, file in entries] + ([account.stored] if account else [])
+            yield from (Decision(one.shown, "", Status.UNRECOGNISED, _NOBODYS_NAME) for one in stored)
+            continue
+        yield _attempt(student_id, head, time, entries, account, zone)
+
+
+def _attempt(
+    student_id: str,
+    head: str,
+    time: str,
+    entries: Sequence[tuple[str, Handed]],
+    account: _Account | None,
+    zone: tzinfo | None,
+) -> SystemAttempt:
+    originals = account.originals if account else {}
+    files = tuple(Handed(originals.get(file.name, name), file.stored) for name, file in entries)
+    day, clock = time[:10], time[11:].replace("-", ":")
+    doubt = f"the .txt of its attempt says {student_id}, and the files' names begin with {head}"
+    return SystemAttempt(
+        student_id,
+        f"the attempt of {day} {clock}",
+        files,
+        _moment(time, zone),
+        timed=True,
+        written=((account.stored.shown, "Blackboard's account of the attempt"),) if account else (),
+        remarks=() if head.endswith(f"_{student_id}") else (doubt,),
+    )
+
+
+def _moment(time: str, zone: tzinfo | None) -> int | None:
+    """Give nanoseconds since 1970; None for a time that no calendar has."""
+    try:
+        wall = datetime.strptime(time, "%Y-%m-%d-%H-%M-%S")
+        return int((wall.replace(tzinfo=zone) if zone else wall).timestamp()) * 1_000_000_000
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _whose(head: str, titles: Collection[str], known: Collection[str]) -> str:
+    """Find the username at the end of `<Assignment>_<username>`, where only one reading is possible."""
+    readings = {head.removeprefix(f"{title}_") for title in titles if head.startswith(f"{title}_")}
+    readings = readings or {student_id for student_id in known if head.endswith(f"_{student_id}")}
+    if not readings and head.count("_") == 1:
+        readings = {head.partition("_")[2]}
+    return readings.pop() if len(readings) == 1 else ""
+
+
+def _read_account(stored: Stored) -> _Account:
+    content, _ = stored.read(_ACCOUNT_KB)
+    text = _decoded(content or b"").strip()
+    found = _USERNAME.search(text.partition("\n")[0])
+    # Comments come before the list of files, and a student may have written such a list there.
+    listed = re.split(r"^Files:", text, flags=re.MULTILINE)[-1]
+    lines = [line.strip() for line in listed.splitlines() if line.strip()]
+    originals = {
+        normal(entry.removeprefix(_ENTRY).strip()): _base_name(original.removeprefix(_ORIGINAL).strip())
+        for original, entry in itertools.pairwise(lines)
+        if original.startswith(_ORIGINAL) and entry.startswith(_ENTRY)
+    }
+    return _Account(stored, normal(found[1].strip()) if found else "", originals)
+
+
+def _base_name(name: str) -> str:
+    """Leave folders out: some browsers send the whole path."""
+    return normal(name).replace("\\", "/").rpartition("/")[2]
+
+
+def _decoded(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp949", "replace")

@@ -1,0 +1,141 @@
+"""What was handed in: where a file lies and how it is read, and what a layout finds in it.
+
+A file lies on the disk, in an archive, or in an archive inside one. A layout finds somebody's attempt, somebody without
+a file, or an entry that was set aside.
+"""
+
+import os
+import stat
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from grader.records import Decision
+
+_SYSTEM_FILES = frozenset({"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"})
+NOBODYS = "hidden, or made by the system: nobody handed it in"
+
+_NAMES_SHOWN = 5
+
+
+class Stored(Protocol):
+    """A file that can be read."""
+
+    @property
+    def shown(self) -> str:
+        """Its path below the submissions folder or inside the archive, for people."""
+
+    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
+        """Read it once, as a whole.
+
+        Returns:
+            The content and "", or None and the reason, to follow "it".
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFile:
+    """A file on the disk; a symbolic link is not followed: it could lead out of the folder."""
+
+    shown: str
+    path: Path
+
+    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
+        """Read a regular file."""
+        try:
+            kind = self.path.lstat().st_mode
+            if not stat.S_ISREG(kind):
+                return None, f"is {kind_of(kind)} and not a regular file"
+            # A link or a pipe that is put there meanwhile is neither followed nor waited for.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                content = file.read(limit_kb * 1024 + 1)
+        except OSError as error:
+            return None, f"cannot be read: {error.strerror}"
+        return too_large(content, limit_kb)
+
+
+def too_large(content: bytes, limit_kb: int) -> tuple[bytes | None, str]:
+    """Give the content, or the reason if it is over the limit."""
+    return (None, f"is larger than {limit_kb} KB") if len(content) > limit_kb * 1024 else (content, "")
+
+
+def kind_of(mode: int) -> str:
+    """Name what is no regular file."""
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe, a socket or a device"
+
+
+def decoded_name(raw: bytes) -> str:
+    r"""Decode a file's name: UTF-8, else cp949, else UTF-8 with each foreign byte as \xNN (two stay two)."""
+    for encoding in ("utf-8", "cp949"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def normal(name: str) -> str:
+    """Compose what macOS decomposes, so that one Korean name is one student."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_system_file(name: str) -> bool:
+    """Whether an operating system made a file of this name."""
+    return name.startswith(".") or name in _SYSTEM_FILES
+
+
+def can_be_imported(name: str) -> bool:
+    """Whether a script beside a file of this name can import it."""
+    return name.endswith(".py") and name.removesuffix(".py").isidentifier()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A file that stands where a student's file belongs; it may still be unreadable.
+
+    Attributes:
+        moment: When it was handed in, in nanoseconds since 1970; None if that cannot be known.
+        companions: What the script could import, handed in with it: module's file name to file, by name.
+        timed: Whether there should be a moment. Some systems' archives have none at all.
+        by_system: A learning system keeps attempts apart, so that an earlier one is nothing to look at.
+        how: By which rule it was taken for the student's file, where its name is another; empty otherwise.
+        remarks: What a teacher should look at if this attempt counts.
+    """
+
+    student_id: str
+    stored: Stored
+    moment: int | None
+    companions: dict[str, Stored] = field(default_factory=dict)
+    timed: bool = True
+    by_system: bool = False
+    how: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Its path, as shown."""
+        return self.stored.shown
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutFile:
+    """A student's folder or attempt in which the file is missing: a person must look."""
+
+    student_id: str
+    remark: str
+
+
+Found = Attempt | WithoutFile | Decision
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name some of many."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

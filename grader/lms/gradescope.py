@@ -1,0 +1,31 @@
+"""Gradescope's results.json, one for each student."""
+
+import json
+from decimal import Decimal
+
+from grader.results.entries import Result
+from grader.text import printable
+
+
+def results_json(result: Result, most: Decimal) -> bytes | None:
+    """Give the file's bytes; None where there are no points: Gradescope would take a file without them for 0."""
+    grade = result.grade
+    if grade.points is None:
+        return None
+    test = {
+        "name": "Accuracy on the test images" if grade.accuracy is None else f"Accuracy: {grade.accuracy} %",
+        "score": float(grade.points),
+        "max_score": float(most),
+        "output": printable(grade.message),
+        "output_format": "text",
+        "visibility": "after_published",
+    }
+    whole = {
+        "score": float(grade.points),
+        "output_format": "text",
+        "visibility": "after_published",
+        "stdout_visibility": "hidden",
+        "extra_data": {"student_id": result.submission.student_id, "sha256": result.submission.sha256},
+        "tests": [test],
+    }
+    return json.dumps(whole, ensure_ascii=False, indent=2).encode()

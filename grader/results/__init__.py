@@ -1,0 +1,1 @@
+"""What the ledger holds, and the points that follow from it."""

@@ -1,0 +1,288 @@
+"""Every sentence about an outcome: what a student reads, and why a teacher should look."""
+
+import re
+from collections.abc import Sequence
+
+from grader.assignment import Assignment
+from grader.data import ASSIGNED_DATA
+from grader.records import Check, Outcome, StopReason, Submission, Verdict
+from grader.results.entries import Entry, Override, Regrade
+from grader.run.probes import probe_doubts
+
+_NOTABLY_SLOWER = 1.1
+_ROUNDED_FROM_SECONDS = 600
+ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
+
+# Where the package to install is not called what the script imports.
+_PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "IPython": "ipython",
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+
+def for_student(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
+    """Say what happened to a submission and what to do about it, in a few short sentences on one line.
+
+    Args:
+        entry: What the ledger says of the submission; None if it says nothing.
+    """
+    if entry is None:
+        return _without_entry(submission, assignment)
+    said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
+    return " ".join([said, *_blanks(entry.check, said), *_notes(entry)])
+
+
+def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
+    """Give every reason why a person should look at a submission, joined by "; "; empty if there is none."""
+    reasons = list(submission.remarks)
+    if entry is None:
+        reasons += _missing_entry(submission)
+    else:
+        reasons += _doubts(entry)
+        if entry.outcome is Outcome.INFRASTRUCTURE:
+            reasons.append(_way_out(entry, assignment))
+    return "; ".join(_one_line(reason) for reason in reasons)
+
+
+def for_student_of(override: Override) -> str:
+    """Say that a person set the points."""
+    return f"Your teacher set your points to {override.points:f}."
+
+
+def of_changes(override: Override | None, pending: Regrade | None, outdated: Override | None) -> list[str]:
+    """Tell the teacher what persons did.
+
+    Args:
+        override: That holds now.
+        pending: A regrade that was not run yet.
+        outdated: An override of another file than the one that counts.
+    """
+    reasons = []
+    if override is not None:
+        reasons.append(f"points set by {override.who}: {_one_line(override.why)}")
+    if pending is not None:
+        reasons.append("a regrade was asked for and has no result yet: run make grade")
+    if outdated is not None and override is None:
+        reasons.append(f"an override to {outdated.points:f} points was for another file and does not hold for this one")
+    return reasons
+
+
+def of_run_due(entry: Entry | None, *, due: bool) -> list[str]:
+    """Tell the teacher that a result is not the last word: it may still rise, or be of a run that time cut.
+
+    Args:
+        due: Whether the submission needs another run.
+    """
+    not_final = due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE
+    return ["not final, another run is due: run make grade"] if not_final else []
+
+
+def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
+    """Tell the teacher, and never a student, who else handed in the same files, and whose run counts.
+
+    Args:
+        entry: The run that counts; None if there is none.
+        others: Their ids.
+    """
+    reasons = [f"not run itself: {entry.run_of}'s run of the same files counts"] if entry and entry.run_of else []
+    return [*reasons, _one_line(f"the same files as others: {', '.join(others)}")] if others else reasons
+
+
+def _without_entry(submission: Submission, assignment: Assignment) -> str:
+    if submission.unreadable:
+        return "The grader could not read your file. This is not your fault: it will be tried again."
+    if submission.content is not None:
+        return "Your file has not been graded yet. This is not your fault: it will be graded."
+    if submission.late:
+        late = _full_stop(_one_line(submission.late))
+        return f"No {assignment.file} was handed in by the deadline: {late} If that is wrong, tell your teacher."
+    return _nothing_came(assignment)
+
+
+def _nothing_came(assignment: Assignment) -> str:
+    return f"No {assignment.file} was handed in. If you did hand one in, tell your teacher."
+
+
+def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
+    limits = assignment.limits
+    reason = _sentence(entry.error or entry.check.message)
+    match entry.outcome:
+        case Outcome.INVALID:
+            return ["Your file could not be run as a solution.", *reason, "Mend this and run the whole file once."]
+        case Outcome.CRASHED:
+            return [
+                "Your script failed before any network could be tested.",
+                *reason,
+                "Run the whole file once in a fresh runtime to find the line.",
+            ]
+        case Outcome.TIMED_OUT:
+            return [
+                "Your script was stopped at a time limit before its network could be tested.",
+                f"It has {_duration(limits.setup_seconds)} to begin training, "
+                f"{_duration(round(entry.evidence.limit_seconds))} to train "
+                f"and {_duration(limits.evaluation_seconds)} for the test.",
+            ]
+        case Outcome.OUT_OF_MEMORY:
+            # So PyTorch's error begins where it is a GPU that is full.
+            on_card = "CUDA out of memory" in entry.error
+            what = "of the GPU's memory than a run may" if on_card else f"than {_memory(limits.memory_mb)} of memory"
+            return [
+                f"Your script was stopped because it used more {what}.",
+                "Use a smaller batch, and add up losses with .item() so that old graphs can be freed.",
+            ]
+        case Outcome.OUT_OF_PROCESSOR_TIME:
+            return ["Your script was stopped because its processes used more processor time than a run may.", *reason]
+        case Outcome.OUT_OF_PROCESSES:
+            return [
+                f"Your script tried to have more than {limits.processes} processes and threads.",
+                *reason,
+                "Use fewer DataLoader workers, and end what you start.",
+            ]
+        case Outcome.OUT_OF_DISK:
+            return [f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.", *reason]
+        case Outcome.OUT_OF_DESCRIPTORS:
+            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close what you open."]
+        case Outcome.TOO_MUCH_OUTPUT:
+            return [
+                f"Your script was stopped because it printed more than {limits.output_mb} MB.",
+                "Print once for each epoch, not for each batch.",
+            ]
+        case Outcome.INFRASTRUCTURE:
+            return ["The grader failed while it worked on your file. This is not your fault: it will be graded again."]
+    return [_nothing_came(assignment)]
+
+
+def _graded(entry: Entry, assignment: Assignment) -> list[str]:
+    sentences = [f"{entry.correct} of {entry.total} test images were classified correctly."]
+    if entry.evidence.data_name != ASSIGNED_DATA:
+        sentences.append(f"Measured on the data set {entry.evidence.data_name}.")
+    if entry.samples == 0:
+        sentences.append("No training was seen, so the network was tested as it was built.")
+    sentences += _stop(entry, assignment)
+    sentences += _sentence(entry.check.message)
+    if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
+        sentences.append("The network is not the one that the handout asks for, which limits its points.")
+    return sentences
+
+
+def _stop(entry: Entry, assignment: Assignment) -> list[str]:
+    error = _one_line(entry.error)
+    as_it_was = "the network was tested as it was then"
+    evidence = entry.evidence
+    match entry.stop_reason:
+        case StopReason.EPOCH_BUDGET:
+            epochs = _count(assignment.budget.epochs, "epoch")
+            said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
+        case StopReason.TIME_BUDGET:
+            longer = evidence.limit_seconds > evidence.wall_seconds
+            why = "which is what the handout's time means on this machine" if longer else "as the handout says"
+            said = [f"Training was stopped after {_duration(round(evidence.limit_seconds))}, {why}, and {as_it_was}."]
+        case StopReason.ERROR:
+            named = f" ({error})" if error else ""
+            return [f"Your script stopped with an error{named}; {as_it_was}."]
+        case StopReason.KILLED:
+            said = [f"Your script was stopped from outside, and {as_it_was}."]
+        case _:
+            said = []
+    return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
+
+
+def _blanks(check: Check, said: str) -> list[str]:
+    named = all(re.search(rf"\b{re.escape(blank)}\b", said) for blank in check.blanks_left)
+    return [] if named else [f"Still to be filled in: {', '.join(check.blanks_left)}."]
+
+
+def _notes(entry: Entry) -> list[str]:
+    """What was set aside or supplied, in the file before it ran and around the script while it ran."""
+    return [
+        sentence
+        for note in (*entry.check.notes, *entry.check.open_questions, *entry.notes)
+        for sentence in _sentence(note)
+    ]
+
+
+def _doubts(entry: Entry) -> list[str]:
+    check = entry.check
+    reasons = []
+    if check.verdict is Verdict.DEVIATES:
+        codes = dict.fromkeys(finding.code.value for finding in check.findings)
+        reasons.append("architecture deviates: " + (", ".join(codes) or "no code given"))
+    if check.verdict is Verdict.UNREADABLE and entry.outcome is Outcome.GRADED:
+        reasons.append("architecture could not be read, though the network was graded")
+    reasons += check.flags
+    if check.blanks_left:
+        reasons.append("blanks left: " + ", ".join(check.blanks_left))
+    if entry.outcome is Outcome.GRADED and entry.samples == 0:
+        reasons.append("no training was seen")
+    return [*reasons, *_cut_by_time(entry), *probe_doubts(entry.probes), *entry.flags]
+
+
+def _cut_by_time(entry: Entry) -> list[str]:
+    """Doubt a run that time ended on a machine slower than the one that the handout's two hours are meant for."""
+    evidence = entry.evidence
+    if entry.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
+        return []
+    if evidence.calibrated_seconds is None:
+        on_cpu = evidence.device.startswith("CPU")
+        return ["cut by time on a machine that was not timed: make calibrate"] if on_cpu else []
+    slower = evidence.calibrated_seconds / evidence.wall_seconds
+    if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
+        return []
+    return [
+        f"cut by time on a machine {slower:.1f} times slower than Colab's GPU: "
+        f'time_limit = "calibrated" would give it {_duration(round(evidence.calibrated_seconds))}'
+    ]
+
+
+def _missing_entry(submission: Submission) -> list[str]:
+    if submission.unreadable:
+        return [f"file could not be read ({submission.unreadable}): mend that and run the same command again"]
+    if submission.content is not None:
+        return ["not graded yet: run the same command again"]
+    return []
+
+
+def _way_out(entry: Entry, assignment: Assignment) -> str:
+    # The name comes out of the process that runs the student's code. Only what the assignment grants may become a
+    # command that a teacher types.
+    module = entry.missing_module.partition(".")[0]
+    if module in assignment.colab.modules:
+        install = f"pip install {_PACKAGES.get(module, module)}"
+        return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
+    cause = _one_line(entry.error or entry.check.message) or "no cause given"
+    return f"not graded, a fault of the grader or its machine ({cause}): run the same command again"
+
+
+def _sentence(text: str) -> list[str]:
+    text = _one_line(text)
+    return [_full_stop(text)] if text else []
+
+
+def _full_stop(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= ERROR_LENGTH else line[: ERROR_LENGTH - 1] + "…"
+
+
+def _duration(seconds: int) -> str:
+    if seconds > _ROUNDED_FROM_SECONDS:
+        seconds = round(seconds / 60) * 60
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds % size == 0:
+            return _count(seconds // size, unit)
+    return _count(seconds, "second")
+
+
+def _memory(megabytes: int) -> str:
+    return f"{megabytes // 1024} GB" if megabytes % 1024 == 0 else f"{megabytes} MB"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

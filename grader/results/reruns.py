@@ -1,0 +1,168 @@
+"""Which runs of a submission count, which of them is its result, and whether it needs another. Pure functions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from grader.assignment import Assignment
+from grader.records import Outcome, StopReason, exact_percent
+from grader.results.entries import Entry, Line, Override, Regrade, RunReason
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """A run that a submission still needs.
+
+    Attributes:
+        seed: Of the random state that the script finds.
+        why: For the teacher, in a few words; empty for the first run.
+    """
+
+    reason: RunReason
+    seed: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The runs between one regrade and the next; `regrade` is None for the first."""
+
+    regrade: Regrade | None
+    runs: tuple[Entry, ...]
+
+
+def generations(lines: Iterable[Line], run_key: str) -> tuple[Generation, ...]:
+    """Split one submission's ledger lines at its regrades; the last generation may have no run yet.
+
+    Args:
+        lines: Oldest first, of one student and one file.
+        run_key: Runs under other conditions are passed over.
+    """
+    found = [Generation(None, ())]
+    for line in lines:
+        if isinstance(line, Regrade):
+            found.append(Generation(line, ()))
+        elif isinstance(line, Entry) and line.run_key == run_key:
+            found[-1] = Generation(found[-1].regrade, (*found[-1].runs, line))
+    return tuple(found)
+
+
+def standing_runs(lines: Iterable[Line], run_key: str, assignment: Assignment) -> tuple[Entry, ...]:
+    """The runs by which a submission is graded now: until a regrade has all the runs that it needs, those before it."""
+    all_runs = [generation.runs for generation in generations(lines, run_key) if generation.runs]
+    standing = [runs for runs in all_runs if any(_stands(run) for run in runs)]
+    whole = [runs for runs in standing if is_done(runs, assignment)]
+    return next((kind[-1] for kind in (whole, standing, all_runs) if kind), ())
+
+
+def standing_override(lines: Sequence[Line], assignment: Assignment) -> Override | None:
+    """The newest override, unless a regrade came after it and has all the runs that it needs."""
+    runs: list[Entry] = []
+    for line in reversed(lines):
+        if isinstance(line, Override):
+            return line
+        if isinstance(line, Regrade):
+            if is_done(runs, assignment):
+                return None
+            runs = []
+        elif not runs or line.run_key == runs[0].run_key:
+            runs.insert(0, line)
+    return None
+
+
+def is_done(runs: Sequence[Entry], assignment: Assignment) -> bool:
+    """Whether a submission with these runs, since its last regrade, needs no other."""
+    return next_run(runs, assignment) is None
+
+
+def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
+    """The run that counts: as the policy says where there are several, the last failure of ours where there is none.
+
+    A run that was short of something while others shared its machine gives way to its repetition.
+    """
+    counting = [run for run in runs if _stands(run)]
+    if any(run.reason is RunReason.ALONE for run in counting):
+        counting = [run for run in counting if not _short_in_company(run)]
+    graded = sorted((run for run in counting if run.outcome is Outcome.GRADED), key=_accuracy)
+    if graded:
+        return graded[-1] if assignment.borderline.grade_by == "best" else graded[(len(graded) - 1) // 2]
+    return counting[-1] if counting else runs[-1] if runs else None
+
+
+def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
+    """What a submission still needs, by the runs since its last regrade; None: it is done.
+
+    A fault of ours does not stand: it is tried again (DESIGN, rule 4).
+    """
+    counting = [run for run in runs if _stands(run)]
+    if not counting:
+        return NextRun(RunReason.FIRST, assignment.seed)
+    short_of = _short_in_company(counting[-1])
+    if short_of and _next_edge(counting[-1], assignment) is not None:
+        why = f"{short_of} while others ran: repeated with nothing beside it"
+        return NextRun(RunReason.ALONE, counting[-1].evidence.seed, why)
+    return _borderline_run(counting, assignment)
+
+
+def known_run(lines: Sequence[Line], student_id: str, run_key: str, planned: NextRun) -> Entry | None:
+    """The newest run of another student's same files that is the one this student needs; None: it must be made.
+
+    Whoever was regraded is to be run again: an older run is copied neither to this student nor from another one.
+
+    Args:
+        lines: Everyone's about these files, oldest first.
+    """
+    regraded: set[str] = set()
+    for line in reversed(lines):
+        if isinstance(line, Regrade):
+            if line.student_id == student_id:
+                return None
+            regraded.add(line.student_id)
+        elif isinstance(line, Entry) and line.student_id != student_id and line.run_key == run_key:
+            same = (line.reason, line.evidence.seed) == (planned.reason, planned.seed)
+            if same and _stands(line) and regraded.isdisjoint((line.student_id, line.run_of)):
+                return line
+    return None
+
+
+def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRun | None:
+    policy = assignment.borderline
+    repeated = [run for run in counting if run.reason is RunReason.BORDERLINE]
+    first = result([run for run in counting if run.reason is not RunReason.BORDERLINE], assignment)
+    if first is None or first.outcome is not Outcome.GRADED or first.own_seed or len(repeated) >= policy.extra_runs:
+        return None
+    edge = _next_edge(first, assignment)
+    if edge is None or edge - _accuracy(first) > Fraction(policy.below_edge):
+        return None
+    best = max(_accuracy(run) for run in counting if run.outcome is Outcome.GRADED)
+    if policy.grade_by == "best" and _edge_above(best, assignment) != edge:
+        return None
+    why = f"{float(_accuracy(first)):.2f} % is just below {float(edge):g} %: trained with another seed"
+    return NextRun(RunReason.BORDERLINE, assignment.seed + len(repeated) + 1, why)
+
+
+def _stands(run: Entry) -> bool:
+    return run.outcome is not Outcome.INFRASTRUCTURE
+
+
+def _short_in_company(run: Entry) -> str:
+    """What befell a run that it might not have met with the machine, or its card's memory, to itself; else empty."""
+    if run.evidence.jobs == 1:
+        return ""
+    if run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT:
+        return "cut by time"
+    return "out of memory on a card" if run.outcome is Outcome.OUT_OF_MEMORY and run.evidence.card else ""
+
+
+def _accuracy(run: Entry) -> Fraction:
+    return exact_percent(run.correct or 0, run.total or 1)
+
+
+def _next_edge(run: Entry, assignment: Assignment) -> Fraction | None:
+    """The edge that a better run could pass, in percent; None where there is nothing more to earn."""
+    return _edge_above(_accuracy(run), assignment)
+
+
+def _edge_above(percent: Fraction, assignment: Assignment) -> Fraction | None:
+    missed = [band.edge for band in assignment.bands if band.edge is not None and not band.takes(percent)]
+    return min(missed, default=None)

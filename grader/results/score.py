@@ -1,0 +1,135 @@
+"""From exact counts to points: the handout's bands (section 8), and never a rounded percentage."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from grader.assignment import Assignment
+from grader.records import Outcome, Submission, Verdict, accuracy_percent, exact_percent
+from grader.results import messages
+from grader.results.entries import Change, Entry, Grade, Line, Override, Result
+from grader.results.reruns import generations, is_done, result, standing_override, standing_runs
+
+_NOT_RUNNABLE = frozenset(
+    {
+        *(Outcome.INVALID, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.OUT_OF_PROCESSOR_TIME),
+        *(Outcome.OUT_OF_PROCESSES, Outcome.OUT_OF_DISK, Outcome.OUT_OF_DESCRIPTORS, Outcome.TOO_MUCH_OUTPUT),
+    }
+)
+
+
+def points(
+    outcome: Outcome, correct: int | None, total: int | None, verdict: Verdict | None, assignment: Assignment
+) -> Decimal | None:
+    """Return what a submission earns; None where a fault of ours leaves it without points.
+
+    Args:
+        correct: Test images classified right; only read where the outcome is `graded`.
+        total: Test images; only read where the outcome is `graded`.
+        verdict: Of the architecture check. It moves points only where the policy says "require": a network that
+            deviates then earns no more than one that could not be run.
+
+    Raises:
+        ValueError: The outcome is `graded` and there is no valid count.
+    """
+    policy = assignment.policy
+    if outcome in (Outcome.INFRASTRUCTURE, Outcome.PENDING):
+        return None
+    if outcome is Outcome.NO_SUBMISSION:
+        return policy.points_if_missing
+    if outcome in _NOT_RUNNABLE:
+        return policy.points_if_not_runnable
+    if correct is None or total is None:
+        raise ValueError("a graded submission needs its counts")
+    earned = _band_points(correct, total, assignment)
+    if policy.architecture == "require" and verdict is Verdict.DEVIATES:
+        return min(earned, policy.points_if_not_runnable)
+    return earned
+
+
+def grade(submission: Submission, entry: Entry | None, assignment: Assignment) -> Grade:
+    """Work out one student's grade from what the ledger says (None: nothing yet)."""
+    outcome = _outcome(submission, entry)
+    correct, total, verdict = (entry.correct, entry.total, entry.check.verdict) if entry else (None, None, None)
+    accuracy = None
+    if outcome is Outcome.GRADED and correct is not None and total is not None:
+        accuracy = accuracy_percent(correct, total)
+    return Grade(
+        outcome=outcome,
+        points=points(outcome, correct, total, verdict, assignment),
+        accuracy=accuracy,
+        message=messages.for_student(entry, submission, assignment),
+        review=messages.for_teacher(entry, submission, assignment),
+    )
+
+
+def result_of(
+    submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment, others: Sequence[str] = ()
+) -> Result:
+    """Work out one student's row from the ledger: the run that counts, the points, and what persons changed.
+
+    Args:
+        lines: Everything that the ledger says of the student, oldest first; lines about other files than the one that
+            counts now move no points.
+        others: Whoever had the same files graded; a word for the teacher, and no points.
+    """
+    own = [line for line in lines if line.sha256 == submission.sha256]
+    runs = standing_runs(own, run_key, assignment)
+    entry = result(runs, assignment)
+    graded = grade(submission, entry, assignment)
+    override = standing_override(own, assignment)
+    last = generations(own, run_key)[-1]
+    due = submission.content is not None and not is_done(last.runs, assignment)
+    review = [
+        graded.review,
+        *messages.of_same_files(entry, others),
+        *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
+        *messages.of_run_due(entry, due=due and last.regrade is None),
+    ]
+    graded = replace(graded, review="; ".join(filter(None, review)))
+    if override is not None:
+        said = f"{graded.message} {messages.for_student_of(override)}"
+        graded = replace(graded, points=override.points, message=said)
+    changes = tuple(_changes(submission, own, run_key, assignment))
+    return Result(submission, entry, graded, runs, changes, overridden=override is not None, due=due)
+
+
+def _outdated(lines: Sequence[Line], submission: Submission) -> Override | None:
+    """An override of another file than the one that counts now."""
+    other = (line for line in reversed(lines) if isinstance(line, Override) and line.sha256 != submission.sha256)
+    return next(other, None)
+
+
+def _changes(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Iterator[Change]:
+    places = [place for place, line in enumerate(lines) if not isinstance(line, Entry)]
+    for place, following in itertools.pairwise([*places, len(lines)]):
+        line = lines[place]
+        if isinstance(line, Entry):
+            continue
+        before = _points_by(submission, lines[:place], run_key, assignment)
+        after = _points_by(submission, lines[:following], run_key, assignment)
+        yield Change(line.kind, line.why, line.who, line.at, before, after)
+
+
+def _points_by(submission: Submission, lines: Sequence[Line], run_key: str, assignment: Assignment) -> Decimal | None:
+    override = standing_override(lines, assignment)
+    if override is not None:
+        return override.points
+    return grade(submission, result(standing_runs(lines, run_key, assignment), assignment), assignment).points
+
+
+def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
+    if entry is not None:
+        return entry.outcome
+    if submission.unreadable:
+        return Outcome.INFRASTRUCTURE
+    return Outcome.NO_SUBMISSION if submission.content is None else Outcome.PENDING
+
+
+def _band_points(correct: int, total: int, assignment: Assignment) -> Decimal:
+    percent = exact_percent(correct, total)
+    for band in assignment.bands:
+        if band.takes(percent):
+            return band.points
+    raise ValueError("no band fits, although the last one has no edge")

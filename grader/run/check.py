@@ -1,0 +1,100 @@
+"""The check stage: run one submission up to its first training forward, and judge the network that it made."""
+
+from dataclasses import replace
+
+from grader.assignment import Assignment
+from grader.judge.differences import compare
+from grader.judge.verdict import judge
+from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
+from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
+from grader.run.worker_client import Slot, WorkerRun, start_worker
+from grader.sandbox import Ending
+
+_FINDINGS_IN_MESSAGE = 2
+_REASON = 200  # characters
+
+
+def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
+    """Check one submission in the sandbox.
+
+    Raises:
+        InfrastructureError: The worker could not be started.
+    """
+    run = start_worker(submission, assignment, slot, "check", assignment.seed)
+    source = run.source
+    if source is None:
+        return Check(Verdict.UNREADABLE, message="The script could not be read to its end.")
+    if source.fault:
+        return replace(_read(source), outcome=Outcome.INVALID, message=source.fault)
+    if run.network is None:
+        outcome, message = _why_no_network(run, assignment)
+        return replace(_read(source), outcome=outcome, message=message)
+    judged = judge(run.network, assignment.blocks)
+    return replace(
+        _read(source),
+        verdict=judged.verdict,
+        findings=judged.findings,
+        notes=(*source.notes, *judged.notes),
+        parameters=run.network.parameters,
+        output_shape=run.network.output_shape,
+        outcome=_fatal(run.network),
+        message=_message(judged.findings),
+        flags=(*_flags(source), *judged.flags),
+        questions=_questions(run.questions),
+        layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
+    )
+
+
+def _read(source: SourceRead) -> Check:
+    """What is known from the file alone."""
+    return Check(
+        Verdict.UNREADABLE,
+        notes=source.notes,
+        blanks_left=source.blanks,
+        flags=_flags(source),
+        prepared_sha256=source.prepared_sha256,
+    )
+
+
+def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | None, str]:
+    """An outcome only where the script itself came to an end without a network."""
+    limits = assignment.limits
+    stopped = {
+        Ending.WALL_LIMIT: f"The script did not begin to train within {limits.check_seconds} seconds.",
+        Ending.MEMORY_LIMIT: f"The script used more than {limits.memory_mb} MB of memory before it made a network.",
+        Ending.OUTPUT_LIMIT: f"The script printed more than {limits.output_mb} MB before it made a network.",
+        Ending.PROCESSOR_LIMIT: "The script used too much processor time before it made a network.",
+        Ending.DISK_LIMIT: f"The script wrote more than {limits.scratch_mb} MB before it made a network.",
+    }
+    if run.execution.ending in stopped:
+        return None, stopped[run.execution.ending]
+    if run.stopped is None:
+        return Outcome.CRASHED, "The script ended before it made a network."
+    if run.stopped.missing_module in assignment.colab.modules:
+        said = f"The script needs {run.stopped.missing_module}, which Colab has and the grader lacks."
+        return Outcome.INFRASTRUCTURE, said
+    if run.stopped.error:
+        return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."
+    if run.evaluated is not None and run.evaluated.fault == Fault.NO_NETWORK:
+        return Outcome.INVALID, f"The file has no class {assignment.class_name} of which it makes a network."
+    return None, "The network could not be looked at: the process ended while it was tried out."
+
+
+def _flags(source: SourceRead) -> tuple[str, ...]:
+    return tuple(f"the source has what a homework does not need: {what}" for what in source.suspicions)
+
+
+def _message(findings: tuple[Finding, ...]) -> str:
+    shown = " ".join(finding.sentence for finding in findings[:_FINDINGS_IN_MESSAGE])
+    more = len(findings) - _FINDINGS_IN_MESSAGE
+    return f"{shown} There are {more} more such findings." if more > 0 else shown
+
+
+def _questions(seen: QuestionsSeen | None) -> tuple[Question, ...]:
+    return tuple(replace(each, reason=each.reason[:_REASON]) for each in seen.questions) if seen else ()
+
+
+def _fatal(network: NetworkSeen) -> Outcome | None:
+    """INVALID where no scores can ever come: training for two hours would not change it."""
+    wrong = network.output_shape is not None and network.output_shape[1:] != (10,)
+    return Outcome.INVALID if wrong else None

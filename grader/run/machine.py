@@ -1,0 +1,213 @@
+"""One machine, made ready to grade on: its isolation probed, its folder laid out, its speed known where it matters."""
+
+import fcntl
+import os
+import platform
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from grader.assignment import Assignment
+from grader.data import DataSet, write_training_set
+from grader.errors import UserError
+from grader.records import IsolationLevel
+from grader.run.calibrate import Calibration, calibrate
+from grader.run.worker_client import Slot
+from grader.sandbox import Isolation, find_isolation
+from grader.schedule.dispatch import Seat
+from grader.schedule.gpus import cards_here, memory_share, spread
+from grader.schedule.node import Here
+
+WORK_NAME = "work"
+# The reference is timed so long for an estimate or for a node's limit.
+TIMED_SECONDS = 10
+# What a run is expected to need, of the machine's memory and of a card's; it may use more, up to its limits. Of a card:
+# the specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
+_RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
+_NODE_PREFIX = "grader-node-"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is there to work with.
+
+    Attributes:
+        cores: Processor cores, shared among the runs.
+        jobs: Runs at the same time.
+        cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
+        work: A folder for what the runs are given.
+        training_set: The folder with the training arrays; None for a check without data.
+        calibration: How fast the reference trains here; None where it was not measured.
+    """
+
+    name: str
+    isolation: Isolation
+    cores: int
+    jobs: int
+    cards: tuple[str, ...]
+    work: Path
+    training_set: Path | None
+    calibration: Calibration | None = None
+
+    @property
+    def threads(self) -> int:
+        """Of each run beside others. They follow from `jobs`, however few are left: more could change a result."""
+        return max(1, self.cores // self.jobs)
+
+    def slot(self, seat: Seat) -> Slot:
+        """One run's place."""
+        threads = max(1, self.cores) if seat.alone else self.threads
+        return Slot(
+            number=seat.number,
+            threads=threads,
+            isolation=self.isolation,
+            training_set=self.training_set,
+            work=self.work,
+            cancelled=seat.cancelled,
+            watch=seat.watch,
+            card=seat.card,
+            card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
+        )
+
+    def quiet_slot(self, cancelled: threading.Event) -> Slot:
+        """The first place, for a run that nobody watches."""
+        return self.slot(Seat(0, False, spread(1, self.cards)[0], "", cancelled, lambda _: None))
+
+    def in_force(self, assignment: Assignment) -> Assignment:
+        """The assignment with the training time that holds here."""
+        budget = assignment.budget
+        if budget.time_limit == "wall" or self.calibration is None:
+            return assignment
+        seconds = round(budget.calibrated_seconds(self.calibration.images_per_second))
+        return assignment.model_copy(update={"budget": budget.model_copy(update={"train_seconds": seconds})})
+
+
+def this_machine(
+    isolation: Isolation, jobs: int | None, work: Path, training_set: Path | None, fair_limit: bool
+) -> Machine:
+    """The machine that this process runs on, not timed.
+
+    Args:
+        jobs: None: as many as `default_jobs` says.
+        fair_limit: As for `default_jobs`.
+    """
+    cores, cards = usable_cores(), cards_here()
+    at_once = jobs or default_jobs(cores, cards, fair_limit)
+    return Machine(platform.node(), isolation, cores, at_once, tuple(cards), work, training_set)
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may use; `taskset`, a cpuset or Slurm may allow it only some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_jobs(cores: int, cards: Mapping[str, int], fair_limit: bool) -> int:
+    """How many runs at the same time, where nobody says it.
+
+    On cards as many as their memory and the machine's cores and memory allow: scripts with batches of 4 to 32 leave
+    most of a card idle. On processors alone, one thread each trains a class faster than all threads in turn, but each
+    script slower, so that two hours by the clock would cut it.
+
+    Args:
+        cards: The memory of each, in MB.
+        fair_limit: A run's time does not depend on how many there are: a calibrated limit, or none.
+    """
+    most = max(1, min(cores, (psutil.virtual_memory().total >> 20) // _RUN_MB))
+    if not cards:
+        return most if fair_limit else 1
+    on_each = max(1, min(cards.values()) // _RUN_ON_CARD_MB)
+    return max(len(cards), min(most, on_each * len(cards)))
+
+
+@contextmanager
+def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: Here) -> Iterator[Machine]:
+    """A node of a cluster, which has nothing but its own disk.
+
+    The least isolation is `strong`, whatever the assignment says: below it, a submission could reach Ray's own sockets
+    on the node, and through them every other node.
+
+    Args:
+        jobs: Runs at the same time on each card, or on a node without cards.
+        timed: Time the reference before anything is graded.
+
+    Raises:
+        UserError: The isolation is not enough, or there is no room for the data.
+        InfrastructureError: The reference could not be timed.
+    """
+    least = assignment.policy.isolation if assignment.policy.isolation is IsolationLevel.FULL else IsolationLevel.STRONG
+    isolation = find_isolation(assignment.limits, least)
+    cards = tuple(cards_here())
+    with _node_folder() as work:
+        training_set = _laid_out(data, work, "make room in its temporary folder, or set TMPDIR there")
+        machine = Machine(here.name, isolation, here.cores, jobs * max(1, len(cards)), cards, work, training_set)
+        if timed:
+            timing = calibrate(assignment, machine.quiet_slot(here.cancelled), TIMED_SECONDS)
+            machine = replace(machine, calibration=timing)
+        yield machine
+
+
+@contextmanager
+def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
+    """A folder of this grader alone below `out`, and the training set in it.
+
+    What a killed grader left there is removed first; nothing is there afterwards.
+
+    Raises:
+        UserError: There is no room for it.
+    """
+    folder = out / WORK_NAME
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise _no_room(out, error, "make room there or name another folder with OUT=") from None
+        yield folder, _laid_out(data, folder, "make room there or name another folder with OUT=")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _node_folder() -> Iterator[Path]:
+    """A folder of this process alone; what killed ones left is removed first: a lock says who is still there."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_NODE_PREFIX}*"):
+        _remove_if_left(left)
+    made = Path(tempfile.mkdtemp(prefix=f".{_NODE_PREFIX}"))
+    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Only now has it the name by which others look for what is left.
+        folder = made.rename(made.with_name(made.name.removeprefix(".")))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(OSError), ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        stack.callback(os.close, descriptor)
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _laid_out(data: DataSet, folder: Path, way_out: str) -> Path:
+    try:
+        write_training_set(data, folder / "training_set")
+    except OSError as error:
+        raise _no_room(folder, error, way_out) from None
+    return folder / "training_set"
+
+
+def _no_room(folder: Path, error: OSError, way_out: str) -> UserError:
+    return UserError(f"cannot write to {folder} ({error.strerror or error}): {way_out}")

@@ -1,0 +1,248 @@
+"""Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
+
+Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its places as
+`Local` does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
+where each node takes one copy. What is graded is known to the driver alone, so a driver that dies loses what was in
+flight, and Ray ends its actors.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from grader.errors import Cancelled, InfrastructureError, PlaceLost, UserError
+from grader.progress import Watch
+from grader.schedule.dispatch import Finished, Place, R, S, Seat, T, run_at
+from grader.schedule.gpus import card_name, spread
+from grader.schedule.node import Node, Setup
+
+# Of one node's process, before the node counts as lost.
+_MOST_RESTARTS = 3
+_SETUP_SECONDS = 300
+_COMES_BACK_SECONDS = 120
+_LISTEN_SECONDS = 1.0
+# What work may take to end by itself after Ctrl-C, and a node to remove its folder.
+_GRACE_SECONDS = 15
+
+
+class Divided(Protocol):
+    """What a node's setup must say: how many pieces at the same time, on which cards."""
+
+    @property
+    def jobs(self) -> int:
+        """Pieces at the same time."""
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """GPUs, as CUDA_VISIBLE_DEVICES names them there."""
+
+
+D = TypeVar("D", bound=Divided)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member(Generic[D]):
+    """A node that takes part."""
+
+    name: str
+    actor: Any
+    fetch: Callable[[], Any]
+    machine: D
+
+
+@contextmanager
+def connected(
+    address: str,
+    setup: Setup[S, D],
+    shared: S,
+    jobs: int,
+    cancelled: threading.Event,
+    say: Callable[[str], None],
+) -> Iterator["Cluster[S, D]"]:
+    """The nodes that are there now, set up; a node whose setup raises is named and left out.
+
+    Args:
+        address: Of the cluster's head, as `host:port`, or `auto`.
+        shared: Handed to `setup` and to each piece of work.
+        jobs: The most pieces at the same time on each card, or on a node without cards.
+
+    Raises:
+        UserError: There is no cluster, or none of its nodes can take part.
+        Cancelled: Everything was to stop.
+    """
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(
+            f"no Ray cluster answers at CLUSTER={address} ({reason}): start one with `ray start --head`"
+        ) from None
+    actors: dict[str, Any] = {}
+    try:
+        # Not given to the actor as it is made: Ray would then not start it anew for certain, and says so each time.
+        fetch = partial(ray.get, ray.put(shared))
+        for name, node in _nodes():
+            actors[name] = _actor(node, jobs).remote(setup, name, int(node["Resources"]["CPU"]))
+        members = _set_up(actors, fetch, cancelled, say)
+        if not members:
+            raise UserError("no node of the cluster can grade: the reasons stand above")
+        yield Cluster(members, cancelled)
+    finally:
+        for actor in actors.values():
+            actor.stop.remote()
+        closing = [actor.close.remote() for actor in actors.values()]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=_GRACE_SECONDS)
+        ray.shutdown()
+
+
+class Cluster(Generic[S, D]):
+    """The nodes that take part, as a `Scheduler`."""
+
+    def __init__(self, members: Sequence[_Member[D]], cancelled: threading.Event) -> None:
+        self._members = members
+        self._cancelled = cancelled
+        self._lost: set[str] = set()
+
+    @property
+    def machines(self) -> Sequence[D]:
+        """What was set up on each node, lost ones too."""
+        return [member.machine for member in self._members]
+
+    def run_all(
+        self, pieces: Sequence[T], work: Callable[[T, S, D, Seat], R], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[T, Finished[R]]]:
+        """As `Scheduler.run_all`."""
+        places = [place for member in self._members for place in self._places(member, work, alone)]
+        over = threading.Event()
+        attendant = threading.Thread(target=self._attend, args=(watch, over), name="cluster")
+        attendant.start()
+        try:
+            yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
+        finally:
+            over.set()
+            attendant.join()
+
+    def _places(self, member: _Member[D], work: Callable[[T, S, D, Seat], R], alone: bool) -> Sequence[Place[T, R]]:
+        places: list[Place[T, R]] = []
+        for number, card in enumerate(spread(member.machine.jobs, member.machine.cards)):
+            place = card_name(card, member.name)
+            run = partial(_run, member, work, (number, alone, card, place))
+            places.append(Place((member.name, place), run))
+        return places
+
+    def _attend(self, watch: Watch, over: threading.Event) -> None:
+        """Pass on what the nodes tell, and to them that everything is to stop."""
+        stopped: float | None = None
+        ended = False
+        while not ended:
+            ended = over.wait(_LISTEN_SECONDS)
+            if self._cancelled.is_set():
+                stopped = stopped or self._stop()
+                if time.monotonic() > stopped + _GRACE_SECONDS:
+                    self._kill()
+            self._pass_on(watch)
+
+    def _pass_on(self, watch: Watch) -> None:
+        asked = [member.actor.heard.remote() for member in self._members if member.name not in self._lost]
+        answered, _ = ray.wait(asked, num_returns=len(asked), timeout=_LISTEN_SECONDS) if asked else ([], [])
+        for answer in answered:
+            with suppress(RayError):  # whoever waits for its work hears that it is gone
+                for event in ray.get(answer):
+                    watch(event)
+
+    def _stop(self) -> float:
+        for member in self._members:
+            member.actor.stop.remote()
+        return time.monotonic()
+
+    def _kill(self) -> None:
+        for member in self._members:
+            ray.kill(member.actor)
+
+
+def _nodes() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The nodes with processors to give, each with a name that no other has."""
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node for node in known if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    hosts = [node["NodeManagerHostname"] for node in alive]
+    for host, node in zip(hosts, alive, strict=True):
+        yield (host if hosts.count(host) == 1 else f"{host}-{node['NodeID'][:6]}"), node
+
+
+def _actor(node: dict[str, Any], jobs: int) -> Any:
+    """The class of actors for one node: it takes the node whole, and is started anew a few times if it is killed."""
+    cards = int(node["Resources"].get("GPU", 0))
+    options = {
+        "num_cpus": int(node["Resources"]["CPU"]),
+        "num_gpus": cards,
+        # Also one to listen, one to stop, one to close.
+        "max_concurrency": jobs * max(1, cards) + 3,
+        "max_restarts": _MOST_RESTARTS,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+    }
+    return ray.remote(Node).options(**options)
+
+
+def _set_up(
+    actors: dict[str, Any], fetch: Callable[[], Any], cancelled: threading.Event, say: Callable[[str], None]
+) -> list[Any]:
+    """Wait until each node is set up or has said why it cannot be."""
+    names = {actor.machine.remote(fetch): name for name, actor in actors.items()}
+    members: list[Any] = []
+    waiting, deadline = list(names), time.monotonic() + _SETUP_SECONDS
+    while waiting and time.monotonic() < deadline:
+        if cancelled.is_set():
+            raise Cancelled
+        ready, waiting = ray.wait(waiting, timeout=0.5)
+        for answer in ready:
+            name = names[answer]
+            try:
+                members.append(_Member(name, actors[name], fetch, ray.get(answer)))
+            except RayError as error:
+                say(f"node {name} is left out: {_reason(error)}")
+    for answer in waiting:
+        say(f"node {names[answer]} is left out: it was not ready after {_SETUP_SECONDS} s; does something else use it?")
+    return sorted(members, key=lambda member: member.name)
+
+
+def _run(member: _Member[D], work: Callable[[T, S, D, Seat], R], seat: tuple[int, bool, str, str], piece: T) -> R:
+    """Have one piece worked on at a node."""
+    try:
+        result: R = ray.get(member.actor.work.remote(member.fetch, work, piece, *seat))
+    except RayTaskError as error:
+        if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, PlaceLost)):
+            raise error.cause from None
+        raise
+    except RayError:
+        raise PlaceLost(member.name, for_good=not _comes_back(member)) from None
+    return result
+
+
+def _comes_back(member: _Member[D]) -> bool:
+    """Whether the node's process runs again, after Ray has started it anew."""
+    deadline = time.monotonic() + _COMES_BACK_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            ray.get(member.actor.machine.remote(member.fetch), timeout=_COMES_BACK_SECONDS)
+        except ray.exceptions.ActorUnavailableError:
+            time.sleep(1)  # it is not decided yet
+        except RayError:
+            return False
+        else:
+            return True
+    return False
+
+
+def _reason(error: RayError) -> str:
+    cause = getattr(error, "cause", None)
+    return str(cause) if isinstance(cause, (UserError, InfrastructureError)) else str(error).strip().splitlines()[-1]

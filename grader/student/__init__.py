@@ -1,0 +1,1 @@
+"""What a student is given: the self-check, a trial under the grader's budget, and the zip file that has both."""

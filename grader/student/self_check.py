@@ -1,0 +1,51 @@
+"""A student's own check: `python -m grader.student.self_check hw6.py`, in a child process under a time limit.
+
+Runs the script on a few batches of one image, then looks at its network; every line of the answer on the last
+descriptor is one event of the protocol. No data set, no sandbox: it is the student's own code on the student's machine.
+"""
+
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
+from grader.records import StopReason
+from grader.worker.look.network import build, look_at
+from grader.worker.look.questions import answers
+from grader.worker.look.watch import Watch, run_script
+from grader.worker.source import read_source
+
+_ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
+
+
+def run(path: Path, say: Callable[[Event], None]) -> None:
+    """Check one file, and say what was found as soon as it is known."""
+    source = read_source(path.read_bytes())
+    say(SourceRead(source.blanks, source.notes, fault=source.fault))
+    if source.fault:
+        return
+    rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
+    # As for `python hw6.py`: it may import what lies beside it.
+    sys.path.insert(0, str(path.resolve().parent))
+    watch, error = run_script(source.text, Watch(rules["class_name"]))
+    say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
+    say(QuestionsSeen(answers(watch.seen, source.blanks, tuple(rules["questions"]["learning_rates"]))))
+    if watch.made is not None:
+        network, failure = build(watch.made, tuple(rules["blocks"]))
+        say(look_at(network, failure, watch.made))
+
+
+def main(path: Path, answer: Path) -> None:
+    """Write what was found to the file `answer`, line by line."""
+    with answer.open("w", encoding="utf-8") as lines:
+
+        def say(event: Event) -> None:
+            lines.write(to_json(event) + "\n")
+            lines.flush()
+
+        run(path, say)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,192 @@
+"""Run the grader's worker on a student's own file, on the student's own machine.
+
+No sandbox: it is the student's own code. No pipes either, since Windows hands none down: what the worker reads and
+writes are files in a folder that both know. So this is the same on every system.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from grader.data import DataSet, write_training_set
+from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
+from grader.protocol import Evaluated, Event, Progress, SourceRead, Started, Stopped, Task, from_json, to_json
+from grader.records import CLASSES, SCORE_DTYPE
+
+_CODE = Path(__file__).parents[2]
+_TICK_SECONDS = 0.2
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the worker said, None where it did not come to that, and what it gave back.
+
+    Attributes:
+        first: The first news of training, about a second after its beginning.
+        scores: For each image that was asked for, in order, ten little-endian float32; None if they did not all come.
+        exit_code: Of the interpreter; negative for a signal.
+    """
+
+    started: Started | None
+    source: SourceRead | None
+    first: Progress | None
+    stopped: Stopped | None
+    evaluated: Evaluated | None
+    scores: bytes | None
+    exit_code: int
+
+
+def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, test: bool, watch: Watch) -> Trial:
+    """Train one file in a process of its own, and ask its network about the test images.
+
+    Args:
+        rules: The assignment as its TOML file has it.
+        seconds: The longest that training may take.
+        test: Whether to test the network after training; without, the training is only timed.
+        watch: Told what happens, under the file's name.
+
+    Raises:
+        OSError: The file cannot be read, or there is no room for a copy of the data.
+    """
+    images = data.x_test if test else data.x_test[:0]
+    with tempfile.TemporaryDirectory(prefix="hw6-try-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        _lay_out(folder, file, _task(rules, seconds, len(images)), images)
+        for companion in _beside(file)[: rules["limits"]["companions"]]:
+            shutil.copyfile(companion, folder / "job" / "companions" / companion.name)
+        write_training_set(data, folder / "data")
+        with _Following(folder, file.name, watch) as following, _started(folder) as process:
+            try:
+                while process.poll() is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_TICK_SECONDS)
+                    following.follow()
+            finally:
+                process.kill()
+            following.follow()
+        answer = (folder / "scores").read_bytes()[1:]  # the first byte says that the worker was ready for the images
+    whole = test and len(answer) == len(images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
+    return following.trial(answer if whole else None, process.returncode)
+
+
+def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
+    return Task(
+        mode="train",
+        class_name=rules["class_name"],
+        blocks=tuple(rules["blocks"]),
+        seed=rules["seed"],
+        epochs=rules["budget"]["epochs"],
+        train_seconds=seconds,
+        setup_seconds=rules["limits"]["setup_seconds"],
+        images=images,
+        untrained=0,
+        learning_rates=tuple(rules["questions"]["learning_rates"]),
+        acceleration=tuple(rules["acceleration"]),
+        precision=rules["precision"],
+        limited=False,
+        processes=0,
+        open_files=0,
+        scratch_bytes=0,
+        memory_bytes=0,
+        card_share=1.0,
+    )
+
+
+def _beside(file: Path) -> list[Path]:
+    """The Python files that the script may import, as those beside a file that is handed in."""
+    return sorted(path for path in file.parent.glob("*.py") if path.name != file.name and path.is_file())
+
+
+def _lay_out(folder: Path, file: Path, task: Task, images: npt.NDArray[np.uint8]) -> None:
+    for part in ("job", "job/companions", "scratch"):
+        (folder / part).mkdir()
+    (folder / "job" / "submission").write_bytes(file.read_bytes())
+    (folder / "job" / "task.json").write_text(to_json(task), encoding="utf-8")
+    # A first byte, which tells the worker to begin.
+    (folder / "images").write_bytes(b"B" + images.tobytes())
+    for name in ("scores", "report", "log"):
+        (folder / name).touch()
+
+
+def _started(folder: Path) -> subprocess.Popen[bytes]:
+    """The worker, in an empty folder, with no more of the grader's world around it than the worker itself makes."""
+    paths = [str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    files = [str(folder / name) for name in ("images", "scores", "report", "job", "data")]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "grader.worker.main", *files],
+            cwd=folder / "scratch",
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(paths),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONUTF8": "1",
+                "MPLBACKEND": "Agg",
+                # PyTorch makes it when an optimizer is made, and leaves it behind.
+                "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+class _Following:
+    """Reads what the worker reports and the script prints, while they write it."""
+
+    def __init__(self, folder: Path, name: str, watch: Watch) -> None:
+        self._name, self._watch = name, watch
+        self._report, self._log = (folder / "report").open("rb"), (folder / "log").open("rb")
+        self._rest = b""
+        self._events: list[Event] = []
+
+    def __enter__(self) -> "_Following":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._report.close()
+        self._log.close()
+
+    def follow(self) -> None:
+        """Tell what is new."""
+        if printed := self._log.read():
+            self._watch(Printed(self._name, printed))
+        *lines, self._rest = (self._rest + self._report.read()).split(b"\n")
+        for line in lines:
+            event = from_json(line.decode())
+            self._events.append(event)
+            self._tell(event)
+
+    def trial(self, scores: bytes | None, exit_code: int) -> Trial:
+        """Everything that was read."""
+        return Trial(
+            self._last(Started),
+            self._last(SourceRead),
+            next((event for event in self._events if isinstance(event, Progress)), None),
+            self._last(Stopped),
+            self._last(Evaluated),
+            scores,
+            exit_code,
+        )
+
+    def _tell(self, event: Event) -> None:
+        match event:
+            case Started():
+                self._watch(StageBegun(self._name, Stage.TRAINING))
+            case Progress():
+                self._watch(Advanced(self._name, event.samples, event.seconds, event.loss))
+            case Stopped():
+                self._watch(StageBegun(self._name, Stage.TESTING))
+
+    def _last(self, kind: type[_Kind]) -> _Kind | None:
+        return next((event for event in reversed(self._events) if isinstance(event, kind)), None)

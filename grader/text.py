@@ -1,0 +1,139 @@
+"""Text of strangers: as it may be shown, line by line and without control characters; of a notebook, its code.
+
+And how what is written about students is kept from everyone else.
+"""
+
+import codecs
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from grader.errors import UserError
+
+# Control characters except tab and newline; and those that turn the direction of writing, which can show one name as
+# another.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_COMMAND = re.compile(r"(?P<indent>\s*)(?P<command>[!%].*)")
+_TIMED = re.compile(r"(?P<indent>\s*)%time\s+(?P<statement>\S.*)")
+_ASSIGNED = re.compile(r"(?P<target>\s*[\w.,\[\] ]+=\s*)(?P<command>[!%].*)")
+_QUESTION = re.compile(r"(?P<indent>\s*)(?P<command>\?{1,2}[\w.]+|[\w.]+\?{1,2})\s*")
+# Magics of a whole cell below which there is Python all the same.
+_PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
+
+# A script without line breaks must not fill the memory.
+LONGEST_LINE = 2_000
+
+# Colours, cursor movements, window titles and links: whole, so that no `[31m` remains. ECMA-48, sections 5.4 and 5.6.
+_ESCAPE_SEQUENCE = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
+)
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters other than tab and newline, and with valid Unicode only."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub("", text))
+
+
+def one_line(value: str) -> str:
+    """Return a text of a student's as one line without control characters."""
+    return " ".join(printable(value).split())
+
+
+def set_aside(lines: list[str], at: int) -> bool:
+    """Rewrite the line on which Python stumbled, so that Python passes it; say whether it was IPython's.
+
+    A command or a magic becomes a comment, with those that a backslash joins to it; what is assigned from a command
+    becomes an empty list, from a magic None; of `%time` only the word goes, since the rest of its line is Python.
+    """
+    line = lines[at]
+    if timed := _TIMED.fullmatch(line):
+        lines[at] = f"{timed['indent']}{timed['statement']}"
+        return True
+    if assigned := _ASSIGNED.fullmatch(line):
+        value = "[]" if assigned["command"].startswith("!") else "None"
+        lines[at] = f"{assigned['target']}{value}  # {assigned['command']}"
+    elif command := _COMMAND.fullmatch(line) or _QUESTION.fullmatch(line):
+        # `pass` keeps a block that holds nothing else.
+        lines[at] = f"{command['indent']}pass  # {command['command']}"
+    else:
+        return False
+    while line.endswith("\\") and at + 1 < len(lines):
+        at += 1
+        line = lines[at]
+        lines[at] = f"# {line}"
+    return True
+
+
+def notebook_code(text: str) -> str | None:
+    """The code cells of a notebook's JSON as one script; None if the text is no notebook."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        cells = json.loads(text)["cells"]
+        return "\n\n".join(_cell_code("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _cell_code(source: str) -> str:
+    """A cell in another language (`%%bash`, `%%writefile`) as a comment."""
+    if not source.lstrip().startswith("%%") or _PYTHON_CELLS.match(source.lstrip()):
+        return source
+    return "\n".join(f"# {line}" for line in source.split("\n"))
+
+
+class OutputLines:
+    """Puts together the lines of one script; bytes that are not UTF-8 become replacement characters."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    @property
+    def unfinished(self) -> str:
+        """The line that has not ended yet, such as a progress bar."""
+        return _shown(self._rest)
+
+    def feed(self, chunk: bytes, final: bool = False) -> list[str]:
+        """Return the lines that have ended with this chunk; with `final`, also the one without a line break."""
+        *lines, rest = (self._rest + self._decoder.decode(chunk, final)).split("\n")
+        # After a carriage return the line is written anew; a lone one at the end may still be followed by a newline.
+        rest = rest[rest.rfind("\r", 0, -1) + 1 :]
+        whole = len(rest) if final else len(rest) // LONGEST_LINE * LONGEST_LINE
+        lines += [rest[begin : begin + LONGEST_LINE] for begin in range(0, whole, LONGEST_LINE)]
+        self._rest = rest[whole:]
+        return [_shown(line) for line in lines]
+
+
+def _shown(line: str) -> str:
+    return printable(_ESCAPE_SEQUENCE.sub("", line.rstrip("\r").rpartition("\r")[2]))
+
+
+def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:
+    """Replace the file at `path` in one step, with mode 0600; a folder that is made for it has mode 0700.
+
+    Args:
+        flush: Wait until the disk has it. Without, a power cut may leave an empty file: for what can be made anew.
+
+    Raises:
+        UserError: Nothing can be written there. An older file is left as it was.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                if flush:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; make room there or name another folder") from None

@@ -1,0 +1,122 @@
+"""Say of each of a script's nine questions whether it is answered, from what the script did while it was watched.
+
+Of the script's text only the blanks that are left are known.
+"""
+
+from torch.optim import SGD
+
+from grader.records import Answer, Question
+from grader.worker.look.watch import Seen
+
+QUESTIONS = tuple(f"Q{number}" for number in range(1, 10))
+MOMENTUM = 0.9
+_LARGEST_BATCH = 4096
+
+_NOT_REACHED = "While it was watched, the script did not come to its training."
+
+_Found = tuple[Answer, str]
+
+
+def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> tuple[Question, ...]:
+    """One answer for each of Q1 to Q9.
+
+    Args:
+        blanks: The questions whose `...` still stands.
+        rates: The smallest and the largest learning rate that make sense.
+    """
+    found = (
+        *(_device(seen), _batch_size(seen), _on_device(seen), _optimizer(seen, rates)),
+        *(_gradients(seen), _forward_pass(seen), _backward(seen), _step(seen), _test(seen)),
+    )
+    return tuple(
+        Question(name, *((Answer.BLANK, "Its dots are still there.") if name in blanks else each))
+        for name, each in zip(QUESTIONS, found, strict=True)
+    )
+
+
+def _device(seen: Seen) -> _Found:
+    if seen.asked_for_gpu:
+        return Answer.OK, ""
+    if seen.network is None:
+        return Answer.UNKNOWN, _NOT_REACHED
+    return Answer.WRONG, "The script never asks for a GPU, so it trains on the processor everywhere."
+
+
+def _batch_size(seen: Seen) -> _Found:
+    if not seen.batch_sizes:
+        return Answer.UNKNOWN, "No loader of training images was made."
+    size = seen.batch_sizes[0]
+    if isinstance(size, int) and 1 < size <= _LARGEST_BATCH:
+        return Answer.OK, ""
+    return Answer.WRONG, f"The training loader's batch size is {size}; it should be a number from 2 on."
+
+
+def _on_device(seen: Seen) -> _Found:
+    if seen.apart:
+        return Answer.WRONG, "Images and parameters are on different devices."
+    if seen.moved:
+        return Answer.OK, ""
+    if seen.network is None:
+        return Answer.UNKNOWN, _NOT_REACHED
+    return Answer.WRONG, "The network is never moved to the device."
+
+
+def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
+    if not seen.optimizers:
+        return Answer.UNKNOWN, "No optimizer was made."
+    optimizer = seen.optimizers[-1]
+    if not isinstance(optimizer, SGD):
+        return Answer.WRONG, f"The optimizer is {type(optimizer).__name__}, not SGD."
+    asked = optimizer.defaults  # a scheduler changes the groups'
+    if asked["momentum"] != MOMENTUM:
+        return Answer.WRONG, f"The momentum is {asked['momentum']}, not {MOMENTUM}."
+    rate = float(asked["lr"])
+    if not rates[0] <= rate <= rates[1]:
+        return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
+    if seen.network is None:
+        return Answer.UNKNOWN, _NOT_REACHED
+    if not {id(each) for each in seen.network.parameters() if each.requires_grad} <= seen.optimized.keys():
+        return Answer.WRONG, "The optimizer does not have all parameters of the network that is trained."
+    return Answer.OK, ""
+
+
+def _gradients(seen: Seen) -> _Found:
+    if seen.stale or (seen.kept and not seen.changed):
+        return Answer.WRONG, "Gradients of the batch before were still there when backward ran."
+    if seen.backwards < 2:
+        return Answer.UNKNOWN, "Backward ran fewer than two times."
+    return Answer.OK, ""
+
+
+def _forward_pass(seen: Seen) -> _Found:
+    if seen.used:
+        return Answer.OK, ""
+    if seen.backwards:
+        return Answer.WRONG, "The loss does not come from a forward of the network on the training images."
+    return Answer.UNKNOWN, "Backward did not run, so it is not known where the loss comes from."
+
+
+def _backward(seen: Seen) -> _Found:
+    if seen.used:
+        return Answer.OK, ""
+    if seen.network is None:
+        return Answer.UNKNOWN, "No training forward ran."
+    if seen.failed:
+        return Answer.UNKNOWN, "While it was watched, the script failed before it computed a gradient."
+    return Answer.WRONG, "Forwards ran, but no gradient was computed from the loss."
+
+
+def _step(seen: Seen) -> _Found:
+    if seen.changed:
+        return Answer.OK, ""
+    if not seen.used:
+        return Answer.UNKNOWN, "There were no gradients to step with."
+    return Answer.WRONG, "The parameters are the same after a training step as before."
+
+
+def _test(seen: Seen) -> _Found:
+    if not seen.tests:
+        return Answer.UNKNOWN, "The network was not run on test images."
+    if all(seen.tests):
+        return Answer.WRONG, "The network runs on test images with gradients switched on."
+    return Answer.OK, ""

@@ -1,0 +1,284 @@
+"""Record the data-flow graph of one forward, below autograd, in a form that does not depend on how it was written.
+
+A real forward is recorded, not a symbolic one: a forward that reads values needs nothing special, and values tell what
+an operation does whatever it is called (option A has a dozen spellings). It costs four images' forward.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from grader.protocol import Node
+from grader.worker.look import operations
+from grader.worker.look.layer_names import LayerNames
+
+# The reference has about seventy; a hostile network may run thousands.
+MAX_OPERATIONS = 3000
+MAX_NODES = 300
+_DIMENSIONS = 6
+_RANDOM = ("rand", "bernoulli", "normal", "uniform", "dropout", "multinomial", "poisson")
+_FACTORIES = ("zeros", "ones", "empty", "full", "rand", "randn", "randint")
+
+_Key = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+
+
+class TooLarge(Exception):
+    """The forward runs more operations than any right network."""
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The graph of what runs while it is active.
+
+    Args:
+        images: The network's input.
+        names: The network's parameters.
+
+    Attributes:
+        nodes: So far, in order; the first is the input.
+        used: Names of all parameters and buffers that an operation read.
+    """
+
+    def __init__(self, images: Tensor, names: LayerNames) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.nodes: list[Node] = [Node("input", (), tuple(images.shape))]
+        self.used: set[str] = set()
+        self._names = names
+        self._operations = 0
+        self._values: list[Tensor] = [images]
+        # A memory address means one tensor only as long as that is alive.
+        self._alive: list[Any] = [images]
+        self._views: dict[_Key, int] = {_key(images): 0}
+        self._storages: dict[int, int] = {_storage(images): 0}
+        self._bases: dict[int, Tensor] = {_storage(images): images}
+        self._random: set[int] = set()
+
+    def node_of(self, value: object) -> int | None:
+        """The node that a tensor comes from; None for what does not depend on the images."""
+        if not isinstance(value, Tensor):
+            return None
+        known = self._views.get(_key(value))
+        return known if known is not None else self._storages.get(_storage(value))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._can_decompose():
+            with self:
+                decomposed = func.decompose(*args, **kwargs)
+            if decomposed is not NotImplemented:
+                return decomposed
+        self._operations += 1
+        if self._operations > MAX_OPERATIONS or len(self.nodes) > MAX_NODES:
+            raise TooLarge(f"a forward of more than {min(self._operations, MAX_OPERATIONS)} operations")
+        tensors = list(_tensors((args, kwargs)))
+        written = _written(func, args, kwargs)
+        for tensor in written:
+            self._keep(tensor)
+        output = func(*args, **kwargs)
+        with torch.no_grad():
+            self._record(func, args, kwargs, tensors, written, output)
+        return output
+
+    def _keep(self, tensor: Tensor) -> None:
+        """Save a node's value from the operation in place that is about to change it."""
+        for node, value in enumerate(self._values):
+            if _storage(value) == _storage(tensor):
+                self._values[node] = value.clone()
+
+    def _record(
+        self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], written: list[Tensor], output: Any
+    ) -> None:
+        name = operations.plain_name(func)
+        results = [written[0]] if written else list(_tensors(output))
+        self._alive.append((tensors, results))
+        self._note_names(tensors)
+        if not results:
+            return
+        result = results[0]
+        sources = [] if name.removesuffix("_like").removeprefix("new_") in _FACTORIES else tensors
+        if name in ("copy", "fill", "zero") and written:
+            sources = tensors[1:]
+        inputs = [node for node in map(self.node_of, sources) if node is not None]
+        random = any(word in name for word in _RANDOM) or any(_storage(each) in self._random for each in tensors)
+        base = self._bases.get(_storage(result)) if written else None
+        if base is not None and base.numel() != result.numel():
+            name, result = "write", base
+            before = self.node_of(base)
+            inputs = ([] if before is None else [before]) + inputs
+        if not inputs:
+            self._constant(tensors, result, random)
+            return
+        self._register(result, self._node(name, func, args, kwargs, tensors, inputs, result, random))
+
+    def _constant(self, tensors: list[Tensor], result: Tensor, random: bool) -> None:
+        """A result that no image has a part in: a weight's copy, zeros, noise."""
+        self._forget(result)
+        self._bases.setdefault(_storage(result), result)
+        if random:
+            self._random.add(_storage(result))
+        for tensor in tensors:
+            if self._names.name(tensor):
+                self._names.add_copy(result, tensor)
+                break
+
+    def _register(self, result: Tensor, node: int | None) -> None:
+        if node is None:
+            self._forget(result)
+            self._bases.setdefault(_storage(result), result)
+            return
+        base = self._bases.setdefault(_storage(result), result)
+        if base.numel() == result.numel():
+            for key in [key for key in self._views if key[0] == _storage(result)]:
+                del self._views[key]
+            self._storages[_storage(result)] = node
+        self._views[_key(result)] = node
+
+    def _forget(self, result: Tensor) -> None:
+        self._storages.pop(_storage(result), None)
+        for key in [key for key in self._views if key[0] == _storage(result)]:
+            del self._views[key]
+
+    def _note_names(self, tensors: list[Tensor]) -> None:
+        self.used.update(name for name in map(self._names.name, tensors) if name)
+
+    def _node(
+        self,
+        name: str,
+        func: Any,
+        args: Any,
+        kwargs: Any,
+        tensors: list[Tensor],
+        inputs: list[int],
+        result: Tensor,
+        random: bool,
+    ) -> int | None:
+        """The node of a result: a new one, an input's where nothing changed, or none where it is all zeros."""
+        layer = operations.layer(name, args, [self.node_of(each) is None for each in tensors], tensors)
+        if layer is not None:
+            weight, registered = self._weight(layer.weight)
+            # torch computes an instance norm as the batch norm of one image with more channels.
+            alone = layer.op == "batch_norm" and len(result) == 1 < self.nodes[0].shape[0]
+            node = Node(
+                "instance_norm" if alone else layer.op,
+                (self._before_padding(inputs[0], layer),),
+                tuple(result.shape[:_DIMENSIONS]),
+                weight,
+                registered,
+                layer.kernel,
+                layer.stride,
+                self._padding(inputs[0], layer),
+                layer.plain,
+            )
+            return self._append(node, result)
+        if name == "_to_copy":
+            return inputs[0]  # another dtype or device
+        values = [self._values[node] for node in inputs]
+        for index, value in zip(inputs, values, strict=True):
+            if _same(value, result):
+                return index
+        if name == "add" and len(inputs) == 1 and self._is_bias(inputs[0], tensors):
+            return inputs[0]
+        if not result.any():
+            return None
+        seen = operations.Operation(name, func, args, kwargs, result)
+        return self._append(self._described(seen, inputs, random), result)
+
+    def _is_bias(self, node: int, tensors: list[Tensor]) -> bool:
+        """Whether an addition to a layer's result adds its bias by hand."""
+        return self.nodes[node].op in ("linear", "conv") and any(self._names.name(each) for each in tensors)
+
+    def _described(self, seen: operations.Operation, inputs: list[int], random: bool) -> Node:
+        shape = tuple(seen.result.shape[:_DIMENSIONS])
+        for ancestor in self._unary_ancestors(inputs):
+            if known := operations.recognised(seen, self._values[ancestor], ancestor == inputs[0]):
+                return Node(
+                    known.op, (ancestor,), shape, kernel=known.kernel, stride=known.stride, padding=known.padding
+                )
+        for node in inputs:
+            if wide := operations.zero_channels(self._values[node], seen.result):
+                return Node("zero_channels", (node,), wide)
+        same_shapes = all(self.nodes[node].shape == shape for node in inputs)
+        if seen.name == "add" and len(inputs) == 2 and same_shapes and seen.kwargs.get("alpha", 1) == 1:
+            return Node("add", tuple(inputs), shape)
+        if together := self._summed(inputs, seen.result):
+            return Node("add", together, shape)
+        name = "add_other" if seen.name == "add" else seen.name[:40]
+        return Node(name, tuple(dict.fromkeys(inputs))[:8], shape, random=random)
+
+    def _summed(self, inputs: list[int], result: Tensor) -> tuple[int, ...]:
+        """The two nodes whose sum a result is, where they were stacked or concatenated before; else empty."""
+        pair = self.nodes[inputs[0]].inputs if len(inputs) == 1 else ()
+        if len(pair) != 2 or any(self.nodes[node].shape != tuple(result.shape) for node in pair):
+            return ()
+        one, other = (self._values[node] for node in pair)
+        return pair if torch.equal(one + other, result) else ()
+
+    def _unary_ancestors(self, inputs: list[int]) -> Iterator[int]:
+        """The one input, and what it was made from: an average over the image may take two operations."""
+        node = inputs[0]
+        if len(inputs) > 1:
+            return
+        for _ in range(4):
+            yield node
+            made = self.nodes[node]
+            if len(made.inputs) != 1 or made.weight or made.op in ("relu", "max_pool", "zero_channels"):
+                return
+            node = made.inputs[0]
+
+    def _weight(self, weight: Tensor | None) -> tuple[str, bool]:
+        if weight is None:
+            return "", True
+        name = self._names.name(weight)
+        return (name, True) if name else (self._names.unregistered(weight), False)
+
+    def _before_padding(self, node: int, layer: operations.Layer) -> int:
+        return self.nodes[node].inputs[0] if layer.op == "conv" and self.nodes[node].op == "pad" else node
+
+    def _padding(self, node: int, layer: operations.Layer) -> tuple[int, ...]:
+        if layer.op == "conv" and self.nodes[node].op == "pad":
+            return tuple(a + b for a, b in zip(layer.padding, self.nodes[node].padding, strict=True))
+        return layer.padding
+
+    def _append(self, node: Node, result: Tensor) -> int:
+        self.nodes.append(node)
+        self._values.append(result)
+        return len(self.nodes) - 1
+
+
+def _same(value: Tensor, result: Tensor) -> bool:
+    return value.numel() == result.numel() and torch.equal(value.reshape(-1), result.reshape(-1).to(value.dtype))
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _key(tensor: Tensor) -> _Key:
+    return _storage(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that an operation changes in place (not the running statistics of a batch norm)."""
+    schema = func._schema
+    if not (schema.name.endswith("_") or schema.overload_name == "out" or "out" in kwargs):
+        return []
+    given = {argument.name: value for argument, value in zip(schema.arguments, args, strict=False)} | kwargs
+    return [
+        given[argument.name]
+        for argument in schema.arguments
+        if argument.alias_info is not None
+        and argument.alias_info.is_write
+        and isinstance(given.get(argument.name), Tensor)
+    ]

@@ -1,0 +1,220 @@
+"""Run one script, in a sandbox or as a student's trial: `python -m grader.worker.main IMAGES SCORES REPORT JOB DATA`.
+
+IMAGES, SCORES and REPORT are descriptors that were handed down, by number, or paths of files. Reads JOB/task.json,
+JOB/submission and what lay beside it, JOB/companions; runs the script as `__main__`; stops it at its budget; then looks
+at its network (mode "check") or turns the grader's images into scores (mode "train").
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import traceback
+import types
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from grader.protocol import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
+from grader.records import BATCHED_TRANSFORMS, StopReason
+from grader.worker import dataset, patches
+from grader.worker.budget import Budget
+from grader.worker.channel import Channel, all_notes, note, one_line
+from grader.worker.evaluate import NotScores, predict, predict_untrained
+from grader.worker.limits import limit_cards, limit_met, limit_resources, take_reserve
+from grader.worker.look.network import build, look_at
+from grader.worker.look.questions import answers
+from grader.worker.look.watch import Watch, run_script
+from grader.worker.source import Source, read_source
+from grader.worker.speed.acceleration import Acceleration
+from grader.worker.standins import colab, no_gpu
+from grader.worker.uncounted import Uncounted
+
+_SCRIPT = "hw6.py"
+_QUESTION_SECONDS = 30.0
+
+
+class Worker:
+    """One script, from its start to the last byte for the grader."""
+
+    def __init__(self, task: Task, channel: Channel, training_size: int, companions: Path) -> None:
+        self._task, self._channel = task, channel
+        self._companions = sorted(companions.iterdir())
+        self._module = types.ModuleType("__main__")
+        self._error: BaseException | None = None
+        self._uncounted = Uncounted()
+        self._source = Source()
+        samples = 0 if task.mode == "check" else task.epochs * training_size
+        self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
+        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
+
+    def run(self, source: Source) -> NoReturn:
+        """Execute the script as `python hw6.py` would, then finish."""
+        self._source = source
+        self._budget.watch_classes()
+        self._budget.start_timer(self._task.setup_seconds)
+        self._lay_out()
+        sys.path.insert(0, os.getcwd())
+        sys.argv = [_SCRIPT]
+        ended_by = self._execute()
+        made = self._budget.network is not None
+        if not self._budget.batches and no_gpu.gave_up(ended_by, made_network=made):
+            no_gpu.grant()
+            ended_by = self._execute()
+        if ended_by is None or isinstance(ended_by, SystemExit):
+            self._budget.close(StopReason.FINISHED)
+        self._error = ended_by
+        take_reserve()
+        traceback.print_exception(_without_our_frames(ended_by))
+        self._budget.close(StopReason.ERROR)
+
+    def _lay_out(self) -> None:
+        """Put the script, which may read itself, and what lay beside it into the working folder."""
+        Path(_SCRIPT).write_text(self._source.text, encoding="utf-8", errors="surrogatepass")
+        for companion in self._companions:
+            shutil.copyfile(companion, companion.name)
+
+    def _execute(self) -> BaseException | None:
+        """Run the script from its first line; what ended it, if anything did."""
+        self._module = sys.modules["__main__"] = types.ModuleType("__main__")
+        self._module.__dict__.update(colab.functions(), __file__=_SCRIPT)
+        try:
+            exec(compile(self._source.text, _SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
+            _wait_for_threads()
+        except SystemExit as error:
+            _wait_for_threads()
+            return error
+        except BaseException as error:  # whatever a script raises
+            return error
+        return None
+
+    def _finish(self, reason: StopReason) -> NoReturn:
+        """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
+        budget, error = self._budget, self._error
+        _note_used(self._companions)
+        missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        said = one_line(error) if error else ""
+        in_use = self._acceleration.in_use(budget.batches)
+        self._channel.say(
+            Stopped(reason, budget.samples, budget.seconds, said, missing, patches.own_seed(), budget.batches, in_use)
+        )
+        try:
+            if self._task.mode == "check":
+                self._check()
+            elif self._task.images:
+                self._evaluate()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    def _check(self) -> None:
+        constructor = self._module.__dict__.get(self._task.class_name) or self._budget.defined
+        network = self._budget.network
+        if network is None and constructor is None:
+            self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
+            return
+        make: Any = constructor if network is None else type(network)
+        built, failure = build(make, self._task.blocks)
+        self._channel.say(look_at(built if network is None else network, failure, make))
+        self._ask_questions()
+
+    def _ask_questions(self) -> None:
+        """Run the script once more, on a few batches; one that does not end says what it has shown by then."""
+        watch, source = Watch(self._task.class_name), self._source
+
+        def answer() -> None:
+            self._channel.say(QuestionsSeen(answers(watch.seen, source.blanks, self._task.learning_rates)))
+            os._exit(0)
+
+        timer = threading.Timer(_QUESTION_SECONDS, answer)
+        timer.daemon = True
+        timer.start()
+        # The first run may have made the folders that the script makes.
+        os.chdir(tempfile.mkdtemp())
+        self._lay_out()
+        watch, _ = run_script(source.text, watch, colab.functions())
+        answer()
+
+    def _evaluate(self) -> None:
+        if self._budget.network is None:
+            self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
+            return
+        try:
+            self._uncounted.end_training()
+            received = self._channel.receive_images(self._task.images)
+            images = np.frombuffer(received, np.uint8).reshape(-1, 32, 32, 3)
+            scores, notes, flags = predict(self._budget, images)
+            scores += predict_untrained(self._budget, self._task.blocks, images[: self._task.untrained])
+        except NotScores as error:
+            self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
+        except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
+            traceback.print_exception(_without_our_frames(error))
+            self._channel.say(Evaluated(limit_met(error) or Fault.EVALUATION, one_line(error), all_notes()))
+        else:
+            flags = (*flags, *self._uncounted.doubts(self._budget.batches))
+            self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
+            self._channel.send_scores(scores)
+
+    def _fault_of_script(self) -> Fault:
+        if self._error is None:
+            return Fault.NO_NETWORK
+        if isinstance(self._error, ModuleNotFoundError):
+            return Fault.MISSING_MODULE
+        return limit_met(self._error) or Fault.SCRIPT
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """Cut the worker's own frames from the top of a traceback: a student should see the script's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return error.with_traceback(trace)
+
+
+def _note_used(companions: list[Path]) -> None:
+    for companion in companions:
+        module = sys.modules.get(companion.stem)
+        if Path(str(getattr(module, "__file__", ""))).name == companion.name:
+            note(f"{companion.name} beside {_SCRIPT} was used.")
+
+
+def _wait_for_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def _opened(word: str, how: int) -> int:
+    """The descriptor that a word of the command line means; Windows hands none down, so there it is a file's path."""
+    return int(word) if word.isdecimal() else os.open(word, how | getattr(os, "O_BINARY", 0))
+
+
+def main(arguments: list[str]) -> Any:
+    """Set the worker up, then run the script."""
+    images, scores, report, job, data = arguments
+    channel = Channel(_opened(images, os.O_RDONLY), _opened(scores, os.O_WRONLY), _opened(report, os.O_WRONLY))
+    task = Task(**json.loads(Path(job, "task.json").read_text()))
+    arrays = dataset.load_arrays(Path(data)) if data else dataset.blank_arrays()
+    dataset.install(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
+    if task.limited:
+        limit_resources(task)
+        limit_cards(task.card_share)
+    device = patches.install(task)
+    # A run is set up while its check goes on.
+    channel.wait_to_begin()
+    channel.say(Started(device, torch.__version__))
+    source = read_source(Path(job, "submission").read_bytes())
+    channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
+    if source.fault:
+        channel.say(Stopped(StopReason.ERROR, error=source.fault))
+        channel.say(Evaluated(Fault.SOURCE, source.fault))
+        return
+    Worker(task, channel, len(arrays[1]), Path(job, "companions")).run(source)
+
+
+main(sys.argv[1:])

@@ -1,0 +1,150 @@
+"""Data loaders without worker processes: where they would only cost time, and where a system cannot fork them.
+
+The second is a student's Windows or macOS; the grader runs on Linux.
+"""
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
+
+from grader.worker.channel import note
+from grader.worker.dataset import GraderCIFAR10, served
+from grader.worker.speed.transforms import draw_nothing, transformed
+
+_OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
+
+
+def without_workers() -> None:
+    """Let every DataLoader load in the script's own process: the same batches, more slowly."""
+    init: Any = DataLoader.__init__
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def here(loader: Any, *args: Any, **options: Any) -> None:
+        given = signature.bind(loader, *args, **options)
+        if given.arguments.get("num_workers"):
+            note("Data was loaded without worker processes: this system cannot fork them.")
+        for name in _OF_WORKERS:
+            given.arguments.pop(name, None)
+        init(*given.args, **given.kwargs)
+
+    DataLoader.__init__ = here  # type: ignore[method-assign,assignment]
+
+
+class OwnLoading:
+    """Loads in the script's own process, while it is on, what worker processes would only hand over.
+
+    Whole batches are made faster than two processes exchange them. Without random transforms they are the same: no
+    random number of a worker goes into them. With random transforms they are drawn for a whole batch at once.
+
+    Args:
+        enabled: Without random transforms.
+        random: With them, too: other random numbers of the same distribution.
+    """
+
+    def __init__(self, *, enabled: bool, random: bool) -> None:
+        self._iterators = self._own = self._drawn = 0
+        self._random = random
+        self._pass: weakref.ref[_WholeBatches] | None = None
+        if enabled:
+            make: Any = DataLoader._get_iterator
+            setattr(DataLoader, "_get_iterator", lambda loader: self._iterator(loader, make))  # noqa: B010 (as in patches)
+            if torch.cuda.is_available():
+                register_optimizer_step_post_hook(self._prepare)
+
+    @property
+    def share(self) -> float:
+        """Of the passes over a data set that would have started workers."""
+        return self._own / max(1, self._iterators)
+
+    @property
+    def random_share(self) -> float:
+        """Of the same, those whose random numbers were drawn for a whole batch at once."""
+        return self._drawn / max(1, self._iterators)
+
+    def _iterator(self, loader: Any, make: Callable[[Any], Any]) -> Any:
+        if not loader.num_workers:
+            return make(loader)
+        self._iterators += 1
+        if not _makes_whole_batches(loader):
+            return make(loader)
+        draws = not draw_nothing(_images_of(loader.dataset).steps)
+        if draws and not self._random:
+            return make(loader)
+        self._own += 1
+        self._drawn += draws
+        workers, timeout = loader.num_workers, loader.timeout
+        loader.num_workers = loader.timeout = 0
+        try:
+            made = _WholeBatches(loader)
+        finally:
+            loader.num_workers, loader.timeout = workers, timeout
+        self._pass = weakref.ref(made)
+        return made
+
+    def _prepare(self, *_: Any) -> None:
+        """After a step: the GPU still has it to do, and the script will wait for that before the next batch."""
+        current = self._pass() if self._pass else None
+        if current is not None:
+            current.prepare()
+
+
+class _WholeBatches(_SingleProcessDataLoaderIter):
+    """One pass over the grader's own images; a batch is made at once, not collected from images."""
+
+    def __init__(self, loader: Any) -> None:
+        super().__init__(loader)
+        # As workers do: their random numbers follow from this one, and the script's own generator has no part in them.
+        chance = torch.Generator().manual_seed(int(self._base_seed))
+        self._dataset_fetcher = _Batches(loader.dataset, chance)
+        self._ready: Any = None
+
+    def prepare(self) -> None:
+        """Make the next batch now, unless none was asked for yet, or it is there."""
+        if self._sampler_iter is not None and self._ready is None:
+            try:
+                self._ready = super()._next_data()  # type: ignore[no-untyped-call]
+            except StopIteration:
+                self._ready = _END
+
+    def _next_data(self) -> Any:
+        ready, self._ready = self._ready, None
+        if ready is _END:
+            raise StopIteration
+        return super()._next_data() if ready is None else ready  # type: ignore[no-untyped-call]
+
+
+class _Batches:
+    """What a pass asks for batches, by the indices of their images; like a worker, it keeps its first transform."""
+
+    def __init__(self, dataset: Any, chance: torch.Generator) -> None:
+        self._images = _images_of(dataset)
+        self._rows = dataset.indices if type(dataset) is Subset else None
+        self._steps, self._chance = self._images.steps, chance
+
+    def fetch(self, indices: Sequence[int]) -> list[torch.Tensor]:
+        rows = list(indices) if self._rows is None else [self._rows[index] for index in indices]
+        served.count(len(rows), batched=True)
+        images = transformed(self._images.data[rows], self._steps, self._chance)
+        labels = torch.tensor([self._images.targets[row] for row in rows])
+        return [images.as_subclass(torch.Tensor).contiguous(), labels]
+
+
+_END = object()
+
+
+def _images_of(dataset: Any) -> Any:
+    return dataset.dataset if type(dataset) is Subset else dataset
+
+
+def _makes_whole_batches(loader: Any) -> bool:
+    images = _images_of(loader.dataset)
+    plain = loader.worker_init_fn is None and loader.collate_fn is default_collate and not loader.persistent_workers
+    return plain and type(images) is GraderCIFAR10 and images.steps is not None and images.target_transform is None

@@ -1,0 +1,1 @@
+"""What a script expects and this machine lacks."""

@@ -1,0 +1,313 @@
+"""On a machine without a GPU, devices that a script calls cuda mean the processor (DESIGN, rule 3).
+
+The names are replaced, not intercepted by a torch mode: a mode holds in one thread only and costs every operation. None
+of torch.cuda and torch.accelerator fails, and none has anything to do.
+
+A script that does nothing without a GPU is told that there is one: only where it gave up, and only where the script
+itself asks. What torch asks of itself it must know as it is.
+"""
+
+import contextlib
+import dis
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from grader.worker.channel import note
+
+_CPU = torch.device("cpu")
+_FACTORIES = (
+    *("tensor", "as_tensor", "zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange"),
+    *("asarray", "normal", "randint_like"),
+    *("tril_indices", "triu_indices", "scalar_tensor", "empty_strided", "hann_window"),
+    *("eye", "linspace", "logspace", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+)
+_NEW = ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor")
+
+_TYPES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_SILENT = (
+    *("synchronize", "set_device", "empty_cache", "ipc_collect", "init", "manual_seed", "manual_seed_all"),
+    *("reset_peak_memory_stats", "reset_max_memory_allocated", "reset_accumulated_memory_stats"),
+    *("set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all"),
+)
+_ZERO = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved", "memory_cached")
+_SILENT_ACCELERATOR = (
+    *("synchronize", "set_device_index", "set_device_idx", "empty_cache", "empty_host_cache", "set_stream"),
+    *("reset_peak_memory_stats", "reset_accumulated_memory_stats"),
+)
+
+# What `raise` and `assert` compile to; any other error of the script comes from another instruction.
+_RAISE = dis.opmap["RAISE_VARARGS"]
+_OURS = str(Path(__file__).parents[2])
+_refused: list[bool] = []
+_granted: list[bool] = []
+
+
+def install() -> None:
+    """Let cuda mean the processor, for every thread of this process."""
+    for name in _FACTORIES:
+        setattr(torch, name, _with_cpu(getattr(torch, name)))
+    for name in ("to", *_NEW):
+        setattr(torch.Tensor, name, _with_cpu(getattr(torch.Tensor, name)))
+    nn.Module.to = _with_cpu(nn.Module.to)  # type: ignore[method-assign]
+    torch.load = _with_cpu(torch.load)
+    torch.set_default_device = _with_cpu(torch.set_default_device)
+    torch.Tensor.cuda = _moved_to_cuda  # type: ignore[method-assign,assignment]
+    torch.Tensor.pin_memory = _same  # type: ignore[method-assign,assignment]
+    torch.Tensor.type = _with_cpu_type(torch.Tensor.type)  # type: ignore[method-assign]
+    torch.set_default_tensor_type = _with_cpu_type(torch.set_default_tensor_type)
+    torch.autocast.__init__ = _noted_autocast(torch.autocast.__init__)  # type: ignore[method-assign]
+    torch.device = _Device  # type: ignore[misc]
+    torch.Generator = _Generator  # type: ignore[misc]
+    _install_cuda()
+
+
+def _mapped(value: Any) -> Any:
+    """The processor for whatever names a cuda device; anything else as it is."""
+    named = isinstance(value, str) and value.split(":")[0] == "cuda"
+    if named or (isinstance(value, _RealDevice) and value.type == "cuda"):
+        _note_use()
+        return _CPU
+    return value
+
+
+def _with_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def on_cpu(*args: Any, **options: Any) -> Any:
+        # A bare number names a cuda device in `.to(0)` and `device=0` only; elsewhere it is a size or a value.
+        if function.__name__ == "to" and len(args) > 1 and type(args[1]) is int:
+            args = (args[0], _CPU, *args[2:])
+        if type(options.get("device")) is int:
+            options["device"] = _CPU
+        return function(*map(_mapped, args), **{name: _mapped(value) for name, value in options.items()})
+
+    return on_cpu
+
+
+def _same(this: Any, *_: Any, **__: Any) -> Any:
+    return this
+
+
+def _moved_to_cuda(this: Any, *_: Any, **__: Any) -> Any:
+    _note_use()
+    return this
+
+
+def _with_cpu_type(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.cuda.FloatTensor`, written as text, is the processor's `torch.FloatTensor`."""
+
+    @functools.wraps(function)
+    def on_cpu(*args: Any, **options: Any) -> Any:
+        return function(*map(_mapped_type, args), **{name: _mapped_type(value) for name, value in options.items()})
+
+    return on_cpu
+
+
+def _mapped_type(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("torch.cuda."):
+        _note_use()
+        return value.replace("cuda.", "", 1)
+    return value
+
+
+def _noted_autocast(init: Callable[..., None]) -> Callable[..., None]:
+    """PyTorch switches cuda's autocast off where there is no cuda; the student should know."""
+
+    @functools.wraps(init)
+    def noted(context: Any, device_type: str, *args: Any, **options: Any) -> None:
+        if device_type == "cuda" and options.get("enabled", True):
+            note("Mixed precision (autocast on cuda) was off: the machine had no GPU.")
+        init(context, device_type, *args, **options)
+
+    return noted
+
+
+_RealDevice = torch.device
+_RealGenerator = torch.Generator
+
+
+class _IsADevice(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _RealDevice)
+
+
+class _Device(metaclass=_IsADevice):
+    """`torch.device`, which cannot be subclassed; makes real devices, of the processor where cuda was named."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        name = args[0] if args else options.get("type", options.get("device"))
+        if type(name) is int or _mapped(name) is _CPU:
+            return _CPU
+        return _RealDevice(*args, **options)
+
+
+class _IsAGenerator(type(torch.Generator)):  # type: ignore[misc]
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _RealGenerator)
+
+
+class _Generator(metaclass=_IsAGenerator):
+    def __new__(cls, device: Any = "cpu") -> Any:
+        return _RealGenerator(_mapped(device))
+
+
+def _install_cuda() -> None:
+    """Replace what would ask a driver that is not there."""
+    replacements: dict[str, Any] = {
+        # Each its own: torch's compiler makes a table of these functions and fails where two names stand for one.
+        **{name: functools.partial(nothing) for name in _SILENT},
+        **{name: functools.partial(_no_memory) for name in _ZERO},
+        "current_device": lambda: 0,
+        "get_device_name": lambda device=None: "CPU",
+        "get_device_capability": lambda device=None: (0, 0),
+        "get_device_properties": _properties,
+        "get_rng_state": lambda device=None: torch.get_rng_state(),
+        "get_rng_state_all": lambda: [torch.get_rng_state()],
+        "is_bf16_supported": lambda including_emulation=True: False,
+        "mem_get_info": lambda device=None: (_memory(), _memory()),
+        "memory_stats": lambda device=None: {},
+        "memory_summary": lambda device=None, abbreviated=False: "No CUDA memory: this machine has no GPU.",
+        "Event": _Event,
+        "Stream": _Stream,
+        "current_stream": _Stream,
+        "default_stream": _Stream,
+        "stream": contextlib.nullcontext,
+        "device": contextlib.nullcontext,
+        "device_of": contextlib.nullcontext,
+    }
+    replacements |= {f"{kind}Tensor": getattr(torch, f"{kind}Tensor") for kind in _TYPES}
+    for name, replacement in replacements.items():
+        setattr(torch.cuda, name, replacement)
+    _install_answers()
+    if hasattr(torch, "accelerator"):  # since PyTorch 2.6
+        _install_accelerator()
+
+
+def _install_accelerator() -> None:
+    """Let the processor stand in where a script asks for the accelerator without asking whether there is one."""
+    replacements: dict[str, Any] = {
+        **{name: functools.partial(nothing) for name in _SILENT_ACCELERATOR},
+        **{name: functools.partial(_no_memory) for name in _ZERO[:4]},
+        "is_available": lambda: False,
+        "current_accelerator": lambda check_available=False: None if check_available else torch.device("cpu"),
+        "current_device_index": lambda: 0,
+        "current_device_idx": lambda: 0,
+        "get_memory_info": lambda device=None: (_memory(), _memory()),
+        "memory_stats": lambda device=None: {},
+        "current_stream": lambda device=None: _Stream(),
+        "device_index": contextlib.nullcontext,
+    }
+    for name, replacement in replacements.items():
+        if hasattr(torch.accelerator, name):
+            setattr(torch.accelerator, name, replacement)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """Do nothing, whatever is asked."""
+
+
+def _no_memory(device: Any = None) -> int:
+    return 0
+
+
+def _note_use() -> None:
+    """Remember that the script named a GPU."""
+    note("The script names cuda; the machine had no GPU, so that meant the processor.")
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _properties(device: Any = None) -> SimpleNamespace:
+    cores = torch.get_num_threads()
+    return SimpleNamespace(name="CPU", major=0, minor=0, total_memory=_memory(), multi_processor_count=cores)
+
+
+class _Event:
+    """`torch.cuda.Event` on a machine without cuda: time is not measured."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Take what the real event takes."""
+
+    record = synchronize = wait = nothing
+
+    def query(self) -> bool:
+        """All work is done: the processor does not run ahead."""
+        return True
+
+    def elapsed_time(self, end: "_Event") -> float:
+        """Milliseconds; not measured here."""
+        return 0.0
+
+
+class _Stream(contextlib.nullcontext[None]):
+    """`torch.cuda.Stream` on a machine without cuda: everything happens in order."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Take what the real stream takes."""
+        super().__init__()
+
+    synchronize = wait_event = wait_stream = nothing
+
+    def record_event(self, event: _Event | None = None) -> _Event:
+        """Everything before it is done."""
+        return event or _Event()
+
+    def query(self) -> bool:
+        """All work is done: the processor does not run ahead."""
+        return True
+
+
+def _install_answers() -> None:
+    """Answer a script's question for a GPU; no, until `grant`."""
+    torch.cuda.is_available = lambda: bool(_answer())
+    torch.cuda.device_count = _answer
+
+
+def gave_up(error: BaseException | None, *, made_network: bool) -> bool:
+    """Whether a script that ended before it trained had asked for a GPU in vain, and ended by its own will.
+
+    Args:
+        error: What ended it, perhaps a SystemExit; None: it came to its end.
+    """
+    if not _refused or _granted:
+        return False
+    if error is None or isinstance(error, SystemExit):
+        return not made_network
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    code = trace.tb_frame.f_code
+    return _of_the_script(code.co_filename) and code.co_code[trace.tb_lasti] == _RAISE
+
+
+def grant() -> None:
+    """Say from now on that there is a GPU; no_gpu.py lets it be the processor."""
+    _granted.append(True)
+    note("The script does nothing without a GPU; the machine had none, and the script was told that there is one.")
+
+
+def _answer() -> int:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    if not _of_the_script(frame.f_code.co_filename):
+        return 0
+    if not _granted:
+        _refused.append(True)
+    return len(_granted)
+
+
+def _of_the_script(file: str) -> bool:
+    """Whether a file is the script, or lies beside it."""
+    return os.path.dirname(file) in ("", os.getcwd())

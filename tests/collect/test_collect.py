@@ -1,0 +1,248 @@
+"""Collecting: every file ends up with its student or in the list of what was set aside."""
+
+import hashlib
+import os
+import tempfile
+import time
+import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from grader.collect import collect
+from grader.errors import UserError
+from grader.records import Status, Submission
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in, statuses, write_roster
+
+
+@pytest.mark.parametrize("file", ["kim/hw6.py", "kim_hw6.py", "hw6_kim.py"])
+def test_each_layout_names_the_student(folder: Path, file: str) -> None:
+    hand_in(folder / file, b"import torch\n", at=1_760_000_000)
+    collection = collected(folder)
+    assert collection.submissions == (
+        Submission(
+            student_id="kim",
+            file=file,
+            content=b"import torch\n",
+            sha256=hashlib.sha256(b"import torch\n").hexdigest(),
+            submitted_at=datetime(2025, 10, 9, 8, 53, 20, tzinfo=UTC),
+        ),
+    )
+    assert statuses(collection) == {file: Status.TAKEN}
+    assert decision_on(collection, file).student_id == "kim"
+
+
+def test_the_layouts_follow_the_assignment_s_file_name(folder: Path) -> None:
+    hand_in(folder / "kim_lab.cu")
+    hand_in(folder / "lab_lee.cu")
+    hand_in(folder / "park" / "lab.cu")
+    hand_in(folder / "choi_hw6.py")
+    collection = collect(folder, None, ASSIGNMENT.model_copy(update={"file": "lab.cu"}))
+    assert list(by_student(collection)) == ["kim", "lee", "park"]
+    assert statuses(collection)["choi_hw6.py"] is Status.UNRECOGNISED
+
+
+@pytest.fixture
+def in_korea(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Seoul")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_korea")
+def test_the_time_is_in_the_local_time_zone(folder: Path) -> None:
+    hand_in(folder / "kim_hw6.py", at=1_760_000_000)
+    submitted_at = by_student(collected(folder))["kim"].submitted_at
+    assert submitted_at is not None
+    assert submitted_at.isoformat() == "2025-10-09T17:53:20+09:00"
+
+
+def test_a_time_that_no_calendar_has_stops_nothing() -> None:
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        pytest.skip("no file system here keeps such a time")
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        hand_in(Path(name, "kim_hw6.py"), b"read", at=2**45)
+        submission = by_student(collected(Path(name)))["kim"]
+    assert (submission.content, submission.submitted_at) == (b"read", None)
+
+
+def test_students_come_sorted_by_id(folder: Path) -> None:
+    for student in ("b", "C", "a", "10", "9"):
+        hand_in(folder / f"{student}_hw6.py")
+    assert list(by_student(collected(folder))) == ["10", "9", "C", "a", "b"]
+
+
+def test_ids_that_differ_in_case_are_two_students(folder: Path) -> None:
+    hand_in(folder / "Kim_hw6.py", b"upper")
+    hand_in(folder / "kim" / "hw6.py", b"lower")
+    students = by_student(collected(folder))
+    assert [students["Kim"].content, students["kim"].content] == [b"upper", b"lower"]
+    assert not students["kim"].remarks
+
+
+def test_underscores_and_blanks_belong_to_the_id(folder: Path) -> None:
+    hand_in(folder / "kim_min_su_hw6.py")
+    hand_in(folder / "hw6_lee seo yeon.py")
+    assert list(by_student(collected(folder))) == ["kim_min_su", "lee seo yeon"]
+
+
+@pytest.mark.parametrize(
+    "file", ["hw6.py", "_hw6.py", "hw6_.py", " _hw6.py", "notes.txt", "kim_hw6.ipynb", "kim_HW6.PY"]
+)
+def test_a_file_that_names_no_student_is_listed(folder: Path, file: str) -> None:
+    hand_in(folder / file)
+    hand_in(folder / "kim_hw6.py")
+    collection = collected(folder)
+    assert list(by_student(collection)) == ["kim"]
+    assert decision_on(collection, file).status is Status.UNRECOGNISED
+    assert "<student>/hw6.py" in decision_on(collection, file).reason
+
+
+def test_a_folder_called_like_the_file_names_no_student(folder: Path) -> None:
+    hand_in(folder / "hw6.py" / "hw6.py")
+    hand_in(folder / "kim_hw6.py")
+    collection = collected(folder)
+    assert list(by_student(collection)) == ["kim"]
+    assert decision_on(collection, "hw6.py/").status is Status.UNRECOGNISED
+
+
+def test_what_the_system_made_is_set_aside(folder: Path) -> None:
+    hand_in(folder / "kim" / "hw6.py")
+    system = [".DS_Store", "._kim_hw6.py", "Thumbs.db", "__MACOSX/kim/._hw6.py", "__pycache__/hw6.pyc", ".git/HEAD"]
+    for file in [*system, "kim/.DS_Store", "kim/__pycache__/hw6.pyc"]:
+        hand_in(folder / file)
+    collection = collected(folder)
+    assert list(by_student(collection)) == ["kim"]
+    assert not by_student(collection)["kim"].remarks
+    listed = statuses(collection)
+    assert listed.pop("kim/hw6.py") is Status.TAKEN
+    assert set(listed.values()) == {Status.BESIDE}
+    assert {"__MACOSX/", ".git/", "._kim_hw6.py", "kim/.DS_Store", "kim/__pycache__"} <= listed.keys()
+
+
+def test_another_file_beside_the_student_s_own_is_harmless(folder: Path) -> None:
+    for file in ("hw6.py", "report.pdf", "old/hw6.py"):
+        hand_in(folder / "kim" / file)
+    collection = collected(folder)
+    assert statuses(collection) == {
+        "kim/hw6.py": Status.TAKEN,
+        "kim/old/": Status.BESIDE,
+        "kim/report.pdf": Status.BESIDE,
+    }
+    assert not by_student(collection)["kim"].remarks
+
+
+@pytest.mark.parametrize("newest", ["hw6_kim.py", "kim/hw6.py", "kim_hw6.py"])
+def test_the_last_of_several_files_counts(folder: Path, newest: str) -> None:
+    files = ["hw6_kim.py", "kim/hw6.py", "kim_hw6.py"]
+    for file in files:
+        hand_in(folder / file, file.encode(), at=1_760_000_000 + (file == newest))
+    collection = collected(folder)
+    submission = by_student(collection)["kim"]
+    assert (submission.file, submission.content) == (newest, newest.encode())
+    for file in files:
+        decision = decision_on(collection, file)
+        assert decision.student_id == "kim"
+        assert decision.status is (Status.TAKEN if file == newest else Status.SUPERSEDED)
+        assert file == newest or f"{newest} is newer" in decision.reason
+        assert file == newest or any(file in remark for remark in submission.remarks)
+
+
+def test_of_two_files_of_one_time_the_name_that_sorts_last_counts(folder: Path) -> None:
+    hand_in(folder / "kim_hw6.py", b"last")
+    hand_in(folder / "kim" / "hw6.py", b"first")
+    collection = collected(folder)
+    assert by_student(collection)["kim"].content == b"last"
+    assert "same time" in decision_on(collection, "kim/hw6.py").reason
+    assert "same time" in by_student(collection)["kim"].remarks[0]
+
+
+@pytest.mark.parametrize("file", ["final.py", "HW6.PY", "hw6 (1).py", "src/hw6.py"])
+def test_a_student_s_folder_without_the_file_is_not_lost(folder: Path, file: str) -> None:
+    hand_in(folder / "kim" / file)
+    collection = collected(folder)
+    submission = by_student(collection)["kim"]
+    shown = file.replace("src/hw6.py", "src/")
+    assert (submission.content, submission.file, submission.unreadable) == (None, "", "")
+    assert submission.remarks == (f"the folder kim/ has no hw6.py, only {shown}",)
+    assert decision_on(collection, f"kim/{shown}").status is Status.UNRECOGNISED
+
+
+def test_a_folder_without_the_file_names_some_of_many_files(folder: Path) -> None:
+    for number in range(8):
+        hand_in(folder / "kim" / f"part{number}.py")
+    collection = collected(folder)
+    (remark,) = by_student(collection)["kim"].remarks
+    assert remark.endswith("part4.py and 3 more")
+    assert len(collection.decisions) == 8
+
+
+@pytest.mark.parametrize("hidden", [[], [".DS_Store"]])
+def test_an_empty_student_s_folder_is_not_lost(folder: Path, hidden: list[str]) -> None:
+    (folder / "kim").mkdir()
+    for file in hidden:
+        hand_in(folder / "kim" / file)
+    collection = collected(folder)
+    assert by_student(collection)["kim"].remarks == ("the folder kim/ is empty",)
+    assert decision_on(collection, "kim/").status is Status.UNRECOGNISED
+
+
+def test_a_folder_without_the_file_does_not_hide_the_student_s_other_file(folder: Path) -> None:
+    hand_in(folder / "kim" / "final.py")
+    hand_in(folder / "kim_hw6.py", b"counts")
+    submission = by_student(collected(folder))["kim"]
+    assert submission.content == b"counts"
+    assert submission.remarks == ("the folder kim/ has no hw6.py, only final.py",)
+
+
+def test_a_composed_and_a_decomposed_korean_name_are_one_student(folder: Path) -> None:
+    hand_in(folder / unicodedata.normalize("NFD", "김철수_hw6.py"), b"old", at=1_000)
+    hand_in(folder / "김철수" / "hw6.py", b"new", at=2_000)
+    collection = collected(folder)
+    assert by_student(collection)["김철수"].content == b"new"
+    assert sorted(statuses(collection).values()) == [Status.SUPERSEDED, Status.TAKEN]
+
+
+@pytest.mark.parametrize("file", ["이서연_hw6.py", "hw6_이서연.py", "이서연/hw6.py"])
+def test_a_name_in_cp949_is_decoded(folder: Path, file: str) -> None:
+    hand_in(os.fsencode(folder) + b"/" + file.encode("cp949"), b"read")
+    collection = collected(folder)
+    assert by_student(collection)["이서연"].content == b"read"
+    assert statuses(collection) == {file: Status.TAKEN}
+
+
+def test_names_in_no_known_encoding_stay_two_students(folder: Path) -> None:
+    for name in (b"\xff1_hw6.py", b"\xfe1_hw6.py"):
+        hand_in(os.fsencode(folder) + b"/" + name, name)
+    students = by_student(collected(folder))
+    assert [submission.content for submission in students.values()] == [b"\xfe1_hw6.py", b"\xff1_hw6.py"]
+    for student_id, submission in students.items():
+        (student_id + submission.file).encode("utf-8")
+
+
+@pytest.mark.parametrize("make", ["nothing", "folder", "file", "hidden"])
+def test_a_folder_with_nobody_s_file_is_one_sentence_with_the_layouts(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "handed-in"
+    if make == "folder":
+        path.mkdir()
+    elif make == "file":
+        path.write_text("")
+    elif make == "hidden":
+        hand_in(path / ".DS_Store")
+    roster = write_roster(tmp_path / "roster.csv", "1,Kim")
+    for given in (None, roster):
+        with pytest.raises(UserError) as caught:
+            collected(path, given)
+        assert "<student>/hw6.py, <student>_hw6.py or hw6_<student>.py" in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_one_student_s_own_folder_is_not_taken_for_a_class_that_handed_in_nothing(folder: Path) -> None:
+    hand_in(folder / "hw6.py")
+    with pytest.raises(UserError, match="has no student's file"):
+        collected(folder, write_roster(folder.parent / "roster.csv", "1,Kim"))

@@ -1,0 +1,75 @@
+"""Work for the nodes of a test's cluster, which import it by name: it touches files, waits and fails as it is told."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from grader.errors import Cancelled, UserError
+from grader.progress import Left, Stage, StageBegun
+from grader.schedule.dispatch import Seat
+from grader.schedule.node import Here
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is set up on a node: two places, no cards."""
+
+    name: str
+    pid: int
+    jobs: int = 2
+    cards: tuple[str, ...] = ()
+
+
+@contextmanager
+def set_up(shared: Path, here: Here) -> Iterator[Bench]:
+    """Leave a file for each setup, as long as the node is open; refuse where a file `refused` lies."""
+    try:
+        (shared / "refused").unlink()
+    except FileNotFoundError:
+        pass
+    else:
+        raise UserError("the sandbox leaks here")
+    made = shared / f"set-up-{os.getpid()}"
+    made.touch()
+    yield Bench(here.name, os.getpid())
+    made.unlink()
+
+
+def answer(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+    """Say at once who worked on it."""
+    return piece, bench.name, seat.number
+
+
+def nobody_beside(piece: int, shared: Path, bench: Bench, seat: Seat) -> bool:
+    """Say whether nothing else is worked on at this node for a moment."""
+    busy = shared / f"busy-{bench.name}"
+    try:
+        busy.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    seat.cancelled.wait(0.05)
+    busy.unlink()
+    return True
+
+
+def wait_for_go(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+    """Say that it began, and go on once there is a file `go`."""
+    seat.watch(StageBegun(str(piece), Stage.TRAINING))
+    (shared / f"begun-{piece}-{bench.name}").touch()
+    while not (shared / "go").exists():
+        if seat.cancelled.is_set():
+            raise Cancelled
+        time.sleep(0.05)
+    seat.watch(Left(str(piece)))
+    return answer(piece, shared, bench, seat)
+
+
+def kill_the_process(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+    """End the node's process as the kernel does where memory is short, for piece 0 each time."""
+    if piece == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(piece, shared, bench, seat)

@@ -1,0 +1,30 @@
+"""Train and test one file as the grader does, without the command around it."""
+
+import threading
+from pathlib import Path
+
+from grader.assignment import Assignment
+from grader.data import DataSet, write_training_set
+from grader.records import Run, Submission
+from grader.run.train import waiting_training
+from grader.run.worker_client import Slot
+from grader.sandbox import Isolation
+
+
+def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Run:
+    """One run with one thread, seeded as a first run is.
+
+    Args:
+        folder: The training set comes below it, where a test may have put more before.
+    """
+    submission = Submission(script.parent.name, content=script.read_bytes())
+    slot = only_slot(data, isolation, folder)
+    with waiting_training(submission, assignment, data, slot, assignment.seed) as train:
+        return train()
+
+
+def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Slot:
+    """A place with one thread, and the training set below `folder`."""
+    folder.mkdir(exist_ok=True)
+    write_training_set(data, folder / "training_set")
+    return Slot(0, 1, isolation, folder / "training_set", folder, threading.Event(), lambda _: None)

@@ -1,0 +1,44 @@
+"""A class whose scripts train in a second, and rules that fit it."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from command import SUBMISSIONS
+from grader.assignment import DEFAULT_ASSIGNMENT
+from grader.run.calibrate import CALIBRATION_NAME, Calibration, machine_name, to_json
+
+SMALL_SCRIPT = SUBMISSIONS / "habits" / "module_level_training" / "hw6.py"
+
+
+def hand_in_small(folder: Path, *students: str) -> None:
+    """Give each student the small script, which sets no seed, with the id in a comment: equal files run once."""
+    for student in students:
+        (folder / student).mkdir(parents=True)
+        source = SMALL_SCRIPT.read_text(encoding="utf-8")
+        (folder / student / "hw6.py").write_text(f"{source}# {student}\n", encoding="utf-8")
+
+
+def hand_in_text(folder: Path, student: str, before: str, after: str) -> None:
+    """Give a student the small script with one text put in another's place."""
+    source = SMALL_SCRIPT.read_text(encoding="utf-8")
+    assert before in source
+    (folder / student).mkdir(parents=True)
+    (folder / student / "hw6.py").write_text(source.replace(before, after), encoding="utf-8")
+
+
+def rules(path: Path, **values: float | str) -> Path:
+    """Write the assignment with other values for some of its keys, each of which it has."""
+    text = DEFAULT_ASSIGNMENT.read_text(encoding="utf-8")
+    for key, value in values.items():
+        text, found = re.subn(rf"^{key} = [^#\n]*", f"{key} = {value} ", text, count=1, flags=re.MULTILINE)
+        assert found, key
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def keep_calibration(out: Path, images_per_second: float, threads: int) -> None:
+    """Pretend that the reference was timed here before."""
+    out.mkdir(exist_ok=True)
+    timed = Calibration(images_per_second, "CPU", machine_name(threads), datetime.now(UTC), "script")
+    (out / CALIBRATION_NAME).write_bytes(to_json(timed))

@@ -1,0 +1,213 @@
+"""What the trace leaves out, what it bounds, and what is said when there is little or nothing to judge."""
+
+import json
+import random
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from grader.judge.verdict import Judgement, judge
+from grader.protocol import NetworkSeen, Node, to_json
+from grader.records import Deviation, Verdict
+from grader.worker.look.network import look_at
+
+REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / "reference" / "hw6.py"), run_name="reference")
+TWO = (2, 2, 2, 2)
+
+
+def reference(blocks: tuple[int, ...] = TWO, option: str = "B") -> Any:
+    return REFERENCE["IdentityResNet"](*blocks, option=option)
+
+
+def judged(network: object, blocks: tuple[int, ...] = TWO, constructor_error: str = "") -> Judgement:
+    return judge(look_at(network, constructor_error), blocks)
+
+
+def places(judgement: Judgement) -> list[tuple[Deviation, str]]:
+    return [(finding.code, finding.where) for finding in judgement.findings]
+
+
+class ConstantForward(nn.Module):
+    """Whatever it is given, its forward returns one fixed thing, or raises it."""
+
+    def __init__(self, output: object) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, images: Tensor) -> object:
+        if isinstance(self.output, Exception):
+            raise self.output
+        return self.output
+
+
+class ChangesInEvalMode(nn.Module):
+    """A right network in train mode, from which the graph is taken; in eval mode its scores are others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = reference()
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.network(images)
+        return scores if self.training else scores.flip(1)
+
+
+def decorated(decorator: Any) -> Any:
+    """A small right network whose forward is decorated."""
+    made = REFERENCE["IdentityResNet"]
+    return type("IdentityResNet", (made,), {"forward": decorator(made.forward)})(1, 1, 1, 1, option="A")
+
+
+@pytest.mark.parametrize("option", ["A", "B"])
+@pytest.mark.parametrize("blocks", [TWO, (3, 1, 2, 1)], ids=str)
+def test_the_reference_conforms_with_any_number_of_blocks(blocks: tuple[int, ...], option: str) -> None:
+    assert judged(reference(blocks, option), blocks) == Judgement(Verdict.CONFORMING)
+
+
+@pytest.mark.parametrize("output", [torch.zeros(4, 11), torch.zeros(4), torch.zeros(4, 10, 1), (1, 2), None], ids=str)
+def test_another_output_shape_is_named(output: object) -> None:
+    judgement = judged(ConstantForward(output))
+    assert judgement.verdict is Verdict.DEVIATES
+    shape = str(tuple(output.shape)) if isinstance(output, Tensor) else "no tensor"
+    assert any(f"the output is {shape}, not (4, 10)" in finding.sentence for finding in judgement.findings)
+
+
+def test_scores_that_do_not_depend_on_the_images_are_named() -> None:
+    judgement = judged(ConstantForward(torch.ones(4, 10)))
+    assert judgement.verdict is Verdict.DEVIATES
+    assert places(judgement)[0] == (Deviation.DEAD_LAYER, "forward")
+
+
+def test_scores_that_are_drawn_at_random_are_not_taken_for_ones_that_the_images_matter_to() -> None:
+    class Drawn(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.rand(len(images), 10)
+
+    assert Deviation.NOT_DIFFERENTIABLE not in {code for code, _ in places(judged(Drawn()))}
+
+
+def test_a_frozen_layer_is_named_as_one_that_no_gradient_reaches() -> None:
+    network = reference((1, 1, 1, 1))
+    network.fc.requires_grad_(False)
+    assert places(judged(network, (1, 1, 1, 1))) == [(Deviation.NOT_DIFFERENTIABLE, "linear layer")]
+
+
+def test_a_forward_that_raises_leaves_the_network_unread() -> None:
+    judgement = judged(ConstantForward(ValueError("two\nlines")))
+    assert judgement.verdict is Verdict.UNREADABLE
+    assert places(judgement) == [(Deviation.OUTPUT_SHAPE, "forward")]
+    assert "ValueError: two lines" in judgement.findings[0].sentence
+
+
+def test_a_class_that_makes_no_module_is_named() -> None:
+    judgement = judged("a network")
+    assert judgement.verdict is Verdict.DEVIATES
+    assert places(judgement) == [(Deviation.NOT_A_MODULE, "network")]
+
+
+def test_a_constructor_that_fails_is_named_and_its_network_still_read() -> None:
+    judgement = judged(reference(), constructor_error="TypeError: takes 3")
+    assert judgement.verdict is Verdict.DEVIATES
+    assert places(judgement) == [(Deviation.CONSTRUCTOR, "constructor")]
+    assert "IdentityResNet(2, 2, 2, 2) failed (TypeError: takes 3)" in judgement.findings[0].sentence
+
+
+def test_a_network_that_differs_from_its_trace_is_flagged() -> None:
+    judgement = judged(ChangesInEvalMode())
+    assert judgement.verdict is Verdict.CONFORMING
+    assert judgement.flags == ("in eval mode the network computes something else than its traced graph",)
+
+
+def test_parameters_are_the_trainable_scalars() -> None:
+    network = reference((1, 1, 1, 1))
+    expected = sum(weight.numel() for weight in network.parameters())
+    assert look_at(network, "").parameters == expected
+    network.fc.requires_grad_(False)
+    assert look_at(network, "").parameters == expected - 512 * 10 - 10
+
+
+def test_looking_changes_nothing_of_the_network() -> None:
+    network = reference((1, 1, 1, 1)).half().eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert look_at(network, "").output_shape == (4, 10)
+    assert not network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_network_that_keeps_a_tensor_of_an_earlier_forward_is_read() -> None:
+    network = reference((1, 1, 1, 1))
+    network.kept = network(torch.zeros(2, 3, 32, 32))
+    assert judged(network, (1, 1, 1, 1)).verdict is Verdict.CONFORMING
+
+
+@pytest.mark.parametrize(
+    "mode", [torch.no_grad, torch.inference_mode, torch.enable_grad], ids=lambda mode: mode.__name__
+)
+def test_the_graph_is_the_same_in_every_gradient_mode(mode: Any) -> None:
+    assert look_at(decorated(mode()), "").nodes == look_at(decorated(lambda forward: forward), "").nodes
+
+
+def test_under_autocast_the_graph_is_the_same() -> None:
+    usual = look_at(decorated(lambda forward: forward), "").nodes
+    assert look_at(decorated(torch.autocast("cpu", dtype=torch.bfloat16)), "").nodes == usual
+
+
+def test_the_description_of_any_network_is_bounded() -> None:
+    deep = look_at(nn.Sequential(*[nn.Conv2d(3, 3, 1)] * 1000), "")
+    assert "operations" in deep.forward_error
+    assert len(to_json(deep)) < 10_000
+    loud = look_at(ConstantForward(ValueError("x" * 1_000_000)), "")
+    assert len(to_json(loud)) < 10_000
+    many = look_at(ConstantForward(torch.zeros([1] * 60)), "")
+    assert len(to_json(many)) < 10_000
+    long = nn.Sequential()
+    for index in range(280):
+        long.add_module(f"{'n' * 100}{index}", nn.Conv2d(3, 3, 1))
+    assert len(to_json(look_at(long, ""))) < 10_000
+    wide = nn.ModuleDict({f"{'n' * 500}{index}": nn.Linear(1, 1) for index in range(300)})
+    wide.forward = lambda images: images.mean((1, 2, 3))
+    assert len(to_json(look_at(wide, ""))) < 50_000
+
+
+def test_a_description_survives_its_way_as_json() -> None:
+    seen = look_at(reference((1, 1, 1, 1)), "", REFERENCE["IdentityResNet"])
+    assert TypeAdapter(NetworkSeen).validate_json(to_json(seen)) == seen
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output"),
+    [((0,), 2), ((1,), 1), ((-1,), 1), ((), 1), ((0,), -1)],
+    ids=["no such output", "itself", "before the first", "nothing", "negative output"],
+)
+def test_a_forged_graph_that_is_none_is_not_accepted(inputs: tuple[int, ...], output: int) -> None:
+    forged = json.dumps(
+        {
+            "is_module": True,
+            "nodes": [{"op": "input", "inputs": (), "shape": (4, 3)}, {"op": "relu", "inputs": inputs, "shape": ()}],
+            "output": output,
+            "event": "network",
+        }
+    )
+    with pytest.raises(ValidationError):
+        TypeAdapter(NetworkSeen).validate_json(forged)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_graph_comes_out_of_a_sandbox_there_is_a_verdict(seed: int) -> None:
+    chance = random.Random(seed)
+    operations = ["conv", "batch_norm", "relu", "add", "max_pool", "avg_pool", "zero_channels", "linear", "cat", ""]
+    nodes = [Node("input", (), (4, 3, 32, 32))]
+    for index in range(1, chance.randrange(2, 200)):
+        few = tuple(chance.randrange(max(0, index - 5), index) for _ in range(chance.randrange(1, 4)))
+        pair = tuple(chance.randrange(6) for _ in range(chance.randrange(3)))
+        operation = chance.choice(operations)
+        shape = tuple(chance.randrange(600) for _ in range(chance.randrange(2 if operation == "conv" else 0, 5)))
+        weight = chance.choice(["", "a.weight", "b.weight", f"c.{index}.weight"])
+        nodes.append(Node(operation, few, shape, weight, chance.random() < 0.9, pair, pair, pair))
+    seen = NetworkSeen(is_module=True, nodes=tuple(nodes), output=len(nodes) - 1, output_shape=(4, 10))
+    assert judge(seen, TWO).verdict is Verdict.DEVIATES

@@ -1,0 +1,174 @@
+"""What a learning system wrote goes back as it wrote it, with the scores filled in and nobody's made 0."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+import gradebooks
+from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
+from grader.assignment import load_assignment
+from grader.errors import UserError
+from grader.lms.gradescope import results_json
+from grader.lms.sheets import read_sheet
+from grader.lms.upload import GradebookOf, NewScore, Upload, filled_in
+from grader.records import Outcome
+from grader.results.entries import Grade, Result
+from grader.results.score import grade
+from record_examples import entry, submission
+
+MOST = Decimal(20)
+MESSAGE = 'Your script raised "<b>,\nKeyError": 오류; see the log.'
+NUMBERED = tuple((str(number), name, score) for number, (_, name, score) in enumerate(STUDENTS, start=37))
+FILES = {
+    GradebookOf.BLACKBOARD: gradebooks.blackboard(),
+    GradebookOf.CANVAS: gradebooks.canvas(),
+    GradebookOf.MOODLE: gradebooks.moodle(NUMBERED),
+}
+
+
+def result(student_id: str, points: int | None) -> Result:
+    outcome = Outcome.INFRASTRUCTURE if points is None else Outcome.GRADED
+    told = Grade(outcome, None if points is None else Decimal(points), None, MESSAGE, "")
+    return Result(submission(student_id=student_id), entry(), told)
+
+
+def fill(
+    content: bytes, system: GradebookOf, points: Mapping[str, int | None], column: str = "", hint: str = "hw6"
+) -> Upload:
+    rows = [result(student_id, earned) for student_id, earned in points.items()]
+    return filled_in(content, system, rows, MOST, hint, column)
+
+
+def table(content: bytes, delimiter: str) -> list[dict[str, str]]:
+    """Read a file back with another reader than the one that wrote it."""
+    text = content.decode("utf-16" if content.startswith(b"\xff\xfe") else "utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+
+
+@pytest.mark.parametrize("content", [*FILES.values(), gradebooks.canvas(delimiter=";", mark=False), b"a,b\r\n1,2", b""])
+def test_what_nobody_changes_stays_byte_for_byte(content: bytes) -> None:
+    assert read_sheet(content).encode() == content
+
+
+def test_blackboard_gets_its_key_and_the_score_in_its_own_encoding() -> None:
+    content = gradebooks.blackboard()
+    upload = fill(content, GradebookOf.BLACKBOARD, {"kim": 20, "lee": 20, "park": 6}, "Project 6")
+    assert upload.content.startswith(b"\xff\xfe")
+    text = upload.content.decode("utf-16")
+    assert text.splitlines()[0] == f'"Last Name"\t"First Name"\t"Username"\t"{BB_COLUMN}"'
+    assert text.count("\r\n") == 4
+    rows = table(upload.content, "\t")
+    assert [(row["Username"], row["Last Name"], row[BB_COLUMN]) for row in rows] == [
+        (user, name, score) for (user, name, _), score in zip(STUDENTS, ("20", "20", "6"), strict=True)
+    ]
+    assert upload.scores == (NewScore("kim", "", "20"), NewScore("lee", "6.00", "20"), NewScore("park", "20", "6"))
+
+
+@pytest.mark.parametrize(("delimiter", "mark"), [(",", True), (";", False)])
+def test_canvas_keeps_its_row_of_points_and_loses_other_assignments(delimiter: str, mark: bool) -> None:
+    upload = fill(gradebooks.canvas(STUDENTS, delimiter, mark), GradebookOf.CANVAS, {"kim": 6, "lee": 6, "park": 2})
+    assert upload.content.startswith(b"\xef\xbb\xbf") is mark
+    rows = table(upload.content, delimiter)
+    assert list(rows[0]) == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", CANVAS_COLUMN]
+    assert rows[1]["Student"] == "    Points Possible"
+    assert [row[CANVAS_COLUMN] for row in rows] == ["Manual Posting", "20.00", "6", "6.00", "2"]
+    assert [row["Student"] for row in rows[2:]] == [name for _, name, _ in STUDENTS]
+    assert rows[2]["Section"] == "A,B\nC"
+
+
+def test_moodle_gets_what_it_imports_and_the_message_as_harmless_html() -> None:
+    upload = fill(gradebooks.moodle(NUMBERED), GradebookOf.MOODLE, {"37": 20, "38": None})
+    rows = table(upload.content, ",")
+    assert list(rows[0]) == ["Identifier", "Grade", "Last modified (grade)", "Feedback comments"]
+    assert [row["Grade"] for row in rows] == ["20", "6.00", "20"]
+    assert rows[0]["Feedback comments"] == 'Your script raised "&lt;b&gt;, KeyError": 오류; see the log.'
+    assert [row["Feedback comments"] for row in rows[1:]] == ["old, feedback", "old, feedback"]
+    assert {row["Last modified (grade)"] for row in rows} == {"-"}
+
+
+@pytest.mark.parametrize("system", list(GradebookOf))
+def test_nobody_without_points_is_given_any(system: GradebookOf) -> None:
+    students = [user for user, *_ in (NUMBERED if system is GradebookOf.MOODLE else STUDENTS)]
+    column = "Project 6" if system is GradebookOf.BLACKBOARD else ""
+    upload = fill(FILES[system], system, dict.fromkeys(students), column)
+    assert (upload.scores, upload.without_points) == ((), tuple(students))
+    delimiter = "\t" if system is GradebookOf.BLACKBOARD else ","
+    scores = [row[upload.column] for row in table(upload.content, delimiter)]
+    assert scores[-3:] == ["", "6.00", "20"]
+
+
+def test_a_word_in_place_of_a_score_is_left_blank_where_there_are_no_points() -> None:
+    students = (("kim", "Kim", "Needs Grading"), ("lee", "Lee", "Needs Grading"))
+    upload = fill(gradebooks.blackboard(students), GradebookOf.BLACKBOARD, {"kim": None, "lee": 2}, "Project 6")
+    assert [row[BB_COLUMN] for row in table(upload.content, "\t")] == ["", "2"]
+
+
+def test_an_infrastructure_fault_has_no_points_to_upload() -> None:
+    failed = submission(student_id="kim", content=None, unreadable="hw6.py cannot be read")
+    row = Result(failed, None, grade(failed, None, load_assignment()))
+    upload = filled_in(FILES[GradebookOf.CANVAS], GradebookOf.CANVAS, [row], MOST, "hw6")
+    assert upload.without_points == ("kim",)
+    assert results_json(row, MOST) is None
+
+
+def test_whoever_is_on_one_side_only_is_named_and_left_as_it_was() -> None:
+    upload = fill(gradebooks.canvas(), GradebookOf.CANVAS, {"kim": 6, "stranger": 20})
+    assert (upload.only_graded, upload.only_listed) == (("stranger",), ("lee", "park"))
+    assert [row[CANVAS_COLUMN] for row in table(upload.content, ",")][-2:] == ["6.00", "20"]
+
+
+def test_a_score_that_stays_keeps_the_system_s_spelling() -> None:
+    upload = fill(gradebooks.canvas(), GradebookOf.CANVAS, {"lee": 6})
+    assert upload.scores == (NewScore("lee", "6.00", "6.00"),)
+
+
+def test_the_column_is_found_by_name_or_asked_for() -> None:
+    with pytest.raises(UserError, match=r"say COLUMN=, of these: HW5 .*; Project 6 "):
+        fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6})
+    assert fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6}, hint="project 6").column == BB_COLUMN
+    with pytest.raises(UserError, match="COLUMN="):
+        fill(gradebooks.blackboard(other="Project 60"), GradebookOf.BLACKBOARD, {"kim": 6}, "Project 6")
+    assert fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6}, BB_COLUMN).column == BB_COLUMN
+
+
+def test_another_worth_of_the_column_is_said() -> None:
+    assert fill(gradebooks.canvas(), GradebookOf.CANVAS, {"kim": 6}).notices == ()
+    for system, content in FILES.items():
+        column = "Project 6" if system is GradebookOf.BLACKBOARD else ""
+        upload = filled_in(content, system, [result("kim", 6)], Decimal(10), "hw6", column)
+        assert upload.notices[0].endswith("worth 20 points, and the assignment gives 10 at most")
+
+
+@pytest.mark.parametrize("system", list(GradebookOf))
+@pytest.mark.parametrize("content", [b"", b"who,what\n1,2\n", b'"open\n', b"\xff\xff\xff", b"PK\x03\x04\x80\xff"])
+def test_a_file_of_another_kind_is_one_sentence(system: GradebookOf, content: bytes) -> None:
+    with pytest.raises(UserError, match="let you download") as caught:
+        fill(content, system, {"kim": 6})
+    assert "\n" not in str(caught.value)
+
+
+def test_one_student_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="has kim twice"):
+        fill(gradebooks.canvas((STUDENTS[0], STUDENTS[0])), GradebookOf.CANVAS, {"kim": 6})
+
+
+def test_an_encoding_without_a_message_s_letters_is_one_sentence() -> None:
+    content = gradebooks.moodle((("37", "김민수", ""),)).decode().encode("cp949")
+    row = result("37", 6)
+    row = replace(row, grade=replace(row.grade, message="raised ValueError: \N{PILE OF POO}"))
+    with pytest.raises(UserError, match="download it as UTF-8"):
+        filled_in(content, GradebookOf.MOODLE, [row], MOST, "hw6")
+
+
+def test_gradescope_s_results_are_read_back() -> None:
+    content = results_json(result("김", 6), MOST)
+    assert content is not None
+    read = json.loads(content)
+    (test,) = read["tests"]
+    assert (read["score"], test["score"], test["max_score"], test["output"]) == (6, 6, 20, MESSAGE)
+    assert read["extra_data"]["student_id"] == "김"

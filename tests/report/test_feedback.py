@@ -1,0 +1,126 @@
+"""A student's feedback is about this student alone, in two formats, and takes the student's own text as text."""
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grader.records import Deviation, Finding, Outcome, Verdict
+from grader.report.feedback import band_words, section_of, write_feedback
+from grader.results.entries import Result
+from html_elements import Parsed
+from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
+from record_examples import ABSENT, check, entry, submission
+
+WIDTH = Finding(Deviation.WRONG_WIDTH, "stage 2", "In stage 2 a convolution has 64 channels, not 128.")
+
+
+def feedback(folder: Path, row: Result) -> tuple[str, str]:
+    """One student's files: the HTML with its text in one line, and the Markdown."""
+    write_feedback([row], ASSIGNMENT, folder)
+    html, markdown = sorted(folder.iterdir())
+    words = " ".join(text for tag, text in Parsed(html.read_text(encoding="utf-8")).texts if tag != "style")
+    return " ".join(words.split()), markdown.read_text(encoding="utf-8")
+
+
+def test_it_says_points_accuracy_what_ran_and_what_differs(tmp_path: Path) -> None:
+    known = entry(check=check(verdict=Verdict.DEVIATES, findings=(WIDTH,), blanks_left=("Q4",)))
+    for text in feedback(tmp_path, result(submission(), known)):
+        plain = text.replace("\N{NO-BREAK SPACE}", " ")
+        for said in ("20", "71.20 %", "5.00 epochs in 13 min 32 s", "cpu, PyTorch 2.15.0", "Q4", "more than 70 %"):
+            assert said in plain, said
+        assert "In stage 2 a convolution has 64 channels, not 128. Read on in section 3.1.3." in plain
+
+
+def test_it_says_nothing_that_is_meant_for_the_teacher_or_about_others(tmp_path: Path) -> None:
+    rows = [
+        result(
+            submission(student_id=student, name=f"Name of {student}", remarks=("a secret remark",)),
+            entry(student_id=student, flags=("a secret flag",)),
+        )
+        for student in ("anna", "berta")
+    ]
+    write_feedback(rows, ASSIGNMENT, tmp_path)
+    for name in ("anna.html", "anna.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "Name of anna" in text
+        for foreign in ("berta", "secret", "seed", "isolation", "2" * 16):
+            assert foreign not in text
+
+
+def test_the_reason_of_a_change_is_the_teacher_s_own(tmp_path: Path) -> None:
+    (row,) = [row for row in class_of(3) if row.changes]
+    assert not any("server was down" in text for text in feedback(tmp_path, row))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (result(ABSENT), "No hw6.py was handed in."),
+        (result(submission()), "Your file has not been graded yet."),
+        (result(submission(), entry(outcome=Outcome.INFRASTRUCTURE, correct=None, total=None)), "not your fault"),
+    ],
+    ids=["absent", "pending", "infrastructure"],
+)
+def test_whoever_has_no_result_has_feedback_too(tmp_path: Path, row: Result, said: str) -> None:
+    for text in feedback(tmp_path, row):
+        assert said in text
+        assert "%" not in text.split("How points follow")[0]
+
+
+def test_hostile_text_is_inert_in_both(tmp_path: Path) -> None:
+    write_feedback([hostile(), hostile("calm")], ASSIGNMENT, tmp_path)
+    (attacked,) = tmp_path.glob("*~*.html")
+    parsed, calm = (Parsed(path.read_text(encoding="utf-8")) for path in (attacked, tmp_path / "calm.html"))
+    assert not parsed.all_of("script")
+    assert {tag for tag, _ in parsed.elements} == {tag for tag, _ in calm.elements}
+    (rules,) = [meta["content"] for meta in parsed.all_of("meta") if "http-equiv" in meta]
+    assert "script-src" not in rules
+    assert rules.startswith("default-src 'none'")
+    (markdown,) = tmp_path.glob("*~*.md")
+    text = markdown.read_text(encoding="utf-8")
+    assert "<" not in text.replace("\\<", "")
+    assert "`" not in text.replace("\\`", "")
+
+
+def test_a_line_break_cannot_begin_a_heading_or_a_list(tmp_path: Path) -> None:
+    row = result(submission(name="Kim\n\n# 20 points\n- all right"), entry(error="a\n# b"))
+    _, markdown = feedback(tmp_path, row)
+    assert "\n# 20" not in markdown
+    assert "\n- all" not in markdown
+    assert "\n# b" not in markdown
+
+
+def test_files_are_private_and_stay_in_their_folder(tmp_path: Path) -> None:
+    rows = [
+        result(submission(student_id=student), entry()) for student in ("../../out", "/etc/x", "kim", "..", HOSTILE)
+    ]
+    folder = tmp_path / "a" / "feedback"
+    write_feedback(rows, ASSIGNMENT, folder)
+    assert len(list(folder.iterdir())) == 2 * len(rows)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent != folder] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "section"),
+    [("stage 1", "3.1.2"), ("stage 4's skip connections", "3.1.4"), ("linear layer", "3.1.6"), ("somewhere", "3.1")],
+)
+def test_a_finding_names_the_section_to_read_on_in(where: str, section: str) -> None:
+    assert section_of(replace(WIDTH, where=where)) == section
+
+
+def test_a_finding_that_names_its_section_is_not_given_a_second_one() -> None:
+    assert section_of(replace(WIDTH, sentence="It is not; see section 3.2.")) == ""
+
+
+def test_bands_are_said_as_the_assignment_has_them() -> None:
+    assert [band_words(band) for band in ASSIGNMENT.bands] == ["more than 70 %", "from 30 %", "less"]
+
+
+def test_the_nine_answers_are_there_with_what_is_wrong_about_them(tmp_path: Path) -> None:
+    for text in feedback(tmp_path, result(submission(), entry(check=check(questions=WRONG_QUESTIONS)))):
+        assert "Q3" in text
+        assert "Its dots are still there." in text
+        assert "They move no points." in text

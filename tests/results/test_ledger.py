@@ -1,0 +1,275 @@
+"""What is in the ledger stays there, and a killed grader loses only the line that it was writing."""
+
+import json
+import os
+import resource
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from grader.errors import InfrastructureError, UserError
+from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
+from grader.results.entries import Entry, Override, Regrade
+from grader.results.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
+from record_examples import ENTRY, check, entry
+
+HOLD_THE_LOCK = """
+import sys
+from pathlib import Path
+from grader.results.ledger import open_ledger
+with open_ledger(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+APPEND_UNTIL_KILLED = """
+import itertools, sys
+from pathlib import Path
+from grader.results.ledger import open_ledger
+from record_examples import entry
+with open_ledger(Path(sys.argv[1])) as ledger:
+    for number in itertools.count():
+        ledger.append(entry(samples=number))
+        print(number, flush=True)
+"""
+
+
+def append(out: Path, *entries: Entry) -> None:
+    with open_ledger(out) as ledger:
+        for one in entries:
+            ledger.append(one)
+
+
+def lines(out: Path) -> list[bytes]:
+    return (out / LEDGER_NAME).read_bytes().splitlines()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let every write fail that would make a file larger than `size` bytes, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def another_grader(out: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a second process that holds the ledger of `out`."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_LOCK, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "locked\n"
+            yield other
+        finally:
+            other.kill()
+
+
+def test_entries_come_back_as_they_were_written(tmp_path: Path) -> None:
+    finding = Finding(Deviation.WRONG_WIDTH, "stage 2, block 1", "It has 64 channels instead of 128.")
+    full = entry(
+        check=check(verdict=Verdict.DEVIATES, findings=(finding,), notes=("a note",), blanks_left=("Q4",)),
+        stop_reason=StopReason.EPOCH_BUDGET,
+        error='ValueError: "한글"\n\u2028\x00 end',
+        notes=("one", "two"),
+        flags=("three",),
+        curve=(CurvePoint(100, 2.25, None), CurvePoint(200, None, 0.5)),
+        missing_module="cv2",
+    )
+    bare = entry(student_id="s2", outcome=Outcome.CRASHED, stop_reason=None, correct=None, total=None)
+    append(tmp_path, full, bare)
+    assert read_ledger(tmp_path).entries() == (full, bare)
+    assert read_ledger(tmp_path).unreadable == 0
+
+
+def test_each_entry_is_one_line_of_json_that_a_person_can_read(tmp_path: Path) -> None:
+    append(tmp_path, entry(student_id="김민수", error="a\nb"), ENTRY)
+    assert [json.loads(line)["outcome"] for line in lines(tmp_path)] == ["graded", "graded"]
+    assert "김민수".encode() in lines(tmp_path)[0]
+
+
+@pytest.mark.parametrize("text", ["lone \udc80 surrogate", "\ud800", "nul \x00", "line \u2028 separator", "\\udc80"])
+def test_no_text_of_a_student_can_keep_an_entry_out(tmp_path: Path, text: str) -> None:
+    append(tmp_path, entry(error=text), ENTRY)
+    assert read_ledger(tmp_path).entries() == (entry(error=text), ENTRY)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
+def test_a_time_that_is_no_number_cannot_keep_an_entry_out(tmp_path: Path, seconds: float) -> None:
+    append(tmp_path, entry(train_seconds=seconds))
+    (read,) = read_ledger(tmp_path).entries()
+    assert repr(read.train_seconds) == repr(seconds)
+
+
+def test_an_entry_is_on_the_disk_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    with open_ledger(tmp_path) as ledger:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.pread(descriptor, 100_000, 0)))
+        ledger.append(ENTRY)
+    assert synced == [(tmp_path / LEDGER_NAME).read_bytes()]
+
+
+def test_a_killed_grader_keeps_every_entry_that_it_had_appended(tmp_path: Path) -> None:
+    helpers = Path(__file__).parents[1] / "helpers"
+    command = [sys.executable, "-c", APPEND_UNTIL_KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=helpers) as grader:
+        try:
+            assert grader.stdout is not None
+            said = [int(grader.stdout.readline()) for _ in range(20)]
+        finally:
+            grader.kill()
+    assert said == list(range(20))
+    append(tmp_path, entry(samples=-1))
+    samples = [one.samples for one in read_ledger(tmp_path).entries()]
+    assert samples == [*range(len(samples) - 1), -1]
+    assert len(samples) >= len(said) + 1
+
+
+def test_a_line_cut_at_any_byte_is_skipped_and_never_glued_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # hundreds of cuts
+    first, cut, next_one = entry(student_id="s1"), entry(student_id="s2"), entry(student_id="s3")
+    append(tmp_path, first, cut)
+    whole = (tmp_path / LEDGER_NAME).read_bytes()
+    start = whole.index(b"\n") + 1
+    for length in range(start, len(whole)):
+        out = tmp_path / str(length)
+        out.mkdir()
+        (out / LEDGER_NAME).write_bytes(whole[:length])
+        append(out, next_one)
+        ledger = read_ledger(out)
+        # Without the line's last byte, its newline, the entry itself is still complete.
+        complete = length == len(whole) - 1
+        assert ledger.entries() == ((first, cut, next_one) if complete else (first, next_one))
+        assert ledger.unreadable == (0 if complete or length == start else 1)
+        assert (out / LEDGER_NAME).read_bytes().startswith(whole[:length])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"not json", b"{}", b"[1]", b"null", b"\xff\xfe", b"\x00\x00\x00", b'{"student_id": 1}', b"[" * 100_000],
+    ids=["text", "empty", "list", "null", "bytes", "zeros", "fields", "deep"],
+)
+def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path: Path, damage: bytes) -> None:
+    append(tmp_path, entry(student_id="s1"))
+    with (tmp_path / LEDGER_NAME).open("ab") as file:
+        file.write(damage + b"\n")
+    append(tmp_path, entry(student_id="s2"))
+    ledger = read_ledger(tmp_path)
+    assert [one.student_id for one in ledger.entries()] == ["s1", "s2"]
+    assert ledger.unreadable == 1
+
+
+def test_nothing_is_ever_rewritten(tmp_path: Path) -> None:
+    append(tmp_path, ENTRY)
+    before = (tmp_path / LEDGER_NAME).read_bytes()
+    append(tmp_path, entry(correct=1))
+    assert (tmp_path / LEDGER_NAME).read_bytes().startswith(before)
+    assert len(lines(tmp_path)) == 2
+
+
+def test_a_students_lines_come_back_in_their_order(tmp_path: Path) -> None:
+    now = ENTRY.finished_at
+    regrade = Regrade("20230001", ENTRY.sha256, "asked for", "kim", now)
+    override = Override("20230001", ENTRY.sha256, Decimal("12.5"), "handed in by mail", "kim", now)
+    with open_ledger(tmp_path) as ledger:
+        for line in (ENTRY, entry(student_id="s2"), regrade, override):
+            ledger.append(line)
+    assert read_ledger(tmp_path).lines("20230001") == (ENTRY, regrade, override)
+
+
+def test_lines_about_another_file_can_be_told_apart(tmp_path: Path) -> None:
+    append(tmp_path, ENTRY, entry(sha256="cd" * 32))
+    assert read_ledger(tmp_path).lines(ENTRY.student_id, ENTRY.sha256) == (ENTRY,)
+    assert read_ledger(tmp_path).lines("nobody") == ()
+
+
+def test_what_was_appended_is_known_at_once(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        ledger.append(ENTRY)
+        assert ledger.lines(ENTRY.student_id) == (ENTRY,)
+        assert read_ledger(tmp_path).entries() == ledger.entries() == (ENTRY,)
+
+
+def test_a_folder_without_a_ledger_reads_as_empty(tmp_path: Path) -> None:
+    assert read_ledger(tmp_path / "missing").entries() == ()
+    assert not (tmp_path / "missing").exists()
+
+
+def test_the_folder_and_its_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    before = os.umask(0)
+    try:
+        append(out, ENTRY)
+    finally:
+        os.umask(before)
+    assert (mode(out), mode(out / LEDGER_NAME), mode(out / LOCK_NAME)) == (0o700, 0o600, 0o600)
+
+
+def test_a_second_grader_is_turned_away_with_the_first_ones_process_id(tmp_path: Path) -> None:
+    with another_grader(tmp_path) as other:
+        with pytest.raises(UserError, match=rf"process {other.pid}\).*OUT="), open_ledger(tmp_path):
+            pass
+        assert read_ledger(tmp_path).entries() == ()
+
+
+def test_a_killed_grader_leaves_no_lock(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).write_text("4194304 of long ago")
+    with another_grader(tmp_path) as other:
+        other.kill()
+        other.wait()
+        append(tmp_path, ENTRY)
+    assert (tmp_path / LOCK_NAME).read_text() == str(os.getpid())
+
+
+def test_a_grader_that_was_turned_away_does_not_free_the_lock(tmp_path: Path) -> None:
+    with another_grader(tmp_path):
+        for _ in range(2):
+            with pytest.raises(UserError), open_ledger(tmp_path):
+                pass
+
+
+def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write to .*OUT="), open_ledger(tmp_path / "file"):
+        pass
+
+
+def test_a_disk_that_is_full_at_the_start_is_one_sentence(tmp_path: Path) -> None:
+    with largest_file(0), pytest.raises(UserError, match="cannot write to"), open_ledger(tmp_path):
+        pass
+    append(tmp_path, ENTRY)
+
+
+def test_a_ledger_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / LEDGER_NAME).mkdir()
+    with pytest.raises(UserError, match="cannot read"):
+        read_ledger(tmp_path)
+
+
+def test_a_disk_that_fills_up_loses_one_entry_and_no_other(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        ledger.append(entry(student_id="s1"))
+        size = (tmp_path / LEDGER_NAME).stat().st_size
+        with largest_file(size + 20), pytest.raises(InfrastructureError, match="ledger"):
+            ledger.append(entry(student_id="s2"))
+        assert (tmp_path / LEDGER_NAME).stat().st_size == size + 20
+        ledger.append(entry(student_id="s3"))
+        remembered = ledger.entries()
+    assert [one.student_id for one in remembered] == ["s1", "s3"]
+    assert read_ledger(tmp_path).entries() == remembered

@@ -1,0 +1,201 @@
+"""Which runs count, and which submission needs another: nobody loses by chance or by company."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from grader.assignment import Assignment, load_assignment
+from grader.records import Outcome, StopReason
+from grader.results.entries import Entry, Line, Override, Regrade, RunReason
+from grader.results.reruns import generations, next_run, result, standing_override, standing_runs
+from grader.results.score import result_of
+from record_examples import ENTRY, SUBMISSION, entry
+
+ASSIGNMENT = load_assignment()
+NOW = ENTRY.finished_at
+KEY = ENTRY.run_key
+
+
+def borderline(**changes: Any) -> Assignment:
+    policy = ASSIGNMENT.borderline.model_copy(update=changes)
+    return ASSIGNMENT.model_copy(update={"borderline": policy})
+
+
+def run(
+    correct: int | None,
+    reason: RunReason = RunReason.FIRST,
+    *,
+    seed: int = 1,
+    jobs: int = 1,
+    card: str = "",
+    **more: Any,
+) -> Entry:
+    evidence = replace(ENTRY.evidence, seed=seed, jobs=jobs, card=card)
+    return entry(correct=correct, reason=reason, evidence=evidence, **more)
+
+
+def regrade(why: str = "asked") -> Regrade:
+    return Regrade(ENTRY.student_id, ENTRY.sha256, why, "kim", NOW)
+
+
+def override(points: str) -> Override:
+    return Override(ENTRY.student_id, ENTRY.sha256, Decimal(points), "by mail", "kim", NOW)
+
+
+def points(*lines: Line, assignment: Assignment = ASSIGNMENT) -> Decimal | None:
+    return result_of(SUBMISSION, lines, KEY, assignment).grade.points
+
+
+def reason_of_next(*runs: Entry, assignment: Assignment = ASSIGNMENT) -> RunReason | None:
+    planned = next_run(runs, assignment)
+    return planned.reason if planned else None
+
+
+CUT: dict[str, Any] = {"stop_reason": StopReason.TIME_BUDGET}
+HUNG: dict[str, Any] = {"outcome": Outcome.TIMED_OUT, "stop_reason": StopReason.KILLED, "total": None}
+OURS: dict[str, Any] = {"outcome": Outcome.INFRASTRUCTURE, "total": None}
+
+
+def test_a_submission_without_a_run_is_run_with_the_assignments_seed() -> None:
+    planned = next_run([], ASSIGNMENT)
+    assert planned is not None
+    assert (planned.reason, planned.seed) == (RunReason.FIRST, ASSIGNMENT.seed)
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.GRADED], ids=str)
+def test_only_a_fault_of_ours_is_tried_again(outcome: Outcome) -> None:
+    again = reason_of_next(run(None, outcome=outcome, total=None))
+    assert again is (RunReason.FIRST if outcome is Outcome.INFRASTRUCTURE else None)
+
+
+@pytest.mark.parametrize(
+    ("correct", "repeated"),
+    [(6849, False), (6850, True), (7000, True), (7001, False), (2849, False), (2850, True), (3000, False)],
+)
+def test_a_run_at_most_one_and_a_half_points_below_an_edge_is_repeated(correct: int, repeated: bool) -> None:
+    assert reason_of_next(run(correct)) is (RunReason.BORDERLINE if repeated else None)
+
+
+def test_the_repetitions_have_seeds_of_their_own_and_an_end() -> None:
+    runs = [run(6900)]
+    seeds = []
+    while planned := next_run(runs, ASSIGNMENT):
+        seeds.append(planned.seed)
+        runs.append(run(6900, planned.reason, seed=planned.seed))
+    assert seeds == [2, 3]
+
+
+def test_a_repetition_that_passes_the_edge_is_the_last() -> None:
+    assert reason_of_next(run(6900), run(7100, RunReason.BORDERLINE, seed=2)) is None
+
+
+def test_by_the_median_every_repetition_is_made() -> None:
+    runs = [run(6900), run(7100, RunReason.BORDERLINE, seed=2)]
+    assert reason_of_next(*runs, assignment=borderline(grade_by="median")) is RunReason.BORDERLINE
+
+
+def test_a_script_with_its_own_seed_is_not_repeated() -> None:
+    assert reason_of_next(run(6900, own_seed=True)) is None
+
+
+@pytest.mark.parametrize(("grade_by", "correct"), [("best", 7100), ("median", 6950)])
+def test_the_policy_says_which_of_several_runs_counts(grade_by: str, correct: int) -> None:
+    repeated = [run(number, RunReason.BORDERLINE, seed=seed) for seed, number in ((2, 7100), (3, 6950))]
+    counting = result([run(6900), *repeated], borderline(grade_by=grade_by))
+    assert counting is not None
+    assert counting.correct == correct
+
+
+@pytest.mark.parametrize("how", [CUT, HUNG], ids=["cut", "hung"])
+def test_a_run_that_time_cut_in_company_is_repeated_alone(how: dict[str, Any]) -> None:
+    cut = run(None if how is HUNG else 4000, jobs=2, **how)
+    assert reason_of_next(cut) is RunReason.ALONE
+    assert reason_of_next(cut, run(4500, RunReason.ALONE, **CUT)) is None
+
+
+def test_a_run_whose_share_of_a_card_was_too_small_is_repeated_alone() -> None:
+    full: dict[str, Any] = {"outcome": Outcome.OUT_OF_MEMORY, "stop_reason": StopReason.ERROR, "total": None}
+    assert reason_of_next(run(None, jobs=2, card="0", **full)) is RunReason.ALONE
+    assert reason_of_next(run(None, jobs=1, card="0", **full)) is None
+    assert reason_of_next(run(None, jobs=2, **full)) is None, "each run has its own limit of the machine's memory"
+
+
+def test_a_run_that_time_cut_with_nothing_beside_it_stands() -> None:
+    assert reason_of_next(run(4000, **CUT)) is None
+
+
+def test_a_run_that_time_cut_with_full_points_is_not_repeated() -> None:
+    assert reason_of_next(run(7500, jobs=2, **CUT)) is None
+
+
+def test_the_repetition_alone_counts_and_not_the_run_that_it_repeats() -> None:
+    counting = result([run(7100, jobs=2, **CUT), run(6000, RunReason.ALONE)], ASSIGNMENT)
+    assert counting is not None
+    assert counting.reason is RunReason.ALONE
+
+
+def test_a_fault_of_ours_in_a_repetition_leaves_the_first_run_standing() -> None:
+    runs = [run(6900), run(None, RunReason.BORDERLINE, seed=2, **OURS)]
+    assert points(*runs) == 6
+    assert reason_of_next(*runs) is RunReason.BORDERLINE
+
+
+def test_runs_under_other_conditions_do_not_count() -> None:
+    assert standing_runs([run(7100, run_key="other")], KEY, ASSIGNMENT) == ()
+
+
+def test_a_regrade_asks_for_a_run_and_the_old_one_counts_until_then() -> None:
+    lines: list[Line] = [run(7100), regrade()]
+    assert next_run(generations(lines, KEY)[-1].runs, ASSIGNMENT) is not None
+    assert points(*lines) == 20
+    assert points(*lines, run(None, **OURS)) == 20
+    assert points(*lines, run(4000)) == 6
+
+
+def test_a_regrade_that_needs_another_run_takes_nothing_before_that_is_there() -> None:
+    lines: list[Line] = [run(7100), regrade(), run(6900)]
+    assert points(*lines) == 20
+    assert points(*lines, run(6950, RunReason.BORDERLINE), run(6950, RunReason.BORDERLINE)) == 6
+
+
+def test_an_override_holds_until_a_regrade_has_all_its_runs() -> None:
+    assert points(run(1000), override("20")) == 20
+    assert points(run(1000), override("20"), override("6")) == 6
+    asked: list[Line] = [run(1000), override("20"), regrade()]
+    assert points(*asked) == 20
+    assert points(*asked, run(None, **OURS)) == 20
+    assert points(*asked, run(6900)) == 20, "just below an edge: two more runs are due"
+    assert points(*asked, run(1000)) == 2
+    assert standing_override([override("20"), regrade(), run(1000)], ASSIGNMENT) is None
+
+
+def test_a_result_that_another_run_may_change_is_not_told_as_final() -> None:
+    row = result_of(SUBMISSION, [run(6900)], KEY, ASSIGNMENT)
+    assert row.due
+    assert "not final, another run is due" in row.grade.review
+    done = result_of(SUBMISSION, [run(4000)], KEY, ASSIGNMENT)
+    assert not done.due
+    assert "not final" not in done.grade.review
+
+
+def test_an_override_of_another_file_moves_no_points_and_is_told() -> None:
+    row = result_of(SUBMISSION, [run(1000), replace(override("20"), sha256="cd" * 32)], KEY, ASSIGNMENT)
+    assert row.grade.points == 2
+    assert "another file" in row.grade.review
+
+
+def test_the_table_gets_old_points_new_points_and_why() -> None:
+    lines: list[Line] = [run(1000), override("20"), regrade("asked again"), run(4000)]
+    changes = result_of(SUBMISSION, lines, KEY, ASSIGNMENT).changes
+    told = [f"{change.what} {change.before} -> {change.after} ({change.why})" for change in changes]
+    assert told == ["override 2 -> 20 (by mail)", "regrade 20 -> 6 (asked again)"]
+
+
+def test_changed_bands_move_points_without_a_run() -> None:
+    kinder = ASSIGNMENT.model_copy(
+        update={"bands": (ASSIGNMENT.bands[0].model_copy(update={"above": Decimal(60)}), *ASSIGNMENT.bands[1:])}
+    )
+    assert points(run(6500)) == 6
+    assert points(run(6500), assignment=kinder) == 20

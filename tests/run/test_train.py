@@ -1,0 +1,133 @@
+"""What a worker says of its training is bounded before it is kept: student code may have said it."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import grader.run.train as train_stage
+from command import run_grader
+from grader.assignment import Assignment, load_assignment
+from grader.progress import Event, StageBegun
+from grader.protocol import Stopped
+from grader.records import Outcome, Run, StopReason, Submission
+from grader.report.table import grades_table
+from grader.results.entries import Result
+from grader.results.ledger import read_ledger
+from grader.results.score import grade
+from grader.run.train import plausible
+from record_examples import entry, submission
+from small_class import hand_in_small, hand_in_text, rules
+
+
+@pytest.mark.parametrize(("samples", "seconds"), [(10**400, 1e300), (-(10**400), float("nan")), (0, float("-inf"))])
+def test_forged_figures_do_not_break_the_table(samples: int, seconds: float) -> None:
+    stopped = plausible(Stopped("finished", samples, seconds))
+    known = entry(samples=stopped.samples, train_seconds=stopped.seconds)
+    (row,) = grades_table([Result(submission(), known, grade(submission(), known, load_assignment()))]).to_dict(
+        "records"
+    )
+    assert 0 <= float(row["epochs"]) < 1e9
+    assert 0 <= float(row["train_seconds"]) < 1e9
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("isolation")
+def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, tmp_path: Path) -> None:
+    hand_in_text(
+        tmp_path / "class",
+        "kim",
+        "loss = criterion(net(inputs), labels)",
+        "scores = net(inputs); loss = criterion(scores, labels); import time; time.sleep(0.4); "
+        "print('batch', len(labels), loss.item(), int((scores.max(1)[1] == labels).sum()))",
+    )
+    finished = run_grader("grade", tmp_path / "class", "--data", tiny_data, "--out", tmp_path / "out")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (run,) = read_ledger(tmp_path / "out").entries()
+    log = (tmp_path / "out" / "logs" / "kim.log").read_text(encoding="utf-8")
+    batches = [tuple(map(float, words)) for words in re.findall(r"^batch (\d+) (\S+) (\d+)$", log, re.MULTILINE)]
+    images = list(itertools.accumulate(size for size, _, _ in batches))
+    assert images[-1] == run.samples
+    assert len(run.curve) >= 2
+    begin = 0
+    for point in run.curve:
+        end = images.index(point.samples) + 1
+        part = batches[begin:end]
+        assert point.loss == pytest.approx(sum(loss for _, loss, _ in part) / len(part), abs=1e-4)
+        assert point.accuracy == pytest.approx(
+            sum(right for _, _, right in part) / sum(size for size, _, _ in part), abs=1e-4
+        )
+        begin = end
+
+
+class Trained:
+    """Stands for the training of one submission; remembers which optimizations each time allowed."""
+
+    def __init__(self, *runs: Run) -> None:
+        self.runs = list(runs)
+        self.allowed: list[tuple[str, ...]] = []
+        self.precisions: list[str] = []
+
+    @contextmanager
+    def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Iterator[Callable[[], Run]]:
+        self.allowed.append(rules.acceleration)
+        self.precisions.append(rules.precision)
+        yield partial(self.runs.pop, 0)
+
+
+FAILED_FASTER = Run(Outcome.GRADED, StopReason.ERROR, acceleration=(("channels-last", 0.9),))
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        (FAILED_FASTER, 2),
+        (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("bfloat16", 1.0))), 2),
+        (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("batched-transforms", 1.0))), 1),
+        (replace(FAILED_FASTER, stop_reason=StopReason.EPOCH_BUDGET), 1),
+    ],
+    ids=["it may be the layout", "it may be the precision", "it cannot be the layout", "it did not fail"],
+)
+def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
+) -> None:
+    stage = Trained(first, Run(Outcome.GRADED, StopReason.FINISHED))
+    monkeypatch.setattr(train_stage, "_waiting_once", stage)
+    told: list[Event] = []
+    slot = SimpleNamespace(watch=told.append)
+    reduced = assignment.model_copy(update={"precision": "bfloat16"})
+    with train_stage.waiting_training(submission(), reduced, None, slot, 1) as train:  # type: ignore[arg-type]
+        run = train()
+    assert [type(event) for event in told] == [StageBegun][: times - 1]
+    assert stage.allowed == [assignment.acceleration, ()][:times]
+    assert stage.precisions == ["bfloat16", "script"][:times]
+    assert len(run.notes) == times - 1
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("isolation")
+def test_a_run_with_batched_transforms_ends_in_the_same_scores_and_says_how_much_they_did(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    correct, shares, logs = [], [], []
+    for name, optimizations in {"with": '["batched-transforms"]', "without": "[]"}.items():
+        hand_in_small(tmp_path / name, "kim")
+        changed = rules(tmp_path / f"{name}.toml", acceleration=optimizations)
+        out = tmp_path / f"out-{name}"
+        finished = run_grader("grade", tmp_path / name, "--data", tiny_data, "--out", out, "--assignment", changed)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        (known,) = read_ledger(out).entries()
+        correct.append(known.correct)
+        shares.append(dict(known.acceleration)["batched-transforms"])
+        logs.append((out / "logs" / "kim.log").read_text(encoding="utf-8"))
+    assert "[5] loss: " in logs[0]
+    assert logs[0] == logs[1]
+    assert correct[0] == correct[1]
+    assert shares == [1.0, 0.0]

@@ -1,0 +1,171 @@
+"""A defence counts only against an attack that works: each one gains as soon as its defence is taken away."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grader.assignment import load_assignment
+from grader.data import DataSet, count_correct, load_data
+from grader.records import Run, StopReason
+from grader.run import probes, worker_client
+from grader.sandbox import Isolation, started
+from grader.sandbox.execute import READY, Conversation
+from hostile_corpus import CASES, HOSTILE, LIMITS, promises
+from one_run import train_once
+from small_class import rules
+from witnesses import write_test_set
+
+pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(300)]
+
+# The worker as it is, after a line that takes one defence from it.
+WORKER = "import runpy\n{removal}\nrunpy.run_module('grader.worker.main', run_name='__main__', alter_sys=True)"
+NO_STOP = "import time; from grader.worker.budget import Budget; Budget._before_forward = lambda _: time.monotonic()"
+# Children were not counted at first; this is what that was like.
+NO_STOP_IN_CHILDREN = """
+import os, time
+from grader.worker import budget
+stopped = budget.Budget._before_forward
+budget.Budget._before_forward = lambda self: stopped(self) if os.getpid() == self._pid else time.monotonic()
+"""
+TEST_SET_INSIDE = """
+import sys, numpy as np
+from grader.worker import dataset
+folder = sys.argv[-1]
+read = lambda name: np.load(f"{folder}/{name}.npy")
+"""
+
+
+def in_public_order(patch: pytest.MonkeyPatch) -> None:
+    """The test set first, in its own order; then the probes."""
+    shuffled: Any = probes.ask
+    patch.setattr("grader.run.train.ask", lambda data, random: shuffled(data, _Ordered(random)))
+
+
+class _Ordered:
+    """A random generator that chooses, but does not shuffle."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.choice, self.permutation = random.choice, np.arange
+
+
+def early_answers_count(patch: pytest.MonkeyPatch) -> None:
+    """Take the first bytes that come for the answer, whenever they come, and no more than were asked for."""
+    in_public_order(patch)
+
+    def on_scores(self: Any, chunk: bytes) -> None:
+        self.ready = self.ready or chunk.startswith(READY)
+        self._scores = bytearray((bytes(self._scores) + chunk)[: self._job.answer_bytes + 1])
+        if len(self._scores) > self._job.answer_bytes:
+            del self._scores[0]
+
+    patch.setattr(Conversation, "_on_scores", on_scores)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """How one defence is taken away: a line in the worker, something on the grader's side, labels in the sandbox."""
+
+    worker: str = ""
+    outside: Callable[[pytest.MonkeyPatch], None] | None = None
+    test_set_inside: bool = False
+
+
+COUNTER = Removal(NO_STOP)
+CHILDREN = Removal(NO_STOP_IN_CHILDREN)
+IN_MEMORY = "dataset.pixels, dataset.answers = read('x_test'), read('y_test')"
+STAND_IN = "dataset._stand_in = lambda arrays: (read('x_test'), read('y_test'))"
+CLOCK = "import time; from grader.worker import budget; budget._now = lambda: time.monotonic()"
+HOOKS = """
+import torch; from grader.worker import budget
+budget._register_hook = lambda tensor, hook: tensor.register_hook(hook)
+budget._is_grad_enabled = lambda: torch.is_grad_enabled()
+"""
+REMOVALS = {
+    "asks_for_a_hundred_epochs": COUNTER,
+    "swallows_every_exception": COUNTER,
+    "outlives_the_end": COUNTER,
+    "trains_in_a_thread": COUNTER,
+    "trains_one_network_after_another": COUNTER,
+    "steps_by_hand": COUNTER,
+    "takes_the_hook_off": COUNTER,
+    "trains_in_forked_children": CHILDREN,
+    "trains_in_a_loader_worker": CHILDREN,
+    "trains_when_it_is_asked": Removal(
+        "from grader.worker.uncounted import Uncounted; Uncounted.end_training = lambda _: None"
+    ),
+    "unhooks_what_counts": Removal(HOOKS),
+    "says_that_batches_are_empty": Removal(
+        "import builtins; from grader.worker import budget; budget._rows = lambda batch: builtins.len(batch)"
+    ),
+    "learns_the_test_set": Removal(TEST_SET_INSIDE + STAND_IN, test_set_inside=True),
+    "searches_the_disk_for_labels": Removal(test_set_inside=True),
+    "searches_memory_for_labels": Removal(TEST_SET_INSIDE + IN_MEMORY, test_set_inside=True),
+    "answers_in_the_public_order": Removal(outside=in_public_order),
+    "answers_before_the_images": Removal(outside=early_answers_count),
+    "replaces_the_interpreter": Removal("import os; os.set_inheritable = lambda *_: None"),
+}
+# Nothing was built against these: there is no way in that could be opened.
+NO_WAY_IN = {
+    "forges_the_report": "no field of the report is a result",
+    "leaves_result_files": "no file of a sandbox is read",
+    "exits_with_a_good_code": "no points follow from an exit code",
+    "speaks_at_the_end": "the worker ends with os._exit; what is written before that is an answer before the images",
+    "answers_with_too_much": "so many bytes are read as were asked for, and each image has one row",
+}
+OTHERWISE = {"stops_the_clock", "answers_with_nothing"}
+
+
+@pytest.fixture(scope="module")
+def digits() -> DataSet:
+    return load_data("digits")
+
+
+@pytest.fixture
+def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Train and test one case as the grader does, less one defence."""
+    assignment = load_assignment(rules(tmp_path / "rules.toml", **LIMITS))
+
+    def run_without(name: str, removal: Removal) -> Run:
+        if removal.test_set_inside:
+            (tmp_path / "training_set").mkdir(mode=0o755)
+            write_test_set(digits, tmp_path / "training_set")
+        if removal.outside:
+            removal.outside(monkeypatch)
+        program = ("-c", WORKER.format(removal=removal.worker))
+        monkeypatch.setattr(worker_client, "started", functools.partial(started, program=program))
+        return train_once(HOSTILE / name / "hw6.py", assignment, digits, isolation, tmp_path)
+
+    return run_without
+
+
+@pytest.mark.parametrize("name", REMOVALS)
+def test_an_attack_gains_without_its_defence(name: str, run: Callable[..., Run], digits: DataSet) -> None:
+    """Twenty points, where tests/whole/test_hostile.py sees two."""
+    found = run(name, REMOVALS[name])
+    assert found.scores is not None, found.log.decode(errors="replace")
+    assert count_correct(found.scores, digits.y_test) > 0.7 * len(digits.y_test), found.log.decode(errors="replace")
+
+
+def test_a_stopped_clock_gains_time_where_it_is_asked(run: Callable[..., Run]) -> None:
+    found = run("stops_the_clock", Removal(CLOCK))
+    assert (found.stop_reason, found.samples) == (StopReason.FINISHED, 1000)
+
+
+def test_nothing_gains_where_what_is_not_finite_counts(
+    run: Callable[..., Run], digits: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run("answers_with_nothing", Removal())
+    assert found.scores is not None
+    assert count_correct(found.scores, digits.y_test) == 0
+    monkeypatch.setattr(np, "isfinite", lambda rows: np.ones(rows.shape, bool))
+    assert count_correct(found.scores, digits.y_test) == (digits.y_test == 0).sum() > 0
+
+
+def test_every_attack_for_points_was_seen_to_gain_or_has_no_way_in() -> None:
+    held = {case.name for case in CASES if promises(case, tries="points", holds="prevented")}
+    assert held == REMOVALS.keys() | NO_WAY_IN.keys() | OTHERWISE

@@ -1,0 +1,69 @@
+"""The corpus of networks: right ones in many styles are not flagged, and each fault is called by its own name."""
+
+import csv
+import io
+import runpy
+import shutil
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import SUBMISSIONS, expectation, run_grader
+from grader.judge.verdict import Judgement, judge
+from grader.records import Deviation, Verdict
+from grader.sandbox import Isolation
+from grader.worker.look.network import build, look_at
+
+CASES = sorted((SUBMISSIONS / "networks").iterdir())
+THROUGH_THE_SANDBOX = ("right_functional_calls", "right_reads_values", "dead_convolution", "not_a_module")
+TWO = (2, 2, 2, 2)
+
+
+def judged(case: Path) -> Judgement:
+    make: Any = runpy.run_path(str(case / "hw6.py"), run_name="network")["IdentityResNet"]
+    network, failure = build(make, TWO)
+    if network is None:
+        network = make(2, 2, 2)
+    with redirect_stdout(io.StringIO()):
+        return judge(look_at(network, failure, make), TWO)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_network_is_judged_as_it_promises(case: Path) -> None:
+    expected = expectation(case)
+    judgement = judged(case)
+    said = [finding.sentence for finding in judgement.findings]
+    assert {str(finding.code) for finding in judgement.findings} == set(expected["deviations"]), said
+    assert judgement.verdict == expected["verdict"], said
+    assert judgement.flags == ()
+    if place := expected.get("where"):
+        assert any(finding.where.startswith(place) for finding in judgement.findings), said
+    if judgement.verdict is Verdict.CONFORMING:
+        assert bool(judgement.notes) is not expected.get("counts_honoured", True), judgement.notes
+
+
+def test_every_code_has_a_case_and_fourteen_networks_are_right() -> None:
+    promised = [expectation(case) for case in CASES]
+    codes = {code for expected in promised for code in expected["deviations"]}
+    assert codes == {str(code) for code in Deviation}
+    assert sum(expected["verdict"] == "conforming" for expected in promised) >= 14
+    single = [expected["deviations"][0] for expected in promised if len(expected["deviations"]) == 1]
+    assert set(single) == codes, "a code that no single fault shows by itself"
+
+
+@pytest.mark.sandbox
+def test_the_sandboxed_check_says_the_same(isolation: Isolation, tmp_path: Path) -> None:
+    handed_in = tmp_path / "handed-in"
+    for name in THROUGH_THE_SANDBOX:
+        shutil.copytree(SUBMISSIONS / "networks" / name, handed_in / name)
+    finished = run_grader("check", handed_in, "--out", tmp_path / "out")
+    assert finished.returncode == 0, finished.stderr
+    with (tmp_path / "out" / "checks.csv").open(encoding="utf-8-sig", newline="") as table:
+        rows = {row["student_id"]: row for row in csv.DictReader(table)}
+    for name in THROUGH_THE_SANDBOX:
+        expected = expectation(SUBMISSIONS / "networks" / name)
+        assert rows[name]["verdict"] == expected["verdict"], rows[name]
+        codes = {said.split(":")[0] for said in rows[name]["deviations"].split("; ") if said}
+        assert codes == set(expected["deviations"]), rows[name]

@@ -1,0 +1,198 @@
+"""Equal files of several students are run once: everyone has the result, and only the teacher reads of the others."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import read_table, run_grader
+from grader.assignment import load_assignment
+from grader.data import load_data
+from grader.pipeline import Piece, due, grade_all, results
+from grader.progress import Watch
+from grader.records import Outcome, StopReason, Submission
+from grader.results.entries import Regrade
+from grader.results.ledger import OpenLedger, log_of, open_ledger, read_ledger
+from grader.run.machine import Machine
+from grader.schedule.dispatch import Finished
+from record_examples import ENTRY, entry, submission
+from small_class import SMALL_SCRIPT, hand_in_small
+
+ASSIGNMENT = load_assignment()
+DATA = load_data("digits")
+KEY = ASSIGNMENT.run_key(DATA.sha256)
+KIM, LEE, PARK = (submission(student_id=student, name="") for student in ("kim", "lee", "park"))
+OTHER = submission(student_id="choi", sha256="cd" * 32)
+LOW, CUT = {"correct": 2_950}, {"stop_reason": StopReason.TIME_BUDGET, "correct": 100}
+
+
+class Canned:
+    """A scheduler whose runs end at once as they are told to, each with a log of its own; remembers what it ran."""
+
+    machines: Sequence[Machine] = ()
+
+    def __init__(self, **ends: Any) -> None:
+        self.ends = ends
+        self.ran: list[str] = []
+
+    def run_all(
+        self, pieces: Sequence[Piece], work: Callable[..., object], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[Piece, Finished[Any]]]:
+        for piece in pieces:
+            who, run = piece
+            self.ran.append(f"{who.student_id} {run.reason} {run.seed}")
+            evidence = replace(ENTRY.evidence, seed=run.seed, jobs=1 if alone else 2)
+            ended = entry(student_id=who.student_id, sha256=who.sha256, run_key=KEY, reason=run.reason, **self.ends)
+            yield piece, Finished((replace(ended, evidence=evidence), f"log {len(self.ran)}".encode()), ())
+
+
+def graded(out: Path, *students: Submission, **ends: Any) -> list[str]:
+    """Grade these; what was run, in that order."""
+    canned = Canned(**ends)
+    with open_ledger(out) as ledger:
+        told = [one.submission.student_id for one in grade(canned, ledger, out, *students) if one.again is None]
+        left = [piece[0] for piece in due(students, ASSIGNMENT, ledger, KEY)]
+    assert sorted(told) == sorted(student.student_id for student in students), "each is told once, copies too"
+    assert left == [] or ends["outcome"] is Outcome.INFRASTRUCTURE
+    return canned.ran
+
+
+def grade(canned: Canned, ledger: OpenLedger, out: Path, *students: Submission) -> Iterator[Any]:
+    return grade_all(students, ASSIGNMENT, DATA, canned, ledger, out / "logs", print)  # type: ignore[arg-type]
+
+
+def regrade(out: Path, *students: str) -> None:
+    with open_ledger(out) as ledger:
+        for student in students:
+            ledger.append(Regrade(student, KIM.sha256, "asked", "teacher", datetime.now(UTC)))
+
+
+def copies(out: Path) -> list[tuple[str, str]]:
+    return [(one.student_id, one.run_of) for one in read_ledger(out).entries()]
+
+
+def logs(out: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (out / "logs").iterdir()}
+
+
+def review(out: Path, *students: Submission) -> list[str]:
+    return [row.grade.review for row in results(students, ASSIGNMENT, read_ledger(out), KEY)]
+
+
+def test_equal_files_are_run_once_and_everyone_has_an_entry_and_a_log(tmp_path: Path) -> None:
+    assert graded(tmp_path, KIM, LEE, OTHER, PARK) == ["kim first 1", "choi first 1"]
+    assert copies(tmp_path) == [("kim", ""), ("lee", "kim"), ("park", "kim"), ("choi", "")]
+    assert logs(tmp_path) == {"kim.log": "log 1", "lee.log": "log 1", "park.log": "log 1", "choi.log": "log 2"}
+    kim, lee, *_ = read_ledger(tmp_path).entries()
+    assert replace(lee, student_id="kim", run_of="") == kim
+    assert log_of(lee, read_ledger(tmp_path), tmp_path / "logs").name == "lee.log"
+
+
+def test_whoever_hands_in_the_same_later_gets_the_result_that_is_there(tmp_path: Path) -> None:
+    graded(tmp_path, KIM)
+    assert graded(tmp_path, LEE) == []
+    assert graded(tmp_path, PARK) == []
+    assert copies(tmp_path) == [("kim", ""), ("lee", "kim"), ("park", "kim")]
+
+
+@pytest.mark.parametrize(
+    ("ends", "ran"),
+    [
+        (LOW, ["kim first 1", "kim borderline 2", "kim borderline 3"]),
+        (CUT, ["kim first 1", "kim alone 1"]),
+    ],
+    ids=["just below an edge", "cut by time in company"],
+)
+def test_what_is_repeated_is_repeated_once_for_all(tmp_path: Path, ends: dict[str, Any], ran: list[str]) -> None:
+    assert graded(tmp_path, KIM, LEE, **ends) == ran
+    done = read_ledger(tmp_path).entries()
+    of_kim, of_lee = ([one for one in done if one.student_id == who] for who in ("kim", "lee"))
+    assert [replace(one, student_id="kim", run_of="") for one in of_lee] == of_kim
+    # Also for whoever comes later.
+    assert graded(tmp_path, PARK, **ends) == []
+
+
+def test_a_fault_of_ours_is_not_copied(tmp_path: Path) -> None:
+    assert graded(tmp_path, KIM, LEE, outcome=Outcome.INFRASTRUCTURE) == ["kim first 1", "lee first 1"]
+    assert copies(tmp_path) == [("kim", ""), ("lee", "")]
+    assert graded(tmp_path, KIM, LEE) == ["kim first 1"]
+
+
+def test_a_regrade_of_one_runs_that_one_again_and_leaves_the_other(tmp_path: Path) -> None:
+    graded(tmp_path, KIM, LEE)
+    regrade(tmp_path, "lee")
+    assert graded(tmp_path, LEE) == ["lee first 1"]
+    assert logs(tmp_path) == {"kim.log": "log 1", "lee.log": "log 1", "lee~2.log": "log 1"}
+    assert copies(tmp_path) == [("kim", ""), ("lee", "kim"), ("lee", "")]
+
+
+def test_a_regrade_of_all_runs_one_again(tmp_path: Path) -> None:
+    graded(tmp_path, KIM, LEE)
+    regrade(tmp_path, "kim", "lee")
+    assert graded(tmp_path, KIM, LEE) == ["kim first 1"]
+
+
+def test_a_run_that_is_to_be_made_again_counts_for_nobody_new(tmp_path: Path) -> None:
+    graded(tmp_path, KIM, LEE)
+    regrade(tmp_path, "kim")
+    assert graded(tmp_path, PARK) == ["park first 1"]
+
+
+def test_a_run_under_other_conditions_counts_for_nobody_new(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        ledger.append(entry(student_id="kim", run_key="other"))
+    assert graded(tmp_path, LEE) == ["lee first 1"]
+
+
+def test_a_run_whose_log_is_gone_is_made_again(tmp_path: Path) -> None:
+    graded(tmp_path, KIM)
+    (tmp_path / "logs" / "kim.log").unlink()
+    assert graded(tmp_path, LEE) == ["lee first 1"]
+
+
+def test_the_teacher_reads_of_the_others_at_each_of_them(tmp_path: Path) -> None:
+    graded(tmp_path, KIM, LEE, PARK, OTHER)
+    assert review(tmp_path, KIM, LEE, PARK, OTHER) == [
+        "the same files as others: lee, park",
+        "not run itself: kim's run of the same files counts; the same files as others: kim, park",
+        "not run itself: kim's run of the same files counts; the same files as others: kim, lee",
+        "",
+    ]
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("isolation")
+def test_a_class_with_a_copy_is_graded_and_no_student_reads_of_another(tiny_data: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "class", tmp_path / "out"
+    text = SMALL_SCRIPT.read_text(encoding="utf-8") + "import os; print(os.urandom(8).hex())\n"
+    for student in ("gimyuna", "yunseri"):
+        (folder / student).mkdir(parents=True)
+        (folder / student / "hw6.py").write_text(text, encoding="utf-8")
+    hand_in_small(folder, "oh")
+    finished = run_grader("grade", folder, "--data", tiny_data, "--out", out)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "to train: 2 submissions, " in finished.stdout
+    assert "equal files: 1 more have the same ones" in finished.stdout
+    assert "graded now: 3; graded before: 0" in finished.stdout
+    assert [f"{who}: checking" in finished.stdout for who in ("gimyuna", "oh", "yunseri")] == [True, True, False]
+    assert [f"{who}: graded, " in finished.stdout for who in ("gimyuna", "oh", "yunseri")] == [True] * 3
+
+    table = read_table(out / "grades.csv")
+    assert table["gimyuna"]["accuracy"] == table["yunseri"]["accuracy"]
+    assert table["gimyuna"]["message"] == table["yunseri"]["message"]
+    assert "the same files as others: gimyuna" in table["yunseri"]["review"]
+    assert (out / "logs" / "gimyuna.log").read_bytes() == (out / "logs" / "yunseri.log").read_bytes()
+    feedback = [(out / "feedback" / f"yunseri{suffix}").read_text(encoding="utf-8") for suffix in (".md", ".html")]
+    assert not any("gimyuna" in page or "same files" in page for page in feedback)
+
+
+def test_a_second_run_and_a_student_whose_id_ends_in_a_number_have_logs_of_their_own(tmp_path: Path) -> None:
+    again, other = submission(student_id="kim", name=""), submission(student_id="kim.2", sha256="ef" * 32, name="")
+    graded(tmp_path, again, **LOW)
+    regrade(tmp_path, "kim")
+    graded(tmp_path, again, **LOW)
+    graded(tmp_path, other, **LOW)
+    assert len(logs(tmp_path)) == sum(len(read_ledger(tmp_path).lines(student)) for student in ("kim", "kim.2")) - 1

@@ -1,0 +1,69 @@
+"""Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from command import SUBMISSIONS, expectation
+from grader.assignment import Assignment, load_assignment
+from grader.records import Submission
+from grader.run.check import check_architecture
+from grader.run.worker_client import Slot
+from grader.sandbox import Isolation
+from grader.worker.look.questions import QUESTIONS, answers
+from grader.worker.look.watch import Watch, run_script
+from grader.worker.source import read_source
+
+LEARNING_RATES = load_assignment().questions.learning_rates
+CASES = sorted((SUBMISSIONS / "questions").iterdir())
+
+
+@pytest.fixture(autouse=True)
+def _default_device() -> Iterator[None]:
+    yield
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_script_answers_as_it_promises(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = read_source((case / "hw6.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hw6.py").write_text(source.text, encoding="utf-8")
+    watch, error = run_script(source.text, Watch("IdentityResNet"))
+    found = {each.name: each.answer for each in answers(watch.seen, source.blanks, LEARNING_RATES)}
+    assert found == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
+
+
+@pytest.mark.sandbox
+def test_a_script_that_reads_itself_finds_itself_while_it_is_watched_in_the_sandbox(
+    isolation: Isolation, assignment: Assignment, tmp_path: Path
+) -> None:
+    content = (SUBMISSIONS / "questions" / "variant_reads_itself" / "hw6.py").read_bytes()
+    slot = Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
+    check = check_architecture(Submission("kim", content=content), assignment, slot)
+    assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)
+
+
+def test_every_question_is_wrong_in_some_case() -> None:
+    wrong = {name for case in CASES for name, answer in expectation(case)["answers"].items() if answer == "wrong"}
+    assert wrong == set(QUESTIONS)
+
+
+def test_watching_leaves_nothing_behind() -> None:
+    before = dict(vars(nn.Module)), dict(vars(DataLoader))
+    with Watch("IdentityResNet").installed():
+        assert (dict(vars(nn.Module)), dict(vars(DataLoader))) != before
+    assert (dict(vars(nn.Module)), dict(vars(DataLoader))) == before
+
+
+def test_a_script_that_swallows_every_error_is_watched_to_its_end() -> None:
+    text = (SUBMISSIONS / "habits" / "bare_except_around_the_step" / "hw6.py").read_text(encoding="utf-8")
+    watch, error = run_script(text, Watch("IdentityResNet"))
+    assert error == ""
+    found = {each.name: each.answer for each in answers(watch.seen, (), LEARNING_RATES)}
+    assert found["Q4"] == found["Q8"] == "ok"

@@ -1,0 +1,122 @@
+"""Channels-last weights are taken where they are faster and give the same scores, and nowhere else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from grader.worker.speed import layout
+from grader.worker.speed.layout import Layout
+
+LONG = 10_000
+IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Network(nn.Module):
+    """As small as can be, with all that could differ between two layouts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.bn = nn.BatchNorm2d(6)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(6 * 16, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.fc(self.flat(self.dropout(self.bn(self.conv(images)).relu())[:, :, ::2, ::2]))
+        return scores
+
+    def flat(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.flatten(1)
+
+
+class ThatViews(Network):
+    """A view of a map whose values lie in another order fails."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.fc(self.conv(images).view(len(images), -1)[:, :96])
+        return scores
+
+
+class ThatReadsMemory(Network):
+    """The order of the memory decides what comes out."""
+
+    def flat(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.as_strided(self.conv(torch.ones(8, 3, 8, 8)), (8, 96), (96, 1))
+
+
+@pytest.fixture
+def faster(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Say which layout the clock finds faster; the steps themselves are taken."""
+    real = layout.step_seconds
+
+    def choose(channels_last: bool) -> None:
+        def timed(network: nn.Module, forward: Any, images: torch.Tensor) -> float:
+            assert real(network, forward, images) > 0
+            return 1.0 if is_channels_last(network) == channels_last else 2.0
+
+        monkeypatch.setattr(layout, "step_seconds", timed)
+
+    return choose
+
+
+def is_channels_last(network: Any) -> bool:
+    return bool(network.conv.weight.is_contiguous(memory_format=torch.channels_last))
+
+
+def trained(network: Network) -> torch.optim.SGD:
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    network(IMAGES).sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+def consider(network: Network, *, left: int = LONG, batch: int = 8, enabled: bool = True) -> Layout:
+    chosen = Layout([trained(network)], layout.step_seconds, enabled=enabled)
+    chosen.consider(network, type(network).forward, IMAGES, batch, left)
+    return chosen
+
+
+def test_the_faster_layout_is_taken_with_the_optimizers_buffers(faster: Callable[[bool], None]) -> None:
+    faster(True)
+    network = Network()
+    optimizer = trained(network)
+    weight, before = network.conv.weight, network.conv.weight.detach().clone()
+    state, statistics = torch.get_rng_state(), network.bn.state_dict()["running_mean"].clone()
+    chosen = Layout([optimizer], layout.step_seconds, enabled=True)
+    chosen.consider(network, Network.forward, IMAGES, 8, LONG)
+    assert is_channels_last(network)
+    assert network.conv.weight is weight
+    assert torch.equal(weight, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(network.bn.state_dict()["running_mean"], statistics)
+    buffer = optimizer.state[weight]["momentum_buffer"]
+    assert buffer.is_contiguous(memory_format=torch.channels_last)
+    assert chosen.share(80) == pytest.approx(0.9)
+
+
+def test_a_slower_layout_is_not_taken(faster: Callable[[bool], None]) -> None:
+    faster(False)
+    network = Network()
+    assert consider(network).share(80) == 0
+    assert not is_channels_last(network)
+
+
+@pytest.mark.parametrize("kind", [ThatViews, ThatReadsMemory])
+def test_a_network_that_does_not_work_alike_keeps_its_own(faster: Callable[[bool], None], kind: type[Network]) -> None:
+    faster(True)
+    network = kind()
+    assert consider(network).share(80) == 0
+    assert not is_channels_last(network)
+
+
+@pytest.mark.parametrize("values", [{"left": 700}, {"batch": 7}, {"enabled": False}], ids=["short", "early", "off"])
+def test_a_short_run_a_first_batch_and_an_optimization_that_is_off_change_nothing(
+    faster: Callable[[bool], None], values: Any
+) -> None:
+    faster(True)
+    network = Network()
+    consider(network, **values)
+    assert not is_channels_last(network)

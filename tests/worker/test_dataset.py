@@ -1,0 +1,232 @@
+"""The CIFAR10 that a script sees: torchvision's own in every way but the images."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision import transforms
+from torchvision.transforms import v2
+
+from grader.worker import dataset as module
+
+REAL = torchvision.datasets.CIFAR10
+CLASSES, PER_CLASS = 10, 20
+ROWS = CLASSES * PER_CLASS
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test installs is taken back after it."""
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", REAL)
+    monkeypatch.setattr(torchvision.datasets.cifar, "CIFAR10", REAL)
+    monkeypatch.setattr(module.GraderCIFAR10, "made", [])
+    monkeypatch.setattr(module.GraderCIFAR10, "arrays", None, raising=False)
+    monkeypatch.setattr(module, "served", module.Served())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Training arrays in which each image's first pixel is its own number."""
+    chance = np.random.default_rng(0)
+    images = chance.integers(0, 256, (ROWS, 32, 32, 3), dtype=np.uint8)
+    images[:, 0, 0, 0] = np.arange(ROWS)
+    np.save(tmp_path / "x_train.npy", images)
+    np.save(tmp_path / "y_train.npy", chance.permutation(np.arange(ROWS) % CLASSES))
+    return tmp_path
+
+
+@pytest.fixture
+def dataset(folder: Path) -> Any:
+    """What a script finds under torchvision's name."""
+    module.install(module.load_arrays(folder), batched=True)
+    return torchvision.datasets.CIFAR10
+
+
+def numbers(data: Any) -> list[int]:
+    return [int(number) for number in data[:, 0, 0, 0]]
+
+
+def test_the_signature_is_torchvisions() -> None:
+    def parameters(cls: Any) -> list[tuple[str, object, object]]:
+        return [(each.name, each.kind, each.default) for each in inspect.signature(cls).parameters.values()]
+
+    assert parameters(module.GraderCIFAR10) == parameters(REAL)
+
+
+def test_every_public_attribute_of_torchvisions_is_there(dataset: Any) -> None:
+    made = dataset(root="./data", transform=transforms.ToTensor(), target_transform=int)
+    public = {"root", "train", "transform", "target_transform", "transforms", "data", "targets", "classes"}
+    assert public | {"class_to_idx"} <= set(vars(made))
+    assert {name for name in dir(REAL) if not name.startswith("_")} <= set(dir(made))
+    assert isinstance(made.transform, transforms.ToTensor)
+
+
+def test_the_training_set_is_the_arrays(dataset: Any, folder: Path) -> None:
+    made = dataset("./data", True, None, None, True)
+    assert len(made) == ROWS
+    assert np.array_equal(made.data, np.load(folder / "x_train.npy"))
+    assert made.data.dtype == np.uint8
+    assert made.targets == np.load(folder / "y_train.npy").tolist()
+    assert all(type(target) is int for target in made.targets)
+    assert made.classes[3] == "cat"
+    assert made.class_to_idx["truck"] == 9
+
+
+def test_it_is_a_cifar10_and_a_dataset(dataset: Any) -> None:
+    made = dataset("./data")
+    assert isinstance(made, torchvision.datasets.CIFAR10)
+    assert isinstance(made, torchvision.datasets.cifar.CIFAR10)
+    assert isinstance(made, REAL)
+    assert isinstance(made, torchvision.datasets.VisionDataset)
+    assert isinstance(made, Dataset)
+    assert type(made).__name__ == "CIFAR10"
+
+
+def test_the_test_set_is_a_balanced_fifth_of_the_training_rows(dataset: Any) -> None:
+    training, test = dataset("./data"), dataset("./data", train=False)
+    assert len(test) == ROWS // 5
+    assert np.bincount(test.targets).tolist() == [PER_CLASS // 5] * CLASSES
+    rows = numbers(test.data)
+    assert len(set(rows)) == len(rows)
+    assert np.array_equal(test.data, training.data[rows])
+    assert test.targets == [training.targets[row] for row in rows]
+
+
+def test_a_small_training_set_still_gives_a_test_image_of_each_class() -> None:
+    module.install(module.blank_arrays(30), batched=True)
+    assert sorted(torchvision.datasets.CIFAR10("./data", train=False).targets) == list(range(CLASSES))
+
+
+def test_items_go_through_the_transforms(dataset: Any) -> None:
+    image, label = dataset("./data")[5]
+    assert isinstance(image, Image.Image)
+    assert (image.size, image.mode, type(label)) == ((32, 32), "RGB", int)
+    tensor, text = dataset("./data", transform=transforms.ToTensor(), target_transform=str)[5]
+    assert tensor.shape == (3, 32, 32)
+    assert torch.equal(tensor, transforms.ToTensor()(image))
+    assert text == str(label)
+
+
+def test_a_script_that_changes_its_images_does_not_change_the_file(dataset: Any, folder: Path) -> None:
+    before = (folder / "x_train.npy").read_bytes()
+    made = dataset("./data")
+    made.data[:] = 0
+    made.targets[:] = [0] * ROWS
+    assert numbers(made.data) == [0] * ROWS
+    assert (folder / "x_train.npy").read_bytes() == before
+    assert len(set(dataset("./data").targets)) == CLASSES
+
+
+# On a machine with one processor, torch advises fewer workers.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_two_workers_load_every_image_once(dataset: Any) -> None:
+    made = dataset("./data", transform=transforms.PILToTensor())
+    seen: list[int] = []
+    targets: list[int] = []
+    for images, labels in DataLoader(made, batch_size=64, num_workers=2):
+        seen += images[:, 0, 0, 0].tolist()
+        targets += labels.tolist()
+    assert seen == list(range(ROWS))
+    assert targets == made.targets
+
+
+def test_a_download_finds_everything_there(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset("./data", download=True)
+    assert capsys.readouterr().out == "Files already downloaded and verified\n"
+
+
+def test_it_describes_itself_as_torchvisions_does(dataset: Any) -> None:
+    text = repr(dataset("./data", train=False, transform=transforms.ToTensor()))
+    assert text.startswith("Dataset CIFAR10\n")
+    assert f"Number of datapoints: {ROWS // 5}" in text
+    assert "Split: Test" in text
+    assert "ToTensor()" in text
+
+
+def test_a_script_may_derive_from_it(dataset: Any) -> None:
+    class Twice(dataset):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return 2 * int(super().__len__())
+
+    assert len(Twice(root="./data", train=True, download=True)) == 2 * ROWS
+
+
+def test_a_check_without_data_costs_no_memory_and_has_cifar10s_size() -> None:
+    images, labels = module.blank_arrays()
+    assert images.shape == (50_000, 32, 32, 3)
+    assert np.bincount(labels).tolist() == [5_000] * CLASSES
+
+
+class OwnItems(module.GraderCIFAR10):
+    """A script may derive its data set."""
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = super().__getitem__(index)
+        return image + 1, label
+
+
+def one_epoch(dataset: Any, workers: int = 0) -> list[Any]:
+    torch.manual_seed(3)
+    return list(DataLoader(dataset, batch_size=32, shuffle=True, num_workers=workers))
+
+
+AUGMENTED = transforms.Compose(
+    [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+)
+SECOND_VERSION = v2.Compose(
+    [
+        *(v2.ToImage(), v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()),
+        *(v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))),
+    ]
+)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("subset", [False, True])
+@pytest.mark.parametrize("transform", [AUGMENTED, SECOND_VERSION], ids=["first version", "second version"])
+def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms(
+    dataset: Any, monkeypatch: pytest.MonkeyPatch, workers: int, subset: bool, transform: Any
+) -> None:
+    images = dataset("data", transform=transform, target_transform=lambda label: label + 1)
+    source = Subset(images, range(0, ROWS, 2)) if subset else images
+    batched = one_epoch(source, workers)
+    assert module.served.share == 1
+    monkeypatch.setattr(module.GraderCIFAR10, "batched", False)
+    one_by_one = one_epoch(source, workers)
+    assert module.served.share == pytest.approx(0.5, abs=0.2)
+    for (some, labels), (others, other_labels) in zip(batched, one_by_one, strict=True):
+        assert torch.equal(some, others)
+        assert type(some) is type(others)
+        assert torch.equal(labels, other_labels)
+
+
+def test_what_a_script_does_with_its_data_set_is_kept(folder: Path) -> None:
+    module.install(module.load_arrays(folder), batched=True)
+    derived = OwnItems("data", transform=transforms.ToTensor())
+    assert min(float(images.min()) for images, _ in one_epoch(derived)) >= 1
+    changed = module.GraderCIFAR10("data", transform=transforms.ToTensor())
+    changed.data = np.full_like(changed.data, 255)
+    changed.targets = [4] * ROWS
+    images, labels = one_epoch(changed)[0]
+    assert bool((images == 1).all())
+    assert bool((labels == 4).all())
+
+
+@pytest.mark.parametrize("transform", [AUGMENTED, SECOND_VERSION], ids=["first version", "second version"])
+def test_an_image_of_a_batch_is_of_the_kind_that_it_is_alone(dataset: Any, transform: Any) -> None:
+    images = dataset("data", transform=transform)
+    image, _ = images.__getitems__([3])[0]
+    assert type(image) is type(images[3][0])
+
+
+def test_images_that_no_batch_can_hold_are_given_one_by_one(dataset: Any) -> None:
+    pictures = dataset("data")
+    image, _ = pictures.__getitems__([3])[0]
+    assert isinstance(image, Image.Image)
+    assert module.served.share == 0

@@ -1,0 +1,272 @@
+"""A trained network and the test images become scores: in order, as the network was trained to see them."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision import transforms
+from torchvision.transforms import v2
+
+from grader.worker import dataset
+from grader.worker.budget import Budget, Statistics
+from grader.worker.dataset import GraderCIFAR10
+from grader.worker.evaluate import NotScores, predict, preprocessing, without_random_parts
+
+NORMALIZE = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
+PLAIN = transforms.Compose([transforms.ToTensor(), NORMALIZE])
+IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _no_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that has made no data set yet."""
+    monkeypatch.setattr(GraderCIFAR10, "made", [])
+    monkeypatch.setattr(GraderCIFAR10, "arrays", dataset.blank_arrays(10), raising=False)
+
+
+def make_set(train: bool, transform: Any) -> None:
+    GraderCIFAR10("./data", train=train, transform=transform)
+
+
+class Network(nn.Module):
+    """Scores that tell an image apart: ten averages over its pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3 * 32 * 32, 10)
+        self.calls: list[tuple[int, bool, bool]] = []
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.calls.append((len(x), self.training, torch.is_grad_enabled()))
+        return self.scores(x)
+
+    def scores(self, x: torch.Tensor) -> Any:
+        return self.fc(x.flatten(start_dim=1))
+
+
+def budget_of(network: nn.Module, batch_size: int = 4, trained_on: torch.Tensor | None = None) -> Budget:
+    """What `predict` reads of a budget."""
+    statistics = Statistics()
+    if trained_on is not None:
+        statistics.add(trained_on)
+    return cast(Budget, SimpleNamespace(network=network, batch_size=batch_size, statistics=statistics))
+
+
+def scores_of(network: nn.Module, **options: Any) -> np.ndarray[Any, Any]:
+    scores, _, _ = predict(budget_of(network, **options), IMAGES)
+    return np.frombuffer(scores, "<f4").reshape(len(IMAGES), 10)
+
+
+def batch_of(transform: Callable[[Any], Any], images: np.ndarray[Any, Any] = IMAGES) -> torch.Tensor:
+    return torch.stack([transform(transforms.ToPILImage()(image)) for image in images])
+
+
+def names(transform: Any) -> list[str]:
+    return [type(step).__name__ for step in transform.transforms]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        transforms.RandomCrop(32, padding=4),
+        transforms.RandomHorizontalFlip(),
+        transforms.ColorJitter(0.2),
+        transforms.RandomApply([transforms.Grayscale(3)]),
+        transforms.RandomChoice([transforms.Grayscale(3)]),
+        transforms.RandAugment(),
+        transforms.AutoAugment(),
+        transforms.TrivialAugmentWide(),
+        transforms.AugMix(),
+        transforms.GaussianBlur(3),
+        v2.GaussianNoise(),
+        v2.RandomResizedCrop(32, antialias=True),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_a_random_step_is_left_out(step: Any) -> None:
+    assert names(without_random_parts(transforms.Compose([step, *PLAIN.transforms]))) == ["ToTensor", "Normalize"]
+
+
+def test_a_random_step_inside_a_composed_step_is_left_out() -> None:
+    augment = transforms.Compose([transforms.RandomCrop(32, padding=4), transforms.CenterCrop(28)])
+    kept = without_random_parts(transforms.Compose([augment, transforms.ToTensor()]))
+    assert names(kept) == ["Compose", "ToTensor"]
+    assert names(kept.transforms[0]) == ["CenterCrop"]
+
+
+def test_steps_that_draw_nothing_stay_in_their_order() -> None:
+    steps = [transforms.Resize(40), transforms.CenterCrop(32), transforms.ToTensor(), NORMALIZE]
+    kept = without_random_parts(transforms.Compose(steps))
+    assert kept.transforms == steps
+    assert isinstance(without_random_parts(v2.Compose([v2.ToImage()])), v2.Compose)
+
+
+def test_a_transform_that_cannot_be_taken_apart_stays() -> None:
+    def plain(image: Any) -> Any:
+        return image
+
+    assert without_random_parts(plain) is plain
+    assert isinstance(without_random_parts(None), transforms.ToTensor)
+
+
+def test_the_last_test_set_decides_the_preprocessing() -> None:
+    make_set(False, transforms.ToTensor())
+    make_set(False, PLAIN)
+    make_set(True, transforms.ToTensor())
+    assert preprocessing() == (PLAIN, ())
+
+
+def test_a_test_set_without_a_transform_becomes_tensors() -> None:
+    make_set(False, None)
+    transform, notes = preprocessing()
+    assert isinstance(transform, transforms.ToTensor)
+    assert notes == ()
+
+
+def test_without_a_test_set_the_training_transform_is_taken_and_noted() -> None:
+    make_set(True, transforms.Compose([transforms.RandomHorizontalFlip(), *PLAIN.transforms]))
+    transform, (note,) = preprocessing()
+    assert names(transform) == ["ToTensor", "Normalize"]
+    assert "no test set" in note
+
+
+def test_without_any_data_set_that_is_noted() -> None:
+    transform, (note,) = preprocessing()
+    assert isinstance(transform, transforms.ToTensor)
+    assert "no data set" in note
+
+
+def test_scores_are_the_networks_own_in_the_order_of_the_images() -> None:
+    make_set(False, PLAIN)
+    network = Network()
+    with torch.no_grad():
+        expected = network(batch_of(PLAIN)).numpy()
+    assert np.allclose(scores_of(network), expected, atol=1e-5)
+
+
+def test_scores_are_little_endian_float32() -> None:
+    class Counting(Network):
+        def scores(self, x: torch.Tensor) -> Any:
+            return torch.arange(10.0).expand(len(x), 10)
+
+    scores, _, _ = predict(budget_of(Counting()), IMAGES)
+    assert scores == np.tile(np.arange(10, dtype="<f4"), len(IMAGES)).tobytes()
+    assert len(scores) == len(IMAGES) * 10 * 4
+
+
+def test_the_network_is_tested_in_eval_mode_without_gradients() -> None:
+    network = Network().train()
+    scores_of(network)
+    assert {(training, gradients) for _, training, gradients in network.calls} == {(False, False)}
+
+
+def test_autocast_of_the_script_is_left_aside() -> None:
+    network = Network()
+    expected = scores_of(network)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.array_equal(scores_of(network), expected)
+
+
+class OnlyBatchesOf(Network):
+    """A network with its batch size written into its forward."""
+
+    def __init__(self, size: int, flatten: Callable[[torch.Tensor, int], torch.Tensor]) -> None:
+        super().__init__()
+        self.size, self.flatten = size, flatten
+
+    def scores(self, x: torch.Tensor) -> Any:
+        return self.flatten(self.fc(x.flatten(start_dim=1)), self.size)
+
+
+@pytest.mark.parametrize(
+    "flatten", [lambda out, size: out.view(size, 10), lambda out, size: out.view(size, -1)], ids=["raises", "misshapes"]
+)
+@pytest.mark.parametrize("size", [1, 4, 5, 10])
+def test_a_network_that_takes_one_batch_size_gets_it(size: int, flatten: Any) -> None:
+    network = OnlyBatchesOf(size, flatten)
+    scores, notes, _ = predict(budget_of(network, batch_size=size), IMAGES)
+    with torch.no_grad():
+        expected = network.fc(batch_of(transforms.ToTensor()).flatten(start_dim=1)).numpy()
+    assert np.allclose(np.frombuffer(scores, "<f4").reshape(-1, 10), expected, atol=1e-5)
+    assert f"batches of {size} images" in notes[-1]
+    assert {rows for rows, _, _ in network.calls[1:]} == {size}
+
+
+def test_a_network_that_takes_no_batch_at_all_raises_its_own_error() -> None:
+    class Failing(Network):
+        def scores(self, x: torch.Tensor) -> Any:
+            raise ValueError("no")
+
+    for batch_size in (0, 4):
+        with pytest.raises(ValueError, match="no"):
+            scores_of(Failing(), batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda out: out[:, :9], r"\(4, 9\)"),
+        (lambda out: out.argmax(dim=1), r"\(4,\)"),
+        (lambda out: out[:, :, None], r"\(4, 10, 1\)"),
+        (lambda out: (out, out), "tuple"),
+        (lambda out: None, "NoneType"),
+    ],
+    ids=["nine", "labels", "three dimensions", "tuple", "nothing"],
+)
+def test_another_output_than_ten_scores_an_image_is_named(change: Any, named: str) -> None:
+    class Other(Network):
+        def scores(self, x: torch.Tensor) -> Any:
+            return change(super().scores(x))
+
+    with pytest.raises(NotScores, match=named):
+        scores_of(Other())
+
+
+def test_scores_that_are_no_numbers_are_handed_over() -> None:
+    class Diverged(Network):
+        def scores(self, x: torch.Tensor) -> Any:
+            return super().scores(x) * torch.tensor([float("nan"), float("inf"), *[1.0] * 8])
+
+    scores = scores_of(Diverged())
+    assert np.isnan(scores[:, 0]).all()
+    assert np.isinf(scores[:, 1]).all()
+    assert np.isfinite(scores[:, 2:]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_images_come_in_the_dtype_of_the_weights(dtype: torch.dtype) -> None:
+    network = Network()
+    expected = scores_of(network)
+    assert np.allclose(scores_of(network.to(dtype)), expected, atol=0.05)
+
+
+def test_a_transform_that_makes_no_tensor_is_helped() -> None:
+    make_set(False, transforms.Grayscale(3))
+    assert scores_of(Network()).shape == (len(IMAGES), 10)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "flagged"),
+    [
+        (batch_of(PLAIN), False),
+        (batch_of(PLAIN, IMAGES[:2]), False),
+        (batch_of(transforms.ToTensor()), True),
+        (batch_of(PLAIN) * 3, True),
+        (batch_of(PLAIN)[:, :, :28, :28], True),
+        (batch_of(PLAIN).double(), True),
+        (torch.zeros(4, 3, 32, 32), True),
+        (None, False),
+    ],
+    ids=["same", "other images", "not normalised", "wider", "smaller", "other dtype", "black", "not trained"],
+)
+def test_test_images_that_look_unlike_the_training_images_are_flagged(
+    trained_on: torch.Tensor | None, flagged: bool
+) -> None:
+    make_set(False, PLAIN)
+    _, _, flags = predict(budget_of(Network(), trained_on=trained_on), IMAGES)
+    assert bool(flags) is flagged
+    assert all(flag.startswith("preprocessing differs") for flag in flags)
