@@ -232,12 +232,12 @@ def _computed(node: Node, values: list[Tensor], layers: dict[str, nn.Module]) ->
 class _Additions(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """For each addition of two images' features: where it happened, and whether it returned one of the two."""
 
-    def ___init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.unchanged: list[bool] = []
         self.heights: list[int] = []
 
-    def ___torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = _added(plain_name(func), args)
         output = func(*args, **(kwargs or {}))
         if before is not None and before[0].shape == before[1].shape and len(self.heights) < _MAX_ADDITIONS:
