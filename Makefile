@@ -12,7 +12,7 @@ unexport $(SETTINGS)
 $(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser slurm demo test test-fast test-all lint format clean $(COMMANDS)
+.PHONY: help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -94,12 +94,16 @@ test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
 test-fast: setup  ## run the tests that need no sandbox: under a minute
-	@$(RUN) -m pytest -m "not slow and not sandbox"
+	@$(RUN) -m pytest -m "not slow and not sandbox and not gpu"
 
 test-all: setup browser slurm  ## run the slow tests: the whole demo, the page in a browser, a job under Slurm
 	@$(RUN) -m pytest -m slow
 
-bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part
+test-gpu: setup  ## grade small classes on this machine's GPU: five minutes
+	@ls /dev/nvidia[0-9]* >/dev/null 2>&1 || { echo "This machine has no GPU: nothing was tested."; exit 0; }; \
+	  $(RUN) -m pytest -m gpu -s tests/gpu
+
+bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part, gpu another
 	@$(RUN) tests/bench $${GRADER_PART:+"$$GRADER_PART"}
 
 lint: setup  ## check with ruff and mypy

@@ -33,6 +33,9 @@ def _folder(name: str) -> Path:
 REFERENCE = _folder("reference") / "hw6.py"
 TEMPLATE = _folder("student_template")
 
+# How several submissions use one GPU: one after another, or at the same time through NVIDIA MPS.
+Sharing = Literal["turns", "mps"]
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -139,6 +142,7 @@ class Assignment(_Table):
     Attributes:
         precision: "script": as it computes by itself. "bfloat16": its training forwards under torch.autocast.
         acceleration: What may make training faster, none of which changes what is trained.
+        sharing: How several submissions use one GPU; an older file without it means what it did.
     """
 
     title: str
@@ -150,6 +154,7 @@ class Assignment(_Table):
     acceleration: tuple[
         Literal["batched-transforms", "own-loading", "batched-draws", "channels-last", "cuda-graphs"], ...
     ]
+    sharing: Sharing = "turns"
     budget: Budget
     limits: Limits
     bands: tuple[Band, ...] = Field(min_length=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct
 from grader.errors import Cancelled, PlaceLost, UserError
-from grader.progress import Left, Stage, StageBegun, Watch
+from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
@@ -22,7 +22,7 @@ from grader.run.machine import Machine
 from grader.run.train import waiting_training
 from grader.run.worker_client import Slot
 from grader.schedule.dispatch import Finished, Scheduler, Seat
-from grader.schedule.gpus import in_doubt, works
+from grader.schedule.gpus import in_doubt, perhaps_another_s_fault, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 
@@ -106,7 +106,7 @@ def grade_all(
             entry, log = _recorded(piece, finished, assignment, run_key, data)
             keep(entry, log, ledger, logs)
             again = None
-            if entry.outcome is Outcome.INFRASTRUCTURE:
+            if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
             else:
                 again = _needed(submission, assignment, ledger, run_key)
@@ -193,10 +193,19 @@ def _work(
         PlaceLost: The place's card no longer works; what came out is nobody's.
     """
     in_force = machine.in_force(assignment)
-    check, run = grade_one(*piece, in_force, data, machine.slot(seat))
-    if seat.card and in_doubt(run) and not works(seat.card):
+    slot = machine.slot(seat)
+    if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
+        seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
+    check, run = grade_one(*piece, in_force, data, slot)
+    # Whether the card itself failed is asked once the run has it alone: while a fault is cleared away it may not work.
+    beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, check.message)
+    if seat.card and not beside_a_fault and in_doubt(run) and not works(seat.card):
         raise PlaceLost(seat.place)
     evidence = _evidence(assignment, in_force, data, machine, seat, piece[1], run)
+    if beside_a_fault:
+        # It earns nothing and blames nobody: the next run is alone, and what comes out of that one is its own.
+        run = replace(run, outcome=Outcome.INFRASTRUCTURE, scores=None, probes=None)
+        evidence = replace(evidence, beside_a_fault=True)
     return _entry(*piece, run_key, data, check, run, evidence), run.log
 
 

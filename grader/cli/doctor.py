@@ -12,6 +12,7 @@ from grader.records import IsolationLevel
 from grader.run.calibrate import saved_calibration
 from grader.run.machine import default_jobs, usable_cores
 from grader.sandbox import PROBES, Rung, rungs
+from grader.schedule import mps
 from grader.schedule.gpus import cards_here
 
 # A data set, its copy for the runs, logs and tables.
@@ -60,12 +61,14 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     import torch  # takes seconds, and no other command needs it here
 
     cores = usable_cores()
-    jobs = asked or default_jobs(cores, cards_here(), rules.budget.time_limit != "wall")
+    cards = cards_here()
+    jobs = asked or default_jobs(cores, cards, rules.budget.time_limit != "wall", rules.sharing)
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         yield f"GPU: {torch.cuda.get_device_name(0)}, {free >> 20} of {total >> 20} MB free"
     else:
         yield "GPU: none that PyTorch sees; scripts run on the processor"
+    yield _sharing(rules, mps.why_not(tuple(cards)), has_cards=bool(cards))
     yield f"torch: {torch.__version__}, {cores} processor cores, {max(1, cores // jobs)} threads a run"
     allowed = jobs * rules.limits.memory_mb
     memory = psutil.virtual_memory().total >> 20
@@ -81,3 +84,12 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     else:
         steps = timed.images_per_second
         yield f"speed: the reference trains {steps:.0f} images a second, {1000 * 128 / steps:.0f} ms a step of 128"
+
+
+def _sharing(rules: Assignment, why_not: str, *, has_cards: bool) -> str:
+    if not why_not:
+        wish = "as the assignment asks" if rules.sharing == "mps" else 'with sharing = "mps" in the assignment'
+        return f"sharing: several submissions can use one GPU at the same time through NVIDIA MPS, {wish}"
+    stops = rules.sharing == "mps" and has_cards
+    refused = ', and the assignment asks for it: nothing would be graded here, or write sharing = "turns"'
+    return f"sharing: no NVIDIA MPS ({why_not}){refused if stops else ''}"

@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -50,9 +50,10 @@ from grader.report.live import Display
 from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
-from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
+from grader.run.machine import TIMED_SECONDS, Machine, node, shared_cards, this_machine, work_folder
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local, Scheduler
+from grader.schedule.gpus import machine_has_cards
 from grader.text import write_private
 
 # From this estimate on, a person must say yes.
@@ -60,7 +61,8 @@ _ASK_FROM_SECONDS = 3600
 _CALIBRATED_SECONDS = 60
 
 # The reference is timed for an estimate where at least so many training images are due: below, it would be the wait.
-_TIMED_FROM_IMAGES = 20_000
+# On a card, which trains it at thousands a second, that is from the third whole run on: the timing takes 10 to 15 s.
+_TIMED_FROM_IMAGES, _TIMED_FROM_IMAGES_ON_A_CARD = 20_000, 600_000
 
 
 @app.command("grade")
@@ -227,18 +229,33 @@ def scheduler(
         cluster: A Ray cluster's address, or `auto`; empty: this machine.
         due: Submissions that will be run, so many that the reference is timed first, or so few that it is not.
     """
-    worth_timing = due * rules.budget.epochs * len(data.x_train) >= _TIMED_FROM_IMAGES
-    timed = due > 0 and (worth_timing or rules.budget.time_limit != "wall")
+    images = due * rules.budget.epochs * len(data.x_train)
     if cluster:
-        with _on_cluster(rules, data, jobs or 1, cluster, timed) as ready:
+        with _on_cluster(rules, data, jobs or 1, cluster, worth_timing(rules, images, cards=False)) as ready:
             yield ready
         return
     with local_machine(rules, data, out, jobs) as machine:
         stop = interrupted()
         timing = saved_calibration(out, machine.threads, rules.precision)
-        if timing is None and timed:
+        if timing is None and worth_timing(rules, images, cards=bool(machine.cards)):
             timing = time_reference(rules, machine, out, TIMED_SECONDS, stop)
-        yield Local(replace(machine, calibration=timing), data, machine.jobs, machine.cards, stop)
+        # Where nobody is to be run, there is nothing to share.
+        sharing = shared_cards(machine, rules) if due else nullcontext(machine)
+        with sharing as shared:
+            if shared.mps_pipe is not None:
+                say("sharing: they use them at the same time, through NVIDIA MPS")
+            yield Local(replace(shared, calibration=timing), data, machine.jobs, machine.cards, stop)
+
+
+def worth_timing(rules: Assignment, images: int, *, cards: bool) -> bool:
+    """Whether the reference is timed first: always where that sets the limit, else where the wait is worth an estimate.
+
+    Args:
+        images: Training images that are due.
+        cards: They are trained on a GPU.
+    """
+    fewest = _TIMED_FROM_IMAGES_ON_A_CARD if cards else _TIMED_FROM_IMAGES
+    return images > 0 and (rules.budget.time_limit != "wall" or images >= fewest)
 
 
 @contextmanager
@@ -248,9 +265,12 @@ def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None)
     say(f"isolation: {isolation.description}")
     _say_data(data)
     with work_folder(out, data) as (work, training_set):
-        machine = this_machine(isolation, jobs, work, training_set, rules.budget.time_limit != "wall")
+        fair_limit = rules.budget.time_limit != "wall"
+        machine = this_machine(isolation, jobs, work, training_set, fair_limit, rules.sharing)
         if machine.cards:
             say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} at a time are spread over them")
+        elif machine_has_cards():
+            say("GPUs: none that computes, or CUDA_VISIBLE_DEVICES hides them; scripts are trained on the processor")
         yield machine
 
 

@@ -29,6 +29,7 @@ class Evidence:
         machine: The name of the one that it ran on; empty where a run never ended.
         card: The GPU among several, as CUDA_VISIBLE_DEVICES named it; empty where there was none.
         lost: What failed while the same run was tried there before: machines, cards.
+        beside_a_fault: It met an error of a card that it shared through MPS, which another one's fault may have caused.
     """
 
     grader_version: str
@@ -47,6 +48,7 @@ class Evidence:
     machine: str = ""
     card: str = ""
     lost: tuple[str, ...] = ()
+    beside_a_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)

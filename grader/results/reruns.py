@@ -8,6 +8,9 @@ from grader.assignment import Assignment
 from grader.records import Outcome, StopReason, exact_percent
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 
+# How the worker begins to say what ended a script: by the name of torch's exception.
+_FULL_CARD = "OutOfMemoryError:"
+
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
@@ -94,6 +97,9 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
 
     A fault of ours does not stand: it is tried again (DESIGN, rule 4).
     """
+    if runs and runs[-1].evidence.beside_a_fault:
+        why = "an error of the GPU while others shared it: repeated with nothing beside it"
+        return NextRun(RunReason.ALONE, runs[-1].evidence.seed, why)
     counting = [run for run in runs if _stands(run)]
     if not counting:
         return NextRun(RunReason.FIRST, assignment.seed)
@@ -151,7 +157,9 @@ def _short_in_company(run: Entry) -> str:
         return ""
     if run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT:
         return "cut by time"
-    return "out of memory on a card" if run.outcome is Outcome.OUT_OF_MEMORY and run.evidence.card else ""
+    # A network that was made before can still be tested, so that the run is graded in the state that it had.
+    full = run.outcome is Outcome.OUT_OF_MEMORY or run.error.startswith(_FULL_CARD)
+    return "out of memory on a card" if full and run.evidence.card else ""
 
 
 def _accuracy(run: Entry) -> Fraction:

@@ -47,7 +47,8 @@ class Slot:
         work: A folder for what a job is given; each job removes its own part.
         cancelled: Set when everything is to stop.
         watch: Told how training goes, while it goes.
-        card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
+        card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is; -1: none.
+        mps_pipe: Where the run finds the MPS server through which it shares the card; None: it does not.
         card_share: The part of the card's memory that a submission may use.
     """
 
@@ -59,6 +60,7 @@ class Slot:
     cancelled: threading.Event
     watch: Watch
     card: str = ""
+    mps_pipe: Path | None = None
     card_share: float = 1.0
 
 
@@ -157,6 +159,7 @@ def _job(assignment: Assignment, slot: Slot, mode: Literal["check", "train"], fo
         threads=slot.threads,
         slot=slot.number,
         card=slot.card,
+        mps_pipe=slot.mps_pipe,
     )
 
 

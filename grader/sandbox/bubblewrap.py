@@ -119,6 +119,9 @@ def _mounts(job: Job, as_root: bool) -> Iterator[tuple[Path, Path]]:
     yield job.folder, Path(JOB)
     if job.training_set is not None:
         yield job.training_set, Path(DATA)
+    if job.mps_pipe is not None:
+        # Read-only, a socket can be connected to and a named pipe written to; no file there can be changed.
+        yield job.mps_pipe, job.mps_pipe
     if gpu_devices():
         yield from ((path, path) for path in map(Path, ("/sys", "/usr/local/nvidia")) if path.exists())
 

@@ -115,6 +115,7 @@ def keeper_command(
         listable=[str(folder) for folder in package_folders()],
         writable=[scratch, temporary, _SHARED_MEMORY],
         devices=[*_DEVICES, *map(str, gpu_devices())],
+        sockets=[str(job.mps_pipe)] if job.mps_pipe is not None else [],
     )
     return [sys.executable, "-P", "-c", _KEEPER, specification.to_json()]
 
@@ -154,7 +155,11 @@ def landlock_missing() -> str:
 
 
 def _restrict(
-    readable: Iterable[str], listable: Iterable[str], writable: Iterable[str], devices: Iterable[str]
+    readable: Iterable[str],
+    listable: Iterable[str],
+    writable: Iterable[str],
+    devices: Iterable[str],
+    sockets: Iterable[str],
 ) -> None:
     """Confine this thread, and whatever it starts, to these files, for good.
 
@@ -163,6 +168,7 @@ def _restrict(
         listable: Folders whose names may be listed.
         writable: Folders in which anything but devices may be made.
         devices: Files to be read, written and controlled.
+        sockets: Folders whose sockets and named pipes may be used, while no file in them may be changed.
     """
     from landlockpy import AccessFS, Ruleset, Scope
 
@@ -179,6 +185,10 @@ def _restrict(
             rules.allow_path(path, write | make | remove | AccessFS.READ_DIR)
         for path in devices:
             rules.allow_path(path, write | AccessFS.IOCTL_DEV)
+        for path in sockets:
+            rules.allow_path(path, AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.RESOLVE_UNIX)
+            for pipe in filter(Path.is_fifo, Path(path).iterdir()):
+                rules.allow_path(pipe, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
         rules.restrict()
 
 
@@ -240,6 +250,7 @@ def _become(specification: Specification) -> NoReturn:
                 specification.listable,
                 specification.writable,
                 specification.devices,
+                specification.sockets,
             )
         # After the rules, which name folders that the job's user could not reach by itself.
         if specification.uid is not None:

@@ -23,6 +23,7 @@ class Job:
         threads: Processor threads that torch may use.
         slot: Number of the place, from 0; a check and the training that waits for it have the same.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
+        mps_pipe: The folder with the sockets of an MPS server, to which it may connect; None: it sees none.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Job:
     threads: int = 1
     slot: int = 0
     card: str = ""
+    mps_pipe: Path | None = None
 
     @property
     def processor_seconds(self) -> float:
@@ -94,6 +96,7 @@ class Specification:
         control: A descriptor whose other end the grader holds.
         confined: Landlock and the filter of system calls; without it only limits and another user hold.
         hidden_memory: Allow memory that no process maps.
+        sockets: Folders with sockets and named pipes to which the job may connect.
     """
 
     command: list[str]
@@ -110,6 +113,7 @@ class Specification:
     listable: list[str]
     writable: list[str]
     devices: list[str]
+    sockets: list[str]
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -103,4 +103,6 @@ def environment(job: Job, code: str, scratch: str, temporary: str) -> dict[str, 
         variables["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     if job.card:
         variables["CUDA_VISIBLE_DEVICES"] = job.card
+    if job.mps_pipe is not None:
+        variables["CUDA_MPS_PIPE_DIRECTORY"] = str(job.mps_pipe)
     return variables

@@ -1,6 +1,6 @@
 """GPUs: which there are, which place gets which, and whether one still works.
 
-A card is named as CUDA_VISIBLE_DEVICES names it. The choice is tested with made-up names.
+A card is named as CUDA_VISIBLE_DEVICES names it.
 """
 
 import os
@@ -8,25 +8,45 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from grader.records import Outcome, Run
+from grader.records import Outcome, Run, StopReason
 
-_TRY_SECONDS = 120
-_TRY = (
+# A job's card where it is to have none, even if the machine has some.
+NO_CARD = "-1"
+_TRY_SECONDS, _DRIVER_SECONDS = 120, 20
+_BY_DRIVER = (str(Path(__file__).with_name("card_trial.py")),)
+_BY_TORCH = (
+    "-c",
     "import torch; x = torch.ones(256, 256, device='cuda'); assert (x @ x).sum().item() == 256.0**3; "
-    "print(torch.cuda.mem_get_info()[1] >> 20)"
+    "print(torch.cuda.mem_get_info()[1] >> 20)",
 )
 # How PyTorch and the driver begin what they say of a card, rightly or because of what a script did to it.
 _ABOUT_A_CARD = (b"CUDA error", b"CUDA driver", b"CUDA-capable", b"cuDNN error", b"CUBLAS_STATUS", b"NVML")
+# What they say of MPS besides. Read in others' reports, not seen: "Unexpected error from cudaGetDeviceCount() [...]
+# Error 805: MPS client failed to connect to the MPS control daemon or the MPS server" and "Error 807: MPS server is not
+# ready to accept new MPS client requests". CUDA numbers such errors from 805 to 810.
+_ABOUT_MPS = (b"MPS client", b"MPS server", b"cudaGetDeviceCount", *_ABOUT_A_CARD)
 _LOG_END = 10_000  # bytes
 
 
 def cards_here() -> dict[str, int]:
-    """The cards that this process may use and that work, each with its memory in MB; takes seconds for each."""
+    """The cards that this process may use and that work, each with its memory in MB; takes a second or a few."""
+    found = visible_cards(_numbers(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    with ThreadPoolExecutor(max_workers=max(1, len(found))) as pool:
+        return {card: memory for card, memory in zip(found, pool.map(memory_mb, found), strict=True) if memory}
+
+
+def machine_has_cards() -> bool:
+    """Whether the driver has cards, be they hidden from this process or broken."""
+    return bool(_numbers())
+
+
+def _numbers() -> list[int]:
+    """Of the cards that the driver has, whether they work or not."""
     devices = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
-    found = visible_cards((int(device[1]) for device in devices if device), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return {card: memory for card in found if (memory := memory_mb(card))}
+    return [int(device[1]) for device in devices if device]
 
 
 def visible_cards(numbers: Iterable[int], chosen: str | None) -> tuple[str, ...]:
@@ -68,23 +88,55 @@ def in_doubt(run: Run) -> bool:
 
     A run that met no card at all is in doubt, too: PyTorch leaves out a card that does not answer.
     """
-    said = run.error.encode() + run.log[-_LOG_END:]
-    failed = run.outcome is not Outcome.GRADED and any(words in said for words in _ABOUT_A_CARD)
+    failed = run.outcome is not Outcome.GRADED and _speaks_of(_ABOUT_A_CARD, _end_of(run))
     return failed or run.device.startswith("CPU")
 
 
+def perhaps_another_s_fault(run: Run, check: str) -> bool:
+    """Whether a run that shared its card through MPS may have ended as it did because another one faulted there.
+
+    One client's fault ends what all clients of the server compute, and keeps new ones waiting. That holds for a run
+    that was graded, too, where such an error stopped its training early.
+
+    Args:
+        check: What is said of its check, which shared the card as well.
+    """
+    if run.outcome is Outcome.INFRASTRUCTURE and not run.device:
+        return True  # its process did not get as far as to name its card
+    if run.outcome is not Outcome.GRADED:
+        said = _end_of(run)
+    else:
+        said = run.error.encode() if run.stop_reason is StopReason.ERROR else b""
+    return _speaks_of(_ABOUT_MPS, said + check.encode())
+
+
+def _end_of(run: Run) -> bytes:
+    return run.error.encode() + b"\n" + run.log[-_LOG_END:]
+
+
+def _speaks_of(words: Iterable[bytes], said: bytes) -> bool:
+    return any(each in said for each in words)
+
+
 def works(card: str) -> bool:
-    """Whether a card computes."""
-    return memory_mb(card) > 0
+    """Whether torch computes on a card; asked where a run leaves doubt."""
+    return _memory_said(_BY_TORCH, card, _TRY_SECONDS) > 0
 
 
 def memory_mb(card: str) -> int:
-    """Multiply two matrices there, in a process of our own without any student's code; 0 where that fails."""
+    """The memory of a card that computes; 0 of one that does not.
+
+    The driver is asked first. Only what it is sure of is taken from it; else torch is asked, which takes longer.
+    """
+    return _memory_said(_BY_DRIVER, card, _DRIVER_SECONDS) or _memory_said(_BY_TORCH, card, _TRY_SECONDS)
+
+
+def _memory_said(trial: Sequence[str], card: str, seconds: int) -> int:
+    """What a trial prints, in a process of our own without any student's code; 0 where it fails."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": card}
+    command = [sys.executable, *trial]
     try:
-        tried = subprocess.run(
-            [sys.executable, "-c", _TRY], env=environment, capture_output=True, timeout=_TRY_SECONDS, check=False
-        )
+        tried = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return 0
     return int(tried.stdout) if tried.returncode == 0 else 0

@@ -1,6 +1,7 @@
 """The limits that hold inside a script's own process, and how its errors show which one it met."""
 
 import errno
+import os
 import sys
 
 import torch
@@ -65,6 +66,15 @@ def limit_cards(share: float) -> None:
     """
     for number in range(torch.cuda.device_count()):
         torch.cuda.set_per_process_memory_fraction(_FOR_TORCH * share, number)
+
+
+def card_out_of_reach() -> str:
+    """Why a script is not to begin: it shares a GPU through MPS, and none answers; a processor would take hours.
+
+    The words are those of an error of the card, since another script may be the reason.
+    """
+    shared = "CUDA_MPS_PIPE_DIRECTORY" in os.environ
+    return "CUDA error: no GPU answers through MPS" if shared and not torch.cuda.is_available() else ""
 
 
 def take_reserve() -> None:

@@ -25,7 +25,7 @@ from grader.worker import dataset, patches
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
-from grader.worker.limits import limit_cards, limit_met, limit_resources, take_reserve
+from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
@@ -213,6 +213,11 @@ def main(arguments: list[str]) -> Any:
     if source.fault:
         channel.say(Stopped(StopReason.ERROR, error=source.fault))
         channel.say(Evaluated(Fault.SOURCE, source.fault))
+        return
+    # A student at home has nobody to share with.
+    if task.limited and (missing := card_out_of_reach()):
+        channel.say(Stopped(StopReason.ERROR, error=missing))
+        channel.say(Evaluated(Fault.SCRIPT, missing))
         return
     Worker(task, channel, len(arrays[1]), Path(job, "companions")).run(source)
 

@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
 from cluster_overhead import cluster
 from false_flags import false_flags
+from gpu import gpu
 from many_students import many_students
 from training import training
 
@@ -18,11 +19,12 @@ app.command("many-students")(many_students)
 app.command("cluster")(cluster)
 app.command("false-flags")(false_flags)
 app.command("training")(training)
+app.command("gpu")(gpu)
 
 
 @app.callback(invoke_without_command=True)
 def all_parts(context: typer.Context) -> None:
-    """Measure one part, or without a part's name all of them, the longest last."""
+    """Measure one part, or without a part's name all but `gpu`, the longest last."""
     if context.invoked_subcommand is None:
         many_students()
         cluster()

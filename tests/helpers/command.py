@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}
 
 
 def run_grader(
-    *arguments: str | Path | int, cwd: Path = ROOT, timeout: float = 280
+    *arguments: str | Path | int, cwd: Path = ROOT, timeout: float = 280, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m grader ARGUMENTS`, with its output."""
+    """`python -m grader ARGUMENTS`, with its output; `variables` come into its environment."""
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    env = os.environ | (variables or {})
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False, env=env)
 
 
 def start_grader(folder: Path, data: Path, out: Path, *more: str) -> subprocess.Popen[str]:

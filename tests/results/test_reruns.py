@@ -122,6 +122,16 @@ def test_a_run_whose_share_of_a_card_was_too_small_is_repeated_alone() -> None:
     assert reason_of_next(run(None, jobs=2, **full)) is None, "each run has its own limit of the machine's memory"
 
 
+def test_a_run_that_met_a_full_card_after_its_first_steps_is_repeated_alone_too() -> None:
+    full: dict[str, Any] = {"stop_reason": StopReason.ERROR, "error": "OutOfMemoryError: CUDA out of memory. Tried"}
+    assert reason_of_next(run(1000, jobs=4, card="0", **full)) is RunReason.ALONE
+    assert reason_of_next(run(1000, jobs=4, card="0", **full), run(1000, RunReason.ALONE, card="0", **full)) is None
+    assert reason_of_next(run(1000, jobs=4, **full)) is None
+    counting = result([run(1000, jobs=4, card="0", **full), run(7100, RunReason.ALONE, card="0")], ASSIGNMENT)
+    assert counting is not None
+    assert counting.reason is RunReason.ALONE
+
+
 def test_a_run_that_time_cut_with_nothing_beside_it_stands() -> None:
     assert reason_of_next(run(4000, **CUT)) is None
 
