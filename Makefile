@@ -4,36 +4,34 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-OUT ?= results
-# Free text goes through the environment, so that no shell reads it.
-JOBS_OPTION = $(if $(JOBS),--jobs "$(JOBS)")
-OPTIONS = --out "$(OUT)" $(JOBS_OPTION) \
-  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
-  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(FORMAT),--format "$(FORMAT)")
-PRECISION_OPTION = $(if $(PRECISION),--precision "$(PRECISION)")
-YES_OPTION = $(if $(YES),--yes)
-CLUSTER_OPTION = $(if $(CLUSTER),--cluster "$(CLUSTER)")
+# The commands get your settings in the environment, as GRADER_<NAME>: no shell reads them, and make expands nothing in them.
+COMMANDS := doctor grade collect check report regrade override export similar calibrate handout bench
+SETTINGS := SUBMISSIONS FORMAT ROSTER DEADLINE DATA OUT JOBS ASSIGNMENT STUDENT YES CLUSTER PRECISION DRAW \
+  STUDENTS FAILED FLAGGED WHY POINTS LMS GRADEBOOK COLUMN PART
+unexport $(SETTINGS)
+$(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value $(name))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser slurm doctor demo grade collect check report regrade override export similar calibrate handout \
-  test test-fast test-all test-gpu bench lint format clean
+.PHONY: help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  SUBMISSIONS=dir/   what was handed in: a folder, or Blackboard's, Canvas' or Moodle's archive or its folder"
-	@echo "  FORMAT=            blackboard, canvas, moodle or folder, where the names do not tell"
-	@echo "  ROSTER=roster.csv  who should have (student_id,name), or the gradebook from the same system"
-	@echo "  DEADLINE=          what came later does not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
+	@echo "  SUBMISSIONS=dir/   what students handed in: a folder, or an archive from Blackboard, Canvas or Moodle"
+	@echo "  FORMAT=            blackboard, canvas, moodle or folder, if the names do not show it"
+	@echo "  ROSTER=roster.csv  everyone in the course (student_id,name), or the gradebook from the same system"
+	@echo "  DEADLINE=          later files do not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"
-	@echo "  OUT=results        where everything goes         JOBS=2             so many at the same time; else as many as suit the machine"
-	@echo "  DRAW=1 STUDENT=id  for check: that student's network as a picture, OUT/<student>.svg"
+	@echo "  OUT=results        the folder for everything that the grader writes"
+	@echo "  JOBS=2             how many submissions run at the same time; the default suits this machine"
 	@echo "  ASSIGNMENT=a.toml  other rules than grader/assignment.toml"
-	@echo "  STUDENT=id         only this one, with its output    YES=1           begin, however long it takes"
-	@echo "  PRECISION=bfloat16 for grade: trains in mixed precision, where the script has none of its own; other numbers"
-	@echo "  CLUSTER=auto       on all nodes of a Ray cluster, or its address; JOBS= is then for each GPU, or node without"
-	@echo "  export:   LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\""
-	@echo "  regrade:  STUDENTS=\"a b\" or FAILED=1 or FLAGGED=1, and WHY=\"...\"    override: STUDENT= POINTS= WHY=\"...\""
+	@echo "  STUDENT=id         grade or check only this student, and show the output"
+	@echo "  YES=1              start without a question, however long it takes"
+	@echo "  CLUSTER=auto       run on all nodes of a Ray cluster, or give its address; JOBS= then counts for each GPU"
+	@echo "  PRECISION=bfloat16 for grade: train in mixed precision unless the script has its own; the numbers differ"
+	@echo "  DRAW=1             for check with STUDENT=: draw the network into OUT/<student>.svg"
+	@echo "  For regrade: STUDENTS=\"a b\", FAILED=1 or FLAGGED=1, and WHY=\"...\". For override: STUDENT= POINTS= WHY=\"...\"."
+	@echo "  For export: LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\"."
 
 setup: $(STAMP) system  ## install everything into .venv
 
@@ -44,32 +42,47 @@ $(STAMP): pyproject.toml
 	@$(VENV)/bin/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-system:
-	@command -v bwrap >/dev/null || { \
+# $(call install,test,packages,why,else): unless the test succeeds, install the packages as root, or say why and how.
+define install
+	@{ $(1); } >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq bubblewrap; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2); \
 	  else \
-	    echo "bubblewrap is missing; submissions run in it. Install it: sudo apt-get install bubblewrap"; exit 1; \
+	    echo "$(3). Install it: sudo apt-get install $(2)"; $(4); \
 	  fi; }
+endef
+
+system:
+	$(call install,command -v bwrap,bubblewrap,bubblewrap is missing; submissions run in it,exit 1)
 
 browser:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; \
-	  else \
-	    echo "Chromium is missing; the tests of the pages are skipped. Install it: sudo apt-get install chromium"; \
-	  fi; }
+	$(call install,command -v chromium || command -v google-chrome,chromium,Chromium is missing; the tests of the pages are skipped,true)
 
 slurm:
-	@command -v slurmctld >/dev/null && command -v slurmd >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd; \
-	  else \
-	    echo "Slurm is missing; the test of its script, which only root can run, is skipped. Install it: sudo apt-get install slurmctld slurmd"; \
-	  fi; }
+	$(call install,command -v slurmctld && command -v slurmd,--no-install-recommends slurmctld slurmd,Slurm is missing; its test is skipped,true)
 
-doctor: setup  ## say what this machine offers: isolation, GPU, memory, disk, speed; and what would raise it
-	@$(RUN) -m grader doctor --out "$(OUT)" $(JOBS_OPTION) $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
+doctor:     ## show what this machine offers (isolation, GPU, memory, disk, speed), and how to raise it
+grade:      ## grade SUBMISSIONS=dir/; the same command continues where it stopped
+collect:    ## show which file in SUBMISSIONS= counts for whom, and why; nothing runs
+check:      ## check the files and networks in SUBMISSIONS=dir/ without training
+report:     ## write the tables in OUT= again, with today's roster and bands
+regrade:    ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
+override:   ## set the points of STUDENT= to POINTS=, with WHY="..."
+export:     ## fill the grades in OUT= into the gradebook that you downloaded from LMS=
+similar:    ## show pairs of similar submissions; points do not change
+calibrate:  ## time the reference on this machine
+handout:    ## write the students' files and their self-check: dist/hw6-handout.zip
+
+grade collect check: setup
+	@$(if $(value SUBMISSIONS),,$(error SUBMISSIONS= is missing: make $@ SUBMISSIONS=dir/))
+	@$(RUN) -m grader $@
+
+export: setup
+	@$(if $(value LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
+	@$(RUN) -m grader $@
+
+doctor report regrade override similar calibrate handout: setup
+	@$(RUN) -m grader $@
 
 demo: setup  ## grade a small class on a small data set, to see how it works
 	@rm -rf results/demo
@@ -77,55 +90,10 @@ demo: setup  ## grade a small class on a small data set, to see how it works
 	  --out results/demo --jobs 2
 	@echo "next: make grade SUBMISSIONS=your_folder/ ROSTER=your_roster.csv"
 
-grade: setup  ## grade SUBMISSIONS=dir/; the same command goes on where it stopped
-	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make grade SUBMISSIONS=dir/))
-	@$(RUN) -m grader grade "$(SUBMISSIONS)" --data "$(DATA)" $(OPTIONS) $(YES_OPTION) $(CLUSTER_OPTION) \
-	  $(PRECISION_OPTION) --student "$(STUDENT)"
-
-collect: setup  ## show which file of SUBMISSIONS= counts for whom, and why, without running anything
-	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make collect SUBMISSIONS=dir/))
-	@$(RUN) -m grader collect "$(SUBMISSIONS)" --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \
-	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
-	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
-
-check: setup  ## look at the files and networks in SUBMISSIONS=dir/ without training
-	@$(if $(SUBMISSIONS),,$(error SUBMISSIONS= is missing: make check SUBMISSIONS=dir/))
-	@$(RUN) -m grader check "$(SUBMISSIONS)" $(OPTIONS) --student "$(STUDENT)" $(if $(DRAW),--draw)
-
-handout: setup  ## what students are given, with its self-check: dist/hw6-handout.zip
-	@$(RUN) -m grader.student.handout dist/hw6-handout.zip
-
-report: setup  ## write the tables of OUT= anew, with today's roster and bands
-	@$(RUN) -m grader report $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \
-	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)") \
-	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
-
-regrade: setup  ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
-	@$(RUN) -m grader regrade --out "$(OUT)" $(JOBS_OPTION) $(YES_OPTION) $(CLUSTER_OPTION) --students "$$STUDENTS" --why "$$WHY" \
-	  $(if $(FAILED),--failed) $(if $(FLAGGED),--flagged)
-
-override: setup  ## set the points of STUDENT= to POINTS=, with WHY="..."
-	@$(RUN) -m grader override --out "$(OUT)" --student "$$STUDENT" --points "$$POINTS" --why "$$WHY"
-
-export: setup  ## fill the grades of OUT= into what LMS= let you download, GRADEBOOK=; COLUMN= if several could be meant
-	@$(if $(LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
-	@$(RUN) -m grader export "$(LMS)" --out "$(OUT)" $(if $(GRADEBOOK),--gradebook "$(GRADEBOOK)") --column "$$COLUMN"
-
-similar: setup  ## show pairs of submissions that are close; no points move
-	@$(RUN) -m grader similar $(if $(SUBMISSIONS),"$(SUBMISSIONS)") --out "$(OUT)" $(if $(FORMAT),--format "$(FORMAT)") \
-	  $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DEADLINE),--deadline "$(DEADLINE)")
-
-calibrate: setup  ## time the reference on this machine
-	@$(RUN) -m grader calibrate --data "$(DATA)" --out "$(OUT)" $(JOBS_OPTION) \
-	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)")
-
 test: setup  ## run the tests, without the slow ones
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
-bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part, gpu another
-	@$(RUN) tests/bench $(PART) $(if $(filter false-flags,$(PART)),--data "$(DATA)")
-
-test-fast: setup  ## run what needs no sandbox: under a minute
+test-fast: setup  ## run the tests that need no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox and not gpu"
 
 test-all: setup browser slurm  ## run the slow tests: the whole demo, the page in a browser, a job under Slurm
@@ -135,7 +103,10 @@ test-gpu: setup  ## grade small classes on this machine's GPU: five minutes
 	@ls /dev/nvidia[0-9]* >/dev/null 2>&1 || { echo "This machine has no GPU: nothing was tested."; exit 0; }; \
 	  $(RUN) -m pytest -m gpu -s tests/gpu
 
-lint: setup  ## ruff and mypy
+bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part, gpu another
+	@$(RUN) tests/bench $${GRADER_PART:+"$$GRADER_PART"}
+
+lint: setup  ## check with ruff and mypy
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run the command line."""
     if sys.version_info < (3, 11):  # noqa: UP036 (a student may start it with any)
         sys.exit("error: Python 3.11 or newer is needed")
     if sys.argv[1:2] == ["try"]:
@@ -12,6 +14,10 @@ if __name__ == "__main__":
         sys.exit(try_main(sys.argv[2:]))
     if not Path(__file__).with_name("cli").is_dir():
         sys.exit("This copy of the grader has one command: python -m grader try hw6.py")
-    from grader.cli import main
+    from grader.cli import main as teachers_main
 
+    teachers_main()
+
+
+if __name__ == "__main__":
     main()

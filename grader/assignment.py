@@ -1,4 +1,4 @@
-"""The assignment's rules, loaded once from a TOML file and validated."""
+"""The assignment's rules, loaded once from a TOML file and validated; and where its reference and template lie."""
 
 import hashlib
 import tomllib
@@ -23,6 +23,15 @@ from grader.records import IsolationLevel, in_band
 
 DEFAULT_ASSIGNMENT = Path(__file__).with_name("assignment.toml")
 
+
+def _folder(name: str) -> Path:
+    """A folder that is beside the package in a checkout, and inside it once the package is installed."""
+    installed = Path(__file__).with_name(name)
+    return installed if installed.is_dir() else Path(__file__).parents[1] / name
+
+
+REFERENCE = _folder("reference") / "hw6.py"
+TEMPLATE = _folder("student_template")
 
 # How several submissions use one GPU: one after another, or at the same time through NVIDIA MPS.
 Sharing = Literal["turns", "mps"]

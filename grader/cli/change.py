@@ -33,7 +33,7 @@ from grader.records import Outcome, Submission
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import Ledger, open_ledger
 
-Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.")]
+Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.", envvar="GRADER_STUDENTS")]
 
 
 @app.command("regrade")
@@ -42,9 +42,12 @@ def regrade_command(
     students: Students = "",
     why: Why = "",
     failed: Annotated[
-        bool, typer.Option("--failed", help="All that could not be graded and have no override.")
+        bool,
+        typer.Option("--failed", help="All that could not be graded and have no override.", envvar="GRADER_FAILED"),
     ] = False,
-    flagged: Annotated[bool, typer.Option("--flagged", help="All with a `review` and no override.")] = False,
+    flagged: Annotated[
+        bool, typer.Option("--flagged", help="All with a `review` and no override.", envvar="GRADER_FLAGGED")
+    ] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
     yes: Yes = False,
@@ -71,8 +74,8 @@ def regrade_command(
 
 @app.command("override")
 def override_command(
-    student: Annotated[str, typer.Option(help="Whose points.")] = "",
-    points: Annotated[str, typer.Option(help="How many.")] = "",
+    student: Annotated[str, typer.Option(help="Whose points.", envvar="GRADER_STUDENT")] = "",
+    points: Annotated[str, typer.Option(help="How many.", envvar="GRADER_POINTS")] = "",
     why: Why = "",
     submissions: Known = None,
     out: Out = DEFAULT_OUT,

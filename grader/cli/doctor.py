@@ -1,6 +1,5 @@
 """The command that looks at the machine: doctor."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from grader.assignment import Assignment
 from grader.cli.options import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, named, say
 from grader.records import IsolationLevel
 from grader.run.calibrate import saved_calibration
-from grader.run.machine import default_jobs
+from grader.run.machine import default_jobs, usable_cores
 from grader.sandbox import PROBES, Rung, rungs
 from grader.schedule import mps
 from grader.schedule.gpus import cards_here
@@ -61,7 +60,7 @@ def _by_name(rung: Rung) -> bool:
 def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     import torch  # takes seconds, and no other command needs it here
 
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     cards = cards_here()
     jobs = asked or default_jobs(cores, cards, rules.budget.time_limit != "wall", rules.sharing)
     if torch.cuda.is_available():

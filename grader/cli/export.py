@@ -1,4 +1,4 @@
-"""The command that writes what a learning system takes back."""
+"""The commands that write what others get: export for a learning system, handout for students."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -17,6 +17,7 @@ from grader.pipeline import results
 from grader.report.view import file_key
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
+from grader.student.handout import write_handout
 from grader.text import write_private
 
 
@@ -31,9 +32,15 @@ class System(StrEnum):
 
 @app.command("export")
 def export_command(
-    system: Annotated[System, typer.Argument(help="Who takes the grades.")],
-    gradebook: Annotated[Path | None, typer.Option(help="What was downloaded; else the roster, if it was.")] = None,
-    column: Annotated[str, typer.Option(help="The column's name or a part of it, where several could be meant.")] = "",
+    system: Annotated[System, typer.Argument(help="Who takes the grades.", envvar="GRADER_LMS")],
+    gradebook: Annotated[
+        Path | None,
+        typer.Option(help="What was downloaded; else the roster, if it was.", envvar="GRADER_GRADEBOOK"),
+    ] = None,
+    column: Annotated[
+        str,
+        typer.Option(help="The column's name or a part of it, where several could be meant.", envvar="GRADER_COLUMN"),
+    ] = "",
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Write the grades into a copy of what the system let you download, below OUT/upload; nothing is run."""
@@ -55,6 +62,19 @@ def export_command(
         if path is None:
             raise UserError(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
         _write_filled_in(path, GradebookOf(system.value), rows, rules, out / "upload" / path.name, column)
+
+
+@app.command("handout")
+def handout_command(
+    target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/hw6-handout.zip"),
+) -> None:
+    """Write what students are given, with its self-check and its trial run, as one zip file."""
+    with mistakes_in_one_sentence():
+        try:
+            write_handout(target)
+        except OSError as error:
+            raise UserError(f"cannot write {target} ({error.strerror}): name another file") from None
+        say(str(target))
 
 
 def _write_filled_in(

@@ -1,4 +1,4 @@
-"""The commands that change nothing: collect, check, report and similar."""
+"""The commands that change nothing: collect, check, report, similar and files."""
 
 import tempfile
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grader.assignment import Assignment
+from grader.assignment import DEFAULT_ASSIGNMENT, REFERENCE, TEMPLATE, Assignment
 from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
@@ -46,6 +46,7 @@ from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local
 
+_DOCS = DEFAULT_ASSIGNMENT.with_name("docs")
 _MOST_PAIRS = 50
 _SHOWN = 10
 
@@ -78,7 +79,10 @@ def check_command(
     jobs: Jobs = None,
     assignment: Rules = None,
     student: Student = "",
-    draw: Annotated[bool, typer.Option("--draw", help="Draw the student's network beside the handout's.")] = False,
+    draw: Annotated[
+        bool,
+        typer.Option("--draw", help="Draw the student's network beside the handout's.", envvar="GRADER_DRAW"),
+    ] = False,
     layout: Layout = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
@@ -130,6 +134,13 @@ def report_command(
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
         write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
+
+
+@app.command("files")
+def files_command() -> None:
+    """Say where the files lie that come with the grader."""
+    say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
+    say(f"texts: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
 
 
 def _draw(student: str, check: Check | None, out: Path) -> None:

@@ -36,28 +36,64 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-Submissions = Annotated[Path, typer.Argument(help="What was handed in: a folder, or a learning system's archive.")]
-Known = Annotated[Path | None, typer.Argument(help="As for grade; without it, what the last grade was given.")]
-Layout = Annotated[Format | None, typer.Option("--format", help="Who laid out SUBMISSIONS; else its names tell.")]
-Roster = Annotated[
-    Path | None, typer.Option(help="CSV with student_id, name, perhaps deadline; or a learning system's gradebook.")
+# The Makefile hands over what a person typed by these variables, so that no shell reads it.
+Submissions = Annotated[
+    Path,
+    typer.Argument(help="What was handed in: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
 ]
-Deadline = Annotated[str, typer.Option(help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.")]
-Data = Annotated[str, typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.")]
-Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.")]
+Known = Annotated[
+    Path | None,
+    typer.Argument(help="As for grade; without it, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
+]
+Layout = Annotated[
+    Format | None,
+    typer.Option("--format", help="Who laid out SUBMISSIONS; else its names tell.", envvar="GRADER_FORMAT"),
+]
+Roster = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV with student_id, name, perhaps deadline; or a learning system's gradebook.", envvar="GRADER_ROSTER"
+    ),
+]
+Deadline = Annotated[
+    str,
+    typer.Option(
+        help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.", envvar="GRADER_DEADLINE"
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.", envvar="GRADER_DATA"),
+]
+Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.", envvar="GRADER_OUT")]
 DEFAULT_OUT = Path("results")
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Submissions that run at the same time; else as many as suit the machine.")
+    int | None,
+    typer.Option(
+        min=1, help="Submissions that run at the same time; else as many as suit the machine.", envvar="GRADER_JOBS"
+    ),
 ]
-Cluster = Annotated[str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.")]
-Rules = Annotated[Path | None, typer.Option("--assignment", help="TOML file with the assignment's rules.")]
+Cluster = Annotated[
+    str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.", envvar="GRADER_CLUSTER")
+]
+Rules = Annotated[
+    Path | None,
+    typer.Option("--assignment", help="TOML file with the assignment's rules.", envvar="GRADER_ASSIGNMENT"),
+]
 Precision = Annotated[
     Literal["script", "bfloat16"] | None,
-    typer.Option(help="What training computes in, if not what the assignment says."),
+    typer.Option(help="What training computes in, if not what the assignment says.", envvar="GRADER_PRECISION"),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Start without a question, however long it may take.")]
-Student = Annotated[str, typer.Option(help="Only this one; what a training run prints is shown as it comes.")]
-Why = Annotated[str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Start without a question, however long it may take.", envvar="GRADER_YES")
+]
+Student = Annotated[
+    str,
+    typer.Option(help="Only this one; what a training run prints is shown as it comes.", envvar="GRADER_STUDENT"),
+]
+Why = Annotated[
+    str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.", envvar="GRADER_WHY")
+]
 
 INPUTS_NAME = "inputs.json"
 

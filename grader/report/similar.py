@@ -9,17 +9,15 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from copydetect import CodeFingerprint, compare_files
 
-import grader
+from grader.assignment import TEMPLATE
 from grader.records import Submission
 from grader.text import notebook_code
 
-TEMPLATE = Path(grader.__file__).parents[1] / "student_template" / "hw6.py"
 # Tokens: shorter matches are what any two scripts for one assignment share.
 _NOISE, _WINDOW = 25, 1
 # A homework has some 10 KB. What is far larger carries data, and would keep everyone waiting.
@@ -65,7 +63,8 @@ def find_similar(submissions: Iterable[Submission], least_percent: float, most_p
         least_percent: Pairs below that are left out.
         most_pairs: The closest so many are kept.
     """
-    template = np.array(sorted(_fingerprint(TEMPLATE.read_text(encoding="utf-8"), _NOTHING).hashes))
+    given = (TEMPLATE / "hw6.py").read_text(encoding="utf-8")
+    template = np.array(sorted(_fingerprint(given, _NOTHING).hashes))
     prints = [(submission, _fingerprint(text, template)) for submission, text in _texts(submissions)]
     # Ties are broken by place, since fingerprints have no order.
     close = (

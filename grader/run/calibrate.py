@@ -8,15 +8,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-import grader
-from grader.assignment import Assignment
+from grader.assignment import REFERENCE, Assignment
 from grader.errors import InfrastructureError
 from grader.progress import work_seconds
 from grader.records import Submission
 from grader.run.worker_client import Slot, WorkerRun, start_worker
 
 CALIBRATION_NAME = "calibration.json"
-REFERENCE = Path(grader.__file__).parents[1] / "reference" / "hw6.py"
 # What a submission takes beside training and prediction: the check, while its training is set up; on two cores.
 _START_SECONDS = 2.5
 # A machine that is busy with other things once made no second step within ten seconds.

@@ -116,9 +116,14 @@ def this_machine(
         fair_limit: As for `default_jobs`.
         sharing: As for `default_jobs`.
     """
-    cores, cards = os.cpu_count() or 1, cards_here()
+    cores, cards = usable_cores(), cards_here()
     at_once = jobs or default_jobs(cores, cards, fair_limit, sharing)
     return Machine(platform.node(), isolation, cores, at_once, tuple(cards), work, training_set)
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may use; `taskset`, a cpuset or Slurm may allow it only some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_jobs(cores: int, cards: Mapping[str, int], fair_limit: bool, sharing: Sharing = "turns") -> int:

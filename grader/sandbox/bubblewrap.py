@@ -15,8 +15,8 @@ from grader.sandbox.runtime import (
     USER_ID_INSIDE,
     environment,
     gpu_devices,
+    hidden_folders,
     interpreter,
-    label_folders,
     runtime,
     user_id,
     worker_code,
@@ -62,7 +62,7 @@ def _command_line(bwrap: str, job: Job, arguments: Iterable[str], theirs: dict[s
     command += _tmpfs("/tmp", job.limits.scratch_mb)
     command += _tmpfs(SCRATCH, job.limits.scratch_mb)
     command += _read_only(_mounts(job, as_root))
-    for hidden in label_folders():
+    for hidden in hidden_folders():
         command += ["--perms", "0755", "--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
     for place in _COLAB_PLACES:
         command += ["--symlink", SCRATCH, place]

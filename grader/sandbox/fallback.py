@@ -32,8 +32,8 @@ from grader.sandbox.job import Job, Specification
 from grader.sandbox.runtime import (
     environment,
     gpu_devices,
+    hidden_folders,
     interpreter,
-    label_folders,
     package_folders,
     runtime,
     user_id,
@@ -121,7 +121,7 @@ def keeper_command(
 
 
 def _readable(job: Job, base: Path) -> list[str]:
-    paths = [part for path in runtime() for part in _without(path, label_folders())]
+    paths = [part for path in runtime() for part in _without(path, hidden_folders())]
     paths += [base / "job", base / "code", *map(Path, _MACHINE)]
     paths += [job.training_set] if job.training_set is not None else []
     paths += [Path("/sys"), Path("/usr/local/nvidia")] if gpu_devices() else []

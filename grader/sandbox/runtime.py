@@ -19,8 +19,8 @@ _LIBRARIES = (
     *("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "pandas", "tqdm"),
     *("scipy", "seaborn", "torchinfo", "torchsummary"),
 )
-# Packages that carry labels of a data set that can be graded on (DESIGN, rule 2).
-_LABELS = ("sklearn/datasets/data",)
+# Beside those libraries, labels of a data set that can be graded on, and an installed grader with its reference.
+_HIDDEN = ("sklearn/datasets/data", "grader")
 
 
 def gpu_devices() -> tuple[Path, ...]:
@@ -60,9 +60,9 @@ def package_folders() -> tuple[Path, ...]:
     return tuple(dict.fromkeys(Path(spec.origin).parents[1] for spec in specs if spec and spec.origin))
 
 
-def label_folders() -> tuple[Path, ...]:
+def hidden_folders() -> tuple[Path, ...]:
     """Folders that no job may read, below those that it may."""
-    folders = (site / labels for site in package_folders() for labels in _LABELS)
+    folders = (site / hidden for site in package_folders() for hidden in _HIDDEN)
     return tuple(folder for folder in folders if folder.is_dir())
 
 

@@ -1,16 +1,17 @@
-"""What students are given, as one zip file: `python -m grader.student.handout dist/hw6-handout.zip`.
+"""What students are given, as one zip file.
 
 The self-check and the trial in it need nothing of the grader but what the zip carries: Python, torch and torchvision,
 and for the self-check pytest.
 """
 
-import sys
 import zipfile
 from pathlib import Path
 
+from grader.assignment import TEMPLATE
+
 _ROOT = Path(__file__).parents[2]
 _FOLDER = "hw6-handout"
-_GIVEN = ("student_template/*.py", "student_template/README.md")
+_GIVEN = ("*.py", "README.md")
 _CARRIED = (
     *("grader/__init__.py", "grader/__main__.py", "grader/assignment.toml"),
     *("grader/records.py", "grader/protocol.py", "grader/errors.py", "grader/text.py"),
@@ -27,16 +28,9 @@ def write_handout(path: Path) -> None:
     """Write the zip file, and the folder that it is to lie in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for pattern in (*_GIVEN, *_CARRIED):
-            for file in sorted(_ROOT.glob(pattern)):
-                inside = file.relative_to(_ROOT).as_posix().removeprefix("student_template/")
-                entry = zipfile.ZipInfo(f"{_FOLDER}/{inside}", _TIME)
+        for folder, pattern in (*((TEMPLATE, name) for name in _GIVEN), *((_ROOT, name) for name in _CARRIED)):
+            for file in sorted(folder.glob(pattern)):
+                entry = zipfile.ZipInfo(f"{_FOLDER}/{file.relative_to(folder).as_posix()}", _TIME)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, file.read_bytes())
-
-
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    write_handout(target)
-    print(target)

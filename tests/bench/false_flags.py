@@ -1,6 +1,5 @@
 """How often an honest file is flagged: networks, recipes and habits on photographs, from the check to the probes."""
 
-import os
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from grader.pipeline import grade_one
 from grader.records import Outcome, Probes, Submission
 from grader.results.entries import RunReason
 from grader.results.reruns import NextRun
+from grader.run.machine import usable_cores
 from grader.run.probes import probe_doubts
 from grader.run.worker_client import Slot
 from grader.sandbox import find_isolation
@@ -48,7 +48,9 @@ class Seen:
 
 
 def false_flags(
-    data: Annotated[str, typer.Option(help="CIFAR-10, as DATA= takes it; photographs in an .npz file too.")] = "",
+    data: Annotated[
+        str, typer.Option(help="CIFAR-10, as DATA= takes it; photographs in an .npz file too.", envvar="GRADER_DATA")
+    ] = "",
     train_images: Annotated[int, typer.Option(help="So many of the training images.")] = 10_000,
     out: Out = RESULTS,
 ) -> None:
@@ -74,7 +76,7 @@ def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]
     training_set = folder / "training_set"
     write_training_set(data, training_set)
     isolation, slots = find_isolation(rules.limits), SimpleQueue[Slot]()
-    for number in range(os.cpu_count() or 1):
+    for number in range(usable_cores()):
         slots.put(Slot(number, 1, isolation, training_set, folder, threading.Event(), lambda _: None))
     return slots
 

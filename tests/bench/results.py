@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from grader.run.machine import usable_cores
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 Out = Annotated[Path, typer.Option(help="Where the results are written.")]
 _NEXT = "\n## "
@@ -27,7 +29,7 @@ def write_section(path: Path, title: str, lines: Iterable[str]) -> None:
 def _when_and_where() -> str:
     torch = importlib.metadata.version("torch")
     load = f"load {os.getloadavg()[0]:.1f} at the end"
-    return f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, {load}, torch {torch}."
+    return f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {usable_cores()} cores, {load}, torch {torch}."
 
 
 def _processor() -> str:

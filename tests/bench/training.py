@@ -18,7 +18,7 @@ import typer
 
 from grader.results.entries import Entry
 from grader.results.ledger import read_ledger
-from grader.run.machine import default_jobs
+from grader.run.machine import default_jobs, usable_cores
 from grader.schedule.gpus import cards_here
 from results import RESULTS, Out, write_section
 from training_table import TITLE, Measured, peak, table
@@ -62,7 +62,7 @@ def training(
     measured: list[Measured] = []
     matrix = peak()
     # On a machine without a card, the default where a calibrated limit makes it fair.
-    together = default_jobs(os.cpu_count() or 1, cards_here(), fair_limit=True)
+    together = default_jobs(usable_cores(), cards_here(), fair_limit=True)
     how: list[tuple[int, str]] = [(1, ""), (together, ""), (together, "bfloat16")]
     ways: list[Callable[[Workload, Path, Path], Measured]] = [run_bare, *(partial(run_grader, *each) for each in how)]
     for round_ in range(1, rounds + 1):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from command import ROOT, SUBMISSIONS, expectation
+from grader.run.machine import usable_cores
 from other_user import UID, Way, as_user, open_python
 from small_class import keep_calibration, rules
 from witnesses import TARGETS, Witnesses
@@ -72,7 +73,7 @@ def grade_class(
         neighbour = home / "class" / honest_id(honest[0]) / "hw6.py"
         (home / "class" / case.name / TARGETS).write_text(witnesses.targets(neighbour), encoding="utf-8")
     # The reference needs more memory than a hostile file may use here.
-    keep_calibration(home / "out", 1_000, threads=max(1, (os.cpu_count() or 1) // 2))
+    keep_calibration(home / "out", 1_000, threads=max(1, usable_cores() // 2))
     # No run is repeated with another seed: whether a second one comes is no matter of what else is graded.
     limits = rules(home / "rules.toml", **LIMITS, isolation=f'"{way.level}"', extra_runs=0)
     options = ("--data", "digits", "--out", home / "out", "--jobs", 2, "--assignment", limits)

@@ -1,5 +1,7 @@
 """GPUs, made up: which are used, which place gets which, and when one is doubted."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +85,13 @@ def test_without_a_card_several_run_at_once_only_where_that_costs_none_of_them_t
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 << 30))
     assert default_jobs(4, {}, fair_limit=False) == 1
     assert default_jobs(4, {}, fair_limit=True) == 4
+
+
+def test_a_process_that_may_use_one_core_has_one() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); import grader.run.machine as m; "
+    code += "print(m.usable_cores())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "1\n"
 
 
 def test_torch_is_told_the_share_of_every_card_that_a_run_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from grader.errors import Cancelled
 from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
 from grader.results.ledger import read_ledger
+from grader.run.machine import usable_cores
 from grader.schedule.dispatch import MOST_LOSSES
 from small_class import hand_in_small
 
@@ -169,7 +170,7 @@ def test_a_class_gets_the_table_of_one_machine_and_the_record_says_where_each_ra
     shutil.copytree(SUBMISSIONS / "broken" / "crashes_before_the_network", tmp_path / "class" / "choi")
     grade = ("grade", tmp_path / "class", "--data", tiny_data, "--out")
     # Here, too, a run has one thread: more could change what a network learns.
-    one = run_grader(*grade, tmp_path / "one", "--jobs", os.cpu_count() or 1, timeout=800)
+    one = run_grader(*grade, tmp_path / "one", "--jobs", usable_cores(), timeout=800)
     assert one.returncode == 0, one.stdout + one.stderr
     many = run_grader(*grade, tmp_path / "many", "--cluster", machines.address, timeout=800)
     assert many.returncode == 0, many.stdout + many.stderr

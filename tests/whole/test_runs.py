@@ -1,6 +1,5 @@
 """Runs that are repeated, and results that a person changes: through the command line, in the real sandbox."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -9,9 +8,10 @@ import pytest
 from command import read_table, run_grader
 from grader.results.ledger import read_ledger
 from grader.run.calibrate import saved_calibration
+from grader.run.machine import usable_cores
 from small_class import hand_in_small, hand_in_text, keep_calibration, rules
 
-THREADS = os.cpu_count() or 1
+THREADS = usable_cores()
 # Whatever a small script reaches, it is below these edges.
 OUT_OF_REACH = {"above": 99, "from": 98}
 # Epochs of a small script that take far more than a second, while the questions watch all of them within seconds.

@@ -11,6 +11,7 @@ import pytest
 
 from command import ROOT
 from grader.results.ledger import read_ledger
+from grader.run.machine import usable_cores
 from small_class import hand_in_small, keep_calibration
 from terminal import ENVIRONMENT, Terminal
 
@@ -34,7 +35,7 @@ def grading(terminal: Terminal, folder: Path, data: Path, out: Path) -> Iterator
 
 def test_a_long_run_asks_first_and_a_no_begins_nothing(tiny_data: Path, tmp_path: Path) -> None:
     hand_in_small(tmp_path / "class", "kim")
-    keep_calibration(tmp_path / "out", 0.01, os.cpu_count() or 1)
+    keep_calibration(tmp_path / "out", 0.01, usable_cores())
     with Terminal() as terminal, grading(terminal, tmp_path / "class", tiny_data, tmp_path / "out") as grader:
         terminal.wait(lambda lines: any("Begin? [y/N]" in line for line in lines))
         terminal.type("n\n")
@@ -57,7 +58,7 @@ def test_the_table_shows_who_is_where_and_ctrl_c_leaves_the_terminal_in_order(ti
 
 def test_ctrl_c_at_the_question_is_a_no(tiny_data: Path, tmp_path: Path) -> None:
     hand_in_small(tmp_path / "class", "kim")
-    keep_calibration(tmp_path / "out", 0.01, os.cpu_count() or 1)
+    keep_calibration(tmp_path / "out", 0.01, usable_cores())
     with Terminal() as terminal, grading(terminal, tmp_path / "class", tiny_data, tmp_path / "out") as grader:
         terminal.wait(lambda lines: any("Begin? [y/N]" in line for line in lines))
         terminal.type("\x03")

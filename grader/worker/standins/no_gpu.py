@@ -227,8 +227,8 @@ def _memory() -> int:
 
 
 def _properties(device: Any = None) -> SimpleNamespace:
-    processors = os.cpu_count()
-    return SimpleNamespace(name="CPU", major=0, minor=0, total_memory=_memory(), multi_processor_count=processors)
+    cores = torch.get_num_threads()
+    return SimpleNamespace(name="CPU", major=0, minor=0, total_memory=_memory(), multi_processor_count=cores)
 
 
 class _Event:
