@@ -309,5 +309,5 @@ def _answer() -> int:
 
 
 def _of_the_script(file: str) -> bool:
-    """Whether a file is the script, or lies beside it."""
-    return os.path.dirname(file) in ("", os.getcwd())
+    """Whether a file is the script, or lies beside it; the interpreter's own code, which starts the worker, is not."""
+    return os.path.dirname(file) in ("", os.getcwd()) and not file.startswith("<frozen ")
