@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 # In one mean at most, so that no memory grows where nobody asks for it; it is asked for once a second.
 _MOST_BATCHES = 1_000
@@ -40,9 +39,6 @@ class BatchMeans:
     def __init__(self) -> None:
         self._last: _Batch | None = None
         self._learned: deque[_Batch] = deque(maxlen=_MOST_BATCHES)
-        # The modules of torch.nn look these names up at each call.
-        functional.cross_entropy = self._watched(functional.cross_entropy)
-        functional.nll_loss = self._watched(functional.nll_loss)
 
     def learned(self) -> None:
         """Take the last loss for that of a batch from which the network learned."""
@@ -60,7 +56,9 @@ class BatchMeans:
             [batch for batch in batches if batch.scores is not None]
         )
 
-    def _watched(self, function: Any) -> Any:
+    def watched(self, function: Any) -> Any:
+        """A function of `torch.nn.functional`, watched; the modules of `torch.nn` look it up there at each call."""
+
         @functools.wraps(function)
         def watched(*arguments: Any, **options: Any) -> Any:
             loss = function(*arguments, **options)

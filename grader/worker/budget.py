@@ -82,7 +82,7 @@ class Budget:
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
-        self._means = BatchMeans()
+        self.means = BatchMeans()
         self.defined: type[nn.Module] | None = None
         self.started: float | None = None
         self.batch_size = 0
@@ -108,8 +108,8 @@ class Budget:
         """Since the first training forward; 0 before it."""
         return _now() - self.started if self.started is not None else 0.0
 
-    def watch_classes(self) -> None:
-        """Wrap every class of the expected name as soon as a script defines it."""
+    def subclassing(self) -> Any:
+        """`nn.Module.__init_subclass__`; it wraps every class of the expected name as soon as a script defines it."""
         budget = self
 
         def __init_subclass__(  # noqa: N807 (it becomes a method)
@@ -120,7 +120,7 @@ class Budget:
                 budget.defined = cls
                 budget._wrap(cls)
 
-        nn.Module.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]
+        return classmethod(__init_subclass__)
 
     def start_timer(self, setup_seconds: float) -> None:
         """Stop the script at the end of its time, also where no forward comes: a hang, a sleep, a loop beside it."""
@@ -212,13 +212,13 @@ class Budget:
     def _add(self, network: nn.Module, rows: int) -> None:
         self._counts[_SAMPLES] += rows
         self._counts[_BATCHES] += 1
-        self._means.learned()
+        self.means.learned()
         self._used[network] = self._used.get(network, 0) + rows
         if self._best is None or self._used[network] >= self._used.get(self._best, 0):
             self._best = network
         if _pid() == self._pid and self.seconds - self._last_progress > _PROGRESS_SECONDS:
             self._last_progress = self.seconds
-            self._channel.say(Progress(self.samples, self.seconds, *self._means.take()))
+            self._channel.say(Progress(self.samples, self.seconds, *self.means.take()))
 
 
 def _rows(batch: torch.Tensor) -> int:

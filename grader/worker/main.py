@@ -55,7 +55,7 @@ class Worker:
     def run(self, source: Source) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
         self._source = source
-        self._budget.watch_classes()
+        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration.loading))
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()
         sys.path.insert(0, os.getcwd())
@@ -200,11 +200,11 @@ def main(arguments: list[str]) -> Any:
     channel = Channel(_opened(images, os.O_RDONLY), _opened(scores, os.O_WRONLY), _opened(report, os.O_WRONLY))
     task = Task(**json.loads(Path(job, "task.json").read_text()))
     arrays = dataset.load_arrays(Path(data)) if data else dataset.blank_arrays()
-    dataset.install(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
+    dataset.serve(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
     if task.limited:
         limit_resources(task)
         limit_cards(task.card_share)
-    device = patches.install(task)
+    device = patches.surround(task.seed)
     # A run is set up while its check goes on.
     channel.wait_to_begin()
     channel.say(Started(device, torch.__version__))

@@ -1,46 +1,134 @@
-"""What the grader supplies around a script, so that it can run as it was submitted (DESIGN, rule 3)."""
+"""All that the grader replaces in torch, torchvision and the interpreter, each with its reason.
 
+Two tables: what surrounds a script, so that it runs as it was submitted, and what watches it. The rest of the worker
+only offers replacements, and no constructor puts one into its place. Three things are not here:
+
+- `grader/worker/__init__.py` defers torch's compiler, which has to come before the first import.
+- `main.py` gives the script its `__main__`, `sys.argv` and `sys.path`, as `python hw6.py` does.
+- `look/watch.py` puts stand-ins in while it asks the questions, after training, and takes them out again.
+"""
+
+import builtins
 import functools
 import multiprocessing
+import os
 import random
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.data import DataLoader
+from torchvision import datasets
 
-from grader.protocol import Task
-from grader.worker.channel import note
+from grader.worker.budget import Budget
+from grader.worker.dataset import GraderCIFAR10
 from grader.worker.speed import loading
-from grader.worker.standins import colab, no_gpu, older_versions
+from grader.worker.standins import colab, compiler, no_gpu, older_versions
+from grader.worker.uncounted import Uncounted
+
+_ALSO_HERE = "The same thing has a second name."
 
 
-def install(task: Task) -> str:
-    """Prepare torch and the interpreter for one script; return the device's name for the record."""
-    colab.install()
-    older_versions.install()
-    seed_everything(task.seed)
-    _notice_own_seed()
-    # Workers that are spawned would import the script again, outside the grader's world.
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """`owner.name = replacement`, and why."""
+
+    owner: Any
+    name: str
+    replacement: Any
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`function(*arguments)`, which changes what is no attribute, and why."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    why: str
+
+
+def surrounding() -> list[Patch | Call]:
+    """What a script finds from its first line on."""
+    seed = _noted_seed(torch.manual_seed)
+    changes: list[Patch | Call] = [
+        Patch(datasets, "CIFAR10", GraderCIFAR10, "The data is the grader's, and nothing is downloaded."),
+        Patch(datasets.cifar, "CIFAR10", GraderCIFAR10, _ALSO_HERE),
+        Patch(torch, "manual_seed", seed, "A script that sets its own seed gets no rerun with another one."),
+        Patch(torch.random, "manual_seed", seed, _ALSO_HERE),
+        Patch(torch, "compile", compiler.not_compiled, "The sandbox has no compiler."),
+        Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
+        Patch(torch.jit, "script", compiler.not_compiled, "A compiled network would run past the forward that counts."),
+        Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
+        Call(sys.meta_path.append, (colab.MODULES,), "Colab's modules and IPython are missing here."),
+        Call(sys.meta_path.insert, (0, colab.PLOTS), "A matplotlib backend that opens windows fails here."),
+        Call(sys.meta_path.insert, (0, colab.BARS), "tqdm's bar for notebooks fails without a browser's widgets."),
+        *_each(older_versions.replacements(), "Scripts use names and arguments that the libraries no longer have."),
+        Call(sys.modules.update, (older_versions.modules(),), "Scripts import modules that the libraries renamed."),
+        Call(os.environ.update, (older_versions.ENVIRONMENT,), "torch.load would refuse whole networks."),
+    ]
     if sys.platform == "linux":
-        multiprocessing.set_start_method("fork", force=True)
-        multiprocessing.set_start_method = torch.multiprocessing.set_start_method = _still_fork
+        why = "Spawned workers would import the script again, outside the grader's world."
+        fork: Any = loading.still_fork
+        changes += [
+            Call(multiprocessing.set_start_method, ("fork", True), why),
+            Patch(multiprocessing, "set_start_method", fork, why),
+            Patch(torch.multiprocessing, "set_start_method", fork, _ALSO_HERE),
+        ]
     else:
-        loading.without_workers()
-    torch.compile = _not_compiled
-    torch.jit.script = _not_compiled  # type: ignore[assignment]
-    torch.nn.Module.compile = lambda *_, **__: None  # type: ignore[method-assign]
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    no_gpu.install()
-    return f"CPU, {torch.get_num_threads()} threads"
+        here = loading.in_own_process(DataLoader.__init__)
+        changes.append(Patch(DataLoader, "__init__", here, "A student's Windows or macOS cannot fork loader workers."))
+    if not torch.cuda.is_available():
+        changes += _each(no_gpu.replacements(), "Without a GPU, a device that a script calls cuda is the processor.")
+    return changes
 
 
-def seed_everything(seed: int) -> None:
-    """Make every student's run start from the same recorded random state."""
+def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> list[Patch | Call]:
+    """What counts a script's training, and what makes its loading faster."""
+    graph: Any = torch.autograd.graph
+    cross_entropy, nll_loss = map(budget.means.watched, (functional.cross_entropy, functional.nll_loss))
+    changes: list[Patch | Call] = [
+        Patch(nn.Module, "__init_subclass__", budget.subclassing(), "Each forward of the network's class is counted."),
+        Patch(functional, "cross_entropy", cross_entropy, "The display shows the script's own loss."),
+        Patch(functional, "nll_loss", nll_loss, "The display shows the script's own loss."),
+        Patch(graph, "_engine_run_backward", uncounted.backward, "A backward pass may train what nobody counted."),
+        Patch(torch.autograd, "_engine_run_backward", uncounted.backward, _ALSO_HERE),
+        Call(register_optimizer_step_post_hook, (uncounted.step,), "A step may train what nobody counted."),
+        Call(sys.addaudithook, (uncounted.audit,), "Another Python may train what nobody counted."),
+    ]
+    if own.enabled:
+        make = own.iterator_of(DataLoader._get_iterator)
+        changes.append(Patch(DataLoader, "_get_iterator", make, "Worker processes hand batches over slower."))
+        if torch.cuda.is_available():
+            why = "The next batch is made while the GPU works on a step."
+            changes.append(Call(register_optimizer_step_post_hook, (own.prepare,), why))
+    return changes
+
+
+def install(changes: Iterable[Patch | Call]) -> None:
+    """Make all changes, in their order."""
+    for change in changes:
+        if isinstance(change, Patch):
+            setattr(change.owner, change.name, change.replacement)
+        else:
+            change.function(*change.arguments)
+
+
+def surround(seed: int) -> str:
+    """Prepare this process for a script; return the device's name for the record."""
+    # Every student's run starts from the same recorded random state.
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    install(surrounding())
+    return device
 
 
 _own_seeds: list[Any] = []
@@ -51,24 +139,14 @@ def own_seed() -> bool:
     return bool(_own_seeds)
 
 
-def _notice_own_seed() -> None:
-    seed = torch.manual_seed
-
+def _noted_seed(seed: Callable[[Any], torch.Generator]) -> Callable[[Any], torch.Generator]:
     @functools.wraps(seed)
-    def noticed(value: Any) -> torch.Generator:
+    def noted(value: Any) -> torch.Generator:
         _own_seeds.append(value)
         return seed(value)
 
-    setattr(torch, "manual_seed", noticed)  # noqa: B010 (mypy knows its exact type)
-    setattr(torch.random, "manual_seed", noticed)  # noqa: B010
+    return noted
 
 
-def _still_fork(*_: Any, **__: Any) -> None:
-    """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
-    note("Worker processes were started by fork, whatever the script asked for.")
-
-
-def _not_compiled(model: Any = None, **_: Any) -> Any:
-    """`torch.compile` and `torch.jit.script` without a compiler: the model itself, or a decorator that returns it."""
-    note("The network ran uncompiled: torch.compile and torch.jit.script were passed over.")
-    return model if model is not None else lambda decorated: decorated
+def _each(replacements: Mapping[tuple[Any, str], Any], why: str) -> list[Patch]:
+    return [Patch(owner, name, replacement, why) for (owner, name), replacement in replacements.items()]

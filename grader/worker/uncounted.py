@@ -5,13 +5,12 @@ points.
 """
 
 import re
-import sys
 import threading
 import weakref
 from typing import Any
 
 import torch
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import Optimizer
 
 from grader.worker.channel import shared_counts
 
@@ -25,10 +24,10 @@ _PIP = re.compile(r"(?:/bin/sh -c )?\S*python[\d.]*\s+-m\s+pip\s[^;&|\n]*")
 
 
 class Uncounted:
-    """Counts, from now on and in forked children too, what training needs.
+    """Counts, in forked children too, what training needs.
 
     Every step of every optimizer of torch; every backward pass, `autograd.grad` among them; every start of another
-    Python.
+    Python. Torch and Python call its `step`, `backward` and `audit`, as patches.py arranges.
 
     Attributes:
         optimizers: Those that took a step.
@@ -40,11 +39,6 @@ class Uncounted:
         self._closed = False
         self.optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._run_backward = torch.autograd.graph._engine_run_backward
-        for module in (torch.autograd, torch.autograd.graph):
-            setattr(module, "_engine_run_backward", self._backward)  # noqa: B010 (mypy knows its exact type)
-        register_optimizer_step_post_hook(self._step)
-        # An audit hook cannot be taken off again.
-        sys.addaudithook(self._audit)
 
     def end_training(self) -> None:
         """From now on no gradient is computed: the test images are there.
@@ -66,11 +60,13 @@ class Uncounted:
             found.append("the script started another program in Python: what that trained was not counted")
         return tuple(found)
 
-    def _step(self, optimizer: Optimizer, _arguments: Any, _options: Any) -> None:
+    def step(self, optimizer: Optimizer, _arguments: Any, _options: Any) -> None:
+        """Count a step, after it, as a hook of all optimizers."""
         self._counts[_STEPS] += 1
         self.optimizers.add(optimizer)
 
-    def _backward(self, *arguments: Any, **options: Any) -> Any:
+    def backward(self, *arguments: Any, **options: Any) -> Any:
+        """Count a pass and run it, in the place of torch's own function."""
         if self._closed:
             raise RuntimeError("training is over: no gradients are computed while the network is tested")
         if getattr(self._inside, "backward", False):  # a pass inside a pass, as checkpointing makes them
@@ -82,7 +78,8 @@ class Uncounted:
         finally:
             self._inside.backward = False
 
-    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Count the start of a program, as an audit hook."""
         if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
             self._counts[_PROGRAMS] += starts_python(*arguments[:2])
 

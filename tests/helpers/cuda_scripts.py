@@ -15,7 +15,8 @@ from torch import nn
 from grader.worker.standins import no_gpu
 from grader.worker.channel import all_notes
 
-no_gpu.install()
+for (owner, name), replacement in no_gpu.replacements().items():
+    setattr(owner, name, replacement)
 assert all_notes() == ()
 CPU = torch.device("cpu")
 PARTS = {}

@@ -18,9 +18,10 @@ SHARE = 0.5
 @pytest.fixture
 def means(monkeypatch: pytest.MonkeyPatch) -> BatchMeans:
     """The functions of torch are watched until the test's end."""
+    made = BatchMeans()
     for name in ("cross_entropy", "nll_loss"):
-        monkeypatch.setattr(functional, name, getattr(functional, name))
-    return BatchMeans()
+        monkeypatch.setattr(functional, name, made.watched(getattr(functional, name)))
+    return made
 
 
 def scores() -> torch.Tensor:
@@ -110,7 +111,7 @@ def test_memory_does_not_grow_where_nobody_asks(means: BatchMeans) -> None:
     assert means.take()[1] == SHARE
 
 
-def test_loss_gradient_and_random_state_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_gradient_and_random_state_stay_as_they_are(request: pytest.FixtureRequest) -> None:
     def step() -> tuple[torch.Tensor, torch.Tensor]:
         given = scores()
         loss = nn.CrossEntropyLoss()(functional.dropout(given, 0.5), LABELS)
@@ -120,9 +121,7 @@ def test_loss_gradient_and_random_state_stay_as_they_are(monkeypatch: pytest.Mon
 
     torch.manual_seed(3)
     alone, state = step(), torch.get_rng_state()
-    for name in ("cross_entropy", "nll_loss"):
-        monkeypatch.setattr(functional, name, getattr(functional, name))
-    means = BatchMeans()
+    means = request.getfixturevalue("means")
     torch.manual_seed(3)
     watched = step()
     means.learned()

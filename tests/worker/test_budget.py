@@ -40,20 +40,18 @@ def channel() -> Iterator[tuple[Channel, int]]:
 
 
 @pytest.fixture
-def watch(channel: tuple[Channel, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Budget]]:
+def watch(channel: tuple[Channel, int], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Budget]:
     """Make a budget that wraps classes and losses from now on; afterwards, torch is as it was."""
-    for name in ("cross_entropy", "nll_loss"):
-        monkeypatch.setattr(functional, name, getattr(functional, name))
 
     def make(samples: int = 1_000, seconds: float = 60) -> Budget:
         budget = Budget(NAME, samples, seconds, channel[0], stop, Acceleration((), "script", []))
-        budget.watch_classes()
+        monkeypatch.setattr(nn.Module, "__init_subclass__", budget.subclassing())
+        for name in ("cross_entropy", "nll_loss"):
+            monkeypatch.setattr(functional, name, budget.means.watched(getattr(functional, name)))
         return budget
 
     assert "__init_subclass__" not in vars(nn.Module)
-    yield make
-    if "__init_subclass__" in vars(nn.Module):
-        del nn.Module.__init_subclass__
+    return make
 
 
 def make_class(name: str = NAME, bases: tuple[type, ...] = (nn.Module,), **methods: Any) -> Any:

@@ -23,8 +23,6 @@ ROWS = CLASSES * PER_CLASS
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test installs is taken back after it."""
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", REAL)
-    monkeypatch.setattr(torchvision.datasets.cifar, "CIFAR10", REAL)
     monkeypatch.setattr(module.GraderCIFAR10, "made", [])
     monkeypatch.setattr(module.GraderCIFAR10, "arrays", None, raising=False)
     monkeypatch.setattr(module, "served", module.Served())
@@ -44,8 +42,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def dataset(folder: Path) -> Any:
     """What a script finds under torchvision's name."""
-    module.install(module.load_arrays(folder), batched=True)
-    return torchvision.datasets.CIFAR10
+    module.serve(module.load_arrays(folder), batched=True)
+    return module.GraderCIFAR10
 
 
 def numbers(data: Any) -> list[int]:
@@ -99,8 +97,8 @@ def test_the_test_set_is_a_balanced_fifth_of_the_training_rows(dataset: Any) -> 
 
 
 def test_a_small_training_set_still_gives_a_test_image_of_each_class() -> None:
-    module.install(module.blank_arrays(30), batched=True)
-    assert sorted(torchvision.datasets.CIFAR10("./data", train=False).targets) == list(range(CLASSES))
+    module.serve(module.blank_arrays(30), batched=True)
+    assert sorted(module.GraderCIFAR10("./data", train=False).targets) == list(range(CLASSES))
 
 
 def test_items_go_through_the_transforms(dataset: Any) -> None:
@@ -207,7 +205,7 @@ def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms
 
 
 def test_what_a_script_does_with_its_data_set_is_kept(folder: Path) -> None:
-    module.install(module.load_arrays(folder), batched=True)
+    module.serve(module.load_arrays(folder), batched=True)
     derived = OwnItems("data", transform=transforms.ToTensor())
     assert min(float(images.min()) for images, _ in one_epoch(derived)) >= 1
     changed = module.GraderCIFAR10("data", transform=transforms.ToTensor())

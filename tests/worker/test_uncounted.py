@@ -8,16 +8,21 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from grader.worker.uncounted import Uncounted, starts_python
 
 
-@pytest.fixture(autouse=True)
-def _torch_as_it_was() -> Iterator[None]:
-    known = torch.autograd.graph._engine_run_backward
-    yield
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Uncounted]:
+    """What counts until the test's end; an audit hook cannot be taken off again."""
+    made = Uncounted()
     for module in (torch.autograd, torch.autograd.graph):
-        setattr(module, "_engine_run_backward", known)  # noqa: B010 (mypy knows its exact type)
+        monkeypatch.setattr(module, "_engine_run_backward", made.backward)
+    sys.addaudithook(made.audit)
+    hook = register_optimizer_step_post_hook(made.step)
+    yield made
+    hook.remove()
 
 
 def take_steps(optimizer: torch.optim.Optimizer, count: int) -> None:
@@ -31,8 +36,7 @@ def pass_back(times: int) -> None:
         network(torch.ones(1, 2)).sum().backward()
 
 
-def test_many_steps_without_counted_batches_are_noticed() -> None:
-    uncounted = Uncounted()
+def test_many_steps_without_counted_batches_are_noticed(uncounted: Uncounted) -> None:
     take_steps(torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1), 30)
     take_steps(torch.optim.Adam(nn.Linear(2, 2).parameters()), 30)
     assert uncounted.doubts(batches=1) == (
@@ -40,15 +44,13 @@ def test_many_steps_without_counted_batches_are_noticed() -> None:
     )
 
 
-def test_a_step_for_each_batch_and_two_optimizers_are_no_doubt() -> None:
-    uncounted = Uncounted()
+def test_a_step_for_each_batch_and_two_optimizers_are_no_doubt(uncounted: Uncounted) -> None:
     take_steps(torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1), 200)
     assert uncounted.doubts(batches=200) == ()
     assert uncounted.doubts(batches=75) == ()
 
 
-def test_many_gradients_without_counted_batches_are_noticed() -> None:
-    uncounted = Uncounted()
+def test_many_gradients_without_counted_batches_are_noticed(uncounted: Uncounted) -> None:
     pass_back(30)
     weight = torch.ones(2, requires_grad=True)
     for _ in range(30):
@@ -59,8 +61,7 @@ def test_many_gradients_without_counted_batches_are_noticed() -> None:
     assert uncounted.doubts(batches=5) == ()
 
 
-def test_what_a_forked_child_does_is_noticed() -> None:
-    uncounted = Uncounted()
+def test_what_a_forked_child_does_is_noticed(uncounted: Uncounted) -> None:
     child = os.fork()
     if child == 0:
         pass_back(60)
@@ -69,8 +70,7 @@ def test_what_a_forked_child_does_is_noticed() -> None:
     assert "60 backward passes" in uncounted.doubts(batches=0)[0]
 
 
-def test_a_pass_inside_a_pass_is_one() -> None:
-    uncounted = Uncounted()
+def test_a_pass_inside_a_pass_is_one(uncounted: Uncounted) -> None:
 
     class Checkpointed(torch.autograd.Function):
         @staticmethod
@@ -87,8 +87,8 @@ def test_a_pass_inside_a_pass_is_one() -> None:
     assert uncounted._counts.tolist() == [0, 1, 0]
 
 
-def test_no_gradient_is_computed_once_training_is_over() -> None:
-    Uncounted().end_training()
+def test_no_gradient_is_computed_once_training_is_over(uncounted: Uncounted) -> None:
+    uncounted.end_training()
     with pytest.raises(RuntimeError, match="training is over"):
         pass_back(1)
 
@@ -110,8 +110,7 @@ def test_another_python_is_noticed_and_an_installation_is_not(command: tuple[obj
     assert starts_python(*command) is noticed
 
 
-def test_a_program_that_was_started_is_noticed() -> None:
-    uncounted = Uncounted()
+def test_a_program_that_was_started_is_noticed(uncounted: Uncounted) -> None:
     assert uncounted.doubts(batches=0) == ()
     subprocess.run([sys.executable, "-c", ""], check=True)
     assert "started another program in Python" in uncounted.doubts(batches=0)[0]

@@ -30,7 +30,7 @@ class Acceleration:
     """
 
     def __init__(self, allowed: Collection[str], precision: str, optimizers: Iterable[Optimizer]) -> None:
-        self._loading = OwnLoading(enabled=OWN_LOADING in allowed, random=BATCHED_DRAWS in allowed)
+        self.loading = OwnLoading(enabled=OWN_LOADING in allowed, random=BATCHED_DRAWS in allowed)
         self._graphs = Graphs(enabled=CUDA_GRAPHS in allowed)
         self._layout = Layout(optimizers, self._graphs.step_seconds, enabled=CHANNELS_LAST in allowed)
         self._precision = Precision(enabled=precision == BFLOAT16)
@@ -59,8 +59,8 @@ class Acceleration:
         """Each optimization, and the share of `batches`, of the images or of the passes over them that it worked on."""
         return (
             (BATCHED_TRANSFORMS, dataset.served.share),
-            (OWN_LOADING, self._loading.share),
-            (BATCHED_DRAWS, self._loading.random_share),
+            (OWN_LOADING, self.loading.share),
+            (BATCHED_DRAWS, self.loading.random_share),
             (CHANNELS_LAST, self._layout.share(batches)),
             (CUDA_GRAPHS, self._graphs.share(batches)),
             (BFLOAT16, self._precision.share(batches)),

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import Subset, default_collate
 from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
 
 from grader.worker.channel import note
@@ -21,9 +20,8 @@ from grader.worker.speed.transforms import draw_nothing, transformed
 _OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
 
 
-def without_workers() -> None:
-    """Let every DataLoader load in the script's own process: the same batches, more slowly."""
-    init: Any = DataLoader.__init__
+def in_own_process(init: Callable[..., None]) -> Callable[..., None]:
+    """`DataLoader.__init__` for a loader in the script's own process: the same batches, more slowly."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -35,7 +33,12 @@ def without_workers() -> None:
             given.arguments.pop(name, None)
         init(*given.args, **given.kwargs)
 
-    DataLoader.__init__ = here  # type: ignore[method-assign,assignment]
+    return here
+
+
+def still_fork(*_: Any, **__: Any) -> None:
+    """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
+    note("Worker processes were started by fork, whatever the script asked for.")
 
 
 class OwnLoading:
@@ -50,14 +53,9 @@ class OwnLoading:
     """
 
     def __init__(self, *, enabled: bool, random: bool) -> None:
+        self.enabled, self._random = enabled, random
         self._iterators = self._own = self._drawn = 0
-        self._random = random
         self._pass: weakref.ref[_WholeBatches] | None = None
-        if enabled:
-            make: Any = DataLoader._get_iterator
-            setattr(DataLoader, "_get_iterator", lambda loader: self._iterator(loader, make))  # noqa: B010 (as in patches)
-            if torch.cuda.is_available():
-                register_optimizer_step_post_hook(self._prepare)
 
     @property
     def share(self) -> float:
@@ -68,6 +66,10 @@ class OwnLoading:
     def random_share(self) -> float:
         """Of the same, those whose random numbers were drawn for a whole batch at once."""
         return self._drawn / max(1, self._iterators)
+
+    def iterator_of(self, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """`DataLoader._get_iterator`, whose passes are made by `make` or in the script's own process."""
+        return lambda loader: self._iterator(loader, make)
 
     def _iterator(self, loader: Any, make: Callable[[Any], Any]) -> Any:
         if not loader.num_workers:
@@ -89,8 +91,8 @@ class OwnLoading:
         self._pass = weakref.ref(made)
         return made
 
-    def _prepare(self, *_: Any) -> None:
-        """After a step: the GPU still has it to do, and the script will wait for that before the next batch."""
+    def prepare(self, *_: Any) -> None:
+        """Make the next batch after a step: the GPU still has that to do, and the script will wait for it."""
         current = self._pass() if self._pass else None
         if current is not None:
             current.prepare()

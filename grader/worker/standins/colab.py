@@ -1,7 +1,6 @@
 """Stand-ins for what a script takes for granted in a notebook on Colab: its modules, its keyboard, its functions."""
 
 import ast
-import builtins
 import contextlib
 import importlib
 import sys
@@ -18,24 +17,19 @@ from grader.worker.channel import note
 _MOST_ANSWERS = 100
 
 
-def install() -> None:
-    """Supply the modules and the keyboard; a module that is really there comes first, but for tqdm's notebook bar."""
-    sys.meta_path[:0] = [_Finder(_TQDM), _PlotsWithoutWindows()]
-    sys.meta_path.append(_Finder(_COLAB))
-    builtins.input = _Keyboard().input
-
-
 def functions() -> dict[str, Any]:
     """The names that IPython puts into a notebook without an import."""
     return {"display": print, "get_ipython": _Shell}
 
 
-class _Keyboard:
+class Keyboard:
+    """A keyboard at which nobody sits."""
+
     def __init__(self) -> None:
         self._answers = 0
 
     def input(self, prompt: object = "", /) -> str:
-        """Input where nobody sits at the keyboard: the prompt is printed, and an empty line comes back."""
+        """Print the prompt and give an empty line back."""
         self._answers += 1
         if self._answers > _MOST_ANSWERS:
             raise EOFError(f"input() was called more than {_MOST_ANSWERS} times, and nobody is at the keyboard")
@@ -141,7 +135,6 @@ def _plain_progress_bar(module: ModuleType) -> None:
     vars(module).update(tqdm=tqdm.tqdm, tqdm_notebook=tqdm.tqdm, trange=tqdm.trange, tnrange=tqdm.trange)
 
 
-_TQDM = {"tqdm.notebook": _plain_progress_bar}
 _COLAB = {
     # Libraries ask IPython whether they are in a notebook (they are not), and matplotlib asks for a version.
     "IPython": _filled_with(get_ipython=_nothing, version_info=(9, 0, 0)),
@@ -158,3 +151,7 @@ _COLAB = {
     "google.colab.runtime": _filled_with(unassign=_nothing),
     "google.colab.userdata": _filled_with(get=lambda key: ""),
 }
+
+# Finders of modules: the first two come before all others, the third after them, so that a real module comes first.
+BARS, PLOTS = _Finder({"tqdm.notebook": _plain_progress_bar}), _PlotsWithoutWindows()
+MODULES = _Finder(_COLAB)

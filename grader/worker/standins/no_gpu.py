@@ -50,23 +50,22 @@ _refused: list[bool] = []
 _granted: list[bool] = []
 
 
-def install() -> None:
-    """Let cuda mean the processor, for every thread of this process."""
-    for name in _FACTORIES:
-        setattr(torch, name, _with_cpu(getattr(torch, name)))
-    for name in ("to", *_NEW):
-        setattr(torch.Tensor, name, _with_cpu(getattr(torch.Tensor, name)))
-    nn.Module.to = _with_cpu(nn.Module.to)  # type: ignore[method-assign]
-    torch.load = _with_cpu(torch.load)
-    torch.set_default_device = _with_cpu(torch.set_default_device)
-    torch.Tensor.cuda = _moved_to_cuda  # type: ignore[method-assign,assignment]
-    torch.Tensor.pin_memory = _same  # type: ignore[method-assign,assignment]
-    torch.Tensor.type = _with_cpu_type(torch.Tensor.type)  # type: ignore[method-assign]
-    torch.set_default_tensor_type = _with_cpu_type(torch.set_default_tensor_type)
-    torch.autocast.__init__ = _noted_autocast(torch.autocast.__init__)  # type: ignore[method-assign]
-    torch.device = _Device  # type: ignore[misc]
-    torch.Generator = _Generator  # type: ignore[misc]
-    _install_cuda()
+def replacements() -> dict[tuple[Any, str], Any]:
+    """What lets cuda mean the processor, for every thread of this process: by owner and name."""
+    return {
+        **{(torch, name): _with_cpu(getattr(torch, name)) for name in (*_FACTORIES, "load", "set_default_device")},
+        **{(torch.Tensor, name): _with_cpu(getattr(torch.Tensor, name)) for name in ("to", *_NEW)},
+        (nn.Module, "to"): _with_cpu(nn.Module.to),
+        (torch.Tensor, "cuda"): _moved_to_cuda,
+        (torch.Tensor, "pin_memory"): _same,
+        (torch.Tensor, "type"): _with_cpu_type(torch.Tensor.type),
+        (torch, "set_default_tensor_type"): _with_cpu_type(torch.set_default_tensor_type),
+        (torch.autocast, "__init__"): _noted_autocast(torch.autocast.__init__),
+        (torch, "device"): _Device,
+        (torch, "Generator"): _Generator,
+        **{(torch.cuda, name): replacement for name, replacement in _of_cuda().items()},
+        **_of_accelerator(),
+    }
 
 
 def _mapped(value: Any) -> Any:
@@ -158,9 +157,9 @@ class _Generator(metaclass=_IsAGenerator):
         return _RealGenerator(_mapped(device))
 
 
-def _install_cuda() -> None:
-    """Replace what would ask a driver that is not there."""
-    replacements: dict[str, Any] = {
+def _of_cuda() -> dict[str, Any]:
+    """What would ask a driver that is not there."""
+    return {
         # Each its own: torch's compiler makes a table of these functions and fails where two names stand for one.
         **{name: functools.partial(nothing) for name in _SILENT},
         **{name: functools.partial(_no_memory) for name in _ZERO},
@@ -181,17 +180,16 @@ def _install_cuda() -> None:
         "stream": contextlib.nullcontext,
         "device": contextlib.nullcontext,
         "device_of": contextlib.nullcontext,
+        **{f"{kind}Tensor": getattr(torch, f"{kind}Tensor") for kind in _TYPES},
+        # A script's question for a GPU: no, until `grant`.
+        "is_available": lambda: bool(_answer()),
+        "device_count": _answer,
     }
-    replacements |= {f"{kind}Tensor": getattr(torch, f"{kind}Tensor") for kind in _TYPES}
-    for name, replacement in replacements.items():
-        setattr(torch.cuda, name, replacement)
-    _install_answers()
-    if hasattr(torch, "accelerator"):  # since PyTorch 2.6
-        _install_accelerator()
 
 
-def _install_accelerator() -> None:
-    """Let the processor stand in where a script asks for the accelerator without asking whether there is one."""
+def _of_accelerator() -> dict[tuple[Any, str], Any]:
+    """The processor, where a script asks for the accelerator without asking whether there is one."""
+    accelerator = getattr(torch, "accelerator", None)  # since PyTorch 2.6
     replacements: dict[str, Any] = {
         **{name: functools.partial(nothing) for name in _SILENT_ACCELERATOR},
         **{name: functools.partial(_no_memory) for name in _ZERO[:4]},
@@ -204,9 +202,7 @@ def _install_accelerator() -> None:
         "current_stream": lambda device=None: _Stream(),
         "device_index": contextlib.nullcontext,
     }
-    for name, replacement in replacements.items():
-        if hasattr(torch.accelerator, name):
-            setattr(torch.accelerator, name, replacement)
+    return {(accelerator, name): value for name, value in replacements.items() if hasattr(accelerator, name)}
 
 
 def nothing(*_: Any, **__: Any) -> None:
@@ -266,12 +262,6 @@ class _Stream(contextlib.nullcontext[None]):
         return True
 
 
-def _install_answers() -> None:
-    """Answer a script's question for a GPU; no, until `grant`."""
-    torch.cuda.is_available = lambda: bool(_answer())
-    torch.cuda.device_count = _answer
-
-
 def gave_up(error: BaseException | None, *, made_network: bool) -> bool:
     """Whether a script that ended before it trained had asked for a GPU in vain, and ended by its own will.
 
@@ -309,5 +299,5 @@ def _answer() -> int:
 
 
 def _of_the_script(file: str) -> bool:
-    """Whether a file is the script, or lies beside it."""
-    return os.path.dirname(file) in ("", os.getcwd())
+    """Whether a file is the script, or lies beside it; the interpreter's own code, which starts the worker, is not."""
+    return os.path.dirname(file) in ("", os.getcwd()) and not file.startswith("<frozen ")

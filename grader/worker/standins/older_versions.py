@@ -7,8 +7,6 @@ not end here because a method was renamed since. What a library still has is lef
 import functools
 import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -48,25 +46,31 @@ _ARGUMENTS: Mapping[tuple[Any, str], Mapping[str, str | None]] = {
     (torchvision.utils, "save_image"): {"range": "value_range"},
 }
 _MODULES = {"torchvision.models.utils": {"load_state_dict_from_url": torch.hub.load_state_dict_from_url}}
+# Since PyTorch 2.6 `torch.load` refuses a whole network, which a script saved itself a few lines before.
+ENVIRONMENT = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
 
 
-def install() -> None:
-    """Supply what is missing; each use is noted for the script's student."""
+def replacements() -> dict[tuple[Any, str], Any]:
+    """Supply what is missing, by owner and name; each use is noted for the script's student."""
+    found: dict[tuple[Any, str], Any] = {
+        (module, "__getattr__"): _answering(module, names) for module, names in {np: _NUMPY, **_OTHERS}.items()
+    }
     if not hasattr(dataloader._BaseDataLoaderIter, "next"):
-        setattr(dataloader._BaseDataLoaderIter, "next", _next)  # noqa: B010 (mypy knows the class)
-    for module, names in {np: _NUMPY, **_OTHERS}.items():
-        _answer(module, names)
+        found[dataloader._BaseDataLoaderIter, "next"] = _next
     for (owner, name), renamed in _ARGUMENTS.items():
         original = getattr(owner, name)
         gone = {old: new for old, new in renamed.items() if old not in inspect.signature(original).parameters}
         if gone:
-            setattr(owner, name, _with_older_arguments(original, gone))
-    for name, values in _MODULES.items():
-        if importlib.util.find_spec(name) is None:
-            sys.modules[name] = ModuleType(name)
-            vars(sys.modules[name]).update(values)
-    # Since PyTorch 2.6 `torch.load` refuses a whole network, which a script saved itself a few lines before.
-    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+            found[owner, name] = _with_older_arguments(original, gone)
+    return found
+
+
+def modules() -> dict[str, ModuleType]:
+    """The modules that are missing, by name."""
+    missing = {name: ModuleType(name) for name in _MODULES if importlib.util.find_spec(name) is None}
+    for name, module in missing.items():
+        vars(module).update(_MODULES[name])
+    return missing
 
 
 def _next(iterator: Any) -> Any:
@@ -74,8 +78,8 @@ def _next(iterator: Any) -> Any:
     return next(iterator)
 
 
-def _answer(module: ModuleType, names: Mapping[str, Any]) -> None:
-    """Let a module have these names where it has none of its own."""
+def _answering(module: ModuleType, names: Mapping[str, Any]) -> Callable[[str], Any]:
+    """A `__getattr__` that lets a module have these names where it has none of its own."""
     own = vars(module).get("__getattr__")
 
     def answer(name: str) -> Any:
@@ -86,7 +90,7 @@ def _answer(module: ModuleType, names: Mapping[str, Any]) -> None:
             return own(name)
         raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
-    vars(module)["__getattr__"] = answer
+    return answer
 
 
 def _with_older_arguments(original: Callable[..., Any], renamed: Mapping[str, str | None]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from grader.worker.speed import loading
 from grader.worker.channel import all_notes
 
 images = TensorDataset(torch.arange(10))
-loading.without_workers()
+DataLoader.__init__ = loading.in_own_process(DataLoader.__init__)
 plain = DataLoader(images, 5)
 assert not all_notes()
 positional = DataLoader(images, 5, False, None, None, 2)
@@ -35,7 +35,6 @@ def test_batches_are_loaded_without_worker_processes_and_a_note_says_so() -> Non
 OWN_LOADING = """
 import numpy as np
 import torch
-import torchvision
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
@@ -44,15 +43,15 @@ from grader.worker.speed import loading
 
 chance = np.random.default_rng(0)
 arrays = chance.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 10
-dataset.install(arrays, batched=True)
+dataset.serve(arrays, batched=True)
 PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
 RANDOM = transforms.Compose([transforms.RandomHorizontalFlip(), PLAIN])
-images = torchvision.datasets.CIFAR10("data", transform=PLAIN)
-turned = torchvision.datasets.CIFAR10("data", transform=RANDOM)
-numbered = torchvision.datasets.CIFAR10("data", transform=PLAIN, target_transform=lambda label: label + 1)
+images = dataset.GraderCIFAR10("data", transform=PLAIN)
+turned = dataset.GraderCIFAR10("data", transform=RANDOM)
+numbered = dataset.GraderCIFAR10("data", transform=PLAIN, target_transform=lambda label: label + 1)
 
 
-class Derived(torchvision.datasets.CIFAR10):
+class Derived(dataset.GraderCIFAR10):
     pass
 
 
@@ -78,6 +77,7 @@ def batches(loader):
 
 with_workers, drawn = zip(*map(batches, own))
 own_loading = loading.OwnLoading(enabled=True, random=False)
+DataLoader._get_iterator = own_loading.iterator_of(DataLoader._get_iterator)
 without, drawn_then = zip(*map(batches, own))
 assert own_loading.share == 1
 for some, others in zip(with_workers, without, strict=True):
@@ -123,6 +123,7 @@ def order(loader):
 
 labels, drawn = order(loader(turned))
 own_loading = loading.OwnLoading(enabled=True, random=True)
+DataLoader._get_iterator = own_loading.iterator_of(DataLoader._get_iterator)
 labels_then, drawn_then = order(loader(turned))
 assert (own_loading.share, own_loading.random_share) == (1, 1)
 assert labels == labels_then and torch.equal(drawn, drawn_then)

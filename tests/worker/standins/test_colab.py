@@ -17,11 +17,10 @@ from grader.worker.standins import colab
 def _in_a_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The stand-ins are there; afterwards, the interpreter is as it was."""
     monkeypatch.setattr(channel, "_sentences", {})
-    monkeypatch.setattr(builtins, "input", input)
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(builtins, "input", colab.Keyboard().input)
+    monkeypatch.setattr(sys, "meta_path", [colab.BARS, colab.PLOTS, *sys.meta_path, colab.MODULES])
     before = dict(sys.modules)
     sys.modules.pop("tqdm.notebook", None)
-    colab.install()
     yield
     for name in set(sys.modules) - set(before):
         if name.startswith(("google", "IPython", "tqdm.notebook")):

@@ -12,7 +12,8 @@ PRELUDE = """
 import grader.worker
 import sys, torch, torchvision
 from grader.worker.standins import no_gpu
-no_gpu.install()
+for (owner, name), replacement in no_gpu.replacements().items():
+    setattr(owner, name, replacement)
 network = torch.nn.Linear(3, 2)
 optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
 schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)

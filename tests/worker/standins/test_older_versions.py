@@ -9,8 +9,8 @@ NOTED = "The script is older than the libraries here, which were given what they
 
 def run(script: str) -> tuple[list[str], list[str]]:
     """What a worker's process prints that runs this script after the names were supplied, and what it notes."""
-    before = "import torch, torchvision\nfrom grader.worker import channel\n"
-    before += "from grader.worker.standins import older_versions\nolder_versions.install()\n"
+    before = "import torch, torchvision\nfrom grader.worker import channel, patches\n"
+    before += "patches.install(patches.surrounding())\n"
     after = "\nprint('notes:', *channel.all_notes(), sep='\\n')\n"
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", before + textwrap.dedent(script) + after],
