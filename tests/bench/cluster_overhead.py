@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import psutil
 import typer
-from ray.cluster_utils import Cluster as Machines
 
 from grader.records import Submission
 from grader.schedule.dispatch import Seat
@@ -108,6 +107,8 @@ def _address_of(address: str) -> Iterator[str]:
     # Nodes find the work by this module's name.
     folder = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+    from ray.cluster_utils import Cluster as Machines  # here: the other parts run where Ray is not installed
+
     machines: Any = Machines(initialize_head=True, head_node_args=_NODE)
     try:
         machines.add_node(**_NODE)

@@ -23,7 +23,7 @@ _RECIPES: dict[str, dict[str, str]] = {
     "large_batches": {
         _AUGMENT: "transforms.RandomHorizontalFlip(), transform",
         BATCH: "batch_size = 256",
-        "learning_rate = 0.02": "learning_rate = 0.1",
+        "learning_rate = 0.03": "learning_rate = 0.1",
     },
     "adam_and_colours": {
         _AUGMENT: "transforms.ColorJitter(0.4, 0.4, 0.4), transforms.RandomRotation(15), transform",

@@ -22,6 +22,7 @@ NO_SCHEDULE = {
 # What most hand in: the tutorial's optimizer and its images as they are.
 TYPICAL = {
     "transform=augment": "transform=transform",
+    "CrossEntropyLoss(label_smoothing=0.1)": "CrossEntropyLoss()",
     SGD: "optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
     **NO_SCHEDULE,
 }

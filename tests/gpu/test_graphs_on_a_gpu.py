@@ -140,7 +140,7 @@ def mixed_precision(training: Training) -> None:
         scaler.update()
 
 
-def tests_in_between(training: Training) -> None:
+def evaluates_in_between(training: Training) -> None:
     for step in range(STEPS):
         if step % 5 == 4:
             training.network.eval()
@@ -181,7 +181,7 @@ def changes_its_weights_place(training: Training) -> None:
 
 SCRIPTS = (
     *(usual, zeroes_the_network, zeroes_in_place, adds_up_two_batches, clips_and_schedules, mixed_precision),
-    *(tests_in_between, ends_with_a_short_batch, trains_a_second_network, changes_its_weights_place),
+    *(evaluates_in_between, ends_with_a_short_batch, trains_a_second_network, changes_its_weights_place),
 )
 
 
