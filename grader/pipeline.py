@@ -12,14 +12,14 @@ from grader.assignment import Assignment
 from grader.data import DataSet, count_correct
 from grader.errors import Cancelled, PlaceLost, UserError
 from grader.progress import Left, Stage, StageBegun, Watch
-from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
+from grader.records import Check, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture
 from grader.run.machine import Machine
-from grader.run.train import waiting_training
+from grader.run.train import Trained, waiting_training
 from grader.run.worker_client import Slot
 from grader.schedule.dispatch import Finished, Scheduler, Seat
 from grader.schedule.gpus import in_doubt, works
@@ -41,29 +41,36 @@ class Graded:
 
 def grade_one(
     submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot
-) -> tuple[Check, Run]:
-    """Check, train and test one submission; a fault of ours becomes a run without scores."""
+) -> tuple[Check, Trained]:
+    """Check, train and test one submission; a fault of ours becomes a run without a score."""
     check = Check(Verdict.UNREADABLE)
-    trained = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED)
+    trained = _failed("")
     try:
         slot.watch(StageBegun(submission.student_id, Stage.CHECKING, run.why))
         # What is to train is set up while the check goes on: both import torch, which takes longer than the check.
         with waiting_training(submission, assignment, data, slot, run.seed) as train:
             check = check_architecture(submission, assignment, slot)
             if check.outcome is Outcome.INVALID:
-                trained = Run(Outcome.INVALID, StopReason.ERROR, error=check.message, log=check.message.encode())
+                trained = Trained(
+                    Run(Outcome.INVALID, StopReason.ERROR, error=check.message), log=check.message.encode()
+                )
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
                 trained = train()
     except (Cancelled, UserError):
         raise
     except Exception as error:  # a bug of ours must not end the class, nor cost one student points
-        trained = replace(trained, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
+        trained = replace(_failed(f"{type(error).__name__}: {error}"), log=traceback.format_exc().encode())
     finally:
         slot.watch(Left(submission.student_id))
     if slot.isolation.level is IsolationLevel.NONE:
-        trained = replace(trained, flags=(*trained.flags, _PROVISIONAL))
+        trained = replace(trained, run=replace(trained.run, flags=(*trained.run.flags, _PROVISIONAL)))
     return check, trained
+
+
+def _failed(error: str) -> Trained:
+    """A fault of ours."""
+    return Trained(Run(Outcome.INFRASTRUCTURE, StopReason.KILLED, error=error), log=error.encode())
 
 
 def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Piece]:
@@ -193,11 +200,11 @@ def _work(
         PlaceLost: The place's card no longer works; what came out is nobody's.
     """
     in_force = machine.in_force(assignment)
-    check, run = grade_one(*piece, in_force, data, machine.slot(seat))
-    if seat.card and in_doubt(run) and not works(seat.card):
+    check, trained = grade_one(*piece, in_force, data, machine.slot(seat))
+    if seat.card and in_doubt(trained.run, trained.log) and not works(seat.card):
         raise PlaceLost(seat.place)
-    evidence = _evidence(assignment, in_force, data, machine, seat, piece[1], run)
-    return _entry(*piece, run_key, data, check, run, evidence), run.log
+    evidence = _evidence(assignment, in_force, data, machine, seat, piece[1])
+    return _entry(*piece, run_key, data, check, trained, evidence), trained.log
 
 
 def _recorded(
@@ -207,11 +214,9 @@ def _recorded(
     if finished.result is not None:
         entry, log = finished.result
         return replace(entry, evidence=replace(entry.evidence, lost=finished.lost)), log
-    error = f"given up: what it ran on failed {len(finished.lost)} times ({', '.join(finished.lost)})"
-    run = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED, error=error, log=error.encode())
-    evidence = _evidence(assignment, assignment, data, None, None, piece[1], run)
-    entry = _entry(*piece, run_key, data, Check(Verdict.UNREADABLE), run, replace(evidence, lost=finished.lost))
-    return entry, run.log
+    failed = _failed(f"given up: what it ran on failed {len(finished.lost)} times ({', '.join(finished.lost)})")
+    evidence = replace(_evidence(assignment, assignment, data, None, None, piece[1]), lost=finished.lost)
+    return _entry(*piece, run_key, data, Check(Verdict.UNREADABLE), failed, evidence), failed.log
 
 
 def _evidence(
@@ -221,7 +226,6 @@ def _evidence(
     machine: Machine | None,
     seat: Seat | None,
     planned: NextRun,
-    run: Run,
 ) -> Evidence:
     """Under which conditions a run came about; without a machine: it never ended on any."""
     calibration = machine.calibration if machine else None
@@ -233,8 +237,6 @@ def _evidence(
         train_size=len(data.x_train),
         seed=planned.seed,
         isolation=machine.isolation.description if machine else "",
-        device=run.device,
-        torch_version=run.torch_version,
         jobs=machine.jobs if machine and seat and not seat.alone else 1,
         wall_seconds=assignment.budget.train_seconds,
         calibrated_seconds=assignment.budget.calibrated_seconds(calibration.images_per_second) if calibration else None,
@@ -250,31 +252,21 @@ def _entry(
     run_key: str,
     data: DataSet,
     check: Check,
-    run: Run,
+    trained: Trained,
     evidence: Evidence,
 ) -> Entry:
+    score = None
+    if trained.scores is not None:
+        score = Score(count_correct(trained.scores, data.y_test), len(data.y_test), trained.probes)
     return Entry(
         student_id=submission.student_id,
         sha256=submission.sha256,
         run_key=run_key,
-        outcome=run.outcome,
+        reason=planned.reason,
         finished_at=datetime.now(UTC),
         evidence=evidence,
         # A network as it should be needs no picture, and six kilobytes for each of thousands.
         check=replace(check, layers=()) if check.verdict is Verdict.CONFORMING else check,
-        stop_reason=run.stop_reason,
-        correct=count_correct(run.scores, data.y_test) if run.scores is not None else None,
-        total=len(data.y_test) if run.scores is not None else None,
-        samples=run.samples,
-        train_seconds=run.train_seconds,
-        error=run.error,
-        notes=run.notes,
-        flags=run.flags,
-        missing_module=run.missing_module,
-        reason=planned.reason,
-        own_seed=run.own_seed,
-        probes=run.probes,
-        curve=run.curve,
-        batches=run.batches,
-        acceleration=run.acceleration,
+        run=trained.run,
+        score=score,
     )

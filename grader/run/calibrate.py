@@ -53,9 +53,10 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
         if stopped is None or stopped.error:
             reason = stopped.error if stopped else run.execution.ending
             raise InfrastructureError(f"the reference could not be timed ({reason})")
-        if first is not None and stopped.samples > first.samples:
+        training = stopped.training
+        if first is not None and training.samples > first.samples:
             # The first steps also set torch up.
-            rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
+            rate = (training.samples - first.samples) / (training.seconds - first.seconds)
             machine, precision = machine_name(slot.threads), assignment.precision
             return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
     raise InfrastructureError(

@@ -70,8 +70,8 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
         return None, stopped[run.execution.ending]
     if run.stopped is None:
         return Outcome.CRASHED, "The script ended before it made a network."
-    if run.stopped.missing_module in assignment.colab.modules:
-        said = f"The script needs {run.stopped.missing_module}, which Colab has and the grader lacks."
+    if run.stopped.training.missing_module in assignment.colab.modules:
+        said = f"The script needs {run.stopped.training.missing_module}, which Colab has and the grader lacks."
         return Outcome.INFRASTRUCTURE, said
     if run.stopped.error:
         return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."

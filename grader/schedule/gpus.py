@@ -64,12 +64,12 @@ def card_name(card: str, machine: str = "") -> str:
     return f"GPU {card} of {machine}" if machine else f"GPU {card}"
 
 
-def in_doubt(run: Run) -> bool:
+def in_doubt(run: Run, log: bytes) -> bool:
     """Whether a run may have ended as it did because its card failed; most such runs are the script's own doing.
 
     A run that met no card at all is in doubt, too: PyTorch leaves out a card that does not answer.
     """
-    said = run.error.encode() + run.log[-_LOG_END:]
+    said = run.error.encode() + log[-_LOG_END:]
     failed = run.outcome is not Outcome.GRADED and any(words in said for words in _ABOUT_A_CARD)
     return failed or run.device.startswith("CPU")
 

@@ -82,14 +82,15 @@ def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]
 def _grade(rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", submission: Submission) -> Seen:
     slot = slots.get()
     try:
-        check, run = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
+        check, trained = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
     finally:
         slots.put(slot)
+    run, probes = trained.run, trained.probes
     if run.outcome is Outcome.INFRASTRUCTURE:
         raise SystemExit(f"{submission.student_id}: {run.error}")
-    correct = count_correct(run.scores, data.y_test) if run.scores is not None else None
+    correct = count_correct(trained.scores, data.y_test) if trained.scores is not None else None
     accuracy = 100 * correct / len(data.y_test) if correct is not None else None
-    return Seen(submission.student_id, accuracy, run.probes, (*check.flags, *probe_doubts(run.probes), *run.flags))
+    return Seen(submission.student_id, accuracy, probes, (*check.flags, *probe_doubts(probes), *run.flags))
 
 
 def _table(seen: list[Seen], data: DataSet) -> list[str]:

@@ -68,12 +68,12 @@ def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data
     command += ["--jobs", str(jobs), *(["--precision", precision] if precision else [])]
     wall, testing, once = _watched(command, folder)
     entries = read_ledger(folder / "out").entries()
-    if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
+    if len(entries) != workload.submissions or any(entry.run.training.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
-    shares = [dict(entry.acceleration) for entry in entries]
+    shares = [dict(entry.run.training.acceleration) for entry in entries]
     optimizations = {name: min(share[name] for share in shares) for name in shares[0]}
     way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
-    training = sum(entry.train_seconds for entry in entries)
+    training = sum(entry.run.training.seconds for entry in entries)
     return Measured(workload, way, jobs, wall, training, testing, once, optimizations)
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from grader.assignment import Assignment
 from grader.data import DataSet, write_training_set
-from grader.records import Run, Submission
-from grader.run.train import waiting_training
+from grader.records import Submission
+from grader.run.train import Trained, waiting_training
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 
 
-def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Run:
+def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Trained:
     """One run with one thread, seeded as a first run is.
 
     Args:

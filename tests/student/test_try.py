@@ -122,9 +122,9 @@ def test_it_measures_what_the_grader_measures(
     slot = Slot(0, 1, isolation, tmp_path / "data", tmp_path, threading.Event(), lambda _: None)
     kim = Submission("kim", content=SMALL_SCRIPT.read_bytes())
     with waiting_training(kim, assignment, data, slot, assignment.seed) as train:
-        run = train()
-    assert run.scores is not None
-    assert said(tried, "accuracy").startswith(f"{accuracy_percent(count_correct(run.scores, data.y_test), 50)} %")
+        scores = train().scores
+    assert scores is not None
+    assert said(tried, "accuracy").startswith(f"{accuracy_percent(count_correct(scores, data.y_test), 50)} %")
 
 
 def test_a_script_may_import_what_lies_beside_it_as_in_the_grader(handout: Path, tiny_data: Path) -> None:
