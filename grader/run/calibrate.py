@@ -13,7 +13,7 @@ from grader.assignment import Assignment
 from grader.errors import InfrastructureError
 from grader.progress import work_seconds
 from grader.records import Submission
-from grader.run.worker_client import Slot, WorkerRun, start_worker
+from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 
 CALIBRATION_NAME = "calibration.json"
 REFERENCE = Path(grader.__file__).parents[1] / "reference" / "hw6.py"
@@ -69,7 +69,7 @@ def _trained(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRun:
     budget = assignment.budget.model_copy(update={"train_seconds": seconds})
     timed = assignment.model_copy(update={"budget": budget})
     reference = Submission("reference", content=REFERENCE.read_bytes())
-    return start_worker(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed)
+    return start_worker(Request(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed))
 
 
 def machine_name(threads: int) -> str:

@@ -1,8 +1,6 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,12 +18,11 @@ from grader.records import (
     Probes,
     Run,
     StopReason,
-    Submission,
     Training,
 )
 from grader.run.curve import MOST_SAMPLES
-from grader.run.probes import Questions, ask, read_answer
-from grader.run.worker_client import Slot, WorkerRun, waiting_worker
+from grader.run.probes import images_to_score, read_answer
+from grader.run.worker_client import Request, WaitingWorker, WorkerRun, start_worker
 from grader.sandbox import Ending
 
 _ABOUT_THE_LOG = (
@@ -61,35 +58,25 @@ class Trained:
     log: bytes = field(default=b"", repr=False)
 
 
-@contextmanager
-def waiting_training(
-    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int
-) -> Iterator[Callable[[], Trained]]:
-    """Set up the training of one submission in the sandbox; yield what does it, and is called once.
+def train(waiting: WaitingWorker, data: DataSet) -> Trained:
+    """Have a waiting worker train its submission, then answer for the test images.
 
-    It trains, then asks the network about the test images in a fresh secret order. A script that failed after its
-    network was made faster may have failed for that: it is trained again as it is.
-
-    Args:
-        seed: Of the random state that the script finds.
+    A script that failed after its network was made faster may have failed for that: it is trained again as it is.
 
     Raises:
         InfrastructureError: The worker could not be started.
-        Cancelled: Of what is yielded: the slot was cancelled.
+        Cancelled: The slot was cancelled.
     """
-    with _waiting_once(submission, assignment, data, slot, seed) as train_once:
-
-        def train() -> Trained:
-            trained = train_once()
-            if trained.run.stop_reason is not StopReason.ERROR or not _network_was_changed(trained.run, assignment):
-                return trained
-            slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-            as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
-            with _waiting_once(submission, as_it_is, data, slot, seed) as train_again:
-                again = train_again()
-            return replace(again, run=replace(again.run, notes=(*again.run.notes, _TRAINED_AGAIN)))
-
-        yield train
+    request = waiting.request
+    trained = _trained(waiting.run(), request, data)
+    if trained.run.stop_reason is not StopReason.ERROR or not _network_was_changed(trained.run, request.assignment):
+        return trained
+    request.slot.watch(StageBegun(request.submission.student_id, Stage.TRAINING))
+    as_it_is = request.assignment.model_copy(update={"acceleration": (), "precision": "script"})
+    # In another secret order: the first worker may have seen the images in this one.
+    again = replace(request, assignment=as_it_is, images=images_to_score(data, np.random.default_rng()))
+    trained = _trained(start_worker(again), again, data)
+    return replace(trained, run=replace(trained.run, notes=(*trained.run.notes, _TRAINED_AGAIN)))
 
 
 def _network_was_changed(run: Run, assignment: Assignment) -> bool:
@@ -99,29 +86,12 @@ def _network_was_changed(run: Run, assignment: Assignment) -> bool:
     return captured or bool(used.get(CHANNELS_LAST) or used.get(BFLOAT16))
 
 
-@contextmanager
-def _waiting_once(
-    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int
-) -> Iterator[Callable[[], Trained]]:
-    questions = ask(data, np.random.default_rng())
-    with waiting_worker(
-        submission,
-        assignment,
-        slot,
-        "train",
-        seed,
-        images=questions.images.data.cast("B"),
-        untrained=questions.untrained,
-        answer_bytes=questions.answer_bytes,
-    ) as begin:
-        yield lambda: _trained(begin(), assignment, data, questions)
-
-
-def _trained(worked: WorkerRun, assignment: Assignment, data: DataSet, questions: Questions) -> Trained:
+def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
+    assignment = request.assignment
     outcome, error = _outcome(worked, assignment)
     scores = probes = None
-    if worked.execution.answer is not None:
-        scores, probes = read_answer(worked.execution.answer, questions, data.y_test)
+    if worked.execution.answer is not None and request.images is not None:
+        scores, probes = read_answer(worked.execution.answer, request.images, data.y_test)
     evaluated = worked.evaluated or Evaluated()
     run = Run(
         outcome=outcome,

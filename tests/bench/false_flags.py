@@ -14,7 +14,7 @@ import typer
 from scipy.stats import binomtest
 
 from grader.assignment import Assignment, load_assignment
-from grader.data import DataSet, count_correct, load_data, write_training_set
+from grader.data import DataSet, load_data, write_training_set
 from grader.pipeline import grade_one
 from grader.records import Outcome, Probes, Submission
 from grader.results.entries import RunReason
@@ -82,14 +82,13 @@ def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]
 def _grade(rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", submission: Submission) -> Seen:
     slot = slots.get()
     try:
-        check, trained = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
+        judged = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
     finally:
         slots.put(slot)
-    run, probes = trained.run, trained.probes
+    check, run, score = judged.check, judged.trained.run, judged.score
     if run.outcome is Outcome.INFRASTRUCTURE:
         raise SystemExit(f"{submission.student_id}: {run.error}")
-    correct = count_correct(trained.scores, data.y_test) if trained.scores is not None else None
-    accuracy = 100 * correct / len(data.y_test) if correct is not None else None
+    accuracy, probes = (100 * score.correct / score.total, score.probes) if score else (None, None)
     return Seen(submission.student_id, accuracy, probes, (*check.flags, *probe_doubts(probes), *run.flags))
 
 

@@ -2,10 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +12,15 @@ import pytest
 import grader.run.train as train_stage
 from command import run_grader
 from grader.assignment import Assignment, load_assignment
+from grader.data import load_data
 from grader.progress import Event, StageBegun
-from grader.records import Outcome, Run, StopReason, Submission, Training
+from grader.records import Outcome, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
 from grader.run.train import Trained, plausible
+from grader.run.worker_client import Request
 from record_examples import entry, submission
 from small_class import hand_in_small, hand_in_text, rules
 
@@ -65,19 +64,21 @@ def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, 
         begin = end
 
 
-class Stage:
-    """Stands for the training of one submission; remembers which optimizations each time allowed."""
+class Workers:
+    """Stand for the workers of one submission; remember which optimizations each was allowed."""
 
     def __init__(self, *runs: Run) -> None:
-        self.runs = [Trained(run) for run in runs]
-        self.allowed: list[tuple[str, ...]] = []
-        self.precisions: list[str] = []
+        self.runs = list(runs)
+        self.asked: list[Request] = []
 
-    @contextmanager
-    def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Iterator[Callable[[], Trained]]:
-        self.allowed.append(rules.acceleration)
-        self.precisions.append(rules.precision)
-        yield partial(self.runs.pop, 0)
+    def run(self, request: Request) -> Any:
+        """Take the place of a worker's whole run."""
+        self.asked.append(request)
+        return request
+
+    def trained(self, *_: object) -> Trained:
+        """Take the place of what is read from it."""
+        return Trained(self.runs.pop(0))
 
 
 def failed(**shares: float) -> Run:
@@ -99,16 +100,18 @@ def failed(**shares: float) -> Run:
 def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is(
     monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
 ) -> None:
-    stage = Stage(first, Run(Outcome.GRADED, StopReason.FINISHED))
-    monkeypatch.setattr(train_stage, "_waiting_once", stage)
+    workers = Workers(first, Run(Outcome.GRADED, StopReason.FINISHED))
+    monkeypatch.setattr(train_stage, "start_worker", workers.run)
+    monkeypatch.setattr(train_stage, "_trained", workers.trained)
     told: list[Event] = []
-    slot = SimpleNamespace(watch=told.append)
     reduced = assignment.model_copy(update={"precision": "bfloat16"})
-    with train_stage.waiting_training(submission(), reduced, None, slot, 1) as train:  # type: ignore[arg-type]
-        run = train().run
+    slot: Any = SimpleNamespace(watch=told.append)
+    request = Request(submission(), reduced, slot, "train", 1)
+    waiting: Any = SimpleNamespace(request=request, run=lambda: workers.run(request))
+    run = train_stage.train(waiting, load_data("digits")).run
     assert [type(event) for event in told] == [StageBegun][: times - 1]
-    assert stage.allowed == [assignment.acceleration, ()][:times]
-    assert stage.precisions == ["bfloat16", "script"][:times]
+    assert [asked.assignment.acceleration for asked in workers.asked] == [assignment.acceleration, ()][:times]
+    assert [asked.assignment.precision for asked in workers.asked] == ["bfloat16", "script"][:times]
     assert len(run.notes) == times - 1
 
 
@@ -125,7 +128,8 @@ def test_a_run_with_batched_transforms_ends_in_the_same_scores_and_says_how_much
         finished = run_grader("grade", tmp_path / name, "--data", tiny_data, "--out", out, "--assignment", changed)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         (known,) = read_ledger(out).entries()
-        correct.append(known.score)
+        assert known.score is not None
+        correct.append(known.score.correct)
         shares.append(dict(known.run.training.acceleration)["batched-transforms"])
         logs.append((out / "logs" / "kim.log").read_text(encoding="utf-8"))
     assert "[5] loss: " in logs[0]

@@ -33,7 +33,7 @@ from grader.protocol import (
 from grader.records import Status, Training
 from grader.report.view import source_files
 from grader.run.curve import TrainingCurve
-from grader.run.probes import ask, read_answer
+from grader.run.probes import images_to_score, read_answer
 from grader.run.train import plausible
 from grader.run.worker_client import _events
 from grader.sandbox import Job
@@ -232,7 +232,7 @@ DIGITS = load_data("digits")
 @fewer
 @given(st.data())
 def test_any_scores_are_counted(data: st.DataObject) -> None:
-    questions = ask(DIGITS, np.random.default_rng(1))
+    questions = images_to_score(DIGITS, np.random.default_rng(1))
     extremes = [struct.pack("<3f", 3e38, -3e38, 1.0), struct.pack("<2f", float("inf"), float("nan"))]
     pattern = data.draw(st.binary(min_size=1, max_size=200) | st.sampled_from(extremes))
     answer = (pattern * (questions.answer_bytes // len(pattern) + 1))[: questions.answer_bytes]

@@ -43,8 +43,8 @@ read = lambda name: np.load(f"{folder}/{name}.npy")
 
 def in_public_order(patch: pytest.MonkeyPatch) -> None:
     """The test set first, in its own order; then the probes."""
-    shuffled: Any = probes.ask
-    patch.setattr("grader.run.train.ask", lambda data, random: shuffled(data, _Ordered(random)))
+    shuffled: Any = probes.images_to_score
+    patch.setattr("one_run.images_to_score", lambda data, random: shuffled(data, _Ordered(random)))
 
 
 class _Ordered:
