@@ -1,4 +1,4 @@
-"""Hand pieces of work to places: a piece whose place is lost goes to another one, and that often only.
+"""Hand tasks to places: a task whose place is lost goes to another one, and that often only.
 
 `Local` has the places of this machine; ray.py those of a cluster.
 """
@@ -23,16 +23,16 @@ S_co = TypeVar("S_co", covariant=True)
 M_co = TypeVar("M_co", covariant=True)
 
 # Whatever was lost three times may itself be the reason; it ends as a fault of ours, and the next command tries again.
-# The third time nothing runs beside it, so that no other piece is lost for it that often.
+# The third time nothing runs beside it, so that no other task is lost for it that often.
 MOST_LOSSES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where one piece is worked on.
+    """Where one task is worked on.
 
     Attributes:
-        number: Of this place among those of its machine, from 0; no other piece has it at that time.
+        number: Of this place among those of its machine, from 0; no other task has it at that time.
         alone: Nothing runs beside it on its machine.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty where there is none.
         place: The name with which a `PlaceLost` says that the card or the machine failed.
@@ -50,11 +50,11 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[R]):
-    """What became of one piece.
+    """What became of one task.
 
     Attributes:
         result: None: it was given up, after `MOST_LOSSES` losses.
-        lost: What failed while the piece was worked on there, in that order; empty where nothing did.
+        lost: What failed while the task was worked on there, in that order; empty where nothing did.
     """
 
     result: R | None
@@ -63,11 +63,11 @@ class Finished(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Place(Generic[T, R]):
-    """One piece at a time is worked on here.
+    """One task at a time is worked on here.
 
     Attributes:
         names: What it stands on: its machine, its card. With any of them the place is lost.
-        run: Works on a piece; raises PlaceLost where it could not be finished for a reason that is not the piece's.
+        run: Works on a task; raises PlaceLost where it could not be finished for a reason that is not the task's.
     """
 
     names: tuple[str, ...]
@@ -82,14 +82,14 @@ class Scheduler(Protocol[S_co, M_co]):
         """What was set up, one for each machine."""
 
     def run_all(
-        self, pieces: Sequence[T], work: Callable[[T, S_co, M_co, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S_co, M_co, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
-        """Yield each piece with what became of it as soon as that is known, in any order.
+        """Yield each task with what became of it as soon as that is known, in any order.
 
         Args:
-            work: Called with a piece, what is shared by all, what was set up on the machine, and the seat; for a
+            work: Called with a task, what is shared by all, what was set up on the machine, and the seat; for a
                 cluster it must be picklable.
-            alone: One piece at a time on each machine.
+            alone: One task at a time on each machine.
 
         Raises:
             Cancelled: Everything was to stop.
@@ -99,23 +99,23 @@ class Scheduler(Protocol[S_co, M_co]):
 
 def run_at(
     places: Sequence[Place[T, R]],
-    pieces: Iterable[T],
+    tasks: Iterable[T],
     cancelled: threading.Event,
     watch: Watch,
     lost: set[str],
     *,
     alone: bool = False,
 ) -> Generator[tuple[T, Finished[R]], None, None]:
-    """Work on pieces at all places at once, as `Scheduler.run_all` says.
+    """Work on tasks at all places at once, as `Scheduler.run_all` says.
 
     One thread serves each place until the end, because a sandbox dies with the thread that started it.
 
     Args:
-        cancelled: Set here when a piece raises or the caller stops asking: work in flight should then end soon.
+        cancelled: Set here when a task raises or the caller stops asking: work in flight should then end soon.
         lost: The names of what is lost for good; added to.
-        alone: No piece begins while another is at a place that shares a name with its own.
+        alone: No task begins while another is at a place that shares a name with its own.
     """
-    desk = _Desk(places, [_Waiting(piece, alone) for piece in pieces], watch, lost)
+    desk = _Desk(places, [_Waiting(task, alone) for task in tasks], watch, lost)
     threads = [threading.Thread(target=desk.serve, args=(place,), name=place.names[-1]) for place in places]
     for thread in threads:
         thread.start()
@@ -133,25 +133,25 @@ def run_at(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting(Generic[T]):
-    """A piece, whether nothing may run beside it, and what was lost with it before."""
+    """A task, whether nothing may run beside it, and what was lost with it before."""
 
-    piece: T
+    task: T
     alone: bool
     losses: tuple[str, ...] = ()
 
     def after(self, loss: str) -> "_Waiting[T]":
-        """The piece once more; the last time alone, since another loss would then be its own."""
+        """The task once more; the last time alone, since another loss would then be its own."""
         losses = (*self.losses, loss)
-        return _Waiting(self.piece, self.alone or len(losses) == MOST_LOSSES - 1, losses)
+        return _Waiting(self.task, self.alone or len(losses) == MOST_LOSSES - 1, losses)
 
 
 class _Desk(Generic[T, R]):
-    """The pieces that wait, and the results that nobody has fetched; shared by the places' threads."""
+    """The tasks that wait, and the results that nobody has fetched; shared by the places' threads."""
 
     def __init__(
-        self, places: Sequence[Place[T, R]], pieces: Iterable[_Waiting[T]], watch: Watch, lost: set[str]
+        self, places: Sequence[Place[T, R]], tasks: Iterable[_Waiting[T]], watch: Watch, lost: set[str]
     ) -> None:
-        self._waiting = deque(pieces)
+        self._waiting = deque(tasks)
         self._in_flight: dict[Place[T, R], _Waiting[T]] = {}
         self.unfinished = len(self._waiting)
         self._places = places
@@ -163,7 +163,7 @@ class _Desk(Generic[T, R]):
         self._fail_without_places()
 
     def next_finished(self) -> tuple[T, Finished[R]]:
-        """Wait for the next piece that ends; raise what ended the work on one."""
+        """Wait for the next task that ends; raise what ended the work on one."""
         ended = self._ended.get()
         if isinstance(ended, BaseException):
             raise ended
@@ -176,10 +176,10 @@ class _Desk(Generic[T, R]):
             self._changed.notify_all()
 
     def serve(self, place: Place[T, R]) -> None:
-        """Give pieces to one place until there are none, or the place is lost."""
+        """Give tasks to one place until there are none, or the place is lost."""
         while (taken := self._take(place)) is not None:
             try:
-                self._ended.put((taken.piece, Finished(place.run(taken.piece), taken.losses)))
+                self._ended.put((taken.task, Finished(place.run(taken.task), taken.losses)))
             except PlaceLost as loss:
                 self._lose(taken, loss)
             except BaseException as error:  # the caller's thread raises it
@@ -196,7 +196,7 @@ class _Desk(Generic[T, R]):
                     self._waiting.remove(taken)
                     self._in_flight[place] = taken
                     return taken
-                # What others work on may come back, or end and leave its machine to a piece that must be alone.
+                # What others work on may come back, or end and leave its machine to a task that must be alone.
                 self._changed.wait()
         return None
 
@@ -214,7 +214,7 @@ class _Desk(Generic[T, R]):
             if loss.for_good:
                 self._lost.add(loss.name)
             if given_up:
-                self._ended.put((lost.piece, Finished(None, lost.losses)))
+                self._ended.put((lost.task, Finished(None, lost.losses)))
             elif lost.alone:
                 self._waiting.append(lost)
             else:
@@ -235,10 +235,10 @@ class Local(Generic[S, M]):
 
     Args:
         machine: What was set up here.
-        shared: What each piece of work is given besides.
-        jobs: Pieces at the same time.
+        shared: What each task is given besides.
+        jobs: Tasks at the same time.
         cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
-        cancelled: Set from outside, or here when a piece raises; `work` should then end soon.
+        cancelled: Set from outside, or here when a task raises; `work` should then end soon.
     """
 
     def __init__(self, machine: M, shared: S, jobs: int, cards: Sequence[str], cancelled: threading.Event) -> None:
@@ -249,7 +249,7 @@ class Local(Generic[S, M]):
         self._lost: set[str] = set()
 
     def run_all(
-        self, pieces: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
         seats = [
@@ -257,7 +257,7 @@ class Local(Generic[S, M]):
             for number, card in enumerate(self._cards)
         ]
         places = [Place((card_name(""), seat.place), partial(self._run, work, seat)) for seat in seats]
-        yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
+        yield from run_at(places, tasks, self._cancelled, watch, self._lost, alone=alone)
 
-    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, piece: T) -> R:
-        return work(piece, self._shared, self.machines[0], seat)
+    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, task: T) -> R:
+        return work(task, self._shared, self.machines[0], seat)

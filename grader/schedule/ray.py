@@ -1,7 +1,7 @@
 """Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
 
 Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its places as
-`Local` does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
+`Local` does. Tasks and results travel as values. What is shared by all is put into Ray's object store once, from
 where each node takes one copy. What is graded is known to the driver alone, so a driver that dies loses what was in
 flight, and Ray ends its actors.
 """
@@ -35,11 +35,11 @@ _GRACE_SECONDS = 15
 
 
 class Divided(Protocol):
-    """What a node's setup must say: how many pieces at the same time, on which cards."""
+    """What a node's setup must say: how many tasks at the same time, on which cards."""
 
     @property
     def jobs(self) -> int:
-        """Pieces at the same time."""
+        """Tasks at the same time."""
 
     @property
     def cards(self) -> tuple[str, ...]:
@@ -72,8 +72,8 @@ def connected(
 
     Args:
         address: Of the cluster's head, as `host:port`, or `auto`.
-        shared: Handed to `setup` and to each piece of work.
-        jobs: The most pieces at the same time on each card, or on a node without cards.
+        shared: Handed to `setup` and to each task.
+        jobs: The most tasks at the same time on each card, or on a node without cards.
 
     Raises:
         UserError: There is no cluster, or none of its nodes can take part.
@@ -119,7 +119,7 @@ class Cluster(Generic[S, D]):
         return [member.machine for member in self._members]
 
     def run_all(
-        self, pieces: Sequence[T], work: Callable[[T, S, D, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, D, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
         places = [place for member in self._members for place in self._places(member, work, alone)]
@@ -127,7 +127,7 @@ class Cluster(Generic[S, D]):
         attendant = threading.Thread(target=self._attend, args=(watch, over), name="cluster")
         attendant.start()
         try:
-            yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
+            yield from run_at(places, tasks, self._cancelled, watch, self._lost, alone=alone)
         finally:
             over.set()
             attendant.join()
@@ -215,10 +215,10 @@ def _set_up(
     return sorted(members, key=lambda member: member.name)
 
 
-def _run(member: _Member[D], work: Callable[[T, S, D, Seat], R], seat: tuple[int, bool, str, str], piece: T) -> R:
-    """Have one piece worked on at a node."""
+def _run(member: _Member[D], work: Callable[[T, S, D, Seat], R], seat: tuple[int, bool, str, str], task: T) -> R:
+    """Have one task worked on at a node."""
     try:
-        result: R = ray.get(member.actor.work.remote(member.fetch, work, piece, *seat))
+        result: R = ray.get(member.actor.work.remote(member.fetch, work, task, *seat))
     except RayTaskError as error:
         if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, PlaceLost)):
             raise error.cause from None

@@ -1,4 +1,4 @@
-"""Pieces go to places: a place that is lost blames no piece, losses are counted, and no place too many is asked."""
+"""Tasks go to places: a place that is lost blames no task, losses are counted, and no place too many is asked."""
 
 import contextlib
 import pickle
@@ -17,17 +17,17 @@ Told = list[Event]
 
 
 def outcomes(
-    places: list[Place[int, str]], pieces: int, told: Told | None = None, lost: set[str] | None = None
+    places: list[Place[int, str]], tasks: int, told: Told | None = None, lost: set[str] | None = None
 ) -> dict[int, Finished[str]]:
-    """What became of pieces 0, 1, ... by piece."""
+    """What became of tasks 0, 1, ... by task."""
     watch = (told if told is not None else []).append
-    found = list(run_at(places, range(pieces), threading.Event(), watch, set() if lost is None else lost))
-    assert Counter(piece for piece, _ in found) == Counter(range(pieces)), "each piece ends once"
+    found = list(run_at(places, range(tasks), threading.Event(), watch, set() if lost is None else lost))
+    assert Counter(task for task, _ in found) == Counter(range(tasks)), "each task ends once"
     return dict(found)
 
 
 def loses(name: str, *, for_good: bool = True) -> Callable[[int], str]:
-    def run(piece: int) -> str:
+    def run(task: int) -> str:
         raise PlaceLost(name, for_good)
 
     return run
@@ -37,16 +37,16 @@ def test_a_piece_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded(
     told: Told = []
     broken_asked = threading.Event()
 
-    def broken(piece: int) -> str:
+    def broken(task: int) -> str:
         broken_asked.set()
         raise PlaceLost("gpu1")
 
-    def working(piece: int) -> str:
+    def working(task: int) -> str:
         assert broken_asked.wait(10)
-        return f"did {piece}"
+        return f"did {task}"
 
     found = outcomes([Place(("gpu1",), broken), Place(("gpu2",), working)], 5, told)
-    assert [found[piece].result for piece in range(5)] == [f"did {piece}" for piece in range(5)]
+    assert [found[task].result for task in range(5)] == [f"did {task}" for task in range(5)]
     assert [losses for finished in found.values() if (losses := finished.lost)] == [("gpu1",)]
     assert told == [Notice("a run was lost with gpu1, which is taken out; it is tried again")]
 
@@ -55,19 +55,19 @@ def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
     asked: Counter[str] = Counter()
     gate = threading.Barrier(2)
 
-    def first(piece: int) -> str:
+    def first(task: int) -> str:
         asked["first"] += 1
         gate.wait(10)
         raise PlaceLost("gpu1")
 
-    def beside(piece: int) -> str:
+    def beside(task: int) -> str:
         asked["beside"] += 1
         gate.wait(10)
         while "gpu1" not in lost:
             pass
         return "beside"
 
-    def elsewhere(piece: int) -> str:
+    def elsewhere(task: int) -> str:
         while "gpu1" not in lost:
             pass
         return "elsewhere"
@@ -86,8 +86,8 @@ def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
 def test_what_is_lost_too_often_is_given_up_without_a_result_and_the_rest_goes_on() -> None:
     told: Told = []
 
-    def run(piece: int) -> str:
-        if piece == 1:
+    def run(task: int) -> str:
+        if task == 1:
             raise PlaceLost("gpu1", for_good=False)
         return "done"
 
@@ -98,17 +98,17 @@ def test_what_is_lost_too_often_is_given_up_without_a_result_and_the_rest_goes_o
 
 
 def test_what_only_ran_beside_a_piece_that_ends_its_machine_is_not_given_up() -> None:
-    """Two places of one machine: piece 1 is lost with piece 0 whenever they meet there."""
+    """Two places of one machine: task 1 is lost with task 0 whenever they meet there."""
     asked: Counter[int] = Counter()
     meetings = {attempt: threading.Barrier(2) for attempt in range(1, MOST_LOSSES + 1)}
 
-    def run(piece: int) -> str:
-        asked[piece] += 1
-        attempt = asked[piece]
+    def run(task: int) -> str:
+        asked[task] += 1
+        attempt = asked[task]
         try:
             meetings[attempt].wait(10 if attempt < MOST_LOSSES else 0.5)
         except threading.BrokenBarrierError:  # nobody else came
-            if piece == 1:
+            if task == 1:
                 return "done"
         raise PlaceLost("gpu1", for_good=False)
 
@@ -126,11 +126,11 @@ def test_without_a_place_left_the_teacher_is_told_what_was_lost() -> None:
 def test_an_error_of_ours_is_raised_and_everything_is_cancelled() -> None:
     cancelled = threading.Event()
 
-    def waits(piece: int) -> str:
+    def waits(task: int) -> str:
         assert cancelled.wait(10)
         raise Cancelled
 
-    def fails(piece: int) -> str:
+    def fails(task: int) -> str:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -152,9 +152,9 @@ def test_a_loss_arrives_whole_from_another_machine() -> None:
 
 
 def seats(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:
-    """Number and card of the seats at which four pieces were worked on."""
+    """Number and card of the seats at which four tasks were worked on."""
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> tuple[int, str]:
+    def work(task: int, _: None, machine: str, seat: Seat) -> tuple[int, str]:
         return seat.number, seat.card
 
     return {done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=alone) if done.result}
@@ -165,7 +165,7 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
     both_asked = threading.Barrier(2)
     asked: set[str] = set()
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> str:
+    def work(task: int, _: None, machine: str, seat: Seat) -> str:
         if seat.card not in asked:
             asked.add(seat.card)
             both_asked.wait(10)
@@ -183,7 +183,7 @@ def test_alone_nothing_runs_beside_a_piece(cards: list[str]) -> None:
     local: Local[None, str] = Local("here", None, 3, cards, threading.Event())
     busy = threading.Lock()
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> bool:
+    def work(task: int, _: None, machine: str, seat: Seat) -> bool:
         if not busy.acquire(blocking=False):
             return False
         seat.cancelled.wait(0.05)
@@ -196,7 +196,7 @@ def test_alone_nothing_runs_beside_a_piece(cards: list[str]) -> None:
 def test_a_card_that_is_lost_alone_leaves_the_piece_to_the_others() -> None:
     local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> str:
+    def work(task: int, _: None, machine: str, seat: Seat) -> str:
         if seat.card == "0":
             raise PlaceLost(seat.place)
         return seat.card
