@@ -26,7 +26,7 @@ from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Scor
 from grader.report.live import Display
 from grader.report.out import write_results
 from grader.results.entries import Entry, Evidence, Result, RunReason
-from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
+from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture
@@ -125,7 +125,7 @@ def grade_due(
             submission, again = task.submission, None
             entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
-            keep(entry, log, ledger, logs)
+            record_run(entry, log, ledger, logs)
             if entry.outcome is Outcome.INFRASTRUCTURE:
                 waiting.remove(submission)
             else:
@@ -254,7 +254,7 @@ def _copied(
     """Give each submission the runs that it needs and that another student's same files had."""
     for submission in submissions:
         run = _needed(submission, assignment, ledger, run_key)
-        while run and (entry := keep_copy(submission, run, run_key, ledger, logs)):
+        while run and (entry := record_copy(submission, run, run_key, ledger, logs)):
             run = _needed(submission, assignment, ledger, run_key)
             yield Graded(submission, entry, run)
 

@@ -20,7 +20,7 @@ from grader.records import Decision, Status
 
 
 class Format(StrEnum):
-    """Who laid out the files."""
+    """How the files lie: in a plain folder, or as a learning system lays them out."""
 
     FOLDER = "folder"
     BLACKBOARD = "blackboard"
