@@ -1,7 +1,7 @@
 """One submission on one screen, one class on the next; each function calls only what stands below it.
 
     grade_class   what is to run -> dispatch -> record -> report; what was collected comes from the command
-    grade_task    a task at the slot that the scheduler gave it, perhaps on another machine
+    grade_task    a task at the seat that the scheduler gave it, perhaps on another machine
     grade_one     check -> train and test -> score
 
 `check_class` and `results` are for the commands that train nothing.
@@ -20,7 +20,7 @@ import numpy as np
 
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct
-from grader.errors import Cancelled, PlaceLost, UserError
+from grader.errors import Cancelled, SeatLost, UserError
 from grader.progress import Left, Stage, StageBegun, Watch
 from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
 from grader.report.live import Display
@@ -41,7 +41,7 @@ _PROVISIONAL = "provisional: graded without isolation"
 
 
 class Task(NamedTuple):
-    """What a slot is given: a submission, and which run of it."""
+    """What a seat is given: a submission, and which run of it."""
 
     submission: Submission
     run: NextRun
@@ -138,15 +138,15 @@ def grade_due(
 def grade_task(
     assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, seat: Seat
 ) -> tuple[Entry, bytes]:
-    """One run at its slot: what to keep of it, and its log.
+    """One run at its seat: what to keep of it, and its log.
 
     Raises:
-        PlaceLost: The slot's card no longer works; what came out is nobody's.
+        SeatLost: The seat's card no longer works; what came out is nobody's.
     """
     in_force = machine.in_force(assignment)
     judged = grade_one(task.submission, task.run, in_force, data, machine.slot(seat))
     if seat.card and in_doubt(judged.trained.run, judged.trained.log) and not works(seat.card):
-        raise PlaceLost(seat.place)
+        raise SeatLost(seat.name)
     calibration = machine.calibration
     evidence = replace(
         _evidence(task, assignment, data),

@@ -62,11 +62,12 @@ class Node(Generic[S, M]):
         number: int,
         alone: bool,
         card: str,
-        place: str,
     ) -> R:
         """Work on one task; whatever it raises is raised at the driver."""
         shared, machine = self._set_up(fetch)
-        return work(task, shared, machine, Seat(number, alone, card, place, self._here.cancelled, self._watch))
+        return work(
+            task, shared, machine, Seat(number, alone, card, self._here.name, self._here.cancelled, self._watch)
+        )
 
     def heard(self) -> list[Event]:
         """What happened since the last call."""
