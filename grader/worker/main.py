@@ -48,6 +48,7 @@ class Worker:
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
         self._source = Source()
+        # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * training_size
         self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
         self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)

@@ -39,6 +39,9 @@ with open_ledger(Path(sys.argv[1])) as ledger:
         print(number, flush=True)
 """
 
+# How a run began in ledgers before entries held runs.
+VERSION_1 = b'{"student_id":"s1","sha256":"ab","run_key":"cd","outcome":"graded","correct":1,"total":2,"kind":"run"}'
+
 
 def append(out: Path, *entries: Entry) -> None:
     with open_ledger(out) as ledger:
@@ -162,8 +165,18 @@ def test_a_line_cut_at_any_byte_is_skipped_and_never_glued_to_the_next(
 
 @pytest.mark.parametrize(
     "damage",
-    [b"not json", b"{}", b"[1]", b"null", b"\xff\xfe", b"\x00\x00\x00", b'{"student_id": 1}', b"[" * 100_000],
-    ids=["text", "empty", "list", "null", "bytes", "zeros", "fields", "deep"],
+    [
+        b"not json",
+        b"{}",
+        b"[1]",
+        b"null",
+        b"\xff\xfe",
+        b"\x00\x00\x00",
+        b'{"student_id": 1}',
+        b"[" * 100_000,
+        VERSION_1,
+    ],
+    ids=["text", "empty", "list", "null", "bytes", "zeros", "fields", "deep", "version 1"],
 )
 def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path: Path, damage: bytes) -> None:
     append(tmp_path, entry(student_id="s1"))
