@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class System(StrEnum):
-    """A learning system that takes grades back."""
+    """A learning system: from all but Gradescope an archive is read, and each takes grades back."""
 
     BLACKBOARD = "blackboard"
     CANVAS = "canvas"
