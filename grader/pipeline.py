@@ -1,37 +1,53 @@
-"""One submission from file to ledger entry, and a class of them over a scheduler."""
+"""One submission on one screen, one class on the next; each function calls only what stands below it.
+
+    grade_class   what is to run -> dispatch -> record -> report; what was collected comes from the command
+    grade_task    a task at the seat that the scheduler gave it, perhaps on another machine
+    grade_one     check -> train and test -> score
+
+`check_class` and `results` are for the commands that train nothing.
+"""
 
 import importlib.metadata
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct
-from grader.errors import Cancelled, PlaceLost, UserError
+from grader.errors import Cancelled, SeatLost, UserError
 from grader.progress import Left, Notice, Stage, StageBegun, Watch
-from grader.records import Check, IsolationLevel, Outcome, Run, StopReason, Submission, Verdict
+from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
+from grader.report.live import Display
+from grader.report.out import write_results
 from grader.results.entries import Entry, Evidence, Result, RunReason
-from grader.results.ledger import Ledger, OpenLedger, keep, keep_copy
+from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture
 from grader.run.machine import Machine
-from grader.run.train import waiting_training
-from grader.run.worker_client import Slot
+from grader.run.probes import images_to_score
+from grader.run.train import Trained, train
+from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.schedule.dispatch import Finished, Scheduler, Seat
 from grader.schedule.gpus import in_doubt, perhaps_another_s_fault, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 
 
-Piece = tuple[Submission, NextRun]
+class Task(NamedTuple):
+    """What a seat is given: a submission, and which run of it."""
+
+    submission: Submission
+    run: NextRun
 
 
-@dataclass(frozen=True, slots=True)
-class Graded:
+class Graded(NamedTuple):
     """A run that is in the ledger, its own or copied; `again` is the run that the submission needs next, if any."""
 
     submission: Submission
@@ -39,44 +55,48 @@ class Graded:
     again: NextRun | None
 
 
-def grade_one(
-    submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot
-) -> tuple[Check, Run]:
-    """Check, train and test one submission; a fault of ours becomes a run without scores."""
-    check = Check(Verdict.UNREADABLE)
-    trained = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED)
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found out about one submission in one run."""
+
+    check: Check
+    trained: Trained
+    score: Score | None = None
+
+
+def grade_class(
+    collection: Collection,
+    wanted: Iterable[Submission],
+    assignment: Assignment,
+    data: DataSet,
+    scheduler: Scheduler[DataSet, Machine],
+    ledger: OpenLedger,
+    out: Path,
+    display: Display,
+) -> tuple[tuple[Result, ...], bool]:
+    """Run whatever is due of those who are wanted, then write everyone's tables, also where all was to stop before.
+
+    Returns:
+        Everyone's row, and whether nothing was stopped.
+
+    Raises:
+        UserError: The disk is full, or every machine or card is lost; what came before is kept.
+    """
+    run_key = assignment.run_key(data.sha256)
+    completed = True
     try:
-        slot.watch(StageBegun(submission.student_id, Stage.CHECKING, run.why))
-        # What is to train is set up while the check goes on: both import torch, which takes longer than the check.
-        with waiting_training(submission, assignment, data, slot, run.seed) as train:
-            check = check_architecture(submission, assignment, slot)
-            if check.outcome is Outcome.INVALID:
-                trained = Run(Outcome.INVALID, StopReason.ERROR, error=check.message, log=check.message.encode())
-            else:
-                slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-                trained = train()
-    except (Cancelled, UserError):
-        raise
-    except Exception as error:  # a bug of ours must not end the class, nor cost one student points
-        trained = replace(trained, error=f"{type(error).__name__}: {error}", log=traceback.format_exc().encode())
-    finally:
-        slot.watch(Left(submission.student_id))
-    if slot.isolation.level is IsolationLevel.NONE:
-        trained = replace(trained, flags=(*trained.flags, _PROVISIONAL))
-    return check, trained
+        with display:
+            for graded in grade_due(wanted, assignment, data, scheduler, ledger, out / "logs", display.watch):
+                if graded.again is None:
+                    display.graded(*results([graded.submission], assignment, ledger, run_key))
+    except Cancelled:
+        completed = False
+    rows = results(collection.submissions, assignment, ledger, run_key)
+    write_results(rows, collection, assignment, ledger, out)
+    return rows, completed
 
 
-def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Piece]:
-    """Whatever the ledger does not say to the end yet, with the run that it needs next."""
-    found = []
-    for submission in submissions:
-        if submission.content is not None:
-            run = _needed(submission, assignment, ledger, run_key)
-            found += [(submission, run)] if run else []
-    return found
-
-
-def grade_all(
+def grade_due(
     submissions: Iterable[Submission],
     assignment: Assignment,
     data: DataSet,
@@ -93,19 +113,19 @@ def grade_all(
 
     Raises:
         Cancelled: Everything was to stop.
-        UserError: The disk is full, or every machine or card is lost; what came before is kept.
+        UserError: As `grade_class`.
     """
     run_key = assignment.run_key(data.sha256)
-    work = partial(_work, assignment, run_key)
     waiting = list(submissions)
     yield from _copied(waiting, assignment, ledger, logs, run_key)
     while round_ := due(waiting, assignment, ledger, run_key):
-        together = [piece for piece in round_ if piece[1].reason is not RunReason.ALONE]
-        for piece, finished in scheduler.run_all(_each_once(together or round_), work, watch, alone=not together):
-            submission = piece[0]
-            entry, log = _recorded(piece, finished, assignment, run_key, data)
-            keep(entry, log, ledger, logs)
-            again = None
+        together = [task for task in round_ if task.run.reason is not RunReason.ALONE]
+        work = partial(grade_task, assignment, run_key)
+        for task, finished in scheduler.run_all(_each_once(together or round_), work, watch, alone=not together):
+            submission, again = task.submission, None
+            entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
+            entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
+            record_run(entry, log, ledger, logs)
             if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
             else:
@@ -115,30 +135,76 @@ def grade_all(
             yield from _copied(same, assignment, ledger, logs, run_key)
 
 
-def check_all(
-    submissions: Iterable[Submission], assignment: Assignment, scheduler: Scheduler[None, Machine]
-) -> Iterator[tuple[Submission, Check]]:
-    """Check every submission that can be read, without data; nothing is trained and nothing is kept.
-
-    A fault of ours is the check of one submission, with the outcome `infrastructure`.
+def grade_task(
+    assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, seat: Seat
+) -> tuple[Entry, bytes]:
+    """One run at its seat: what to keep of it, and its log.
 
     Raises:
-        Cancelled: Everything was to stop.
+        SeatLost: The seat's card no longer works; what came out is nobody's.
     """
+    in_force = machine.in_force(assignment)
+    slot = machine.slot(seat)
+    if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
+        seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
+    judged = grade_one(task.submission, task.run, in_force, data, slot)
+    run, log = judged.trained.run, judged.trained.log
+    # Whether the card itself failed is asked once the run has it alone: while a fault is cleared away it may not work.
+    beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, log, judged.check.message)
+    if seat.card and not beside_a_fault and in_doubt(run, log) and not works(seat.card):
+        raise SeatLost(seat.name)
+    if beside_a_fault:
+        # It earns nothing and blames nobody: the next run is alone, and what comes out of that one is its own.
+        judged = Judged(judged.check, Trained(replace(run, outcome=Outcome.INFRASTRUCTURE), log=log))
+    calibration = machine.calibration
+    evidence = replace(
+        _evidence(task, assignment, data),
+        isolation=machine.isolation.description,
+        jobs=1 if seat.alone else machine.jobs,
+        calibrated_seconds=assignment.budget.calibrated_seconds(calibration.images_per_second) if calibration else None,
+        limit_seconds=in_force.budget.train_seconds,
+        machine=machine.name,
+        card=seat.card,
+        beside_a_fault=beside_a_fault,
+    )
+    return _entry(task, run_key, judged, evidence), judged.trained.log
 
-    def work(submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
-        try:
-            return check_architecture(submission, assignment, machine.slot(seat))
-        except (Cancelled, UserError):
-            raise
-        except Exception as error:  # as in grade_one: the others are checked all the same
-            said = f"The grader failed ({type(error).__name__}: {error})."
-            return Check(Verdict.UNREADABLE, outcome=Outcome.INFRASTRUCTURE, message=said)
 
-    readable = [submission for submission in submissions if submission.content is not None]
-    for submission, finished in scheduler.run_all(readable, work, lambda _: None):
-        if finished.result is not None:
-            yield submission, finished.result
+def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, data: DataSet, slot: Slot) -> Judged:
+    """Check, train, test and score one submission; a fault of ours becomes a run without a score."""
+    check, score = Check(Verdict.UNREADABLE), None
+    try:
+        slot.watch(StageBegun(submission.student_id, Stage.CHECKING, planned.why))
+        images = images_to_score(data, np.random.default_rng())
+        request = Request(submission, assignment, slot, "train", planned.seed, images)
+        # The worker that will train is started before the check, and sets itself up beside it: to import torch takes
+        # longer than the check. It waits without a line of the submission's; if it is not told to begin, it is ended.
+        with waiting_worker(request) as worker:
+            check = check_architecture(submission, assignment, slot)
+            if check.outcome is Outcome.INVALID:
+                trained = _untrained(Outcome.INVALID, StopReason.ERROR, check.message)
+            else:
+                slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
+                trained = train(worker, data)
+        if trained.scores is not None:
+            score = Score(count_correct(trained.scores, data.y_test), len(data.y_test), trained.probes)
+    except (Cancelled, UserError):
+        raise
+    except Exception as error:  # a bug of ours must not end the class, nor cost one student points
+        failed = _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, f"{type(error).__name__}: {error}")
+        trained = replace(failed, log=traceback.format_exc().encode())
+    finally:
+        slot.watch(Left(submission.student_id))
+    if slot.isolation.level is IsolationLevel.NONE:
+        trained = replace(trained, run=replace(trained.run, flags=(*trained.run.flags, _PROVISIONAL)))
+    return Judged(check, trained, score)
+
+
+def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Task]:
+    """Whatever the ledger does not say to the end yet, with the run that it needs next."""
+    handed_in = [submission for submission in submissions if submission.content is not None]
+    needed = [(submission, _needed(submission, assignment, ledger, run_key)) for submission in handed_in]
+    return [Task(submission, run) for submission, run in needed if run]
 
 
 def results(
@@ -153,16 +219,42 @@ def results(
     )
 
 
+def check_class(
+    submissions: Iterable[Submission], assignment: Assignment, scheduler: Scheduler[None, Machine]
+) -> Iterator[tuple[Submission, Check]]:
+    """Check every submission that can be read, without data; nothing is trained and nothing is kept.
+
+    A fault of ours is the check of one submission, with the outcome `infrastructure`.
+
+    Raises:
+        Cancelled: Everything was to stop.
+    """
+    readable: Sequence[Submission] = [submission for submission in submissions if submission.content is not None]
+    for submission, finished in scheduler.run_all(readable, partial(_check_task, assignment), lambda _: None):
+        if finished.result is not None:
+            yield submission, finished.result
+
+
+def _check_task(assignment: Assignment, submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
+    try:
+        return check_architecture(submission, assignment, machine.slot(seat))
+    except (Cancelled, UserError):
+        raise
+    except Exception as error:  # as in grade_one: the others are checked all the same
+        said = f"The grader failed ({type(error).__name__}: {error})."
+        return Check(Verdict.UNREADABLE, outcome=Outcome.INFRASTRUCTURE, message=said)
+
+
 def _needed(submission: Submission, assignment: Assignment, ledger: Ledger, run_key: str) -> NextRun | None:
     lines = ledger.lines(submission.student_id, submission.sha256)
     return next_run(generations(lines, run_key)[-1].runs, assignment)
 
 
-def _each_once(pieces: Iterable[Piece]) -> list[Piece]:
+def _each_once(tasks: Iterable[Task]) -> list[Task]:
     """Of those that would be the same run of the same files, the first."""
-    once: dict[tuple[str, RunReason, int], Piece] = {}
-    for submission, run in pieces:
-        once.setdefault((submission.sha256, run.reason, run.seed), (submission, run))
+    once: dict[tuple[str, RunReason, int], Task] = {}
+    for task in tasks:
+        once.setdefault((task.submission.sha256, task.run.reason, task.run.seed), task)
     return list(once.values())
 
 
@@ -172,7 +264,7 @@ def _copied(
     """Give each submission the runs that it needs and that another student's same files had."""
     for submission in submissions:
         run = _needed(submission, assignment, ledger, run_key)
-        while run and (entry := keep_copy(submission, run, run_key, ledger, logs)):
+        while run and (entry := record_copy(submission, run, run_key, ledger, logs)):
             run = _needed(submission, assignment, ledger, run_key)
             yield Graded(submission, entry, run)
 
@@ -184,106 +276,47 @@ def _others_graded(submission: Submission, ledger: Ledger) -> list[str]:
     return [student for student in students if student != submission.student_id]
 
 
-def _work(
-    assignment: Assignment, run_key: str, piece: Piece, data: DataSet, machine: Machine, seat: Seat
+def _untrained(outcome: Outcome, stop_reason: StopReason, error: str) -> Trained:
+    return Trained(Run(outcome, stop_reason, error=error), log=error.encode())
+
+
+def _given_up(
+    task: Task, assignment: Assignment, run_key: str, data: DataSet, finished: Finished[tuple[Entry, bytes]]
 ) -> tuple[Entry, bytes]:
-    """One run at its place, perhaps on another machine: what to keep of it, and its log.
-
-    Raises:
-        PlaceLost: The place's card no longer works; what came out is nobody's.
-    """
-    in_force = machine.in_force(assignment)
-    slot = machine.slot(seat)
-    if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
-        seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
-    check, run = grade_one(*piece, in_force, data, slot)
-    # Whether the card itself failed is asked once the run has it alone: while a fault is cleared away it may not work.
-    beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, check.message)
-    if seat.card and not beside_a_fault and in_doubt(run) and not works(seat.card):
-        raise PlaceLost(seat.place)
-    evidence = _evidence(assignment, in_force, data, machine, seat, piece[1], run)
-    if beside_a_fault:
-        # It earns nothing and blames nobody: the next run is alone, and what comes out of that one is its own.
-        run = replace(run, outcome=Outcome.INFRASTRUCTURE, scores=None, probes=None)
-        evidence = replace(evidence, beside_a_fault=True)
-    return _entry(*piece, run_key, data, check, run, evidence), run.log
-
-
-def _recorded(
-    piece: Piece, finished: Finished[tuple[Entry, bytes]], assignment: Assignment, run_key: str, data: DataSet
-) -> tuple[Entry, bytes]:
-    """What the ledger keeps: where a run was tried in vain before, too; a fault of ours where it was given up."""
-    if finished.result is not None:
-        entry, log = finished.result
-        return replace(entry, evidence=replace(entry.evidence, lost=finished.lost)), log
+    """What the ledger keeps of a run that never ended on any machine: a fault of ours."""
     error = f"given up: what it ran on failed {len(finished.lost)} times ({', '.join(finished.lost)})"
-    run = Run(Outcome.INFRASTRUCTURE, StopReason.KILLED, error=error, log=error.encode())
-    evidence = _evidence(assignment, assignment, data, None, None, piece[1], run)
-    entry = _entry(*piece, run_key, data, Check(Verdict.UNREADABLE), run, replace(evidence, lost=finished.lost))
-    return entry, run.log
+    failed = Judged(Check(Verdict.UNREADABLE), _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, error))
+    return _entry(task, run_key, failed, _evidence(task, assignment, data)), failed.trained.log
 
 
-def _evidence(
-    assignment: Assignment,
-    in_force: Assignment,
-    data: DataSet,
-    machine: Machine | None,
-    seat: Seat | None,
-    planned: NextRun,
-    run: Run,
-) -> Evidence:
-    """Under which conditions a run came about; without a machine: it never ended on any."""
-    calibration = machine.calibration if machine else None
+def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
+    """Under which conditions a run is made, before any machine has it."""
     return Evidence(
         grader_version=importlib.metadata.version("identity-resnet-grader"),
         assignment_hash=assignment.hash(),
         data_name=data.name,
         data_hash=data.sha256,
         train_size=len(data.x_train),
-        seed=planned.seed,
-        isolation=machine.isolation.description if machine else "",
-        device=run.device,
-        torch_version=run.torch_version,
-        jobs=machine.jobs if machine and seat and not seat.alone else 1,
+        seed=task.run.seed,
+        isolation="",
+        jobs=1,
         wall_seconds=assignment.budget.train_seconds,
-        calibrated_seconds=assignment.budget.calibrated_seconds(calibration.images_per_second) if calibration else None,
-        limit_seconds=in_force.budget.train_seconds,
-        machine=machine.name if machine else "",
-        card=seat.card if seat else "",
+        calibrated_seconds=None,
+        limit_seconds=assignment.budget.train_seconds,
     )
 
 
-def _entry(
-    submission: Submission,
-    planned: NextRun,
-    run_key: str,
-    data: DataSet,
-    check: Check,
-    run: Run,
-    evidence: Evidence,
-) -> Entry:
+def _entry(task: Task, run_key: str, judged: Judged, evidence: Evidence) -> Entry:
+    check = judged.check
     return Entry(
-        student_id=submission.student_id,
-        sha256=submission.sha256,
+        student_id=task.submission.student_id,
+        sha256=task.submission.sha256,
         run_key=run_key,
-        outcome=run.outcome,
+        reason=task.run.reason,
         finished_at=datetime.now(UTC),
         evidence=evidence,
         # A network as it should be needs no picture, and six kilobytes for each of thousands.
         check=replace(check, layers=()) if check.verdict is Verdict.CONFORMING else check,
-        stop_reason=run.stop_reason,
-        correct=count_correct(run.scores, data.y_test) if run.scores is not None else None,
-        total=len(data.y_test) if run.scores is not None else None,
-        samples=run.samples,
-        train_seconds=run.train_seconds,
-        error=run.error,
-        notes=run.notes,
-        flags=run.flags,
-        missing_module=run.missing_module,
-        reason=planned.reason,
-        own_seed=run.own_seed,
-        probes=run.probes,
-        curve=run.curve,
-        batches=run.batches,
-        acceleration=run.acceleration,
+        run=judged.trained.run,
+        score=judged.score,
     )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from grader.records import Answer, Question
+from grader.records import Answer, Question, Training
 
 TEXT_LIMIT = 2000
 
@@ -192,23 +192,13 @@ class Stopped:
 
     Attributes:
         reason: A records.StopReason.
-        samples: Training images used.
-        seconds: Since the first training forward.
         error: The exception that ended the script, one line; empty if none did.
-        missing_module: The module that an ImportError named, if that ended the script.
-        own_seed: The script called `torch.manual_seed`.
-        batches: From which the network learned.
-        acceleration: Name of each optimization and the share of images or batches for which it was in use.
+        training: Whatever was measured.
     """
 
     reason: str
-    samples: int = 0
-    seconds: float = 0.0
     error: str = ""
-    missing_module: str = ""
-    own_seed: bool = False
-    batches: int = 0
-    acceleration: tuple[tuple[str, float], ...] = ()
+    training: Training = field(default_factory=Training)
     event: Literal["stopped"] = "stopped"
 
 
@@ -287,6 +277,8 @@ def from_json(line: str) -> Event:
     if values["event"] == "network":
         values["nodes"] = tuple(Node(**node) for node in values["nodes"])
         values["behaviour"] = Behaviour(**values["behaviour"])
+    if values["event"] == "stopped":
+        values["training"] = Training(**values["training"])
     if values["event"] == "questions":
         values["questions"] = tuple(Question(**question) for question in values["questions"])
     return kinds[values["event"]](**values)

@@ -138,39 +138,65 @@ class CurvePoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """What the worker measured of a training, told when it is over. A new measurement is a field here.
+
+    The worker makes it, the ledger keeps it, and nothing between them names its fields; train.plausible bounds what a
+    forged number could break.
+
+    Attributes:
+        samples: Training images used.
+        seconds: From the first training forward to the stop.
+        batches: From which the network learned.
+        own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
+        acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of images or batches for which it
+            was in use.
+        missing_module: The module that an ImportError named, if that ended the script.
+    """
+
+    samples: int = 0
+    seconds: float = 0.0
+    batches: int = 0
+    own_seed: bool = False
+    acceleration: tuple[tuple[str, float], ...] = ()
+    missing_module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training run: what the student's script did, in the words of the worker beside it (display only).
 
     Attributes:
-        scores: Images x 10 little-endian float32 in the order of the test set; None if none came.
-        samples: Training images used, counted by the worker.
-        train_seconds: From the first training forward to the stop.
+        device: What it ran on; empty where no worker came so far.
+        torch_version: As `device`.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
-        own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
-        probes: None where there are no scores.
         curve: Its training curve, from its first second to its last; at most 60 points.
-        batches: From which the network learned.
-        acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of the work it did.
-        log: What the script printed, bounded.
     """
 
     outcome: Outcome
     stop_reason: StopReason
-    scores: bytes | None = field(default=None, repr=False)
-    samples: int = 0
-    train_seconds: float = 0.0
+    training: Training = Training()
     device: str = ""
     torch_version: str = ""
     error: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
-    missing_module: str = ""
-    own_seed: bool = False
-    probes: Probes | None = None
     curve: tuple[CurvePoint, ...] = ()
-    batches: int = 0
-    acceleration: tuple[tuple[str, float], ...] = ()
-    log: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the network made of the test images, counted by the grader.
+
+    Attributes:
+        correct: Images classified right.
+        total: Images.
+        probes: None where none were asked.
+    """
+
+    correct: int
+    total: int
+    probes: Probes | None = None
 
 
 class Status(StrEnum):

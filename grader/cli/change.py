@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from grader.cli.grade import run_class
-from grader.cli.look import write_grades
 from grader.cli.options import (
     DEFAULT_OUT,
     Cluster,
@@ -26,10 +25,12 @@ from grader.cli.options import (
     named,
     remembered,
     say,
+    show_results,
 )
 from grader.errors import UserError
 from grader.pipeline import results
 from grader.records import Outcome, Submission
+from grader.report.out import write_results
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import Ledger, open_ledger
 
@@ -92,7 +93,8 @@ def override_command(
             submission = _one(collection.submissions, student)
             ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
             rows = results(collection.submissions, rules, ledger, run_key)
-            write_grades(rows, collection, ledger, rules, out, "")
+            write_results(rows, collection, rules, ledger, out)
+            show_results(rows, out)
         last = next(row for row in rows if row.submission.student_id == student).changes[-1]
         say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
 

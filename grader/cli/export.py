@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,23 +10,15 @@ import typer
 from grader.assignment import Assignment
 from grader.cli.options import DEFAULT_OUT, Out, app, collected, mistakes_in_one_sentence, named, remembered, say
 from grader.errors import UserError
+from grader.lms import System
 from grader.lms.gradescope import results_json
-from grader.lms.upload import GradebookOf, Upload, filled_in
+from grader.lms.upload import Upload, filled_in
 from grader.pipeline import results
 from grader.report.view import file_key
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.student.handout import write_handout
 from grader.text import write_private
-
-
-class System(StrEnum):
-    """Who takes the grades."""
-
-    BLACKBOARD = "blackboard"
-    CANVAS = "canvas"
-    MOODLE = "moodle"
-    GRADESCOPE = "gradescope"
 
 
 @app.command("export")
@@ -61,7 +52,7 @@ def export_command(
         path = gradebook or (Path(inputs.roster) if inputs.roster else None)
         if path is None:
             raise UserError(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
-        _write_filled_in(path, GradebookOf(system.value), rows, rules, out / "upload" / path.name, column)
+        _write_filled_in(path, system, rows, rules, out / "upload" / path.name, column)
 
 
 @app.command("handout")
@@ -78,7 +69,7 @@ def handout_command(
 
 
 def _write_filled_in(
-    path: Path, system: GradebookOf, rows: Sequence[Result], rules: Assignment, target: Path, column: str
+    path: Path, system: System, rows: Sequence[Result], rules: Assignment, target: Path, column: str
 ) -> None:
     try:
         content = path.read_bytes()

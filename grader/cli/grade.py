@@ -13,7 +13,6 @@ from pathlib import Path
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.look import fail_where_the_grader_failed, write_grades
 from grader.cli.options import (
     DEFAULT_OUT,
     Cluster,
@@ -40,14 +39,15 @@ from grader.cli.options import (
     remember,
     remembered,
     say,
+    show_results,
 )
 from grader.data import DataSet, load_data
 from grader.errors import Cancelled, UserError
-from grader.pipeline import due, grade_all, results
+from grader.pipeline import due, grade_class
 from grader.progress import Plan
-from grader.records import Collection, Submission
+from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
-from grader.results.entries import Regrade
+from grader.results.entries import Regrade, Result
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
 from grader.run.machine import TIMED_SECONDS, Machine, node, shared_cards, this_machine, work_folder
@@ -136,30 +136,32 @@ def run_class(
     """
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
-    pieces = list(wanted) if regrades else [submission for submission, _ in due(wanted, rules, ledger, run_key)]
+    to_run = list(wanted) if regrades else [task.submission for task in due(wanted, rules, ledger, run_key)]
     handed_in = sum(submission.content is not None for submission in wanted)
-    with scheduler(rules, data, out, jobs, cluster, len(pieces)) as ready:
-        plan = _planned(pieces, handed_in - len(pieces), rules, data, ready.machines)
+    with scheduler(rules, data, out, jobs, cluster, len(to_run)) as ready:
+        plan = _planned(to_run, handed_in - len(to_run), rules, data, ready.machines)
         _ask(plan, yes=yes)
         for regrade in regrades:
             ledger.append(regrade)
-        try:
-            with Display(console, plan, show_output=live) as display:
-                for graded in grade_all(pieces, rules, data, ready, ledger, out / "logs", display.watch):
-                    if graded.again is None:
-                        display.graded(*results([graded.submission], rules, ledger, run_key))
-        except Cancelled:
-            rows = results(collection.submissions, rules, ledger, run_key)
-            write_grades(rows, collection, ledger, rules, out, data.notice)
-            left = len(due(wanted, rules, ledger, run_key))
-            again = "`make grade`" if regrades else "the same command"
-            say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} goes on from there")
-            raise typer.Exit(130) from None
-    rows = results(collection.submissions, rules, ledger, run_key)
-    say(f"graded now: {len(pieces)}; graded before: {handed_in - len(pieces)}")
-    write_grades(rows, collection, ledger, rules, out, data.notice)
+        display = Display(console, plan, show_output=live)
+        rows, completed = grade_class(collection, to_run, rules, data, ready, ledger, out, display)
+    if not completed:
+        show_results(rows, out, data.notice)
+        left = len(due(wanted, rules, ledger, run_key))
+        again = "`make grade`" if regrades else "the same command"
+        say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} goes on from there")
+        raise typer.Exit(130)
+    say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
+    show_results(rows, out, data.notice)
     asked = {submission.student_id for submission in wanted}
-    fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
+    _fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
+
+
+def _fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
+    """Exit with 1 if somebody has no points because of us."""
+    if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
+        say("Some have no points because the grader failed: run the same command again to retry them.")
+        raise typer.Exit(1)
 
 
 def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
@@ -169,10 +171,10 @@ def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
 
 
 def _planned(
-    pieces: Sequence[Submission], done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]
+    to_run: Sequence[Submission], done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]
 ) -> Plan:
     """Say what is ahead, as far as it is known how fast the machines are."""
-    due_now, copies = len(pieces), len(pieces) - len({submission.sha256 for submission in pieces})
+    due_now, copies = len(to_run), len(to_run) - len({submission.sha256 for submission in to_run})
     budget, images = rules.budget, rules.budget.epochs * len(data.x_train)
     jobs = sum(machine.jobs for machine in machines)
     limits = [machine.in_force(rules).budget.train_seconds for machine in machines]

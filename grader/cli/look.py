@@ -1,13 +1,12 @@
 """The commands that change nothing: collect, check, report, similar and files."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grader.assignment import DEFAULT_ASSIGNMENT, REFERENCE, TEMPLATE, Assignment
+from grader.assignment import DEFAULT_ASSIGNMENT, REFERENCE, TEMPLATE
 from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
@@ -23,25 +22,24 @@ from grader.cli.options import (
     as_settings,
     chosen,
     collected,
-    console,
     interrupted,
     mistakes_in_one_sentence,
     named,
     remember,
     remembered,
     say,
+    show_results,
 )
 from grader.errors import UserError
-from grader.pipeline import check_all, results
-from grader.records import Check, Collection, Outcome
+from grader.pipeline import check_class, results
+from grader.records import Check, Outcome
 from grader.report.charts import draw_network
-from grader.report.feedback import FEEDBACK_NAME, write_feedback
-from grader.report.page import REPORT_NAME, SIMILAR_NAME, write_report, write_similar
+from grader.report.out import write_results
+from grader.report.page import SIMILAR_NAME, write_similar
 from grader.report.similar import MOST_BYTES, find_similar
-from grader.report.table import checks_table, grades_table, write_csv
-from grader.report.terminal import collection_lines, print_summary
-from grader.results.entries import Result
-from grader.results.ledger import Ledger, log_of, read_ledger
+from grader.report.table import checks_table, write_csv
+from grader.report.terminal import collection_lines
+from grader.results.ledger import read_ledger
 from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local
@@ -97,7 +95,7 @@ def check_command(
         machine, stop = this_machine(isolation, jobs, Path(work), None, True), interrupted()
         checks: dict[str, Check] = {}
         wanted = chosen(collection, [student]) if student else collection.submissions
-        for submission, check in check_all(wanted, rules, Local(machine, None, machine.jobs, machine.cards, stop)):
+        for submission, check in check_class(wanted, rules, Local(machine, None, machine.jobs, machine.cards, stop)):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if draw:
@@ -133,7 +131,8 @@ def report_command(
         collection = collected(inputs, rules, out)
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
-        write_grades(rows, collection, ledger, rules, out, f"Measured on {entries[-1].evidence.data_name}.")
+        write_results(rows, collection, rules, ledger, out)
+        show_results(rows, out, f"Measured on {entries[-1].evidence.data_name}.")
 
 
 @app.command("files")
@@ -149,43 +148,6 @@ def _draw(student: str, check: Check | None, out: Path) -> None:
     path = out / f"{student}.svg"
     draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
     say(str(path))
-
-
-def write_grades(
-    rows: Sequence[Result], collection: Collection, ledger: Ledger, rules: Assignment, out: Path, notice: str
-) -> None:
-    """Write `grades.csv`, the teacher's page and the students' feedback; print the summary and say where all that is.
-
-    Raises:
-        UserError: Nothing can be written there.
-    """
-    table, page, feedback = out / "grades.csv", out / REPORT_NAME, out / FEEDBACK_NAME
-    write_csv(grades_table(rows), table)
-    write_report(rows, collection.decisions, rules, page, lambda entry: log_of(entry, ledger, out / "logs"))
-    write_feedback(rows, rules, feedback)
-    say("")
-    print_summary(console, rows, notice)
-    say(f"\ngrades: {table}\npage: {page}\nfeedback for each student: {feedback}\nlogs: {out / 'logs'}")
-    say(f"what was collected, what was set aside: {out / 'collection.csv'}")
-    say(f"next: {_next_command(rows, out)}")
-
-
-def _next_command(rows: Sequence[Result], out: Path) -> str:
-    where = "" if out == DEFAULT_OUT else f" OUT={out}"
-    if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
-        return "the same make grade again, for those who have no points yet"
-    if any(row.due for row in rows):
-        return "the same make grade again, for the runs that are still due"
-    if any(row.grade.review for row in rows):
-        return f'look at {out / REPORT_NAME}; make regrade{where} STUDENTS="id" WHY="..." runs somebody again'
-    return f"make export{where} LMS=blackboard, canvas, moodle or gradescope"
-
-
-def fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
-    """Exit with 1 if somebody has no points because of us."""
-    if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
-        say("Some have no points because the grader failed: run the same command again to retry them.")
-        raise typer.Exit(1)
 
 
 @app.command("similar")

@@ -24,7 +24,10 @@ from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
 from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
+from grader.report.out import where_it_is
 from grader.report.table import collection_table, write_csv
+from grader.report.terminal import print_summary
+from grader.results.entries import Result
 from grader.text import printable, write_private
 
 app = typer.Typer(
@@ -101,6 +104,14 @@ INPUTS_NAME = "inputs.json"
 def say(sentence: str) -> None:
     """Print one line; whatever is in it is text and nothing else."""
     console.print(escape(printable(sentence)), soft_wrap=True)
+
+
+def show_results(rows: Sequence[Result], out: Path, notice: str = "") -> None:
+    """Print the summary of what was written, where it lies, and what comes next."""
+    say("")
+    print_summary(console, rows, notice)
+    for line in where_it_is(rows, out, "" if out == DEFAULT_OUT else f" OUT={out}"):
+        say(line)
 
 
 @contextmanager

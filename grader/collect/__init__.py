@@ -14,6 +14,7 @@ from grader.collect.folder import layouts_of
 from grader.collect.layouts import Format, Reading, reading
 from grader.collect.roster import RosterLine, read_roster
 from grader.errors import UserError
+from grader.lms import System
 from grader.lms.attempts import add_companions, companions_aside
 from grader.lms.files import Attempt, Found, WithoutFile
 from grader.records import Collection, Decision, Status, Submission
@@ -51,7 +52,7 @@ def collect(
         attempts, remarks, decisions = _by_student(read.found)
         handed_in = attempts.keys() | remarks.keys()
         if not handed_in:
-            raise UserError(_nobody(submissions, read.format, assignment))
+            raise UserError(_nobody(submissions, read.system, assignment))
         settled: list[Submission] = []
         kept = 0
         for student_id in handed_in:
@@ -101,10 +102,10 @@ def _by_student(
     return attempts, remarks, decisions
 
 
-def _nobody(submissions: Path, layout: Format, assignment: Assignment) -> str:
-    if layout is Format.FOLDER:
+def _nobody(submissions: Path, system: System | None, assignment: Assignment) -> str:
+    if system is None:
         return f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}"
-    name = layout.value.capitalize()
+    name = system.value.capitalize()
     return f"SUBMISSIONS={submissions} has nobody's attempt as {name} names it: name another layout with FORMAT="
 
 

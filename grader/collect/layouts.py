@@ -6,26 +6,21 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from grader.assignment import Assignment
 from grader.collect.folder import layouts_of, scan
 from grader.errors import UserError
-from grader.lms import blackboard, canvas, moodle
+from grader.lms import System, blackboard, canvas, moodle
 from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
 from grader.lms.attempts import SystemAttempt, sort_out
 from grader.lms.files import NOBODYS, Found, decoded_name
 from grader.records import Decision, Status
 
-
-class Format(StrEnum):
-    """Who laid out the files."""
-
-    FOLDER = "folder"
-    BLACKBOARD = "blackboard"
-    CANVAS = "canvas"
-    MOODLE = "moodle"
+# How the files lie: in a plain folder, or as a learning system lays them out. These words a teacher may say.
+Format = Literal["folder", "blackboard", "canvas", "moodle"]
+_FOLDER: Format = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +28,12 @@ class Reading:
     """What was found, and how the times are to be read.
 
     Attributes:
+        system: Who laid it out; None: a plain folder.
         times: Whose word the times are, for people; empty where there are none.
         notices: How it was read, one sentence each, without a full stop.
     """
 
-    format: Format
+    system: System | None
     found: list[Found]
     times: str
     notices: tuple[str, ...]
@@ -62,15 +58,15 @@ def reading(
         UserError: There is nothing that can be opened, or its layout is none of those known.
     """
     file_name, limit_kb = assignment.file, assignment.limits.file_size_kb
-    recognised = chosen is None
-    if chosen is None and not _is_archive(submissions):
-        chosen = _recognised(_names(submissions)) or Format.FOLDER
-    if chosen is Format.FOLDER:
+    layout: str | None = chosen
+    if layout is None and not _is_archive(submissions):
+        layout = _recognised(_names(submissions)) or _FOLDER
+    if layout == _FOLDER:
         found = list(scan(submissions, file_name, roster))
-        yield Reading(Format.FOLDER, found, "the files' own, which a copy may have changed", ())
+        yield Reading(None, found, "the files' own, which a copy may have changed", ())
         return
     with unpacked(submissions) as files:
-        system = chosen or _recognised([file.name for file in files if not leads_out(file.name)])
+        system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
             raise UserError(
                 f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: say FORMAT=, or "
@@ -80,7 +76,7 @@ def reading(
         found = list(aside)
         for item in _attempts(system, own, zone, known):
             found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
-        yield Reading(system, found, *_said(system, recognised, zone))
+        yield Reading(system, found, *_said(system, chosen is None, zone))
 
 
 def _is_archive(path: Path) -> bool:
@@ -95,13 +91,13 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _recognised(names: Sequence[str]) -> Format | None:
+def _recognised(names: Sequence[str]) -> System | None:
     own = [name for name in names if not made_by_system(name)]
     if any(blackboard.fits(name) for name in own):
-        return Format.BLACKBOARD
+        return System.BLACKBOARD
     if any(moodle.fits(name) for name in own):
-        return Format.MOODLE
-    return Format.CANVAS if own and all(canvas.fits(name) for name in own) else None
+        return System.MOODLE
+    return System.CANVAS if own and all(canvas.fits(name) for name in own) else None
 
 
 def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decision], list[Handed]]:
@@ -120,18 +116,18 @@ def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decis
 
 
 def _attempts(
-    system: Format, files: Sequence[Handed], zone: tzinfo | None, known: Collection[str]
+    system: System, files: Sequence[Handed], zone: tzinfo | None, known: Collection[str]
 ) -> Iterator[SystemAttempt | Decision]:
-    if system is Format.BLACKBOARD:
+    if system is System.BLACKBOARD:
         return blackboard.attempts(files, zone, known)
-    return canvas.attempts(files) if system is Format.CANVAS else moodle.attempts(files)
+    return canvas.attempts(files) if system is System.CANVAS else moodle.attempts(files)
 
 
-def _said(system: Format, recognised: bool, zone: tzinfo | None) -> tuple[str, tuple[str, ...]]:
+def _said(system: System, recognised: bool, zone: tzinfo | None) -> tuple[str, tuple[str, ...]]:
     """Say whose word the times are, and how the layout and the times were read."""
     name = system.value.capitalize()
     layout = f"layout: {name}'s" + (", recognised by its names; FORMAT= says otherwise" if recognised else "")
-    if system is not Format.BLACKBOARD:
+    if system is not System.BLACKBOARD:
         return "", (
             layout,
             f"{name}'s archive has no times: each student's one attempt counts, whatever DEADLINE= says",

@@ -9,20 +9,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 
 from grader.errors import UserError
+from grader.lms import System
 from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
 from grader.results.entries import Result
 from grader.text import printable
-
-
-class GradebookOf(StrEnum):
-    """Whose downloaded file is filled in."""
-
-    BLACKBOARD = "blackboard"
-    CANVAS = "canvas"
-    MOODLE = "moodle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class _System:
+class _Layout:
     """How a system's file is laid out; `kept` are the columns that it needs to tell students apart."""
 
     name: str
@@ -79,21 +71,21 @@ def _participant(cell: str) -> str:
 
 
 _SYSTEMS = {
-    GradebookOf.BLACKBOARD: _System(
+    System.BLACKBOARD: _Layout(
         "Blackboard",
         "Username",
         frozenset({"Last Name", "First Name", "Username"}),
         str,
         re.compile(r".*\[Total Pts: *(?P<most>[\d.,]+)?.*\] *\|\s*\w+"),
     ),
-    GradebookOf.CANVAS: _System(
+    System.CANVAS: _Layout(
         "Canvas",
         "ID",
         frozenset({"Student", "ID", "SIS User ID", "SIS Login ID", "Integration ID", "Section"}),
         str,
         re.compile(r".+ \(\d+\)"),
     ),
-    GradebookOf.MOODLE: _System(
+    System.MOODLE: _Layout(
         "Moodle",
         "Identifier",
         frozenset({"Identifier", "Last modified (grade)"}),
@@ -105,11 +97,12 @@ _SYSTEMS = {
 
 
 def filled_in(
-    gradebook: bytes, system: GradebookOf, results: Sequence[Result], most: Decimal, hint: str, column: str = ""
+    gradebook: bytes, system: System, results: Sequence[Result], most: Decimal, hint: str, column: str = ""
 ) -> Upload:
     """Fill the score, and the feedback where the file has a column for it, into a downloaded file.
 
     Args:
+        system: Not Gradescope, which takes other files (gradescope.py).
         most: The points that the assignment gives at most.
         hint: What the assignment's column is likely to have in its name, such as `hw6`.
         column: The column's header or a part of it; empty: found by `hint`, or the only one.
@@ -131,7 +124,7 @@ def filled_in(
 
 
 def _filled_in(
-    sheet: Sheet, layout: _System, columns: dict[str, int], header: str, results: Sequence[Result], most: Decimal
+    sheet: Sheet, layout: _Layout, columns: dict[str, int], header: str, results: Sequence[Result], most: Decimal
 ) -> Upload:
     key, score, feedback = columns[layout.key], columns[header], columns.get(layout.feedback)
     graded = {result.submission.student_id: result for result in results}
@@ -193,7 +186,7 @@ def _with_result(
     return tuple(cells)
 
 
-def _score_column(columns: dict[str, int], layout: _System, hint: str, wanted: str) -> str:
+def _score_column(columns: dict[str, int], layout: _Layout, hint: str, wanted: str) -> str:
     """Choose the one column that takes the score.
 
     Raises:
@@ -211,7 +204,7 @@ def _score_column(columns: dict[str, int], layout: _System, hint: str, wanted: s
     raise UserError(f"which column of GRADEBOOK= takes the score is not clear: say COLUMN=, of these: {choice}")
 
 
-def _worth(sheet: Sheet, layout: _System, columns: dict[str, int], header: str, most: Decimal) -> tuple[str, ...]:
+def _worth(sheet: Sheet, layout: _Layout, columns: dict[str, int], header: str, most: Decimal) -> tuple[str, ...]:
     """Say so where the system's column is worth other points than the assignment gives."""
     match = layout.score.fullmatch(header)
     worth = _number(match["most"] or "") if match and "most" in layout.score.groupindex else None

@@ -53,14 +53,14 @@ class Curve:
     HEIGHT = 110
 
 
-def curves(run: Entry) -> tuple[Curve, ...]:
+def curves(entry: Entry) -> tuple[Curve, ...]:
     """Lay out a run's loss, then its accuracy on training batches; without what is known at fewer than two points."""
-    size = run.evidence.train_size
+    size, curve = entry.evidence.train_size, entry.run.curve
     if size < 1:
         return ()
-    ends = max((point.samples for point in run.curve), default=0) / size
-    losses = [(point.samples / size, point.loss) for point in run.curve if point.loss is not None]
-    shares = [(point.samples / size, point.accuracy) for point in run.curve if point.accuracy is not None]
+    ends = max((point.samples for point in curve), default=0) / size
+    losses = [(point.samples / size, point.loss) for point in curve if point.loss is not None]
+    shares = [(point.samples / size, point.accuracy) for point in curve if point.accuracy is not None]
     drawn = []
     if len(losses) > 1:
         values = [loss for _, loss in losses]

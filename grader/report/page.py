@@ -130,11 +130,13 @@ def summarize(students: Sequence[Student]) -> Summary:
     points = {student.result.grade.points for student in students}
     earned = sorted((value for value in points if value is not None), reverse=True)
     kinds = Counter(kind for student in students for kind in student.kinds)
-    every = (run for student in students for run in student.result.runs)
+    every = (entry for student in students for entry in student.result.runs)
     # What was copied to others with the same files was run once: whose it was and its end tell.
-    runs = list({(run.run_of or run.student_id, run.finished_at, run.evidence.seed): run for run in every}.values())
-    trained = [run.train_seconds for student in students if (run := student.result.entry) and run.samples]
-    evidence = [run.evidence for run in runs]
+    own = {(entry.run_of or entry.student_id, entry.finished_at, entry.evidence.seed): entry for entry in every}
+    runs = [entry.run for entry in own.values()]
+    counting = [entry.run.training for student in students if (entry := student.result.entry)]
+    trained = [training.seconds for training in counting if training.samples]
+    evidence = [entry.evidence for entry in own.values()]
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
@@ -145,14 +147,16 @@ def summarize(students: Sequence[Student]) -> Summary:
         ),
         to_look_at=tuple(student for student in students if student.reasons),
         runs=len(runs),
-        train_seconds=sum(run.train_seconds for run in runs),
+        train_seconds=sum(run.training.seconds for run in runs),
         median_seconds=statistics.median(trained) if trained else None,
-        finished_at=max((run.finished_at for run in runs), default=None),
+        finished_at=max((entry.finished_at for entry in own.values()), default=None),
         other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
         data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
-        devices=_mostly(f"{item.device or 'unknown'}; {item.jobs} at a time" for item in evidence),
+        devices=_mostly(f"{one.run.device or 'unknown'}; {one.evidence.jobs} at a time" for one in own.values()),
         isolation=_mostly(item.isolation for item in evidence),
-        versions=_mostly(f"torch {item.torch_version or 'unknown'}, grader {item.grader_version}" for item in evidence),
+        versions=_mostly(
+            f"torch {one.run.torch_version or 'unknown'}, grader {one.evidence.grader_version}" for one in own.values()
+        ),
     )
 
 

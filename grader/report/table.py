@@ -109,18 +109,17 @@ def _grades_row(result: Result) -> dict[str, str]:
     }
     if entry is not None:
         row["architecture"] = entry.check.verdict.value
-    if entry is not None and entry.stop_reason is not None:
-        row["stop_reason"] = entry.stop_reason.value
-        row["train_seconds"] = f"{entry.train_seconds:.1f}"
+        row["stop_reason"] = entry.run.stop_reason.value
+        row["train_seconds"] = f"{entry.run.training.seconds:.1f}"
         if entry.evidence.train_size > 0:
-            row["epochs"] = f"{entry.samples / entry.evidence.train_size:.2f}"
+            row["epochs"] = f"{entry.run.training.samples / entry.evidence.train_size:.2f}"
     return row
 
 
 def _run_cell(run: Entry) -> str:
     measured = run.outcome.value
-    if run.correct is not None and run.total:
-        measured = f"{accuracy_percent(run.correct, run.total):.2f} %"
+    if run.score is not None:
+        measured = f"{accuracy_percent(run.score.correct, run.score.total):.2f} %"
     return f"{measured} (seed {run.evidence.seed}, {run.reason.value})"
 
 

@@ -76,7 +76,7 @@ def _decoded(content: bytes) -> str:
 def _named_lines(entry: Entry | None) -> frozenset[int]:
     if entry is None:
         return frozenset()
-    said = " ".join((entry.error, entry.check.message, *entry.check.blanks_left))
+    said = " ".join((entry.run.error, entry.check.message, *entry.check.blanks_left))
     return frozenset(int(line) for line in _LINE.findall(said))
 
 
@@ -180,9 +180,9 @@ def duration(seconds: float) -> str:
     return _units((hours, "h"), (minutes, "min"))
 
 
-def epochs(run: Entry) -> float | None:
+def epochs(entry: Entry) -> float | None:
     """Training images used, in passes over the training set; None where its size is not known."""
-    return run.samples / run.evidence.train_size if run.evidence.train_size > 0 else None
+    return entry.run.training.samples / entry.evidence.train_size if entry.evidence.train_size > 0 else None
 
 
 def number(value: float | Decimal | None, digits: int | None = None) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from grader.records import Check, CurvePoint, Outcome, Probes, StopReason, Submission
+from grader.records import Check, Outcome, Run, Score, Submission
 
 
 class RunReason(StrEnum):
@@ -39,8 +39,6 @@ class Evidence:
     train_size: int
     seed: int
     isolation: str
-    device: str
-    torch_version: str
     jobs: int
     wall_seconds: float
     calibrated_seconds: float | None
@@ -55,45 +53,33 @@ class Evidence:
 class Entry:
     """One line of the ledger: one run of one submission, and everything that was found out in it.
 
-    Points are not here: they follow from `correct` and `total` by the assignment's bands.
+    Points are not here: they follow from the score by the assignment's bands.
 
     Attributes:
         run_key: What the run depends on besides the submission (budget, limits, data, seed): same key, same work.
-        correct: Test images classified right; None unless the outcome is `graded`.
-        total: Test images.
         reason: Why this run was made.
-        own_seed: As in `Run`.
-        probes: As in `Run`.
-        curve: As in `Run`.
-        batches: As in `Run`.
-        acceleration: As in `Run`.
+        score: None unless the outcome is `graded`.
         run_of: Whose run this is a copy of: somebody with the same files. Empty: the student's own run.
+        version: Of what such a line holds. Lines of version 1, which named none, had all fields of a run in one row.
     """
 
     student_id: str
     sha256: str
     run_key: str
-    outcome: Outcome
+    reason: RunReason
     finished_at: datetime
     evidence: Evidence
     check: Check
-    stop_reason: StopReason | None = None
-    correct: int | None = None
-    total: int | None = None
-    samples: int = 0
-    train_seconds: float = 0.0
-    error: str = ""
-    notes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    missing_module: str = ""
-    reason: RunReason = RunReason.FIRST
-    own_seed: bool = False
-    probes: Probes | None = None
-    curve: tuple[CurvePoint, ...] = ()
-    batches: int = 0
-    acceleration: tuple[tuple[str, float], ...] = ()
+    run: Run
+    score: Score | None = None
     run_of: str = ""
+    version: Literal[2] = 2
     kind: Literal["run"] = "run"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the run ended."""
+        return self.run.outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
+def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
     """Write the log, then the entry; a log that cannot be written costs no result.
 
     Raises:
@@ -236,15 +236,15 @@ def keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
         ledger.append(entry)
 
 
-def keep_copy(submission: Submission, planned: NextRun, run_key: str, ledger: OpenLedger, logs: Path) -> Entry | None:
-    """Keep for this student what the same run of another student's same files left: the same work is not done twice.
+def record_copy(submission: Submission, planned: NextRun, run_key: str, ledger: OpenLedger, logs: Path) -> Entry | None:
+    """Record for this student what the same run of another student's same files left: the same work is not done twice.
 
     Returns:
         The copy; None where there is no such run, or its log is gone: then it must be made.
 
     Raises:
-        UserError: As `keep`.
-        InfrastructureError: As `keep`.
+        UserError: As `record_run`.
+        InfrastructureError: As `record_run`.
     """
     known = known_run(ledger.lines_about(submission.sha256), submission.student_id, run_key, planned)
     if known is None:
@@ -254,7 +254,7 @@ def keep_copy(submission: Submission, planned: NextRun, run_key: str, ledger: Op
     except OSError:
         return None
     entry = replace(known, student_id=submission.student_id, run_of=known.run_of or known.student_id)
-    keep(entry, log, ledger, logs)
+    record_run(entry, log, ledger, logs)
     return entry
 
 

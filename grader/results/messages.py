@@ -109,7 +109,7 @@ def _nothing_came(assignment: Assignment) -> str:
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
     limits = assignment.limits
-    reason = _sentence(entry.error or entry.check.message)
+    reason = _sentence(entry.run.error or entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
             return ["Your file could not be run as a solution.", *reason, "Mend this and run the whole file once."]
@@ -128,7 +128,7 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
             ]
         case Outcome.OUT_OF_MEMORY:
             # So PyTorch's error begins where it is a GPU that is full.
-            on_card = "CUDA out of memory" in entry.error
+            on_card = "CUDA out of memory" in entry.run.error
             what = "of the GPU's memory than a run may" if on_card else f"than {_memory(limits.memory_mb)} of memory"
             return [
                 f"Your script was stopped because it used more {what}.",
@@ -157,10 +157,12 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
 
 
 def _graded(entry: Entry, assignment: Assignment) -> list[str]:
-    sentences = [f"{entry.correct} of {entry.total} test images were classified correctly."]
+    sentences = []
+    if entry.score is not None:
+        sentences.append(f"{entry.score.correct} of {entry.score.total} test images were classified correctly.")
     if entry.evidence.data_name != ASSIGNED_DATA:
         sentences.append(f"Measured on the data set {entry.evidence.data_name}.")
-    if entry.samples == 0:
+    if entry.run.training.samples == 0:
         sentences.append("No training was seen, so the network was tested as it was built.")
     sentences += _stop(entry, assignment)
     sentences += _sentence(entry.check.message)
@@ -170,10 +172,10 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
 
 
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
-    error = _one_line(entry.error)
+    error = _one_line(entry.run.error)
     as_it_was = "the network was tested as it was then"
     evidence = entry.evidence
-    match entry.stop_reason:
+    match entry.run.stop_reason:
         case StopReason.EPOCH_BUDGET:
             epochs = _count(assignment.budget.epochs, "epoch")
             said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
@@ -200,7 +202,7 @@ def _notes(entry: Entry) -> list[str]:
     """What was set aside or supplied, in the file before it ran and around the script while it ran."""
     return [
         sentence
-        for note in (*entry.check.notes, *entry.check.open_questions, *entry.notes)
+        for note in (*entry.check.notes, *entry.check.open_questions, *entry.run.notes)
         for sentence in _sentence(note)
     ]
 
@@ -216,18 +218,19 @@ def _doubts(entry: Entry) -> list[str]:
     reasons += check.flags
     if check.blanks_left:
         reasons.append("blanks left: " + ", ".join(check.blanks_left))
-    if entry.outcome is Outcome.GRADED and entry.samples == 0:
+    if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append("no training was seen")
-    return [*reasons, *_cut_by_time(entry), *probe_doubts(entry.probes), *entry.flags]
+    probes = entry.score.probes if entry.score else None
+    return [*reasons, *_cut_by_time(entry), *probe_doubts(probes), *entry.run.flags]
 
 
 def _cut_by_time(entry: Entry) -> list[str]:
     """Doubt a run that time ended on a machine slower than the one that the handout's two hours are meant for."""
     evidence = entry.evidence
-    if entry.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
+    if entry.run.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
         return []
     if evidence.calibrated_seconds is None:
-        on_cpu = evidence.device.startswith("CPU")
+        on_cpu = entry.run.device.startswith("CPU")
         return ["cut by time on a machine that was not timed: make calibrate"] if on_cpu else []
     slower = evidence.calibrated_seconds / evidence.wall_seconds
     if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
@@ -249,11 +252,11 @@ def _missing_entry(submission: Submission) -> list[str]:
 def _way_out(entry: Entry, assignment: Assignment) -> str:
     # The name comes out of the process that runs the student's code. Only what the assignment grants may become a
     # command that a teacher types.
-    module = entry.missing_module.partition(".")[0]
+    module = entry.run.training.missing_module.partition(".")[0]
     if module in assignment.colab.modules:
         install = f"pip install {_PACKAGES.get(module, module)}"
         return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
-    cause = _one_line(entry.error or entry.check.message) or "no cause given"
+    cause = _one_line(entry.run.error or entry.check.message) or "no cause given"
     return f"not graded, a fault of the grader or its machine ({cause}): run the same command again"
 
 

@@ -135,7 +135,12 @@ def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRu
     policy = assignment.borderline
     repeated = [run for run in counting if run.reason is RunReason.BORDERLINE]
     first = result([run for run in counting if run.reason is not RunReason.BORDERLINE], assignment)
-    if first is None or first.outcome is not Outcome.GRADED or first.own_seed or len(repeated) >= policy.extra_runs:
+    if (
+        first is None
+        or first.outcome is not Outcome.GRADED
+        or first.run.training.own_seed
+        or len(repeated) >= policy.extra_runs
+    ):
         return None
     edge = _next_edge(first, assignment)
     if edge is None or edge - _accuracy(first) > Fraction(policy.below_edge):
@@ -151,19 +156,19 @@ def _stands(run: Entry) -> bool:
     return run.outcome is not Outcome.INFRASTRUCTURE
 
 
-def _short_in_company(run: Entry) -> str:
+def _short_in_company(entry: Entry) -> str:
     """What befell a run that it might not have met with the machine, or its card's memory, to itself; else empty."""
-    if run.evidence.jobs == 1:
+    if entry.evidence.jobs == 1:
         return ""
-    if run.stop_reason is StopReason.TIME_BUDGET or run.outcome is Outcome.TIMED_OUT:
+    if entry.run.stop_reason is StopReason.TIME_BUDGET or entry.outcome is Outcome.TIMED_OUT:
         return "cut by time"
     # A network that was made before can still be tested, so that the run is graded in the state that it had.
-    full = run.outcome is Outcome.OUT_OF_MEMORY or run.error.startswith(_FULL_CARD)
-    return "out of memory on a card" if full and run.evidence.card else ""
+    full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.error.startswith(_FULL_CARD)
+    return "out of memory on a card" if full and entry.evidence.card else ""
 
 
-def _accuracy(run: Entry) -> Fraction:
-    return exact_percent(run.correct or 0, run.total or 1)
+def _accuracy(entry: Entry) -> Fraction:
+    return exact_percent(entry.score.correct, entry.score.total) if entry.score else Fraction(0)
 
 
 def _next_edge(run: Entry, assignment: Assignment) -> Fraction | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from grader.assignment import Assignment
-from grader.records import Outcome, Submission, Verdict, accuracy_percent, exact_percent
+from grader.records import Outcome, Score, Submission, Verdict, accuracy_percent, exact_percent
 from grader.results import messages
 from grader.results.entries import Change, Entry, Grade, Line, Override, Result
 from grader.results.reruns import generations, is_done, result, standing_override, standing_runs
@@ -19,19 +19,16 @@ _NOT_RUNNABLE = frozenset(
 )
 
 
-def points(
-    outcome: Outcome, correct: int | None, total: int | None, verdict: Verdict | None, assignment: Assignment
-) -> Decimal | None:
+def points(outcome: Outcome, score: Score | None, verdict: Verdict | None, assignment: Assignment) -> Decimal | None:
     """Return what a submission earns; None where a fault of ours leaves it without points.
 
     Args:
-        correct: Test images classified right; only read where the outcome is `graded`.
-        total: Test images; only read where the outcome is `graded`.
+        score: Only read where the outcome is `graded`.
         verdict: Of the architecture check. It moves points only where the policy says "require": a network that
             deviates then earns no more than one that could not be run.
 
     Raises:
-        ValueError: The outcome is `graded` and there is no valid count.
+        ValueError: The outcome is `graded` and there is no score, or no valid count.
     """
     policy = assignment.policy
     if outcome in (Outcome.INFRASTRUCTURE, Outcome.PENDING):
@@ -40,9 +37,9 @@ def points(
         return policy.points_if_missing
     if outcome in _NOT_RUNNABLE:
         return policy.points_if_not_runnable
-    if correct is None or total is None:
+    if score is None:
         raise ValueError("a graded submission needs its counts")
-    earned = _band_points(correct, total, assignment)
+    earned = _band_points(score, assignment)
     if policy.architecture == "require" and verdict is Verdict.DEVIATES:
         return min(earned, policy.points_if_not_runnable)
     return earned
@@ -51,13 +48,13 @@ def points(
 def grade(submission: Submission, entry: Entry | None, assignment: Assignment) -> Grade:
     """Work out one student's grade from what the ledger says (None: nothing yet)."""
     outcome = _outcome(submission, entry)
-    correct, total, verdict = (entry.correct, entry.total, entry.check.verdict) if entry else (None, None, None)
+    score, verdict = (entry.score, entry.check.verdict) if entry else (None, None)
     accuracy = None
-    if outcome is Outcome.GRADED and correct is not None and total is not None:
-        accuracy = accuracy_percent(correct, total)
+    if outcome is Outcome.GRADED and score is not None:
+        accuracy = accuracy_percent(score.correct, score.total)
     return Grade(
         outcome=outcome,
-        points=points(outcome, correct, total, verdict, assignment),
+        points=points(outcome, score, verdict, assignment),
         accuracy=accuracy,
         message=messages.for_student(entry, submission, assignment),
         review=messages.for_teacher(entry, submission, assignment),
@@ -127,8 +124,8 @@ def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
     return Outcome.NO_SUBMISSION if submission.content is None else Outcome.PENDING
 
 
-def _band_points(correct: int, total: int, assignment: Assignment) -> Decimal:
-    percent = exact_percent(correct, total)
+def _band_points(score: Score, assignment: Assignment) -> Decimal:
+    percent = exact_percent(score.correct, score.total)
     for band in assignment.bands:
         if band.takes(percent):
             return band.points

@@ -12,7 +12,7 @@ from grader.assignment import REFERENCE, Assignment
 from grader.errors import InfrastructureError
 from grader.progress import work_seconds
 from grader.records import Submission
-from grader.run.worker_client import Slot, WorkerRun, start_worker
+from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 
 CALIBRATION_NAME = "calibration.json"
 # What a submission takes beside training and prediction: the check, while its training is set up; on two cores.
@@ -51,9 +51,10 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
         if stopped is None or stopped.error:
             reason = stopped.error if stopped else run.execution.ending
             raise InfrastructureError(f"the reference could not be timed ({reason})")
-        if first is not None and stopped.samples > first.samples:
+        training = stopped.training
+        if first is not None and training.samples > first.samples:
             # The first steps also set torch up.
-            rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
+            rate = (training.samples - first.samples) / (training.seconds - first.seconds)
             machine, precision = machine_name(slot.threads), assignment.precision
             return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
     raise InfrastructureError(
@@ -66,7 +67,7 @@ def _trained(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRun:
     budget = assignment.budget.model_copy(update={"train_seconds": seconds})
     timed = assignment.model_copy(update={"budget": budget})
     reference = Submission("reference", content=REFERENCE.read_bytes())
-    return start_worker(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed)
+    return start_worker(Request(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed))
 
 
 def machine_name(threads: int) -> str:

@@ -1,4 +1,11 @@
-"""The check stage: run one submission up to its first training forward, and judge the network that it made."""
+"""The check stage: run one submission up to its first training forward, and judge the network that it made.
+
+A network is there only once the script has made it, and it may need whatever the script defines on its way (real ones
+read a global `dev` in their constructor). So a check runs the script as a training does, with a budget of no images:
+the worker wraps the class's `forward` to count what is learned from, and before the first image over the budget, here
+the first of all, it does not call that forward but says what it saw and ends the process. It is no exception that the
+script could catch (worker/budget.py `_before_forward`, worker/main.py `_finish` and `_check`).
+"""
 
 from dataclasses import replace
 
@@ -7,7 +14,7 @@ from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
-from grader.run.worker_client import Slot, WorkerRun, start_worker
+from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 from grader.sandbox import Ending
 
 _FINDINGS_IN_MESSAGE = 2
@@ -20,7 +27,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     Raises:
         InfrastructureError: The worker could not be started.
     """
-    run = start_worker(submission, assignment, slot, "check", assignment.seed)
+    run = start_worker(Request(submission, assignment, slot, "check", assignment.seed))
     source = run.source
     if source is None:
         return Check(Verdict.UNREADABLE, message="The script could not be read to its end.")
@@ -70,8 +77,8 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
         return None, stopped[run.execution.ending]
     if run.stopped is None:
         return Outcome.CRASHED, "The script ended before it made a network."
-    if run.stopped.missing_module in assignment.colab.modules:
-        said = f"The script needs {run.stopped.missing_module}, which Colab has and the grader lacks."
+    if run.stopped.training.missing_module in assignment.colab.modules:
+        said = f"The script needs {run.stopped.training.missing_module}, which Colab has and the grader lacks."
         return Outcome.INFRASTRUCTURE, said
     if run.stopped.error:
         return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."

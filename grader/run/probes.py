@@ -27,8 +27,8 @@ _CHANCE, _ABOVE_CHANCE = 10, 20
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
-    """What a child is asked.
+class ImagesToScore:
+    """What a worker's network is asked.
 
     Attributes:
         images: uint8 of shape (N + probes, 32, 32, 3), in a fresh secret order.
@@ -53,41 +53,41 @@ class Questions:
         return (len(self.images) + self.untrained) * CLASSES * _SCORE.itemsize
 
 
-def ask(data: DataSet, random: np.random.Generator) -> Questions:
+def images_to_score(data: DataSet, random: np.random.Generator) -> ImagesToScore:
     """Put the test images and the probes in one secret order."""
     chosen = random.choice(len(data.x_test), min(_MOST_PROBES, (len(data.x_test) + 1) // 2), replace=False)
     probed = data.x_test[chosen]
     parts = [data.x_test, probed, _shifted(probed), *([probed[:, :, ::-1]] if data.mirrors else [])]
     everything = np.concatenate(parts)
     order = random.permutation(len(everything))
-    return Questions(np.ascontiguousarray(everything[order]), order, chosen, data.mirrors)
+    return ImagesToScore(np.ascontiguousarray(everything[order]), order, chosen, data.mirrors)
 
 
-def read_answer(answer: bytes, questions: Questions, labels: npt.NDArray[np.int64]) -> tuple[bytes, Probes]:
+def read_answer(answer: bytes, asked: ImagesToScore, labels: npt.NDArray[np.int64]) -> tuple[bytes, Probes]:
     """Sort an answer.
 
     Args:
-        answer: `questions.answer_bytes` bytes of little-endian float32.
+        answer: `asked.answer_bytes` bytes of little-endian float32.
         labels: Of the test set, int64 of shape (N,).
 
     Returns:
         The scores of the N test images in the test set's order, and what the probes counted.
     """
     rows = np.frombuffer(answer, _SCORE).reshape(-1, CLASSES)
-    asked, untrained = rows[: len(questions.images)], rows[len(questions.images) :]
-    in_order = np.empty_like(asked)
-    in_order[questions.order] = asked
-    size, count = len(labels), len(questions.chosen)
-    tested, plain = in_order[:size], in_order[questions.chosen]
+    trained, untrained = rows[: len(asked.images)], rows[len(asked.images) :]
+    in_order = np.empty_like(trained)
+    in_order[asked.order] = trained
+    size, count = len(labels), len(asked.chosen)
+    tested, plain = in_order[:size], in_order[asked.chosen]
     repeated, shifted = in_order[size:][:count], in_order[size + count :][:count]
-    truth = labels[questions.chosen]
-    truth_of_first = np.concatenate([labels, *[truth] * (3 if questions.mirrored else 2)])[questions.order[:count]]
+    truth = labels[asked.chosen]
+    truth_of_first = np.concatenate([labels, *[truth] * (3 if asked.mirrored else 2)])[asked.order[:count]]
     probes = Probes(
         count=count,
         plain=_right(plain, truth),
         repeated_alike=int(_alike(plain, repeated).sum()),
         shifted=_right(shifted, truth),
-        mirrored=_right(in_order[size + 2 * count :], truth) if questions.mirrored else None,
+        mirrored=_right(in_order[size + 2 * count :], truth) if asked.mirrored else None,
         untrained=_right(untrained, truth_of_first) if np.isfinite(untrained).all() else None,
     )
     return tested.tobytes(), probes

@@ -1,20 +1,28 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from grader.assignment import Assignment
 from grader.data import DataSet
 from grader.progress import Stage, StageBegun
-from grader.protocol import Evaluated, Fault, Stopped
-from grader.records import BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OPTIMIZATIONS, Outcome, Run, StopReason, Submission
+from grader.protocol import Evaluated, Fault
+from grader.records import (
+    BFLOAT16,
+    CHANNELS_LAST,
+    CUDA_GRAPHS,
+    OPTIMIZATIONS,
+    Outcome,
+    Probes,
+    Run,
+    StopReason,
+    Training,
+)
 from grader.run.curve import MOST_SAMPLES
-from grader.run.probes import Questions, ask, read_answer
-from grader.run.worker_client import Slot, WorkerRun, waiting_worker
+from grader.run.probes import images_to_score, read_answer
+from grader.run.worker_client import Request, WaitingWorker, WorkerRun, start_worker
 from grader.sandbox import Ending
 
 _ABOUT_THE_LOG = (
@@ -36,110 +44,91 @@ _MET_INSIDE: dict[str, Outcome] = {
 }
 
 
-@contextmanager
-def waiting_training(
-    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int
-) -> Iterator[Callable[[], Run]]:
-    """Set up the training of one submission in the sandbox; yield what does it, and is called once.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training leaves.
 
-    It trains, then asks the network about the test images in a fresh secret order. A script that failed after its
-    network was made faster may have failed for that: it is trained again as it is.
+    Attributes:
+        run: What the ledger keeps.
+        scores: Images x 10 little-endian float32 in the order of the test set; None if they did not all come.
+        probes: None where there are no scores.
+        log: What the script printed, bounded.
+    """
 
-    Args:
-        seed: Of the random state that the script finds.
+    run: Run
+    scores: bytes | None = field(default=None, repr=False)
+    probes: Probes | None = None
+    log: bytes = field(default=b"", repr=False)
+
+
+def train(waiting: WaitingWorker, data: DataSet) -> Trained:
+    """Have a waiting worker train its submission, then answer for the test images.
+
+    A script that failed after its network was made faster may have failed for that: it is trained again as it is.
 
     Raises:
         InfrastructureError: The worker could not be started.
-        Cancelled: Of what is yielded: the slot was cancelled.
+        Cancelled: The slot was cancelled.
     """
-    with _waiting_once(submission, assignment, data, slot, seed) as train_once:
-
-        def train() -> Run:
-            run = train_once()
-            if run.stop_reason is not StopReason.ERROR or not _network_was_changed(run):
-                return run
-            slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-            as_it_is = assignment.model_copy(update={"acceleration": (), "precision": "script"})
-            with _waiting_once(submission, as_it_is, data, slot, seed) as train_again:
-                again = train_again()
-            return _after(run, again)
-
-        yield train
+    request = waiting.request
+    first = _trained(waiting.run(), request, data)
+    if first.run.stop_reason is not StopReason.ERROR or not _network_was_changed(first.run):
+        return first
+    request.slot.watch(StageBegun(request.submission.student_id, Stage.TRAINING))
+    as_it_is = request.assignment.model_copy(update={"acceleration": (), "precision": "script"})
+    # In another secret order: the first worker may have seen the images in this one.
+    again = replace(request, assignment=as_it_is, images=images_to_score(data, np.random.default_rng()))
+    return _after(first, _trained(start_worker(again), again, data))
 
 
 def _network_was_changed(run: Run) -> bool:
     """Whether an optimization changed how the network computed."""
-    used = dict(run.acceleration)
+    used = dict(run.training.acceleration)
     return any(used.get(name) for name in (CHANNELS_LAST, BFLOAT16, CUDA_GRAPHS))
 
 
-def _after(first: Run, again: Run) -> Run:
+def _after(first: Trained, again: Trained) -> Trained:
     """The second run of a script that failed while its training was made faster, with what the first one showed."""
-    used = ", ".join(name for name, share in first.acceleration if share)
-    note = f"The script failed while its training was made faster ({used}): {first.error or 'no reason was said'}."
-    note += " It was trained again as it is."
-    return replace(again, notes=(*again.notes, note), log=first.log + _FIRST_LOG + again.log)
+    used = ", ".join(name for name, share in first.run.training.acceleration if share)
+    note = f"The script failed while its training was made faster ({used}): {first.run.error or 'no reason was said'}."
+    notes = (*again.run.notes, f"{note} It was trained again as it is.")
+    return replace(again, run=replace(again.run, notes=notes), log=first.log + _FIRST_LOG + again.log)
 
 
-@contextmanager
-def _waiting_once(
-    submission: Submission, assignment: Assignment, data: DataSet, slot: Slot, seed: int
-) -> Iterator[Callable[[], Run]]:
-    questions = ask(data, np.random.default_rng())
-    with waiting_worker(
-        submission,
-        assignment,
-        slot,
-        "train",
-        seed,
-        images=questions.images.data.cast("B"),
-        untrained=questions.untrained,
-        answer_bytes=questions.answer_bytes,
-    ) as begin:
-        yield lambda: _run(begin(), assignment, data, questions)
-
-
-def _run(run: WorkerRun, assignment: Assignment, data: DataSet, questions: Questions) -> Run:
-    outcome, error = _outcome(run, assignment)
+def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
+    assignment = request.assignment
+    outcome, error = _outcome(worked, assignment)
     scores = probes = None
-    if run.execution.answer is not None:
-        scores, probes = read_answer(run.execution.answer, questions, data.y_test)
-    evaluated = run.evaluated or Evaluated()
-    stopped = plausible(run.stopped) if run.stopped else None
-    return Run(
+    if worked.execution.answer is not None and request.images is not None:
+        scores, probes = read_answer(worked.execution.answer, request.images, data.y_test)
+    evaluated = worked.evaluated or Evaluated()
+    run = Run(
         outcome=outcome,
-        stop_reason=_stop_reason(run),
-        scores=scores,
-        probes=probes,
-        samples=stopped.samples if stopped else 0,
-        train_seconds=round(stopped.seconds, 3) if stopped else 0.0,
-        device=run.started.device,
-        torch_version=run.started.torch_version,
+        stop_reason=_stop_reason(worked),
+        training=plausible(worked.stopped.training) if worked.stopped else Training(),
+        device=worked.started.device,
+        torch_version=worked.started.torch_version,
         error=error,
         notes=evaluated.notes,
-        flags=(*evaluated.flags, *_unlikely(run, assignment.budget.epochs, len(data.x_train))),
-        missing_module=stopped.missing_module if stopped else "",
-        own_seed=stopped.own_seed if stopped else False,
-        curve=run.curve,
-        batches=stopped.batches if stopped else 0,
-        acceleration=stopped.acceleration if stopped else (),
-        log=_ABOUT_THE_LOG + run.execution.log,
+        flags=(*evaluated.flags, *_unlikely(worked, assignment.budget.epochs, len(data.x_train))),
+        curve=worked.curve,
     )
+    return Trained(run, scores, probes, _ABOUT_THE_LOG + worked.execution.log)
 
 
-def plausible(stopped: Stopped) -> Stopped:
+def plausible(training: Training) -> Training:
     """Bring what cannot have been measured within bounds, so that one forged number does not break everyone's table."""
-    seconds = stopped.seconds if math.isfinite(stopped.seconds) else 0.0
+    seconds = training.seconds if math.isfinite(training.seconds) else 0.0
     return replace(
-        stopped,
-        samples=min(max(stopped.samples, 0), MOST_SAMPLES),
-        batches=min(max(stopped.batches, 0), MOST_SAMPLES),
+        training,
+        samples=min(max(training.samples, 0), MOST_SAMPLES),
+        batches=min(max(training.batches, 0), MOST_SAMPLES),
         acceleration=tuple(
             (name, round(share, 4))
-            for name, share in dict(stopped.acceleration).items()
+            for name, share in dict(training.acceleration).items()
             if name in OPTIMIZATIONS and 0 <= share <= 1
         ),
-        seconds=min(max(seconds, 0.0), _MOST_SECONDS),
+        seconds=round(min(max(seconds, 0.0), _MOST_SECONDS), 3),
     )
 
 
@@ -148,7 +137,7 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
     found = []
     if run.execution.answer is not None and (run.stopped is None or run.evaluated is None):
         found.append("scores came, but the worker did not say how training ended: the script may have sent its own")
-    used = plausible(run.stopped).samples if run.stopped else 0
+    used = plausible(run.stopped.training).samples if run.stopped else 0
     # The last step may go past the budget; a step is hardly ever more than the whole training set.
     if used > (epochs + 1) * training_size:
         found.append(
@@ -199,7 +188,7 @@ def _outcome_of_fault(run: WorkerRun, assignment: Assignment, said: str) -> tupl
             return Outcome.INVALID, f"the script made no network of the class {assignment.class_name}"
         case Fault.MEMORY | Fault.PROCESSES | Fault.DISK | Fault.DESCRIPTORS as limit:
             return _MET_INSIDE[limit], detail
-        case Fault.MISSING_MODULE if run.stopped.missing_module in assignment.colab.modules:
+        case Fault.MISSING_MODULE if run.stopped.training.missing_module in assignment.colab.modules:
             return Outcome.INFRASTRUCTURE, detail
         case _:
             return Outcome.CRASHED, detail

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -25,13 +25,13 @@ from grader.protocol import (
     Task,
     to_json,
 )
-from grader.records import IMAGE_BYTES, CurvePoint, Submission
+from grader.records import CurvePoint, Submission
 from grader.run.curve import TrainingCurve
-from grader.sandbox import Execution, Isolation, Job, Listener, started
+from grader.run.probes import ImagesToScore
+from grader.sandbox import Execution, Isolation, Job, Listener, StartedJob, started
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _Kind = TypeVar("_Kind")
-_NO_IMAGES = memoryview(b"")
 # What the worker needs besides the script's own time: to import torch on a busy machine, and its timer's patience.
 _WORKER_SECONDS = 120
 
@@ -65,6 +65,25 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What a worker is to do.
+
+    Attributes:
+        mode: "check": run the script up to its first training forward, and look at its network (see check.py).
+            "train": run it under its budget.
+        seed: Of the random state that the script finds.
+        images: What the trained network is asked; None: nothing.
+    """
+
+    submission: Submission
+    assignment: Assignment
+    slot: Slot
+    mode: Literal["check", "train"]
+    seed: int
+    images: ImagesToScore | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRun:
     """How one worker ended, and the last event of each kind that it sent.
 
@@ -84,55 +103,44 @@ class WorkerRun:
     curve: tuple[CurvePoint, ...]
 
 
-def start_worker(
-    submission: Submission, assignment: Assignment, slot: Slot, mode: Literal["check", "train"], seed: int
-) -> WorkerRun:
-    """Run one submission in the sandbox, without images; arguments and errors as those of `waiting_worker`.
+@dataclass(frozen=True, slots=True)
+class WaitingWorker:
+    """A worker in its sandbox that has not yet been told to begin: no line of the submission has run."""
 
-    Raises:
-        InfrastructureError: The worker did not get as far as the student's script.
-        Cancelled: The slot was cancelled.
-    """
-    with waiting_worker(submission, assignment, slot, mode, seed) as begin:
-        return begin()
+    request: Request
+    job: StartedJob
+
+    def run(self) -> WorkerRun:
+        """Have it run the submission, to its end. Can be called once.
+
+        Raises:
+            InfrastructureError: The worker did not get as far as the student's script.
+            Cancelled: The slot was cancelled.
+        """
+        request, curve = self.request, TrainingCurve()
+        training = request.mode == "train"
+        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else None
+        return _interpret(self.job.run(request.slot.cancelled, listener), curve)
 
 
 @contextlib.contextmanager
-def waiting_worker(
-    submission: Submission,
-    assignment: Assignment,
-    slot: Slot,
-    mode: Literal["check", "train"],
-    seed: int,
-    images: memoryview = _NO_IMAGES,
-    untrained: int = 0,
-    answer_bytes: int = 0,
-) -> Iterator[Callable[[], WorkerRun]]:
-    """Start a worker in the sandbox, which imports torch and then waits; yield what has it run the submission.
-
-    Args:
-        seed: Of the random state that the script finds.
-        images: Test images as bytes, in the order in which they are asked for.
-        untrained: So many of the first images are also asked of an untrained copy of the network.
-        answer_bytes: What must come back for them.
+def waiting_worker(request: Request) -> Iterator[WaitingWorker]:
+    """Start a worker in the sandbox, which imports torch and then waits; nothing of it is left afterwards.
 
     Raises:
-        InfrastructureError: The sandbox could not be started; or, of what is yielded, the worker did not get as far as
-            the student's script.
-        Cancelled: Of what is yielded: the slot was cancelled.
+        InfrastructureError: The sandbox could not be started.
     """
-    with tempfile.TemporaryDirectory(dir=slot.work, prefix="job-") as name:
+    with tempfile.TemporaryDirectory(dir=request.slot.work, prefix="job-") as name:
         folder = Path(name, "job")
-        _lay_out(folder, submission, _task(assignment, slot, mode, seed, len(images), untrained))
-        job = replace(_job(assignment, slot, mode, folder), images=images, answer_bytes=answer_bytes)
-        with started(slot.isolation, job) as waiting:
+        _lay_out(folder, request.submission, _task(request))
+        with started(request.slot.isolation, _job(request, folder)) as job:
+            yield WaitingWorker(request, job)
 
-            def begin() -> WorkerRun:
-                curve = TrainingCurve()
-                listener = _listener(submission.student_id, slot.watch, curve) if mode == "train" else None
-                return _interpret(waiting.run(slot.cancelled, listener), curve)
 
-            yield begin
+def start_worker(request: Request) -> WorkerRun:
+    """Start a worker and have it run the submission at once; errors as those of `waiting_worker` and its `run`."""
+    with waiting_worker(request) as worker:
+        return worker.run()
 
 
 def _lay_out(folder: Path, submission: Submission, task: Task) -> None:
@@ -146,14 +154,13 @@ def _lay_out(folder: Path, submission: Submission, task: Task) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _job(assignment: Assignment, slot: Slot, mode: Literal["check", "train"], folder: Path) -> Job:
-    """The job, without what it is asked."""
-    limits, budget = assignment.limits, assignment.budget
-    training_seconds = limits.setup_seconds + budget.train_seconds + _WORKER_SECONDS
-    return Job(
+def _job(request: Request, folder: Path) -> Job:
+    slot, limits = request.slot, request.assignment.limits
+    training_seconds = limits.setup_seconds + request.assignment.budget.train_seconds + _WORKER_SECONDS
+    job = Job(
         folder=folder,
         limits=limits,
-        ready_seconds=limits.check_seconds if mode == "check" else training_seconds,
+        ready_seconds=limits.check_seconds if request.mode == "check" else training_seconds,
         answer_seconds=limits.evaluation_seconds,
         training_set=slot.training_set,
         threads=slot.threads,
@@ -161,6 +168,9 @@ def _job(assignment: Assignment, slot: Slot, mode: Literal["check", "train"], fo
         card=slot.card,
         mps_pipe=slot.mps_pipe,
     )
+    if request.images is None:
+        return job
+    return replace(job, images=request.images.images.data.cast("B"), answer_bytes=request.images.answer_bytes)
 
 
 def _listener(student_id: str, watch: Watch, curve: TrainingCurve) -> Listener:
@@ -177,20 +187,19 @@ def _listener(student_id: str, watch: Watch, curve: TrainingCurve) -> Listener:
     return Listener(on_report, lambda chunk: watch(Printed(student_id, chunk)))
 
 
-def _task(
-    assignment: Assignment, slot: Slot, mode: Literal["check", "train"], seed: int, image_bytes: int, untrained: int
-) -> Task:
+def _task(request: Request) -> Task:
+    assignment, slot, images = request.assignment, request.slot, request.images
     limits = assignment.limits
     return Task(
-        mode=mode,
+        mode=request.mode,
         class_name=assignment.class_name,
         blocks=assignment.blocks,
-        seed=seed,
+        seed=request.seed,
         epochs=assignment.budget.epochs,
         train_seconds=assignment.budget.train_seconds,
         setup_seconds=limits.setup_seconds,
-        images=image_bytes // IMAGE_BYTES,
-        untrained=untrained,
+        images=len(images.images) if images else 0,
+        untrained=images.untrained if images else 0,
         learning_rates=assignment.questions.learning_rates,
         acceleration=assignment.acceleration,
         precision=assignment.precision,

@@ -5,7 +5,7 @@ time. Does not cover: memory in a shared mapping that nothing has mapped (an unm
 on a GPU, the card's own memory. grader/docs/isolation.md says what each level holds.
 """
 
-from grader.sandbox.execute import execute, started
+from grader.sandbox.execute import StartedJob, execute, started
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.ladder import PROBES, Rung, find_isolation, rungs
@@ -18,6 +18,7 @@ __all__ = [
     "Job",
     "Listener",
     "Rung",
+    "StartedJob",
     "execute",
     "find_isolation",
     "rungs",

@@ -1,6 +1,6 @@
-"""Hand pieces of work to places: a piece whose place is lost goes to another one, and that often only.
+"""Hand tasks to seats: a task whose seat is lost goes to another one, and that often only.
 
-`Local` has the places of this machine; ray.py those of a cluster.
+`Local` has the seats of this machine; ray.py those of a cluster.
 """
 
 import queue
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from grader.errors import PlaceLost, UserError
+from grader.errors import SeatLost, UserError
 from grader.progress import Notice, Watch
 from grader.schedule.gpus import card_name, spread
 
@@ -23,19 +23,19 @@ S_co = TypeVar("S_co", covariant=True)
 M_co = TypeVar("M_co", covariant=True)
 
 # Whatever was lost three times may itself be the reason; it ends as a fault of ours, and the next command tries again.
-# The third time nothing runs beside it, so that no other piece is lost for it that often.
+# The third time nothing runs beside it, so that no other task is lost for it that often.
 MOST_LOSSES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Seat:
-    """Where one piece is worked on.
+    """Where one task at a time is worked on; what a run has there besides, its machine knows (`Machine.slot`).
 
     Attributes:
-        number: Of this place among those of its machine, from 0; no other piece has it at that time.
+        number: Among those of its machine, from 0; no other task has it at that time.
         alone: Nothing runs beside it on its machine.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty where there is none.
-        place: The name with which a `PlaceLost` says that the card or the machine failed.
+        machine: Empty: this one.
         cancelled: Set when everything is to stop.
         watch: Told what happens.
     """
@@ -43,80 +43,78 @@ class Seat:
     number: int
     alone: bool
     card: str
-    place: str
+    machine: str
     cancelled: threading.Event
     watch: Watch
+
+    @property
+    def name(self) -> str:
+        """With which a `SeatLost` says that the card failed, or the machine where it has none."""
+        return card_name(self.card, self.machine)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of what it stands on, its machine and its card: with any of them it is lost."""
+        return card_name("", self.machine), self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[R]):
-    """What became of one piece.
+    """What became of one task.
 
     Attributes:
         result: None: it was given up, after `MOST_LOSSES` losses.
-        lost: What failed while the piece was worked on there, in that order; empty where nothing did.
+        lost: What failed while the task was worked on there, in that order; empty where nothing did.
     """
 
     result: R | None
     lost: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place(Generic[T, R]):
-    """One piece at a time is worked on here.
-
-    Attributes:
-        names: What it stands on: its machine, its card. With any of them the place is lost.
-        run: Works on a piece; raises PlaceLost where it could not be finished for a reason that is not the piece's.
-    """
-
-    names: tuple[str, ...]
-    run: Callable[[T], R]
-
-
 class Scheduler(Protocol[S_co, M_co]):
-    """Places on one machine or many, each machine with what was set up on it once."""
+    """Seats on one machine or many, each machine with what was set up on it once."""
 
     @property
     def machines(self) -> Sequence[M_co]:
         """What was set up, one for each machine."""
 
     def run_all(
-        self, pieces: Sequence[T], work: Callable[[T, S_co, M_co, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S_co, M_co, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
-        """Yield each piece with what became of it as soon as that is known, in any order.
+        """Yield each task with what became of it as soon as that is known, in any order.
 
         Args:
-            work: Called with a piece, what is shared by all, what was set up on the machine, and the seat; for a
+            work: Called with a task, what is shared by all, what was set up on the machine, and the seat; for a
                 cluster it must be picklable.
-            alone: One piece at a time on each machine.
+            alone: One task at a time on each machine.
 
         Raises:
             Cancelled: Everything was to stop.
-            UserError: No place is left.
+            UserError: No seat is left.
         """
 
 
 def run_at(
-    places: Sequence[Place[T, R]],
-    pieces: Iterable[T],
+    seats: Sequence[Seat],
+    tasks: Iterable[T],
+    run: Callable[[Seat, T], R],
     cancelled: threading.Event,
     watch: Watch,
     lost: set[str],
-    *,
-    alone: bool = False,
 ) -> Generator[tuple[T, Finished[R]], None, None]:
-    """Work on pieces at all places at once, as `Scheduler.run_all` says.
+    """Work on tasks at all seats at once, as `Scheduler.run_all` says.
 
-    One thread serves each place until the end, because a sandbox dies with the thread that started it.
+    One thread serves each seat until the end, because a sandbox dies with the thread that started it. At seats that
+    are `alone`, no task begins while another is at a seat that shares a name with its own.
 
     Args:
-        cancelled: Set here when a piece raises or the caller stops asking: work in flight should then end soon.
+        run: Works on a task; raises SeatLost where it could not be finished for a reason that is not the task's.
+        cancelled: Set here when a task raises or the caller stops asking: work in flight should then end soon.
         lost: The names of what is lost for good; added to.
-        alone: No piece begins while another is at a place that shares a name with its own.
     """
-    desk = _Desk(places, [_Waiting(piece, alone) for piece in pieces], watch, lost)
-    threads = [threading.Thread(target=desk.serve, args=(place,), name=place.names[-1]) for place in places]
+    alone = any(seat.alone for seat in seats)
+    desk = _Desk(seats, [_Waiting(task, alone) for task in tasks], run, watch, lost)
+    threads = [threading.Thread(target=desk.serve, args=(seat,), name=seat.name) for seat in seats]
     for thread in threads:
         thread.start()
     try:
@@ -133,37 +131,43 @@ def run_at(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting(Generic[T]):
-    """A piece, whether nothing may run beside it, and what was lost with it before."""
+    """A task, whether nothing may run beside it, and what was lost with it before."""
 
-    piece: T
+    task: T
     alone: bool
     losses: tuple[str, ...] = ()
 
     def after(self, loss: str) -> "_Waiting[T]":
-        """The piece once more; the last time alone, since another loss would then be its own."""
+        """The task once more; the last time alone, since another loss would then be its own."""
         losses = (*self.losses, loss)
-        return _Waiting(self.piece, self.alone or len(losses) == MOST_LOSSES - 1, losses)
+        return _Waiting(self.task, self.alone or len(losses) == MOST_LOSSES - 1, losses)
 
 
 class _Desk(Generic[T, R]):
-    """The pieces that wait, and the results that nobody has fetched; shared by the places' threads."""
+    """The tasks that wait, and the results that nobody has fetched; shared by the seats' threads."""
 
     def __init__(
-        self, places: Sequence[Place[T, R]], pieces: Iterable[_Waiting[T]], watch: Watch, lost: set[str]
+        self,
+        seats: Sequence[Seat],
+        tasks: Iterable[_Waiting[T]],
+        run: Callable[[Seat, T], R],
+        watch: Watch,
+        lost: set[str],
     ) -> None:
-        self._waiting = deque(pieces)
-        self._in_flight: dict[Place[T, R], _Waiting[T]] = {}
+        self._waiting = deque(tasks)
+        self._in_flight: dict[Seat, _Waiting[T]] = {}
         self.unfinished = len(self._waiting)
-        self._places = places
+        self._seats = seats
+        self._run = run
         self._watch = watch
         self._lost = lost
         self._changed = threading.Condition()
         self._closed = False
         self._ended: queue.SimpleQueue[tuple[T, Finished[R]] | BaseException] = queue.SimpleQueue()
-        self._fail_without_places()
+        self._fail_without_seats()
 
     def next_finished(self) -> tuple[T, Finished[R]]:
-        """Wait for the next piece that ends; raise what ended the work on one."""
+        """Wait for the next task that ends; raise what ended the work on one."""
         ended = self._ended.get()
         if isinstance(ended, BaseException):
             raise ended
@@ -175,36 +179,36 @@ class _Desk(Generic[T, R]):
             self._closed = True
             self._changed.notify_all()
 
-    def serve(self, place: Place[T, R]) -> None:
-        """Give pieces to one place until there are none, or the place is lost."""
-        while (taken := self._take(place)) is not None:
+    def serve(self, seat: Seat) -> None:
+        """Give tasks to one seat until there are none, or the seat is lost."""
+        while (taken := self._take(seat)) is not None:
             try:
-                self._ended.put((taken.piece, Finished(place.run(taken.piece), taken.losses)))
-            except PlaceLost as loss:
+                self._ended.put((taken.task, Finished(self._run(seat, taken.task), taken.losses)))
+            except SeatLost as loss:
                 self._lose(taken, loss)
             except BaseException as error:  # the caller's thread raises it
                 self._ended.put(error)
             with self._changed:
-                del self._in_flight[place]
+                del self._in_flight[seat]
                 self._changed.notify_all()
 
-    def _take(self, place: Place[T, R]) -> _Waiting[T] | None:
+    def _take(self, seat: Seat) -> _Waiting[T] | None:
         with self._changed:
-            while not self._closed and self._lost.isdisjoint(place.names):
-                taken = next((each for each in self._waiting if self._may_begin(each, place)), None)
+            while not self._closed and self._lost.isdisjoint(seat.names):
+                taken = next((each for each in self._waiting if self._may_begin(each, seat)), None)
                 if taken is not None:
                     self._waiting.remove(taken)
-                    self._in_flight[place] = taken
+                    self._in_flight[seat] = taken
                     return taken
-                # What others work on may come back, or end and leave its machine to a piece that must be alone.
+                # What others work on may come back, or end and leave its machine to a task that must be alone.
                 self._changed.wait()
         return None
 
-    def _may_begin(self, waiting: _Waiting[T], place: Place[T, R]) -> bool:
-        beside = [other for at, other in self._in_flight.items() if not set(at.names).isdisjoint(place.names)]
+    def _may_begin(self, waiting: _Waiting[T], seat: Seat) -> bool:
+        beside = [other for at, other in self._in_flight.items() if not set(at.names).isdisjoint(seat.names)]
         return not beside if waiting.alone else not any(other.alone for other in beside)
 
-    def _lose(self, taken: _Waiting[T], loss: PlaceLost) -> None:
+    def _lose(self, taken: _Waiting[T], loss: SeatLost) -> None:
         lost = taken.after(loss.name)
         given_up = len(lost.losses) >= MOST_LOSSES
         then = "it is not tried again now" if given_up else "it is tried again"
@@ -214,16 +218,16 @@ class _Desk(Generic[T, R]):
             if loss.for_good:
                 self._lost.add(loss.name)
             if given_up:
-                self._ended.put((lost.piece, Finished(None, lost.losses)))
+                self._ended.put((lost.task, Finished(None, lost.losses)))
             elif lost.alone:
                 self._waiting.append(lost)
             else:
                 self._waiting.appendleft(lost)
             self._changed.notify_all()
-            self._fail_without_places()
+            self._fail_without_seats()
 
-    def _fail_without_places(self) -> None:
-        if all(not self._lost.isdisjoint(place.names) for place in self._places):
+    def _fail_without_seats(self) -> None:
+        if all(not self._lost.isdisjoint(seat.names) for seat in self._seats):
             what = ", ".join(sorted(self._lost))
             self._ended.put(
                 UserError(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
@@ -231,14 +235,14 @@ class _Desk(Generic[T, R]):
 
 
 class Local(Generic[S, M]):
-    """The places of this machine, as a `Scheduler`.
+    """The seats of this machine, as a `Scheduler`.
 
     Args:
         machine: What was set up here.
-        shared: What each piece of work is given besides.
-        jobs: Pieces at the same time.
+        shared: What each task is given besides.
+        jobs: Tasks at the same time.
         cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
-        cancelled: Set from outside, or here when a piece raises; `work` should then end soon.
+        cancelled: Set from outside, or here when a task raises; `work` should then end soon.
     """
 
     def __init__(self, machine: M, shared: S, jobs: int, cards: Sequence[str], cancelled: threading.Event) -> None:
@@ -249,15 +253,11 @@ class Local(Generic[S, M]):
         self._lost: set[str] = set()
 
     def run_all(
-        self, pieces: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
-        seats = [
-            Seat(number, alone, card, card_name(card), self._cancelled, watch)
-            for number, card in enumerate(self._cards)
-        ]
-        places = [Place((card_name(""), seat.place), partial(self._run, work, seat)) for seat in seats]
-        yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
+        seats = [Seat(number, alone, card, "", self._cancelled, watch) for number, card in enumerate(self._cards)]
+        yield from run_at(seats, tasks, partial(self._run, work), self._cancelled, watch, self._lost)
 
-    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, piece: T) -> R:
-        return work(piece, self._shared, self.machines[0], seat)
+    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, task: T) -> R:
+        return work(task, self._shared, self.machines[0], seat)

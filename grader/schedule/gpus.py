@@ -83,16 +83,16 @@ def card_name(card: str, machine: str = "") -> str:
     return f"GPU {card} of {machine}" if machine else f"GPU {card}"
 
 
-def in_doubt(run: Run) -> bool:
+def in_doubt(run: Run, log: bytes) -> bool:
     """Whether a run may have ended as it did because its card failed; most such runs are the script's own doing.
 
     A run that met no card at all is in doubt, too: PyTorch leaves out a card that does not answer.
     """
-    failed = run.outcome is not Outcome.GRADED and _speaks_of(_ABOUT_A_CARD, _end_of(run))
+    failed = run.outcome is not Outcome.GRADED and _speaks_of(_ABOUT_A_CARD, _end_of(run, log))
     return failed or run.device.startswith("CPU")
 
 
-def perhaps_another_s_fault(run: Run, check: str) -> bool:
+def perhaps_another_s_fault(run: Run, log: bytes, check: str) -> bool:
     """Whether a run that shared its card through MPS may have ended as it did because another one faulted there.
 
     One client's fault ends what all clients of the server compute, and keeps new ones waiting. That holds for a run
@@ -104,14 +104,14 @@ def perhaps_another_s_fault(run: Run, check: str) -> bool:
     if run.outcome is Outcome.INFRASTRUCTURE and not run.device:
         return True  # its process did not get as far as to name its card
     if run.outcome is not Outcome.GRADED:
-        said = _end_of(run)
+        said = _end_of(run, log)
     else:
         said = run.error.encode() if run.stop_reason is StopReason.ERROR else b""
     return _speaks_of(_ABOUT_MPS, said + check.encode())
 
 
-def _end_of(run: Run) -> bytes:
-    return run.error.encode() + b"\n" + run.log[-_LOG_END:]
+def _end_of(run: Run, log: bytes) -> bytes:
+    return run.error.encode() + b"\n" + log[-_LOG_END:]
 
 
 def _speaks_of(words: Iterable[bytes], said: bytes) -> bool:

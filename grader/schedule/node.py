@@ -1,4 +1,4 @@
-"""One node of a cluster, seen from itself: set up once, then it works on pieces and remembers what to tell."""
+"""One node of a cluster, seen from itself: set up once, then it works on tasks and remembers what to tell."""
 
 import threading
 from collections import deque
@@ -33,10 +33,10 @@ Setup = Callable[[S, Here], AbstractContextManager[M]]
 
 
 class Node(Generic[S, M]):
-    """An actor: one process on the node, with a thread for each piece of work and some for what is asked meanwhile.
+    """An actor: one process on the node, with a thread for each task and some for what is asked meanwhile.
 
     Whatever is called with `fetch` sets the node up if that has not happened yet, also after its process had to be
-    started again; `fetch` gives what is shared by all pieces, and is called once.
+    started again; `fetch` gives what is shared by all tasks, and is called once.
 
     Args:
         cores: Processor cores that it may use.
@@ -58,15 +58,16 @@ class Node(Generic[S, M]):
         self,
         fetch: Callable[[], S],
         work: Callable[[T, S, M, Seat], R],
-        piece: T,
+        task: T,
         number: int,
         alone: bool,
         card: str,
-        place: str,
     ) -> R:
-        """Work on one piece; whatever it raises is raised at the driver."""
+        """Work on one task; whatever it raises is raised at the driver."""
         shared, machine = self._set_up(fetch)
-        return work(piece, shared, machine, Seat(number, alone, card, place, self._here.cancelled, self._watch))
+        return work(
+            task, shared, machine, Seat(number, alone, card, self._here.name, self._here.cancelled, self._watch)
+        )
 
     def heard(self) -> list[Event]:
         """What happened since the last call."""

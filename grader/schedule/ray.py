@@ -1,7 +1,7 @@
 """Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
 
-Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its places as
-`Local` does. Pieces and results travel as values. What is shared by all is put into Ray's object store once, from
+Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its seats as
+`Local` does. Tasks and results travel as values. What is shared by all is put into Ray's object store once, from
 where each node takes one copy. What is graded is known to the driver alone, so a driver that dies loses what was in
 flight, and Ray ends its actors.
 """
@@ -9,7 +9,7 @@ flight, and Ray ends its actors.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from grader.errors import Cancelled, InfrastructureError, PlaceLost, UserError
+from grader.errors import Cancelled, InfrastructureError, SeatLost, UserError
 from grader.progress import Watch
-from grader.schedule.dispatch import Finished, Place, R, S, Seat, T, run_at
-from grader.schedule.gpus import card_name, spread
+from grader.schedule.dispatch import Finished, R, S, Seat, T, run_at
+from grader.schedule.gpus import spread
 from grader.schedule.node import Node, Setup
 
 # Of one node's process, before the node counts as lost.
@@ -35,11 +35,11 @@ _GRACE_SECONDS = 15
 
 
 class Divided(Protocol):
-    """What a node's setup must say: how many pieces at the same time, on which cards."""
+    """What a node's setup must say: how many tasks at the same time, on which cards."""
 
     @property
     def jobs(self) -> int:
-        """Pieces at the same time."""
+        """Tasks at the same time."""
 
     @property
     def cards(self) -> tuple[str, ...]:
@@ -72,8 +72,8 @@ def connected(
 
     Args:
         address: Of the cluster's head, as `host:port`, or `auto`.
-        shared: Handed to `setup` and to each piece of work.
-        jobs: The most pieces at the same time on each card, or on a node without cards.
+        shared: Handed to `setup` and to each task.
+        jobs: The most tasks at the same time on each card, or on a node without cards.
 
     Raises:
         UserError: There is no cluster, or none of its nodes can take part.
@@ -119,26 +119,23 @@ class Cluster(Generic[S, D]):
         return [member.machine for member in self._members]
 
     def run_all(
-        self, pieces: Sequence[T], work: Callable[[T, S, D, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, D, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
-        places = [place for member in self._members for place in self._places(member, work, alone)]
+        seats = [
+            Seat(number, alone, card, member.name, self._cancelled, watch)
+            for member in self._members
+            for number, card in enumerate(spread(member.machine.jobs, member.machine.cards))
+        ]
+        run = partial(_run, {member.name: member for member in self._members}, work)
         over = threading.Event()
         attendant = threading.Thread(target=self._attend, args=(watch, over), name="cluster")
         attendant.start()
         try:
-            yield from run_at(places, pieces, self._cancelled, watch, self._lost, alone=alone)
+            yield from run_at(seats, tasks, run, self._cancelled, watch, self._lost)
         finally:
             over.set()
             attendant.join()
-
-    def _places(self, member: _Member[D], work: Callable[[T, S, D, Seat], R], alone: bool) -> Sequence[Place[T, R]]:
-        places: list[Place[T, R]] = []
-        for number, card in enumerate(spread(member.machine.jobs, member.machine.cards)):
-            place = card_name(card, member.name)
-            run = partial(_run, member, work, (number, alone, card, place))
-            places.append(Place((member.name, place), run))
-        return places
 
     def _attend(self, watch: Watch, over: threading.Event) -> None:
         """Pass on what the nodes tell, and to them that everything is to stop."""
@@ -215,16 +212,18 @@ def _set_up(
     return sorted(members, key=lambda member: member.name)
 
 
-def _run(member: _Member[D], work: Callable[[T, S, D, Seat], R], seat: tuple[int, bool, str, str], piece: T) -> R:
-    """Have one piece worked on at a node."""
+def _run(members: Mapping[str, _Member[D]], work: Callable[[T, S, D, Seat], R], seat: Seat, task: T) -> R:
+    """Have one task worked on at a node."""
+    member = members[seat.machine]
     try:
-        result: R = ray.get(member.actor.work.remote(member.fetch, work, piece, *seat))
+        asked = member.actor.work.remote(member.fetch, work, task, seat.number, seat.alone, seat.card)
+        result: R = ray.get(asked)
     except RayTaskError as error:
-        if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, PlaceLost)):
+        if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, SeatLost)):
             raise error.cause from None
         raise
     except RayError:
-        raise PlaceLost(member.name, for_good=not _comes_back(member)) from None
+        raise SeatLost(member.name, for_good=not _comes_back(member)) from None
     return result
 
 

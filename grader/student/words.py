@@ -16,7 +16,7 @@ from grader.data import DataSet
 from grader.errors import UserError
 from grader.progress import Event, Plan, Printed, Stage, work_seconds
 from grader.protocol import Fault, Stopped
-from grader.records import StopReason, accuracy_percent, exact_percent, in_band
+from grader.records import StopReason, Training, accuracy_percent, exact_percent, in_band
 from grader.report.pace import Running, Scene, after, duration, training_line, worth_a_line
 from grader.student.trial import Trial
 
@@ -55,8 +55,8 @@ def results(trial: Trial, rules: dict[str, Any], data: DataSet, correct: int, se
     yield f"accuracy  {accuracy_percent(correct, total)} % ({correct} of {total} test images)"
     yield f"points    {_points(exact_percent(correct, total), rules['bands'])}"
     if trial.stopped is not None:
-        epochs = trial.stopped.samples / len(data.x_train)
-        yield f"trained   {epochs:.2f} epochs in {duration(trial.stopped.seconds)}{_end(trial.stopped, rules)}"
+        epochs = trial.stopped.training.samples / len(data.x_train)
+        yield f"trained   {epochs:.2f} epochs in {duration(trial.stopped.training.seconds)}{_end(trial.stopped, rules)}"
     if trial.started is not None:
         yield f"in all    {duration(seconds)} on {trial.started.device}, torch {trial.started.torch_version}"
     yield ""
@@ -73,15 +73,16 @@ def estimate(trial: Trial, rules: dict[str, Any], data: DataSet) -> Iterator[str
         UserError: The script did not train.
     """
     stopped, first, budget = trial.stopped, trial.first, rules["budget"]
-    if stopped is None or not stopped.samples or stopped.seconds <= 0:
+    training = stopped.training if stopped else Training()
+    if stopped is None or not training.samples or training.seconds <= 0:
         raise UserError(why_not(trial, rules) if stopped is None or stopped.error else "the script did not train")
-    rate = stopped.samples / stopped.seconds
-    if first is not None and stopped.samples > first.samples:
+    rate = training.samples / training.seconds
+    if first is not None and training.samples > first.samples:
         # The first steps also set torch up.
-        rate = (stopped.samples - first.samples) / (stopped.seconds - first.seconds)
+        rate = (training.samples - first.samples) / (training.seconds - first.seconds)
     images, limit = budget["epochs"] * len(data.x_train), budget["train_seconds"]
     if stopped.reason == StopReason.FINISHED:
-        images = stopped.samples
+        images = training.samples
     yield f"your script trains {rate:.0f} images a second here"
     yield f"estimate  {duration(work_seconds(rate, images, limit, len(data.x_test)))} for training and test"
     if images / rate > limit:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from grader.protocol import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
-from grader.records import BATCHED_TRANSFORMS, StopReason
+from grader.records import BATCHED_TRANSFORMS, StopReason, Training
 from grader.worker import dataset, patches
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line
@@ -48,6 +48,7 @@ class Worker:
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
         self._source = Source()
+        # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * training_size
         self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
         self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
@@ -98,10 +99,15 @@ class Worker:
         _note_used(self._companions)
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""
-        in_use = self._acceleration.in_use(budget.batches)
-        self._channel.say(
-            Stopped(reason, budget.samples, budget.seconds, said, missing, patches.own_seed(), budget.batches, in_use)
+        training = Training(
+            budget.samples,
+            budget.seconds,
+            budget.batches,
+            own_seed=patches.own_seed(),
+            acceleration=self._acceleration.in_use(budget.batches),
+            missing_module=missing,
         )
+        self._channel.say(Stopped(reason, said, training))
         try:
             if self._task.mode == "check":
                 self._check()

@@ -19,7 +19,6 @@ import typer
 from grader.records import Submission
 from grader.schedule.dispatch import Seat
 from grader.schedule.node import Here
-from grader.schedule.ray import connected
 from results import RESULTS, Out, write_section
 
 SLEEP_SECONDS = 0.1
@@ -48,14 +47,14 @@ class Overhead:
 
     nodes: int
     places: int
-    pieces: int
+    tasks: int
     seconds: float
     memory: dict[int, int] = field(default_factory=dict)
 
     @property
     def milliseconds_each(self) -> float:
         """Beside the sleep, at one place."""
-        return 1000 * (self.seconds * self.places / self.pieces - SLEEP_SECONDS)
+        return 1000 * (self.seconds * self.places / self.tasks - SLEEP_SECONDS)
 
 
 @contextmanager
@@ -64,37 +63,39 @@ def set_up(shared: None, here: Here) -> Iterator[Bench]:
     yield Bench(here.name, JOBS)
 
 
-def sleep(piece: Submission, shared: None, bench: Bench, seat: Seat) -> bytes:
+def sleep(task: Submission, shared: None, bench: Bench, seat: Seat) -> bytes:
     """Take as long as a training run that is very short, and give a log."""
     time.sleep(SLEEP_SECONDS)
     return bytes(LOG_BYTES)
 
 
 def cluster(
-    pieces: Annotated[int, typer.Option(min=10, help="Submissions to hand out.")] = 2_000,
+    tasks: Annotated[int, typer.Option(min=10, help="Submissions to hand out.")] = 2_000,
     address: Annotated[str, typer.Option(help="Of a Ray cluster; else two nodes on this machine.")] = "",
     out: Out = RESULTS,
 ) -> None:
     """Hand out submissions to the nodes of a Ray cluster, and measure what that adds to each."""
     with _address_of(address) as machines:
-        measured = measure(machines, pieces)
+        measured = measure(machines, tasks)
     write_section(out, "What a cluster adds to each submission", _table(measured))
     typer.echo(f"results: {out}")
 
 
-def measure(address: str, pieces: int) -> Overhead:
+def measure(address: str, tasks: int) -> Overhead:
     """Hand out so many submissions, and say what that takes."""
-    waiting = [Submission(f"s{number:06}", content=os.urandom(SOURCE_BYTES)) for number in range(pieces)]
+    from grader.schedule.ray import connected  # here: the other parts run where Ray is not installed
+
+    waiting = [Submission(f"s{number:06}", content=os.urandom(SOURCE_BYTES)) for number in range(tasks)]
     driver, memory = psutil.Process(), {}
     with connected(address, set_up, None, JOBS, threading.Event(), print) as found:
         places = sum(machine.jobs for machine in found.machines)
         begun = time.monotonic()
         for done, _ in enumerate(found.run_all(waiting, sleep, lambda _: None), start=1):
-            if done in (pieces // 10, pieces):
+            if done in (tasks // 10, tasks):
                 memory[done] = driver.memory_info().rss >> 20
                 typer.echo(f"after {done}: driver {memory[done]} MB")
-        measured = Overhead(len(found.machines), places, pieces, time.monotonic() - begun, memory)
-    typer.echo(f"{pieces} at {places} places in {measured.seconds:.1f} s: {measured.milliseconds_each:.1f} ms each")
+        measured = Overhead(len(found.machines), places, tasks, time.monotonic() - begun, memory)
+    typer.echo(f"{tasks} at {places} places in {measured.seconds:.1f} s: {measured.milliseconds_each:.1f} ms each")
     return measured
 
 
@@ -107,7 +108,7 @@ def _address_of(address: str) -> Iterator[str]:
     # Nodes find the work by this module's name.
     folder = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
-    from ray.cluster_utils import Cluster as Machines  # here: the other parts run where Ray is not installed
+    from ray.cluster_utils import Cluster as Machines
 
     machines: Any = Machines(initialize_head=True, head_node_args=_NODE)
     try:
@@ -119,7 +120,7 @@ def _address_of(address: str) -> Iterator[str]:
 
 def _table(measured: Overhead) -> list[str]:
     return [
-        f"{measured.pieces:,} submissions of {SOURCE_BYTES:,} bytes at {measured.places} places on {measured.nodes}",
+        f"{measured.tasks:,} submissions of {SOURCE_BYTES:,} bytes at {measured.places} places on {measured.nodes}",
         f"nodes; for each a sleep of {SLEEP_SECONDS} s in place of training, and a log of {LOG_BYTES:,} bytes back.",
         "",
         "| what | measured |",

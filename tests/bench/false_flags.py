@@ -13,7 +13,7 @@ import typer
 from scipy.stats import binomtest
 
 from grader.assignment import Assignment, load_assignment
-from grader.data import DataSet, count_correct, load_data, write_training_set
+from grader.data import DataSet, load_data, write_training_set
 from grader.pipeline import grade_one
 from grader.records import Outcome, Probes, Submission
 from grader.results.entries import RunReason
@@ -84,14 +84,14 @@ def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]
 def _grade(rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", submission: Submission) -> Seen:
     slot = slots.get()
     try:
-        check, run = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
+        judged = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
     finally:
         slots.put(slot)
+    check, run, score = judged.check, judged.trained.run, judged.score
     if run.outcome is Outcome.INFRASTRUCTURE:
         raise SystemExit(f"{submission.student_id}: {run.error}")
-    correct = count_correct(run.scores, data.y_test) if run.scores is not None else None
-    accuracy = 100 * correct / len(data.y_test) if correct is not None else None
-    return Seen(submission.student_id, accuracy, run.probes, (*check.flags, *probe_doubts(run.probes), *run.flags))
+    accuracy, probes = (100 * score.correct / score.total, score.probes) if score else (None, None)
+    return Seen(submission.student_id, accuracy, probes, (*check.flags, *probe_doubts(probes), *run.flags))
 
 
 def _table(seen: list[Seen], data: DataSet) -> list[str]:

@@ -126,13 +126,17 @@ def _graded(workload: Workload, way: Way, folder: Path, data: Path) -> Row:
         own.write_text(f'sharing = "mps"\n{text}', encoding="utf-8")
     options = ("--assignment", str(own))
     watched, entries = graded(way.jobs, workload, folder, data, *options, most_seconds=_MOST_SECONDS)
-    short = [entry for entry in entries if entry.samples != workload.train_images or entry.batches == 0]
+    short = [
+        entry
+        for entry in entries
+        if entry.run.training.samples != workload.train_images or entry.run.training.batches == 0
+    ]
     if short or len(entries) != way.jobs:
-        said = {f"{entry.outcome}: {entry.error}; {'; '.join(entry.notes)}" for entry in short}
+        said = {f"{entry.outcome}: {entry.run.error}; {'; '.join(entry.run.notes)}" for entry in short}
         raise SystemExit(f"{len(entries) - len(short)} of {way.jobs} trained to their end; {said}")
-    for told in {told for entry in entries for told in entry.notes}:
+    for told in {told for entry in entries for told in entry.run.notes}:
         _say(f"  a note: {told}")
-    a_step = mean(entry.train_seconds / entry.batches for entry in entries)
+    a_step = mean(entry.run.training.seconds / entry.run.training.batches for entry in entries)
     first, last = min(watched.training.values()), max(watched.testing.values())
     together = (min(watched.testing.values()) - max(watched.training.values())) / (last - first)
     used = ", ".join(f"{lever} {share:.0%}" for lever, share in least_shares(entries).items() if share)

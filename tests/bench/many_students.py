@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from grader.assignment import load_assignment
 from grader.data import load_data
 from grader.records import CurvePoint, Probes
 from grader.results.ledger import LEDGER_NAME, open_ledger
-from record_examples import ENTRY
+from record_examples import entry
 from results import RESULTS, Out, write_section
 
 REFERENCE = Path(__file__).parents[2] / "reference" / "hw6.py"
@@ -100,7 +100,7 @@ def write_class(folder: Path, students: int) -> None:
                 for name, content in attempt(student, time, hw6__py=script).items():
                     archive.writestr(name, content)
             own = {"student_id": student, "sha256": hashlib.sha256(script).hexdigest()}
-            ledger.write(json.dumps(line | own | _measured(number)) + "\n")
+            ledger.write(json.dumps(line | own | _measured(line, number)) + "\n")
 
 
 def _first_line(folder: Path) -> dict[str, Any]:
@@ -109,15 +109,16 @@ def _first_line(folder: Path) -> dict[str, Any]:
     curve = tuple(CurvePoint(4_000 * point, 2.3 / point, 1 - 0.9 / point) for point in range(1, 61))
     probes = Probes(count=200, plain=142, repeated_alike=200, shifted=140, mirrored=None, untrained=20)
     with open_ledger(folder / OUT) as ledger:
-        ledger.append(replace(ENTRY, run_key=run_key, curve=curve, probes=probes))
+        ledger.append(entry(run_key=run_key, curve=curve, probes=probes))
     line: dict[str, Any] = json.loads((folder / OUT / LEDGER_NAME).read_text(encoding="utf-8"))
     return line
 
 
-def _measured(number: int) -> dict[str, Any]:
+def _measured(line: dict[str, Any], number: int) -> dict[str, Any]:
     """Counts in every band, none just below an edge, where a run would be repeated; every 20th is to be looked at."""
     flags = ["inputs differ: a word for the teacher"] if number % 20 == 0 else []
-    return {"correct": (1_500, 5_000, 7_500)[number % 3] + number % 500, "flags": flags}
+    correct = (1_500, 5_000, 7_500)[number % 3] + number % 500
+    return {"run": line["run"] | {"flags": flags}, "score": line["score"] | {"correct": correct}}
 
 
 def _table(costs: dict[str, Cost]) -> list[str]:

@@ -101,10 +101,10 @@ def run_grader(jobs: int, precision: str, workload: Workload, folder: Path, data
     """Grade the class as `make grade` does, with so many at the same time; `precision` may be empty."""
     options = ["--precision", precision] if precision else []
     watched, entries = graded(jobs, workload, folder, data, *options)
-    if len(entries) != workload.submissions or any(entry.samples != workload.images for entry in entries):
+    if len(entries) != workload.submissions or any(entry.run.training.samples != workload.images for entry in entries):
         raise SystemExit(f"{workload.name}: not every script was trained to its end")
     way = f"grader, JOBS={jobs}" + (f", {precision}" if precision else "")
-    training = sum(entry.train_seconds for entry in entries)
+    training = sum(entry.run.training.seconds for entry in entries)
     times = (watched.wall, training, watched.tested, watched.once)
     return Measured(workload, way, jobs, *times, least_shares(entries))
 
@@ -128,7 +128,7 @@ def graded(
 
 def least_shares(entries: Sequence[Entry]) -> dict[str, float]:
     """The least share of the work that each optimization did."""
-    shares = [dict(entry.acceleration) for entry in entries]
+    shares = [dict(entry.run.training.acceleration) for entry in entries]
     return {name: min(share.get(name, 0.0) for share in shares) for name in shares[0]}
 
 

@@ -23,7 +23,9 @@ from grader.errors import Cancelled
 from grader.records import CUDA_GRAPHS, OPTIMIZATIONS, Submission
 from grader.results.entries import Entry
 from grader.results.ledger import read_ledger
-from grader.run.train import waiting_training
+from grader.run.probes import images_to_score
+from grader.run.train import train
+from grader.run.worker_client import Request, waiting_worker
 from grader.sandbox import Isolation
 from grader.schedule.gpus import machine_has_cards
 from one_run import only_slot
@@ -153,16 +155,20 @@ def hostile(isolation: Isolation, images: Path, tmp_path_factory: pytest.TempPat
 def test_what_students_write_for_a_gpu_is_graded_as_it_promises(case: str, together: Class) -> None:
     row = together.table[case]
     assert not broken_promises(CASES / case, row, together.log(case)), together.runs(case)[-1]
-    assert not together.runs(case)[-1].evidence.device.startswith("CPU")
+    assert not together.runs(case)[-1].run.device.startswith("CPU")
 
 
 @pytest.mark.parametrize("case", REPLAYED)
 def test_nearly_all_steps_are_replayed_from_a_graph(case: str, together: Class) -> None:
     (run,) = together.runs(case)
-    share = dict(run.acceleration)[CUDA_GRAPHS]
-    print(f"{case}: {share:.1%} of {run.batches} steps replayed, {run.train_seconds:.1f} s; {run.notes}", flush=True)
-    assert run.batches == BATCHES
-    assert share > 0.95, run.notes
+    share = dict(run.run.training.acceleration)[CUDA_GRAPHS]
+    print(
+        f"{case}: {share:.1%} of {run.run.training.batches} steps replayed, {run.run.training.seconds:.1f} s,",
+        *run.run.notes,
+        flush=True,
+    )
+    assert run.run.training.batches == BATCHES
+    assert share > 0.95, run.run.notes
 
 
 @pytest.mark.parametrize("case", REPLAYED)
@@ -175,25 +181,25 @@ def test_graphs_earn_what_the_script_earns_without_them(case: str, together: Cla
 
 def test_a_network_that_cannot_be_captured_is_trained_once_and_the_reason_is_kept(together: Class) -> None:
     (run,) = together.runs("reads_a_value")
-    print(f"reads_a_value: {run.notes}", flush=True)
-    assert run.batches == BATCHES
-    assert dict(run.acceleration)[CUDA_GRAPHS] == 0
-    assert [note for note in run.notes if "could not train your network by CUDA graphs" in note], run.notes
-    assert not [note for note in run.notes if "trained again" in note]
+    print(f"reads_a_value: {run.run.notes}", flush=True)
+    assert run.run.training.batches == BATCHES
+    assert dict(run.run.training.acceleration)[CUDA_GRAPHS] == 0
+    assert [note for note in run.run.notes if "could not train your network by CUDA graphs" in note], run.run.notes
+    assert not [note for note in run.run.notes if "trained again" in note]
 
 
 def test_whoever_fills_the_card_is_run_alone_and_harms_no_neighbour(together: Class) -> None:
     runs = together.runs("fills_the_card")
-    print("fills_the_card:", [(run.outcome, run.evidence.jobs, run.error) for run in runs], flush=True)
+    print("fills_the_card:", [(run.outcome, run.evidence.jobs, run.run.error) for run in runs], flush=True)
     assert [run.evidence.jobs for run in runs] == [4, 1]
-    assert all(run.error.startswith("OutOfMemoryError") for run in runs)
+    assert all(run.run.error.startswith("OutOfMemoryError") for run in runs)
     assert all(len(together.runs(case)) == 1 for case in (*REPLAYED, "reads_a_value"))
 
 
 def test_an_endless_kernel_ends_with_its_script(after_a_hang: Class) -> None:
     case = "runs_an_endless_kernel"
     (run,) = after_a_hang.runs(case)
-    print(f"{case}: {run.outcome}, {run.error}", flush=True)
+    print(f"{case}: {run.outcome}, {run.run.error}", flush=True)
     assert "an endless kernel begins" in after_a_hang.log(case)
     assert not broken_promises(CASES / case, after_a_hang.table[case], after_a_hang.log(case))
 
@@ -215,7 +221,7 @@ def test_the_hostile_scripts_did_what_they_are_about(hostile: Class) -> None:
 def test_the_next_submission_is_graded_on_the_same_card(after: str, request: pytest.FixtureRequest) -> None:
     among: Class = request.getfixturevalue(after)
     assert among.table[NEXT]["outcome"] == "graded"
-    assert not among.runs(NEXT)[-1].evidence.device.startswith("CPU")
+    assert not among.runs(NEXT)[-1].run.device.startswith("CPU")
 
 
 @pytest.mark.parametrize("after", ["together", "hostile", "after_a_hang"])
@@ -242,8 +248,9 @@ def test_a_job_that_is_killed_gives_its_memory_back_at_once(
 
     killer = threading.Thread(target=kill_once_it_holds_memory)
     killer.start()
-    with pytest.raises(Cancelled), waiting_training(holds_memory(), assignment, data, slot, 1) as train:
-        train()
+    request = Request(holds_memory(), assignment, slot, "train", 1, images_to_score(data, np.random.default_rng()))
+    with pytest.raises(Cancelled), waiting_worker(request) as worker:
+        train(worker, data)
     killer.join()
     after = used_again(before)
     print(f"a killed job: {before} MB before, {most} MB while it ran, {after} MB after", flush=True)
@@ -267,5 +274,5 @@ def test_without_a_card_in_sight_scripts_are_trained_on_the_processor_and_that_i
 ) -> None:
     hidden = grade(tmp_path, images, 2, {NEXT: "typical"}, {"CUDA_VISIBLE_DEVICES": ""})
     assert hidden.table[NEXT]["outcome"] == "graded"
-    assert hidden.runs(NEXT)[-1].evidence.device.startswith("CPU")
+    assert hidden.runs(NEXT)[-1].run.device.startswith("CPU")
     assert "GPUs: none" in hidden.said

@@ -245,9 +245,10 @@ def grade(tmp_path: Path, data: Path) -> tuple[dict[str, dict[str, str]], dict[s
     runs: dict[str, list[Entry]] = {}
     for entry in read_ledger(out).entries():
         runs.setdefault(entry.student_id, []).append(entry)
-        kind = "beside a fault" if entry.evidence.beside_a_fault else entry.evidence.device
+        kind = "beside a fault" if entry.evidence.beside_a_fault else entry.run.device
         print(
-            f"{entry.student_id}: {entry.reason}, {entry.outcome}, {kind}, check {entry.check.verdict}, {entry.error}"
+            f"{entry.student_id}: {entry.reason}, {entry.outcome}, {kind}, check {entry.check.verdict}, "
+            f"{entry.run.error}"
         )
     for log in sorted((out / "logs").iterdir()):
         said = log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -39,12 +39,12 @@ def set_up(shared: Path, here: Here) -> Iterator[Bench]:
     made.unlink()
 
 
-def answer(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+def answer(task: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
     """Say at once who worked on it."""
-    return piece, bench.name, seat.number
+    return task, bench.name, seat.number
 
 
-def nobody_beside(piece: int, shared: Path, bench: Bench, seat: Seat) -> bool:
+def nobody_beside(task: int, shared: Path, bench: Bench, seat: Seat) -> bool:
     """Say whether nothing else is worked on at this node for a moment."""
     busy = shared / f"busy-{bench.name}"
     try:
@@ -56,20 +56,20 @@ def nobody_beside(piece: int, shared: Path, bench: Bench, seat: Seat) -> bool:
     return True
 
 
-def wait_for_go(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+def wait_for_go(task: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
     """Say that it began, and go on once there is a file `go`."""
-    seat.watch(StageBegun(str(piece), Stage.TRAINING))
-    (shared / f"begun-{piece}-{bench.name}").touch()
+    seat.watch(StageBegun(str(task), Stage.TRAINING))
+    (shared / f"begun-{task}-{bench.name}").touch()
     while not (shared / "go").exists():
         if seat.cancelled.is_set():
             raise Cancelled
         time.sleep(0.05)
-    seat.watch(Left(str(piece)))
-    return answer(piece, shared, bench, seat)
+    seat.watch(Left(str(task)))
+    return answer(task, shared, bench, seat)
 
 
-def kill_the_process(piece: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
-    """End the node's process as the kernel does where memory is short, for piece 0 each time."""
-    if piece == 0:
+def kill_the_process(task: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+    """End the node's process as the kernel does where memory is short, for task 0 each time."""
+    if task == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return answer(piece, shared, bench, seat)
+    return answer(task, shared, bench, seat)

@@ -3,15 +3,18 @@
 import threading
 from pathlib import Path
 
+import numpy as np
+
 from grader.assignment import Assignment
 from grader.data import DataSet, write_training_set
-from grader.records import Run, Submission
-from grader.run.train import waiting_training
-from grader.run.worker_client import Slot
+from grader.records import Submission
+from grader.run.probes import images_to_score
+from grader.run.train import Trained, train
+from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.sandbox import Isolation
 
 
-def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Run:
+def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: Isolation, folder: Path) -> Trained:
     """One run with one thread, seeded as a first run is.
 
     Args:
@@ -19,8 +22,9 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
     """
     submission = Submission(script.parent.name, content=script.read_bytes())
     slot = only_slot(data, isolation, folder)
-    with waiting_training(submission, assignment, data, slot, assignment.seed) as train:
-        return train()
+    images = images_to_score(data, np.random.default_rng())
+    with waiting_worker(Request(submission, assignment, slot, "train", assignment.seed, images)) as worker:
+        return train(worker, data)
 
 
 def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Slot:

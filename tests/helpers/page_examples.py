@@ -86,7 +86,8 @@ def hostile(text: str = HOSTILE) -> Result:
         notes=(text,),
         flags=(text,),
         curve=(CurvePoint(100, 2.3, 0.1), CurvePoint(200, 1.0, 0.6)),
-        evidence=replace(ENTRY.evidence, device=text, torch_version=text),
+        device=text,
+        torch_version=text,
     )
     of = submission(student_id=text, name=text, file=text, content=text.encode("utf-8", "replace"))
     change = Change("override", text, text, datetime(2026, 11, 22, tzinfo=UTC), Decimal(2), Decimal(6))
@@ -121,9 +122,8 @@ def _student(number: int, chance: random.Random) -> Result:
             outcome=Outcome.CRASHED,
             stop_reason=StopReason.ERROR,
             correct=None,
-            total=None,
             samples=0,
-            train_seconds=0.0,
+            seconds=0.0,
             error="NameError: name 'optimiser' is not defined (line 84)",
         )
         return result(of, replace(failed, student_id=of.student_id))
@@ -144,14 +144,14 @@ def _student(number: int, chance: random.Random) -> Result:
         check=check(questions=QUESTIONS),
         curve=curve,
         stop_reason=StopReason.EPOCH_BUDGET,
-        train_seconds=round(chance.uniform(700, 3_000), 1),
+        seconds=round(chance.uniform(700, 3_000), 1),
         finished_at=ENTRY.finished_at + timedelta(minutes=20 * number),
     )
     if number % 17 == 3:
         known = _deviating(known)
     if number % 31 == 2:
-        before = replace(known, correct=6_950, reason=RunReason.FIRST)
-        known = replace(known, correct=7_044, reason=RunReason.BORDERLINE)
+        before = entry(known, correct=6_950, reason=RunReason.FIRST)
+        known = entry(known, correct=7_044, reason=RunReason.BORDERLINE)
         return replace(
             result(of, known),
             runs=(before, known),

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from archives import BLACKBOARD, account, attempt, bb, unpack, write_archive
-from grader.collect import Format, collect
+from grader.collect import collect
 from grader.errors import UserError
 from grader.records import Collection, Status
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, statuses, write_roster
@@ -73,11 +73,11 @@ def test_the_layout_is_recognised_and_said_for_the_archive_and_its_folder(tmp_pa
 
 def test_a_forced_layout_is_kept_and_said(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / BLACKBOARD, attempt("kim", T1, hw6__py=b"x"))
-    assert collect(archive, None, ASSIGNMENT, None, Format.BLACKBOARD).notices[0] == "layout: Blackboard's"
+    assert collect(archive, None, ASSIGNMENT, None, "blackboard").notices[0] == "layout: Blackboard's"
     with pytest.raises(UserError, match="as Moodle names it: name another layout with FORMAT="):
-        collect(archive, None, ASSIGNMENT, None, Format.MOODLE)
+        collect(archive, None, ASSIGNMENT, None, "moodle")
     folder = unpack(archive, tmp_path / "unpacked")
-    assert list(by_student(collect(folder, None, ASSIGNMENT, None, Format.FOLDER))) == [
+    assert list(by_student(collect(folder, None, ASSIGNMENT, None, "folder"))) == [
         f"Project_6_kim_attempt_{T1}",
     ]
 

@@ -13,9 +13,10 @@ import gradebooks
 from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
 from grader.assignment import load_assignment
 from grader.errors import UserError
+from grader.lms import System
 from grader.lms.gradescope import results_json
 from grader.lms.sheets import read_sheet
-from grader.lms.upload import GradebookOf, NewScore, Upload, filled_in
+from grader.lms.upload import NewScore, Upload, filled_in
 from grader.records import Outcome
 from grader.results.entries import Grade, Result
 from grader.results.score import grade
@@ -25,9 +26,9 @@ MOST = Decimal(20)
 MESSAGE = 'Your script raised "<b>,\nKeyError": 오류; see the log.'
 NUMBERED = tuple((str(number), name, score) for number, (_, name, score) in enumerate(STUDENTS, start=37))
 FILES = {
-    GradebookOf.BLACKBOARD: gradebooks.blackboard(),
-    GradebookOf.CANVAS: gradebooks.canvas(),
-    GradebookOf.MOODLE: gradebooks.moodle(NUMBERED),
+    System.BLACKBOARD: gradebooks.blackboard(),
+    System.CANVAS: gradebooks.canvas(),
+    System.MOODLE: gradebooks.moodle(NUMBERED),
 }
 
 
@@ -38,7 +39,7 @@ def result(student_id: str, points: int | None) -> Result:
 
 
 def fill(
-    content: bytes, system: GradebookOf, points: Mapping[str, int | None], column: str = "", hint: str = "hw6"
+    content: bytes, system: System, points: Mapping[str, int | None], column: str = "", hint: str = "hw6"
 ) -> Upload:
     rows = [result(student_id, earned) for student_id, earned in points.items()]
     return filled_in(content, system, rows, MOST, hint, column)
@@ -57,7 +58,7 @@ def test_what_nobody_changes_stays_byte_for_byte(content: bytes) -> None:
 
 def test_blackboard_gets_its_key_and_the_score_in_its_own_encoding() -> None:
     content = gradebooks.blackboard()
-    upload = fill(content, GradebookOf.BLACKBOARD, {"kim": 20, "lee": 20, "park": 6}, "Project 6")
+    upload = fill(content, System.BLACKBOARD, {"kim": 20, "lee": 20, "park": 6}, "Project 6")
     assert upload.content.startswith(b"\xff\xfe")
     text = upload.content.decode("utf-16")
     assert text.splitlines()[0] == f'"Last Name"\t"First Name"\t"Username"\t"{BB_COLUMN}"'
@@ -71,7 +72,7 @@ def test_blackboard_gets_its_key_and_the_score_in_its_own_encoding() -> None:
 
 @pytest.mark.parametrize(("delimiter", "mark"), [(",", True), (";", False)])
 def test_canvas_keeps_its_row_of_points_and_loses_other_assignments(delimiter: str, mark: bool) -> None:
-    upload = fill(gradebooks.canvas(STUDENTS, delimiter, mark), GradebookOf.CANVAS, {"kim": 6, "lee": 6, "park": 2})
+    upload = fill(gradebooks.canvas(STUDENTS, delimiter, mark), System.CANVAS, {"kim": 6, "lee": 6, "park": 2})
     assert upload.content.startswith(b"\xef\xbb\xbf") is mark
     rows = table(upload.content, delimiter)
     assert list(rows[0]) == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", CANVAS_COLUMN]
@@ -82,7 +83,7 @@ def test_canvas_keeps_its_row_of_points_and_loses_other_assignments(delimiter: s
 
 
 def test_moodle_gets_what_it_imports_and_the_message_as_harmless_html() -> None:
-    upload = fill(gradebooks.moodle(NUMBERED), GradebookOf.MOODLE, {"37": 20, "38": None})
+    upload = fill(gradebooks.moodle(NUMBERED), System.MOODLE, {"37": 20, "38": None})
     rows = table(upload.content, ",")
     assert list(rows[0]) == ["Identifier", "Grade", "Last modified (grade)", "Feedback comments"]
     assert [row["Grade"] for row in rows] == ["20", "6.00", "20"]
@@ -91,62 +92,62 @@ def test_moodle_gets_what_it_imports_and_the_message_as_harmless_html() -> None:
     assert {row["Last modified (grade)"] for row in rows} == {"-"}
 
 
-@pytest.mark.parametrize("system", list(GradebookOf))
-def test_nobody_without_points_is_given_any(system: GradebookOf) -> None:
-    students = [user for user, *_ in (NUMBERED if system is GradebookOf.MOODLE else STUDENTS)]
-    column = "Project 6" if system is GradebookOf.BLACKBOARD else ""
+@pytest.mark.parametrize("system", list(FILES))
+def test_nobody_without_points_is_given_any(system: System) -> None:
+    students = [user for user, *_ in (NUMBERED if system is System.MOODLE else STUDENTS)]
+    column = "Project 6" if system is System.BLACKBOARD else ""
     upload = fill(FILES[system], system, dict.fromkeys(students), column)
     assert (upload.scores, upload.without_points) == ((), tuple(students))
-    delimiter = "\t" if system is GradebookOf.BLACKBOARD else ","
+    delimiter = "\t" if system is System.BLACKBOARD else ","
     scores = [row[upload.column] for row in table(upload.content, delimiter)]
     assert scores[-3:] == ["", "6.00", "20"]
 
 
 def test_a_word_in_place_of_a_score_is_left_blank_where_there_are_no_points() -> None:
     students = (("kim", "Kim", "Needs Grading"), ("lee", "Lee", "Needs Grading"))
-    upload = fill(gradebooks.blackboard(students), GradebookOf.BLACKBOARD, {"kim": None, "lee": 2}, "Project 6")
+    upload = fill(gradebooks.blackboard(students), System.BLACKBOARD, {"kim": None, "lee": 2}, "Project 6")
     assert [row[BB_COLUMN] for row in table(upload.content, "\t")] == ["", "2"]
 
 
 def test_an_infrastructure_fault_has_no_points_to_upload() -> None:
     failed = submission(student_id="kim", content=None, unreadable="hw6.py cannot be read")
     row = Result(failed, None, grade(failed, None, load_assignment()))
-    upload = filled_in(FILES[GradebookOf.CANVAS], GradebookOf.CANVAS, [row], MOST, "hw6")
+    upload = filled_in(FILES[System.CANVAS], System.CANVAS, [row], MOST, "hw6")
     assert upload.without_points == ("kim",)
     assert results_json(row, MOST) is None
 
 
 def test_whoever_is_on_one_side_only_is_named_and_left_as_it_was() -> None:
-    upload = fill(gradebooks.canvas(), GradebookOf.CANVAS, {"kim": 6, "stranger": 20})
+    upload = fill(gradebooks.canvas(), System.CANVAS, {"kim": 6, "stranger": 20})
     assert (upload.only_graded, upload.only_listed) == (("stranger",), ("lee", "park"))
     assert [row[CANVAS_COLUMN] for row in table(upload.content, ",")][-2:] == ["6.00", "20"]
 
 
 def test_a_score_that_stays_keeps_the_system_s_spelling() -> None:
-    upload = fill(gradebooks.canvas(), GradebookOf.CANVAS, {"lee": 6})
+    upload = fill(gradebooks.canvas(), System.CANVAS, {"lee": 6})
     assert upload.scores == (NewScore("lee", "6.00", "6.00"),)
 
 
 def test_the_column_is_found_by_name_or_asked_for() -> None:
     with pytest.raises(UserError, match=r"say COLUMN=, of these: HW5 .*; Project 6 "):
-        fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6})
-    assert fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6}, hint="project 6").column == BB_COLUMN
+        fill(gradebooks.blackboard(), System.BLACKBOARD, {"kim": 6})
+    assert fill(gradebooks.blackboard(), System.BLACKBOARD, {"kim": 6}, hint="project 6").column == BB_COLUMN
     with pytest.raises(UserError, match="COLUMN="):
-        fill(gradebooks.blackboard(other="Project 60"), GradebookOf.BLACKBOARD, {"kim": 6}, "Project 6")
-    assert fill(gradebooks.blackboard(), GradebookOf.BLACKBOARD, {"kim": 6}, BB_COLUMN).column == BB_COLUMN
+        fill(gradebooks.blackboard(other="Project 60"), System.BLACKBOARD, {"kim": 6}, "Project 6")
+    assert fill(gradebooks.blackboard(), System.BLACKBOARD, {"kim": 6}, BB_COLUMN).column == BB_COLUMN
 
 
 def test_another_worth_of_the_column_is_said() -> None:
-    assert fill(gradebooks.canvas(), GradebookOf.CANVAS, {"kim": 6}).notices == ()
+    assert fill(gradebooks.canvas(), System.CANVAS, {"kim": 6}).notices == ()
     for system, content in FILES.items():
-        column = "Project 6" if system is GradebookOf.BLACKBOARD else ""
+        column = "Project 6" if system is System.BLACKBOARD else ""
         upload = filled_in(content, system, [result("kim", 6)], Decimal(10), "hw6", column)
         assert upload.notices[0].endswith("worth 20 points, and the assignment gives 10 at most")
 
 
-@pytest.mark.parametrize("system", list(GradebookOf))
+@pytest.mark.parametrize("system", list(FILES))
 @pytest.mark.parametrize("content", [b"", b"who,what\n1,2\n", b'"open\n', b"\xff\xff\xff", b"PK\x03\x04\x80\xff"])
-def test_a_file_of_another_kind_is_one_sentence(system: GradebookOf, content: bytes) -> None:
+def test_a_file_of_another_kind_is_one_sentence(system: System, content: bytes) -> None:
     with pytest.raises(UserError, match="let you download") as caught:
         fill(content, system, {"kim": 6})
     assert "\n" not in str(caught.value)
@@ -154,7 +155,7 @@ def test_a_file_of_another_kind_is_one_sentence(system: GradebookOf, content: by
 
 def test_one_student_twice_is_refused() -> None:
     with pytest.raises(UserError, match="has kim twice"):
-        fill(gradebooks.canvas((STUDENTS[0], STUDENTS[0])), GradebookOf.CANVAS, {"kim": 6})
+        fill(gradebooks.canvas((STUDENTS[0], STUDENTS[0])), System.CANVAS, {"kim": 6})
 
 
 def test_an_encoding_without_a_message_s_letters_is_one_sentence() -> None:
@@ -162,7 +163,7 @@ def test_an_encoding_without_a_message_s_letters_is_one_sentence() -> None:
     row = result("37", 6)
     row = replace(row, grade=replace(row.grade, message="raised ValueError: \N{PILE OF POO}"))
     with pytest.raises(UserError, match="download it as UTF-8"):
-        filled_in(content, GradebookOf.MOODLE, [row], MOST, "hw6")
+        filled_in(content, System.MOODLE, [row], MOST, "hw6")
 
 
 def test_gradescope_s_results_are_read_back() -> None:

@@ -59,7 +59,7 @@ def test_the_reason_of_a_change_is_the_teacher_s_own(tmp_path: Path) -> None:
     [
         (result(ABSENT), "No hw6.py was handed in."),
         (result(submission()), "Your file has not been graded yet."),
-        (result(submission(), entry(outcome=Outcome.INFRASTRUCTURE, correct=None, total=None)), "not your fault"),
+        (result(submission(), entry(outcome=Outcome.INFRASTRUCTURE, correct=None)), "not your fault"),
     ],
     ids=["absent", "pending", "infrastructure"],
 )

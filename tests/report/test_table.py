@@ -89,14 +89,14 @@ def test_cells_are_blank_where_there_is_nothing() -> None:
 
 
 def test_a_fault_of_ours_has_a_row_without_points() -> None:
-    known = entry(outcome=Outcome.INFRASTRUCTURE, stop_reason=None, correct=None, total=None)
+    known = entry(outcome=Outcome.INFRASTRUCTURE, stop_reason=StopReason.KILLED, samples=0, seconds=0.0, correct=None)
     (row,) = grades_table([result(known=known)]).to_dict("records")
     assert (row["outcome"], row["points"], row["accuracy"], row["epochs"], row["train_seconds"]) == (
         "infrastructure",
         "",
         "",
-        "",
-        "",
+        "0.00",
+        "0.0",
     )
     assert row["review"]
 

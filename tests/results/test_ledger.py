@@ -39,6 +39,9 @@ with open_ledger(Path(sys.argv[1])) as ledger:
         print(number, flush=True)
 """
 
+# How a run began in ledgers before entries held runs.
+VERSION_1 = b'{"student_id":"s1","sha256":"ab","run_key":"cd","outcome":"graded","correct":1,"total":2,"kind":"run"}'
+
 
 def append(out: Path, *entries: Entry) -> None:
     with open_ledger(out) as ledger:
@@ -90,7 +93,7 @@ def test_entries_come_back_as_they_were_written(tmp_path: Path) -> None:
         curve=(CurvePoint(100, 2.25, None), CurvePoint(200, None, 0.5)),
         missing_module="cv2",
     )
-    bare = entry(student_id="s2", outcome=Outcome.CRASHED, stop_reason=None, correct=None, total=None)
+    bare = entry(student_id="s2", outcome=Outcome.CRASHED, correct=None)
     append(tmp_path, full, bare)
     assert read_ledger(tmp_path).entries() == (full, bare)
     assert read_ledger(tmp_path).unreadable == 0
@@ -98,7 +101,7 @@ def test_entries_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_each_entry_is_one_line_of_json_that_a_person_can_read(tmp_path: Path) -> None:
     append(tmp_path, entry(student_id="김민수", error="a\nb"), ENTRY)
-    assert [json.loads(line)["outcome"] for line in lines(tmp_path)] == ["graded", "graded"]
+    assert [json.loads(line)["run"]["outcome"] for line in lines(tmp_path)] == ["graded", "graded"]
     assert "김민수".encode() in lines(tmp_path)[0]
 
 
@@ -110,9 +113,9 @@ def test_no_text_of_a_student_can_keep_an_entry_out(tmp_path: Path, text: str) -
 
 @pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
 def test_a_time_that_is_no_number_cannot_keep_an_entry_out(tmp_path: Path, seconds: float) -> None:
-    append(tmp_path, entry(train_seconds=seconds))
+    append(tmp_path, entry(seconds=seconds))
     (read,) = read_ledger(tmp_path).entries()
-    assert repr(read.train_seconds) == repr(seconds)
+    assert repr(read.run.training.seconds) == repr(seconds)
 
 
 def test_an_entry_is_on_the_disk_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +137,7 @@ def test_a_killed_grader_keeps_every_entry_that_it_had_appended(tmp_path: Path) 
             grader.kill()
     assert said == list(range(20))
     append(tmp_path, entry(samples=-1))
-    samples = [one.samples for one in read_ledger(tmp_path).entries()]
+    samples = [one.run.training.samples for one in read_ledger(tmp_path).entries()]
     assert samples == [*range(len(samples) - 1), -1]
     assert len(samples) >= len(said) + 1
 
@@ -162,8 +165,18 @@ def test_a_line_cut_at_any_byte_is_skipped_and_never_glued_to_the_next(
 
 @pytest.mark.parametrize(
     "damage",
-    [b"not json", b"{}", b"[1]", b"null", b"\xff\xfe", b"\x00\x00\x00", b'{"student_id": 1}', b"[" * 100_000],
-    ids=["text", "empty", "list", "null", "bytes", "zeros", "fields", "deep"],
+    [
+        b"not json",
+        b"{}",
+        b"[1]",
+        b"null",
+        b"\xff\xfe",
+        b"\x00\x00\x00",
+        b'{"student_id": 1}',
+        b"[" * 100_000,
+        VERSION_1,
+    ],
+    ids=["text", "empty", "list", "null", "bytes", "zeros", "fields", "deep", "version 1"],
 )
 def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path: Path, damage: bytes) -> None:
     append(tmp_path, entry(student_id="s1"))

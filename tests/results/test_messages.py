@@ -1,6 +1,7 @@
 """A student learns what happened and what to do; a teacher learns why to look."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,8 @@ def teacher(of: Entry | None, submission: Submission = SUBMISSION) -> str:
     return for_teacher(of, submission, ASSIGNMENT)
 
 
-def failed(outcome: Outcome, **changes: object) -> Entry:
-    return entry(outcome=outcome, correct=None, total=None, stop_reason=None, samples=0, **changes)
+def failed(outcome: Outcome, **changes: Any) -> Entry:
+    return entry(outcome=outcome, correct=None, stop_reason=StopReason.KILLED, samples=0, **changes)
 
 
 def with_changes(table: str, **changes: object) -> Assignment:
@@ -34,7 +35,7 @@ def with_changes(table: str, **changes: object) -> Assignment:
 def test_a_student_reads_what_was_set_aside_and_supplied(outcome: Outcome) -> None:
     seen = entry() if outcome is Outcome.GRADED else failed(outcome)
     before, during = "IPython lines set aside: 2.", "The script asked for input()"
-    said = student(replace(seen, check=check(notes=(before,)), notes=(during,)))
+    said = student(entry(seen, check=check(notes=(before,)), notes=(during,)))
     assert said.endswith(" IPython lines set aside: 2. The script asked for input().")
 
 
@@ -109,8 +110,8 @@ def test_a_limit_that_was_stretched_to_the_machine_is_named_as_such() -> None:
 def test_a_run_that_time_cut_on_a_slower_machine_is_flagged(
     calibrated: float | None, limit: float, device: str, doubt: str
 ) -> None:
-    evidence = replace(entry().evidence, calibrated_seconds=calibrated, limit_seconds=limit, device=device)
-    said = teacher(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence))
+    evidence = replace(entry().evidence, calibrated_seconds=calibrated, limit_seconds=limit)
+    said = teacher(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence, device=device))
     assert said.endswith(doubt)
     assert bool(said) == bool(doubt)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.records import Outcome, StopReason
+from grader.records import Outcome, Score, StopReason
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 from grader.results.reruns import generations, next_run, result, standing_override, standing_runs
 from grader.results.score import result_of
@@ -54,8 +54,8 @@ def reason_of_next(*runs: Entry, assignment: Assignment = ASSIGNMENT) -> RunReas
 
 
 CUT: dict[str, Any] = {"stop_reason": StopReason.TIME_BUDGET}
-HUNG: dict[str, Any] = {"outcome": Outcome.TIMED_OUT, "stop_reason": StopReason.KILLED, "total": None}
-OURS: dict[str, Any] = {"outcome": Outcome.INFRASTRUCTURE, "total": None}
+HUNG: dict[str, Any] = {"outcome": Outcome.TIMED_OUT, "stop_reason": StopReason.KILLED}
+OURS: dict[str, Any] = {"outcome": Outcome.INFRASTRUCTURE}
 
 
 def test_a_submission_without_a_run_is_run_with_the_assignments_seed() -> None:
@@ -66,7 +66,7 @@ def test_a_submission_without_a_run_is_run_with_the_assignments_seed() -> None:
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.GRADED], ids=str)
 def test_only_a_fault_of_ours_is_tried_again(outcome: Outcome) -> None:
-    again = reason_of_next(run(None, outcome=outcome, total=None))
+    again = reason_of_next(run(None, outcome=outcome))
     assert again is (RunReason.FIRST if outcome is Outcome.INFRASTRUCTURE else None)
 
 
@@ -105,7 +105,7 @@ def test_the_policy_says_which_of_several_runs_counts(grade_by: str, correct: in
     repeated = [run(number, RunReason.BORDERLINE, seed=seed) for seed, number in ((2, 7100), (3, 6950))]
     counting = result([run(6900), *repeated], borderline(grade_by=grade_by))
     assert counting is not None
-    assert counting.correct == correct
+    assert counting.score == Score(correct, 10_000)
 
 
 @pytest.mark.parametrize("how", [CUT, HUNG], ids=["cut", "hung"])
@@ -116,7 +116,10 @@ def test_a_run_that_time_cut_in_company_is_repeated_alone(how: dict[str, Any]) -
 
 
 def test_a_run_whose_share_of_a_card_was_too_small_is_repeated_alone() -> None:
-    full: dict[str, Any] = {"outcome": Outcome.OUT_OF_MEMORY, "stop_reason": StopReason.ERROR, "total": None}
+    full: dict[str, Any] = {
+        "outcome": Outcome.OUT_OF_MEMORY,
+        "stop_reason": StopReason.ERROR,
+    }
     assert reason_of_next(run(None, jobs=2, card="0", **full)) is RunReason.ALONE
     assert reason_of_next(run(None, jobs=1, card="0", **full)) is None
     assert reason_of_next(run(None, jobs=2, **full)) is None, "each run has its own limit of the machine's memory"

@@ -8,7 +8,7 @@ import pytest
 
 from grader.assignment import Assignment, load_assignment
 from grader.data import count_correct
-from grader.records import Outcome, Verdict, accuracy_percent
+from grader.records import Outcome, Score, Verdict, accuracy_percent
 from grader.results.score import grade, points
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
@@ -72,7 +72,7 @@ def test_any_other_length_of_scores_is_our_own_fault(length: int) -> None:
     ],
 )
 def test_the_edges_of_the_bands_are_exact(correct: int, total: int, expected: int) -> None:
-    assert points(Outcome.GRADED, correct, total, Verdict.CONFORMING, ASSIGNMENT) == Decimal(expected)
+    assert points(Outcome.GRADED, Score(correct, total), Verdict.CONFORMING, ASSIGNMENT) == Decimal(expected)
 
 
 ENDED = frozenset(Outcome) - {Outcome.GRADED, Outcome.NO_SUBMISSION, Outcome.INFRASTRUCTURE, Outcome.PENDING}
@@ -81,17 +81,17 @@ ENDED = frozenset(Outcome) - {Outcome.GRADED, Outcome.NO_SUBMISSION, Outcome.INF
 @pytest.mark.parametrize("outcome", sorted(ENDED), ids=str)
 def test_a_file_that_cannot_be_run_earns_what_the_policy_says(outcome: Outcome) -> None:
     assignment = changed_policy(points_if_not_runnable=Decimal("1.5"))
-    assert points(outcome, None, None, Verdict.UNREADABLE, assignment) == Decimal("1.5")
+    assert points(outcome, None, Verdict.UNREADABLE, assignment) == Decimal("1.5")
 
 
 def test_nothing_handed_in_earns_what_the_policy_says() -> None:
     assignment = changed_policy(points_if_missing=Decimal("0.5"))
-    assert points(Outcome.NO_SUBMISSION, None, None, None, assignment) == Decimal("0.5")
+    assert points(Outcome.NO_SUBMISSION, None, None, assignment) == Decimal("0.5")
 
 
-@pytest.mark.parametrize("correct", [None, 9_000])
-def test_a_fault_of_ours_never_becomes_points(correct: int | None) -> None:
-    assert points(Outcome.INFRASTRUCTURE, correct, 10_000, Verdict.CONFORMING, ASSIGNMENT) is None
+@pytest.mark.parametrize("score", [None, Score(9_000, 10_000)])
+def test_a_fault_of_ours_never_becomes_points(score: Score | None) -> None:
+    assert points(Outcome.INFRASTRUCTURE, score, Verdict.CONFORMING, ASSIGNMENT) is None
 
 
 @pytest.mark.parametrize(
@@ -110,18 +110,18 @@ def test_the_architecture_moves_points_only_where_it_is_required(
     policy: str, verdict: Verdict, correct: int, expected: int
 ) -> None:
     assignment = changed_policy(architecture=policy)
-    assert points(Outcome.GRADED, correct, 10_000, verdict, assignment) == Decimal(expected)
+    assert points(Outcome.GRADED, Score(correct, 10_000), verdict, assignment) == Decimal(expected)
 
 
 def test_the_cap_for_a_deviating_network_never_raises_points() -> None:
     assignment = changed_policy(architecture="require", points_if_not_runnable=Decimal(5))
-    assert points(Outcome.GRADED, 1_000, 10_000, Verdict.DEVIATES, assignment) == Decimal(2)
+    assert points(Outcome.GRADED, Score(1_000, 10_000), Verdict.DEVIATES, assignment) == Decimal(2)
 
 
-@pytest.mark.parametrize(("correct", "total"), [(None, 10), (1, None), (11, 10), (-1, 10), (0, 0)])
-def test_a_graded_submission_without_a_valid_count_is_our_own_fault(correct: int | None, total: int | None) -> None:
+@pytest.mark.parametrize("score", [None, Score(11, 10), Score(-1, 10), Score(0, 0)])
+def test_a_graded_submission_without_a_valid_count_is_our_own_fault(score: Score | None) -> None:
     with pytest.raises(ValueError, match="count"):
-        points(Outcome.GRADED, correct, total, Verdict.CONFORMING, ASSIGNMENT)
+        points(Outcome.GRADED, score, Verdict.CONFORMING, ASSIGNMENT)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import pytest
 
 from grader.assignment import Assignment
 from grader.errors import InfrastructureError
+from grader.protocol import Stopped
+from grader.records import Training
 from grader.run import calibrate
 
 
@@ -14,7 +16,7 @@ def run(first: int, last: int) -> SimpleNamespace:
     """A run that told of `first` images after one second, and had used `last` of them after three."""
     return SimpleNamespace(
         first=SimpleNamespace(samples=first, seconds=1.0),
-        stopped=SimpleNamespace(samples=last, seconds=3.0, error=""),
+        stopped=Stopped("time_budget", training=Training(last, 3.0)),
         started=SimpleNamespace(device="CPU"),
     )
 

@@ -16,7 +16,7 @@ from grader.data import DataSet, load_data
 from grader.records import CLASSES, Probes
 from grader.results.messages import for_teacher
 from grader.results.score import grade
-from grader.run.probes import Questions, ask, probe_doubts, read_answer
+from grader.run.probes import ImagesToScore, images_to_score, probe_doubts, read_answer
 from record_examples import SUBMISSION, entry
 from small_class import SMALL_SCRIPT
 
@@ -45,7 +45,7 @@ def ignorant(images: Images) -> npt.NDArray[np.float32]:
     return one_hot(np.zeros(len(images), np.int64))
 
 
-def answered(questions: Questions, data: DataSet, trained: Network, untrained: Network) -> tuple[bytes, Probes]:
+def answered(questions: ImagesToScore, data: DataSet, trained: Network, untrained: Network) -> tuple[bytes, Probes]:
     rows = np.concatenate([trained(questions.images), untrained(questions.images[: questions.untrained])])
     answer = rows.astype("<f4").tobytes()
     assert len(answer) == questions.answer_bytes
@@ -58,24 +58,24 @@ def looks_up(data: DataSet) -> Network:
 
 
 def test_scores_come_back_in_the_order_of_the_test_set(data: DataSet) -> None:
-    scores, _ = answered(ask(data, np.random.default_rng()), data, honest, ignorant)
+    scores, _ = answered(images_to_score(data, np.random.default_rng()), data, honest, ignorant)
     assert np.array_equal(np.frombuffer(scores, "<f4").reshape(-1, CLASSES).argmax(axis=1), data.y_test)
 
 
 def test_the_order_and_the_choice_are_new_each_time(data: DataSet) -> None:
-    first, second = (ask(data, np.random.default_rng()) for _ in range(2))
+    first, second = (images_to_score(data, np.random.default_rng()) for _ in range(2))
     assert not np.array_equal(first.order, second.order)
     assert set(first.chosen) != set(second.chosen)
 
 
 def test_an_honest_network_raises_no_doubt(data: DataSet) -> None:
-    _, probes = answered(ask(data, np.random.default_rng()), data, honest, ignorant)
+    _, probes = answered(images_to_score(data, np.random.default_rng()), data, honest, ignorant)
     assert (probes.count, probes.plain, probes.repeated_alike) == (200, 200, 200)
     assert probe_doubts(probes) == []
 
 
 def test_looking_answers_up_is_noticed_in_three_ways(data: DataSet) -> None:
-    _, probes = answered(ask(data, np.random.default_rng()), data, looks_up(data), looks_up(data))
+    _, probes = answered(images_to_score(data, np.random.default_rng()), data, looks_up(data), looks_up(data))
     doubts = "; ".join(probe_doubts(probes))
     assert "shifted by one pixel" in doubts
     assert "mirrored" in doubts
@@ -86,7 +86,7 @@ def test_answers_that_depend_on_the_company_are_noticed(data: DataSet) -> None:
     def by_place(images: Images) -> npt.NDArray[np.float32]:
         return honest(images) + np.arange(len(images))[:, None].astype(np.float32)
 
-    _, probes = answered(ask(data, np.random.default_rng()), data, by_place, ignorant)
+    _, probes = answered(images_to_score(data, np.random.default_rng()), data, by_place, ignorant)
     assert "in other company" in probe_doubts(probes)[0]
 
 
@@ -94,21 +94,21 @@ def test_rounding_is_no_doubt(data: DataSet) -> None:
     def rounded(images: Images) -> npt.NDArray[np.float32]:
         return honest(images) + np.random.default_rng().normal(0, 1e-4, (len(images), 1)).astype(np.float32)
 
-    assert probe_doubts(answered(ask(data, np.random.default_rng()), data, rounded, ignorant)[1]) == []
+    assert probe_doubts(answered(images_to_score(data, np.random.default_rng()), data, rounded, ignorant)[1]) == []
 
 
 def test_a_copy_that_cannot_be_made_is_no_doubt(data: DataSet) -> None:
     def nothing(images: Images) -> npt.NDArray[np.float32]:
         return np.full((len(images), CLASSES), np.nan, np.float32)
 
-    _, probes = answered(ask(data, np.random.default_rng()), data, honest, nothing)
+    _, probes = answered(images_to_score(data, np.random.default_rng()), data, honest, nothing)
     assert probes.untrained is None
     assert probe_doubts(probes) == []
 
 
 def test_mirrored_images_are_asked_only_where_they_are_of_their_class(data: DataSet) -> None:
     plain = replace(data, mirrors=False)
-    questions = ask(plain, np.random.default_rng())
+    questions = images_to_score(plain, np.random.default_rng())
     assert len(questions.images) == len(plain.x_test) + 2 * 200
     assert answered(questions, plain, honest, ignorant)[1].mirrored is None
 

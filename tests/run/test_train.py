@@ -2,10 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,22 +12,22 @@ import pytest
 import grader.run.train as train_stage
 from command import run_grader
 from grader.assignment import Assignment, load_assignment
+from grader.data import load_data
 from grader.progress import Event, StageBegun
-from grader.protocol import Stopped
-from grader.records import Outcome, Run, StopReason, Submission
+from grader.records import Outcome, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
-from grader.run.train import plausible
+from grader.run.train import Trained, plausible
+from grader.run.worker_client import Request
 from record_examples import entry, submission
 from small_class import hand_in_small, hand_in_text, rules
 
 
 @pytest.mark.parametrize(("samples", "seconds"), [(10**400, 1e300), (-(10**400), float("nan")), (0, float("-inf"))])
 def test_forged_figures_do_not_break_the_table(samples: int, seconds: float) -> None:
-    stopped = plausible(Stopped("finished", samples, seconds))
-    known = entry(samples=stopped.samples, train_seconds=stopped.seconds)
+    known = entry(training=plausible(Training(samples, seconds)))
     (row,) = grades_table([Result(submission(), known, grade(submission(), known, load_assignment()))]).to_dict(
         "records"
     )
@@ -50,14 +47,14 @@ def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, 
     )
     finished = run_grader("grade", tmp_path / "class", "--data", tiny_data, "--out", tmp_path / "out")
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    (run,) = read_ledger(tmp_path / "out").entries()
+    (known,) = read_ledger(tmp_path / "out").entries()
     log = (tmp_path / "out" / "logs" / "kim.log").read_text(encoding="utf-8")
     batches = [tuple(map(float, words)) for words in re.findall(r"^batch (\d+) (\S+) (\d+)$", log, re.MULTILINE)]
     images = list(itertools.accumulate(size for size, _, _ in batches))
-    assert images[-1] == run.samples
-    assert len(run.curve) >= 2
+    assert images[-1] == known.run.training.samples
+    assert len(known.run.curve) >= 2
     begin = 0
-    for point in run.curve:
+    for point in known.run.curve:
         end = images.index(point.samples) + 1
         part = batches[begin:end]
         assert point.loss == pytest.approx(sum(loss for _, loss, _ in part) / len(part), abs=1e-4)
@@ -67,47 +64,54 @@ def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, 
         begin = end
 
 
-class Trained:
-    """Stands for the training of one submission; remembers which optimizations each time allowed."""
+class Workers:
+    """Stand for the workers of one submission; remember which optimizations each was allowed."""
 
     def __init__(self, *runs: Run) -> None:
         self.runs = list(runs)
-        self.allowed: list[tuple[str, ...]] = []
-        self.precisions: list[str] = []
+        self.asked: list[Request] = []
 
-    @contextmanager
-    def __call__(self, _: Submission, rules: Assignment, *__: Any) -> Iterator[Callable[[], Run]]:
-        self.allowed.append(rules.acceleration)
-        self.precisions.append(rules.precision)
-        yield partial(self.runs.pop, 0)
+    def run(self, request: Request) -> Any:
+        """Take the place of a worker's whole run."""
+        self.asked.append(request)
+        return request
+
+    def trained(self, *_: object) -> Trained:
+        """Take the place of what is read from it."""
+        return Trained(self.runs.pop(0))
 
 
-FAILED_FASTER = Run(Outcome.GRADED, StopReason.ERROR, acceleration=(("channels-last", 0.9),))
+def failed(**shares: float) -> Run:
+    """A run that failed while these optimizations did so much of the work."""
+    used = tuple((name.replace("_", "-"), share) for name, share in shares.items())
+    return Run(Outcome.GRADED, StopReason.ERROR, Training(acceleration=used))
 
 
 @pytest.mark.parametrize(
     ("first", "times"),
     [
-        (FAILED_FASTER, 2),
-        (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("bfloat16", 1.0))), 2),
-        (replace(FAILED_FASTER, acceleration=(("channels-last", 0.0), ("batched-transforms", 1.0))), 1),
-        (replace(FAILED_FASTER, stop_reason=StopReason.EPOCH_BUDGET), 1),
+        (failed(channels_last=0.9), 2),
+        (failed(channels_last=0.0, bfloat16=1.0), 2),
+        (failed(channels_last=0.0, batched_transforms=1.0), 1),
+        (replace(failed(channels_last=0.9), stop_reason=StopReason.EPOCH_BUDGET), 1),
     ],
     ids=["it may be the layout", "it may be the precision", "it cannot be the layout", "it did not fail"],
 )
 def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is(
     monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
 ) -> None:
-    stage = Trained(first, Run(Outcome.GRADED, StopReason.FINISHED))
-    monkeypatch.setattr(train_stage, "_waiting_once", stage)
+    workers = Workers(first, Run(Outcome.GRADED, StopReason.FINISHED))
+    monkeypatch.setattr(train_stage, "start_worker", workers.run)
+    monkeypatch.setattr(train_stage, "_trained", workers.trained)
     told: list[Event] = []
-    slot = SimpleNamespace(watch=told.append)
     reduced = assignment.model_copy(update={"precision": "bfloat16"})
-    with train_stage.waiting_training(submission(), reduced, None, slot, 1) as train:  # type: ignore[arg-type]
-        run = train()
+    slot: Any = SimpleNamespace(watch=told.append)
+    request = Request(submission(), reduced, slot, "train", 1)
+    waiting: Any = SimpleNamespace(request=request, run=lambda: workers.run(request))
+    run = train_stage.train(waiting, load_data("digits")).run
     assert [type(event) for event in told] == [StageBegun][: times - 1]
-    assert stage.allowed == [assignment.acceleration, ()][:times]
-    assert stage.precisions == ["bfloat16", "script"][:times]
+    assert [asked.assignment.acceleration for asked in workers.asked] == [assignment.acceleration, ()][:times]
+    assert [asked.assignment.precision for asked in workers.asked] == ["bfloat16", "script"][:times]
     assert len(run.notes) == times - 1
 
 
@@ -124,8 +128,9 @@ def test_a_run_with_batched_transforms_ends_in_the_same_scores_and_says_how_much
         finished = run_grader("grade", tmp_path / name, "--data", tiny_data, "--out", out, "--assignment", changed)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         (known,) = read_ledger(out).entries()
-        correct.append(known.correct)
-        shares.append(dict(known.acceleration)["batched-transforms"])
+        assert known.score is not None
+        correct.append(known.score.correct)
+        shares.append(dict(known.run.training.acceleration)["batched-transforms"])
         logs.append((out / "logs" / "kim.log").read_text(encoding="utf-8"))
     assert "[5] loss: " in logs[0]
     assert logs[0] == logs[1]

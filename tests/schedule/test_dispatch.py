@@ -1,52 +1,68 @@
-"""Pieces go to places: a place that is lost blames no piece, losses are counted, and no place too many is asked."""
+"""Tasks go to places: a place that is lost blames no task, losses are counted, and no place too many is asked."""
 
 import contextlib
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import pytest
 
-from grader.errors import Cancelled, PlaceLost, UserError
-from grader.progress import Event, Notice
-from grader.schedule.dispatch import MOST_LOSSES, Finished, Local, Place, Seat, run_at
+from grader.errors import Cancelled, SeatLost, UserError
+from grader.progress import Event, Notice, Watch
+from grader.schedule.dispatch import MOST_LOSSES, Finished, Local, Seat, run_at
 
 Told = list[Event]
 
 
+@dataclass(frozen=True)
+class At:
+    """A seat at a machine, perhaps with a card, and what comes of the tasks that it is given."""
+
+    machine: str
+    run: Callable[[int], str]
+    card: str = ""
+
+
+def run_all(
+    places: list[At], tasks: int, cancelled: threading.Event, watch: Watch, lost: set[str]
+) -> Generator[tuple[int, Finished[str]], None, None]:
+    seats = [Seat(number, False, at.card, at.machine, cancelled, watch) for number, at in enumerate(places)]
+    return run_at(seats, range(tasks), lambda seat, task: places[seat.number].run(task), cancelled, watch, lost)
+
+
 def outcomes(
-    places: list[Place[int, str]], pieces: int, told: Told | None = None, lost: set[str] | None = None
+    places: list[At], tasks: int, told: Told | None = None, lost: set[str] | None = None
 ) -> dict[int, Finished[str]]:
-    """What became of pieces 0, 1, ... by piece."""
+    """What became of tasks 0, 1, ... by task."""
     watch = (told if told is not None else []).append
-    found = list(run_at(places, range(pieces), threading.Event(), watch, set() if lost is None else lost))
-    assert Counter(piece for piece, _ in found) == Counter(range(pieces)), "each piece ends once"
+    found = list(run_all(places, tasks, threading.Event(), watch, set() if lost is None else lost))
+    assert Counter(task for task, _ in found) == Counter(range(tasks)), "each task ends once"
     return dict(found)
 
 
 def loses(name: str, *, for_good: bool = True) -> Callable[[int], str]:
-    def run(piece: int) -> str:
-        raise PlaceLost(name, for_good)
+    def run(task: int) -> str:
+        raise SeatLost(name, for_good)
 
     return run
 
 
-def test_a_piece_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded() -> None:
+def test_a_task_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded() -> None:
     told: Told = []
     broken_asked = threading.Event()
 
-    def broken(piece: int) -> str:
+    def broken(task: int) -> str:
         broken_asked.set()
-        raise PlaceLost("gpu1")
+        raise SeatLost("gpu1")
 
-    def working(piece: int) -> str:
+    def working(task: int) -> str:
         assert broken_asked.wait(10)
-        return f"did {piece}"
+        return f"did {task}"
 
-    found = outcomes([Place(("gpu1",), broken), Place(("gpu2",), working)], 5, told)
-    assert [found[piece].result for piece in range(5)] == [f"did {piece}" for piece in range(5)]
+    found = outcomes([At("gpu1", broken), At("gpu2", working)], 5, told)
+    assert [found[task].result for task in range(5)] == [f"did {task}" for task in range(5)]
     assert [losses for finished in found.values() if (losses := finished.lost)] == [("gpu1",)]
     assert told == [Notice("a run was lost with gpu1, which is taken out; it is tried again")]
 
@@ -55,28 +71,28 @@ def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
     asked: Counter[str] = Counter()
     gate = threading.Barrier(2)
 
-    def first(piece: int) -> str:
+    def first(task: int) -> str:
         asked["first"] += 1
         gate.wait(10)
-        raise PlaceLost("gpu1")
+        raise SeatLost("gpu1")
 
-    def beside(piece: int) -> str:
+    def beside(task: int) -> str:
         asked["beside"] += 1
         gate.wait(10)
         while "gpu1" not in lost:
             pass
         return "beside"
 
-    def elsewhere(piece: int) -> str:
+    def elsewhere(task: int) -> str:
         while "gpu1" not in lost:
             pass
         return "elsewhere"
 
     lost: set[str] = set()
     places = [
-        Place(("gpu1", "GPU 0 of gpu1"), first),
-        Place(("gpu1", "GPU 1 of gpu1"), beside),
-        Place(("gpu2",), elsewhere),
+        At("gpu1", first, "0"),
+        At("gpu1", beside, "1"),
+        At("gpu2", elsewhere),
     ]
     found = outcomes(places, 20, lost=lost)
     assert asked == {"first": 1, "beside": 1}
@@ -86,33 +102,33 @@ def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
 def test_what_is_lost_too_often_is_given_up_without_a_result_and_the_rest_goes_on() -> None:
     told: Told = []
 
-    def run(piece: int) -> str:
-        if piece == 1:
-            raise PlaceLost("gpu1", for_good=False)
+    def run(task: int) -> str:
+        if task == 1:
+            raise SeatLost("gpu1", for_good=False)
         return "done"
 
-    found = outcomes([Place(("gpu1",), run)], 3, told)
+    found = outcomes([At("gpu1", run)], 3, told)
     assert found[1] == Finished(None, ("gpu1",) * MOST_LOSSES)
     assert (found[0].result, found[2].result) == ("done", "done")
     assert len(told) == MOST_LOSSES
 
 
-def test_what_only_ran_beside_a_piece_that_ends_its_machine_is_not_given_up() -> None:
-    """Two places of one machine: piece 1 is lost with piece 0 whenever they meet there."""
+def test_what_only_ran_beside_a_task_that_ends_its_machine_is_not_given_up() -> None:
+    """Two places of one machine: task 1 is lost with task 0 whenever they meet there."""
     asked: Counter[int] = Counter()
     meetings = {attempt: threading.Barrier(2) for attempt in range(1, MOST_LOSSES + 1)}
 
-    def run(piece: int) -> str:
-        asked[piece] += 1
-        attempt = asked[piece]
+    def run(task: int) -> str:
+        asked[task] += 1
+        attempt = asked[task]
         try:
             meetings[attempt].wait(10 if attempt < MOST_LOSSES else 0.5)
         except threading.BrokenBarrierError:  # nobody else came
-            if piece == 1:
+            if task == 1:
                 return "done"
-        raise PlaceLost("gpu1", for_good=False)
+        raise SeatLost("gpu1", for_good=False)
 
-    found = outcomes([Place(("gpu1",), run), Place(("gpu1",), partial(run))], 2)
+    found = outcomes([At("gpu1", run), At("gpu1", run)], 2)
     assert found[0] == Finished(None, ("gpu1",) * MOST_LOSSES)
     assert found[1].result == "done"
     assert len(found[1].lost) == MOST_LOSSES - 1
@@ -120,41 +136,41 @@ def test_what_only_ran_beside_a_piece_that_ends_its_machine_is_not_given_up() ->
 
 def test_without_a_place_left_the_teacher_is_told_what_was_lost() -> None:
     with pytest.raises(UserError, match="lost: GPU 0, GPU 1"):
-        outcomes([Place(("GPU 0",), loses("GPU 0")), Place(("GPU 1",), loses("GPU 1"))], 9)
+        outcomes([At("GPU 0", loses("GPU 0")), At("GPU 1", loses("GPU 1"))], 9)
 
 
 def test_an_error_of_ours_is_raised_and_everything_is_cancelled() -> None:
     cancelled = threading.Event()
 
-    def waits(piece: int) -> str:
+    def waits(task: int) -> str:
         assert cancelled.wait(10)
         raise Cancelled
 
-    def fails(piece: int) -> str:
+    def fails(task: int) -> str:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(run_at([Place(("a",), waits), Place(("b",), fails)], range(9), cancelled, lambda _: None, set()))
+        list(run_all([At("a", waits), At("b", fails)], 9, cancelled, lambda _: None, set()))
     assert cancelled.is_set()
 
 
 def test_whoever_stops_asking_ends_the_work() -> None:
     cancelled = threading.Event()
-    places: list[Place[int, str]] = [Place(("a",), str)]
-    with contextlib.closing(run_at(places, range(9), cancelled, lambda _: None, set())) as running:
+    places: list[At] = [At("a", str)]
+    with contextlib.closing(run_all(places, 9, cancelled, lambda _: None, set())) as running:
         next(running)
     assert cancelled.is_set()
 
 
 def test_a_loss_arrives_whole_from_another_machine() -> None:
-    loss = pickle.loads(pickle.dumps(PlaceLost("GPU 1 of gpu7", for_good=False)))
+    loss = pickle.loads(pickle.dumps(SeatLost("GPU 1 of gpu7", for_good=False)))
     assert (loss.name, loss.for_good) == ("GPU 1 of gpu7", False)
 
 
 def seats(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:
-    """Number and card of the seats at which four pieces were worked on."""
+    """Number and card of the seats at which four tasks were worked on."""
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> tuple[int, str]:
+    def work(task: int, _: None, machine: str, seat: Seat) -> tuple[int, str]:
         return seat.number, seat.card
 
     return {done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=alone) if done.result}
@@ -165,12 +181,12 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
     both_asked = threading.Barrier(2)
     asked: set[str] = set()
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> str:
+    def work(task: int, _: None, machine: str, seat: Seat) -> str:
         if seat.card not in asked:
             asked.add(seat.card)
             both_asked.wait(10)
         if seat.card == "0":
-            raise PlaceLost(seat.place)
+            raise SeatLost(seat.name)
         return seat.card
 
     assert {done.result for _, done in local.run_all(range(4), work, lambda _: None)} == {"1"}
@@ -179,11 +195,11 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
 
 
 @pytest.mark.parametrize("cards", [[], ["0", "1"]], ids=["no cards", "two cards"])
-def test_alone_nothing_runs_beside_a_piece(cards: list[str]) -> None:
+def test_alone_nothing_runs_beside_a_task(cards: list[str]) -> None:
     local: Local[None, str] = Local("here", None, 3, cards, threading.Event())
     busy = threading.Lock()
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> bool:
+    def work(task: int, _: None, machine: str, seat: Seat) -> bool:
         if not busy.acquire(blocking=False):
             return False
         seat.cancelled.wait(0.05)
@@ -193,12 +209,12 @@ def test_alone_nothing_runs_beside_a_piece(cards: list[str]) -> None:
     assert [done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=True)] == [True] * 4
 
 
-def test_a_card_that_is_lost_alone_leaves_the_piece_to_the_others() -> None:
+def test_a_card_that_is_lost_alone_leaves_the_task_to_the_others() -> None:
     local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
 
-    def work(piece: int, _: None, machine: str, seat: Seat) -> str:
+    def work(task: int, _: None, machine: str, seat: Seat) -> str:
         if seat.card == "0":
-            raise PlaceLost(seat.place)
+            raise SeatLost(seat.name)
         return seat.card
 
     done = [done for _, done in local.run_all(range(3), work, lambda _: None, alone=True)]

@@ -4,7 +4,6 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import fake_mps
@@ -12,12 +11,13 @@ from fake_mps import AS_ROOT, CARDS, machine_with_a_card
 from grader import pipeline
 from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data
-from grader.pipeline import grade_all, results
-from grader.records import Check, Outcome, Run, StopReason, Submission, Verdict
+from grader.pipeline import Judged, grade_due, results
+from grader.records import Check, Outcome, Run, Score, StopReason, Submission, Verdict
 from grader.results.entries import RunReason
 from grader.results.ledger import open_ledger
 from grader.results.reruns import NextRun, next_run
 from grader.run.machine import Machine, shared_cards
+from grader.run.train import Trained
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 from grader.sandbox.runtime import gpu_devices
@@ -33,22 +33,29 @@ FAULT = "AcceleratorError: CUDA error: device-side assert triggered"
 
 
 @pytest.mark.parametrize(
-    ("run", "check", "doubted"),
+    ("run", "log", "check", "doubted"),
     [
-        (replace(ON_A_CARD, error=FAULT), "", True),
-        (replace(ON_A_CARD, log=b"Error 805: MPS client failed to connect to the MPS control daemon\n"), "", True),
-        (replace(ON_A_CARD, error="Error 807: MPS server is not ready to accept new MPS client requests"), "", True),
-        (replace(ON_A_CARD, error="CUDA error: no GPU answers through MPS", device="CPU, 2 threads"), "", True),
-        (replace(TRAINED, stop_reason=StopReason.ERROR, error=FAULT), "", True),
-        (TRAINED, f"The script failed before it made a network ({FAULT}).", True),
-        (Run(Outcome.INFRASTRUCTURE, StopReason.KILLED, error="the worker did not start (wall_limit)"), "", True),
-        (ON_A_CARD, "", False),
-        (TRAINED, "The first convolution has 32 output channels.", False),
-        (replace(TRAINED, log=b"caught: CUDA error: out of memory\n"), "", False),
+        (replace(ON_A_CARD, error=FAULT), b"", "", True),
+        (ON_A_CARD, b"Error 805: MPS client failed to connect to the MPS control daemon\n", "", True),
+        (
+            replace(ON_A_CARD, error="Error 807: MPS server is not ready to accept new MPS client requests"),
+            b"",
+            "",
+            True,
+        ),
+        (replace(ON_A_CARD, error="CUDA error: no GPU answers through MPS", device="CPU, 2 threads"), b"", "", True),
+        (replace(TRAINED, stop_reason=StopReason.ERROR, error=FAULT), b"", "", True),
+        (TRAINED, b"", f"The script failed before it made a network ({FAULT}).", True),
+        (Run(Outcome.INFRASTRUCTURE, StopReason.KILLED, error="the worker did not start (wall_limit)"), b"", "", True),
+        (ON_A_CARD, b"", "", False),
+        (TRAINED, b"", "The first convolution has 32 output channels.", False),
+        (TRAINED, b"caught: CUDA error: out of memory\n", "", False),
     ],
 )
-def test_a_run_is_doubted_where_another_s_fault_may_have_ended_it(run: Run, check: str, doubted: bool) -> None:
-    assert perhaps_another_s_fault(run, check) is doubted
+def test_a_run_is_doubted_where_another_s_fault_may_have_ended_it(
+    run: Run, log: bytes, check: str, doubted: bool
+) -> None:
+    assert perhaps_another_s_fault(run, log, check) is doubted
 
 
 class Class:
@@ -61,18 +68,18 @@ class Class:
 
     def grade_one(
         self, submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot
-    ) -> tuple[Check, Run]:
+    ) -> Judged:
         shares = slot.mps_pipe is not None
         self.runs.append((submission.student_id, shares))
         if submission.student_id in self.at_fault or (shares and submission.student_id == "neighbour"):
-            return Check(Verdict.CONFORMING), replace(ON_A_CARD, error=FAULT)
-        return Check(Verdict.CONFORMING), replace(TRAINED, scores=np.eye(10, dtype="<f4")[data.y_test].tobytes())
+            return Judged(Check(Verdict.CONFORMING), Trained(replace(ON_A_CARD, error=FAULT)))
+        return Judged(Check(Verdict.CONFORMING), Trained(TRAINED), Score(len(data.y_test), len(data.y_test)))
 
     def graded(self) -> dict[str, list[Outcome]]:
         students = [Submission(name, content=name.encode(), sha256=name) for name in ("faulty", "neighbour", "other")]
         local = Local(self.machine, self.data, 3, CARDS, threading.Event())
         with open_ledger(self.folder / "out") as ledger:
-            found = grade_all(students, self.assignment, self.data, local, ledger, self.folder / "logs", lambda _: None)
+            found = grade_due(students, self.assignment, self.data, local, ledger, self.folder / "logs", lambda _: None)
             outcomes: dict[str, list[Outcome]] = {}
             for graded in found:
                 outcomes.setdefault(graded.submission.student_id, []).append(graded.entry.outcome)
@@ -127,8 +134,9 @@ def test_a_script_does_not_train_on_the_processor_where_the_server_does_not_answ
     (tmp_path / "pipe").mkdir()
     slot = replace(only_slot(data, isolation, tmp_path / "work"), card="0", mps_pipe=tmp_path / "pipe")
     student = Submission("kim", content=SMALL_SCRIPT.read_bytes())
-    check, run = pipeline.grade_one(student, NextRun(RunReason.FIRST, 1), assignment, data, slot)
+    judged = pipeline.grade_one(student, NextRun(RunReason.FIRST, 1), assignment, data, slot)
+    run, check = judged.trained.run, judged.check
     assert run.error == "CUDA error: no GPU answers through MPS"
-    assert (run.outcome, run.samples) == (Outcome.CRASHED, 0)
+    assert (run.outcome, run.training.samples) == (Outcome.CRASHED, 0)
     assert run.error in check.message
-    assert perhaps_another_s_fault(run, check.message)
+    assert perhaps_another_s_fault(run, judged.trained.log, check.message)

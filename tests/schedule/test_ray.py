@@ -126,7 +126,7 @@ def test_a_killed_process_of_a_node_is_started_again_and_its_piece_given_up_in_t
     found = dict(cluster.run_all(range(6), cluster_work.kill_the_process, lambda _: None))
     assert found[0].result is None
     assert len(found[0].lost) == MOST_LOSSES
-    assert all(found[piece].result for piece in range(1, 6))
+    assert all(found[task].result for task in range(1, 6))
 
 
 def test_what_runs_on_the_nodes_ends_with_ctrl_c(

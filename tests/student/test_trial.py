@@ -14,7 +14,7 @@ from grader.data import DataSet, load_data
 from grader.errors import UserError
 from grader.progress import Advanced, Plan, Printed, Stage, StageBegun
 from grader.protocol import Evaluated, Fault, Progress, SourceRead, Started, Stopped
-from grader.records import StopReason
+from grader.records import StopReason, Training
 from grader.student import words
 from grader.student.trial import Trial
 from grader.student.words import Display
@@ -27,7 +27,7 @@ TRAINED = Trial(
     started=Started("CPU, 2 threads", "2.15.0"),
     source=SourceRead(),
     first=Progress(40, 2.0),
-    stopped=Stopped(StopReason.EPOCH_BUDGET, 1000, 26.0),
+    stopped=Stopped(StopReason.EPOCH_BUDGET, training=Training(1000, 26.0)),
     evaluated=Evaluated(),
     scores=b"",
     exit_code=0,
@@ -94,7 +94,7 @@ def test_the_end_of_training_and_what_was_supplied_are_said(digits: DataSet) -> 
     trial = replace(
         TRAINED,
         source=SourceRead(blanks=("Q9",), notes=("A line was set aside.",)),
-        stopped=Stopped(StopReason.ERROR, 500, 61.0, error="NameError: x"),
+        stopped=Stopped(StopReason.ERROR, "NameError: x", Training(500, 61.0)),
         evaluated=Evaluated(notes=("input() was empty.",)),
     )
     lines = list(words.results(trial, RULES, digits, 211, 75.0))
@@ -119,13 +119,13 @@ def test_an_estimate_leaves_out_the_first_steps_and_adds_the_test(digits: DataSe
 
 
 def test_an_estimate_says_where_two_hours_are_not_enough(digits: DataSet) -> None:
-    slow = replace(TRAINED, first=None, stopped=Stopped(StopReason.TIME_BUDGET, 2, 20.0))
+    slow = replace(TRAINED, first=None, stopped=Stopped(StopReason.TIME_BUDGET, training=Training(2, 20.0)))
     lines = list(words.estimate(slow, RULES, digits))
     assert lines[-1] == "after 2 h 00 min training ends here, 3.6 of 5 epochs done: use a GPU"
 
 
 def test_an_estimate_of_a_script_that_trains_less_goes_by_the_script(digits: DataSet) -> None:
-    short = replace(TRAINED, first=None, stopped=Stopped(StopReason.FINISHED, 200, 20.0))
+    short = replace(TRAINED, first=None, stopped=Stopped(StopReason.FINISHED, training=Training(200, 20.0)))
     assert "estimate  30 s for training and test" in words.estimate(short, RULES, digits)
 
 

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -15,12 +14,11 @@ import pytest
 
 from command import SUBMISSIONS, run_grader
 from grader.assignment import Assignment
-from grader.data import count_correct, load_data, write_training_set
-from grader.records import Submission, accuracy_percent
-from grader.run.train import waiting_training
-from grader.run.worker_client import Slot
+from grader.data import count_correct, load_data
+from grader.records import accuracy_percent
 from grader.sandbox import Isolation
 from grader.student.handout import write_handout
+from one_run import train_once
 from small_class import SMALL_SCRIPT
 from terminal import Terminal
 
@@ -117,14 +115,10 @@ def test_it_measures_what_the_grader_measures(
     tmp_path: Path,
 ) -> None:
     data = load_data(str(tiny_data))
-    write_training_set(data, tmp_path / "data")
     tmp_path.chmod(0o755)
-    slot = Slot(0, 1, isolation, tmp_path / "data", tmp_path, threading.Event(), lambda _: None)
-    kim = Submission("kim", content=SMALL_SCRIPT.read_bytes())
-    with waiting_training(kim, assignment, data, slot, assignment.seed) as train:
-        run = train()
-    assert run.scores is not None
-    assert said(tried, "accuracy").startswith(f"{accuracy_percent(count_correct(run.scores, data.y_test), 50)} %")
+    scores = train_once(SMALL_SCRIPT, assignment, data, isolation, tmp_path).scores
+    assert scores is not None
+    assert said(tried, "accuracy").startswith(f"{accuracy_percent(count_correct(scores, data.y_test), 50)} %")
 
 
 def test_a_script_may_import_what_lies_beside_it_as_in_the_grader(handout: Path, tiny_data: Path) -> None:

@@ -30,10 +30,10 @@ from grader.protocol import (
     Stopped,
     to_json,
 )
-from grader.records import Status
+from grader.records import Status, Training
 from grader.report.view import source_files
 from grader.run.curve import TrainingCurve
-from grader.run.probes import ask, read_answer
+from grader.run.probes import images_to_score, read_answer
 from grader.run.train import plausible
 from grader.run.worker_client import _events
 from grader.sandbox import Job
@@ -85,13 +85,14 @@ def test_any_bytes_are_a_source_or_a_fault(content: bytes) -> None:
 
 
 EVENTS = (Started, SourceRead, Progress, NetworkSeen, Stopped, Evaluated)
-FIELDS = sorted({name for event in EVENTS for name in event.__dataclass_fields__} - {"event"})
+FIELDS = sorted({name for event in EVENTS for name in event.__dataclass_fields__} - {"event", "training"})
 NUMBERS = st.sampled_from([10**400, -(10**400), float("nan"), float("inf"), 2**63, -1, 0, 1])
+MEASURED = st.fixed_dictionaries({}, optional=dict.fromkeys(Training.__dataclass_fields__, VALUES | NUMBERS))
 REPORTS = st.one_of(
     st.binary(max_size=200),
     st.fixed_dictionaries(
         {"event": st.sampled_from(["started", "source", "progress", "network", "questions", "stopped", "evaluated"])},
-        optional=dict.fromkeys(FIELDS, VALUES | NUMBERS),
+        optional=dict.fromkeys(FIELDS, VALUES | NUMBERS) | {"training": VALUES | MEASURED},
     ).map(lambda event: json.dumps(event).encode()),
     st.sampled_from(
         [b"[" * 60_000, b'{"event":"stopped","reason":"\xff"}', b'{"event": "progress", "samples": 1e999}']
@@ -106,7 +107,7 @@ def test_any_report_is_events_and_they_are_bounded(lines: list[bytes]) -> None:
     assert len(events) <= len(lines)
     for event in events:
         if isinstance(event, Stopped):
-            bounded = plausible(event)
+            bounded = plausible(event.training)
             assert 0 <= bounded.samples <= 10**12
             assert 0 <= bounded.seconds <= 1e7
     curve = TrainingCurve()
@@ -231,7 +232,7 @@ DIGITS = load_data("digits")
 @fewer
 @given(st.data())
 def test_any_scores_are_counted(data: st.DataObject) -> None:
-    questions = ask(DIGITS, np.random.default_rng(1))
+    questions = images_to_score(DIGITS, np.random.default_rng(1))
     extremes = [struct.pack("<3f", 3e38, -3e38, 1.0), struct.pack("<2f", float("inf"), float("nan"))]
     pattern = data.draw(st.binary(min_size=1, max_size=200) | st.sampled_from(extremes))
     answer = (pattern * (questions.answer_bytes // len(pattern) + 1))[: questions.answer_bytes]

@@ -11,8 +11,9 @@ import pytest
 
 from grader.assignment import load_assignment
 from grader.data import DataSet, count_correct, load_data
-from grader.records import Run, StopReason
+from grader.records import StopReason
 from grader.run import probes, worker_client
+from grader.run.train import Trained
 from grader.sandbox import Isolation, started
 from grader.sandbox.execute import READY, Conversation
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
@@ -42,8 +43,8 @@ read = lambda name: np.load(f"{folder}/{name}.npy")
 
 def in_public_order(patch: pytest.MonkeyPatch) -> None:
     """The test set first, in its own order; then the probes."""
-    shuffled: Any = probes.ask
-    patch.setattr("grader.run.train.ask", lambda data, random: shuffled(data, _Ordered(random)))
+    shuffled: Any = probes.images_to_score
+    patch.setattr("one_run.images_to_score", lambda data, random: shuffled(data, _Ordered(random)))
 
 
 class _Ordered:
@@ -126,11 +127,13 @@ def digits() -> DataSet:
 
 
 @pytest.fixture
-def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+def run(
+    isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Trained]:
     """Train and test one case as the grader does, less one defence."""
     assignment = load_assignment(rules(tmp_path / "rules.toml", **LIMITS))
 
-    def run_without(name: str, removal: Removal) -> Run:
+    def run_without(name: str, removal: Removal) -> Trained:
         if removal.test_set_inside:
             (tmp_path / "training_set").mkdir(mode=0o755)
             write_test_set(digits, tmp_path / "training_set")
@@ -144,20 +147,20 @@ def run(isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", REMOVALS)
-def test_an_attack_gains_without_its_defence(name: str, run: Callable[..., Run], digits: DataSet) -> None:
+def test_an_attack_gains_without_its_defence(name: str, run: Callable[..., Trained], digits: DataSet) -> None:
     """Twenty points, where tests/whole/test_hostile.py sees two."""
     found = run(name, REMOVALS[name])
     assert found.scores is not None, found.log.decode(errors="replace")
     assert count_correct(found.scores, digits.y_test) > 0.7 * len(digits.y_test), found.log.decode(errors="replace")
 
 
-def test_a_stopped_clock_gains_time_where_it_is_asked(run: Callable[..., Run]) -> None:
+def test_a_stopped_clock_gains_time_where_it_is_asked(run: Callable[..., Trained]) -> None:
     found = run("stops_the_clock", Removal(CLOCK))
-    assert (found.stop_reason, found.samples) == (StopReason.FINISHED, 1000)
+    assert (found.run.stop_reason, found.run.training.samples) == (StopReason.FINISHED, 1000)
 
 
 def test_nothing_gains_where_what_is_not_finite_counts(
-    run: Callable[..., Run], digits: DataSet, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Trained], digits: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = run("answers_with_nothing", Removal())
     assert found.scores is not None

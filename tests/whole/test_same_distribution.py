@@ -32,11 +32,11 @@ def accuracies(
     found = []
     for seed in SEEDS:
         rules = assignment.model_copy(update={"seed": seed, **changes})
-        run = train_once(script, rules, data, isolation, folder / str(seed))
-        assert run.scores is not None, run.log.decode(errors="replace")
-        assert run.samples == 5 * len(data.x_train)
-        assert not optimization or dict(run.acceleration)[optimization] == 1
-        found.append(100 * count_correct(run.scores, data.y_test) / len(data.y_test))
+        trained = train_once(script, rules, data, isolation, folder / str(seed))
+        assert trained.scores is not None, trained.log.decode(errors="replace")
+        assert trained.run.training.samples == 5 * len(data.x_train)
+        assert not optimization or dict(trained.run.training.acceleration)[optimization] == 1
+        found.append(100 * count_correct(trained.scores, data.y_test) / len(data.y_test))
     return found
 
 

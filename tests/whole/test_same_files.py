@@ -11,7 +11,7 @@ import pytest
 from command import read_table, run_grader
 from grader.assignment import load_assignment
 from grader.data import load_data
-from grader.pipeline import Piece, due, grade_all, results
+from grader.pipeline import Task, due, grade_due, results
 from grader.progress import Watch
 from grader.records import Outcome, StopReason, Submission
 from grader.results.entries import Regrade
@@ -39,14 +39,14 @@ class Canned:
         self.ran: list[str] = []
 
     def run_all(
-        self, pieces: Sequence[Piece], work: Callable[..., object], watch: Watch, *, alone: bool = False
-    ) -> Iterator[tuple[Piece, Finished[Any]]]:
-        for piece in pieces:
-            who, run = piece
+        self, tasks: Sequence[Task], work: Callable[..., object], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[Task, Finished[Any]]]:
+        for task in tasks:
+            who, run = task
             self.ran.append(f"{who.student_id} {run.reason} {run.seed}")
             evidence = replace(ENTRY.evidence, seed=run.seed, jobs=1 if alone else 2)
             ended = entry(student_id=who.student_id, sha256=who.sha256, run_key=KEY, reason=run.reason, **self.ends)
-            yield piece, Finished((replace(ended, evidence=evidence), f"log {len(self.ran)}".encode()), ())
+            yield task, Finished((replace(ended, evidence=evidence), f"log {len(self.ran)}".encode()), ())
 
 
 def graded(out: Path, *students: Submission, **ends: Any) -> list[str]:
@@ -54,14 +54,14 @@ def graded(out: Path, *students: Submission, **ends: Any) -> list[str]:
     canned = Canned(**ends)
     with open_ledger(out) as ledger:
         told = [one.submission.student_id for one in grade(canned, ledger, out, *students) if one.again is None]
-        left = [piece[0] for piece in due(students, ASSIGNMENT, ledger, KEY)]
+        left = [task.submission for task in due(students, ASSIGNMENT, ledger, KEY)]
     assert sorted(told) == sorted(student.student_id for student in students), "each is told once, copies too"
     assert left == [] or ends["outcome"] is Outcome.INFRASTRUCTURE
     return canned.ran
 
 
 def grade(canned: Canned, ledger: OpenLedger, out: Path, *students: Submission) -> Iterator[Any]:
-    return grade_all(students, ASSIGNMENT, DATA, canned, ledger, out / "logs", print)  # type: ignore[arg-type]
+    return grade_due(students, ASSIGNMENT, DATA, canned, ledger, out / "logs", print)  # type: ignore[arg-type]
 
 
 def regrade(out: Path, *students: str) -> None:

@@ -80,7 +80,7 @@ def test_the_record_says_that_a_class_was_trained_in_bfloat16_and_it_is_graded_a
     assert "precision: training forwards in bfloat16" in said[0]
     assert "precision" not in said[1]
     reduced, plain = read_ledger(out).entries()
-    assert dict(reduced.acceleration)["bfloat16"] == 1
-    assert dict(plain.acceleration)["bfloat16"] == 0
-    assert any("mixed precision" in note for note in reduced.notes)
-    assert not any("mixed precision" in note for note in plain.notes)
+    assert dict(reduced.run.training.acceleration)["bfloat16"] == 1
+    assert dict(plain.run.training.acceleration)["bfloat16"] == 0
+    assert any("mixed precision" in note for note in reduced.run.notes)
+    assert not any("mixed precision" in note for note in plain.run.notes)

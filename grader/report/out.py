@@ -1,0 +1,49 @@
+"""Everything that a grading leaves below OUT for a person to open."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from grader.assignment import Assignment
+from grader.records import Collection, Outcome
+from grader.report.feedback import FEEDBACK_NAME, write_feedback
+from grader.report.page import REPORT_NAME, write_report
+from grader.report.table import grades_table, write_csv
+from grader.results.entries import Result
+from grader.results.ledger import Ledger, log_of
+
+GRADES_NAME, LOGS_NAME = "grades.csv", "logs"
+
+
+def write_results(
+    rows: Sequence[Result], collection: Collection, assignment: Assignment, ledger: Ledger, out: Path
+) -> None:
+    """Write `grades.csv`, the teacher's page and the students' feedback.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    write_csv(grades_table(rows), out / GRADES_NAME)
+    logs = out / LOGS_NAME
+    write_report(rows, collection.decisions, assignment, out / REPORT_NAME, lambda entry: log_of(entry, ledger, logs))
+    write_feedback(rows, assignment, out / FEEDBACK_NAME)
+
+
+def where_it_is(rows: Sequence[Result], out: Path, setting: str) -> Iterator[str]:
+    """Say what lies where, and which command comes next.
+
+    Args:
+        setting: How a make command is told of `out`, with a blank before it; empty where it knows it.
+    """
+    yield f"\ngrades: {out / GRADES_NAME}\npage: {out / REPORT_NAME}\nfeedback for each student: {out / FEEDBACK_NAME}"
+    yield f"logs: {out / LOGS_NAME}\nwhat was collected, what was set aside: {out / 'collection.csv'}"
+    yield f"next: {_next_command(rows, out, setting)}"
+
+
+def _next_command(rows: Sequence[Result], out: Path, setting: str) -> str:
+    if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
+        return "the same make grade again, for those who have no points yet"
+    if any(row.due for row in rows):
+        return "the same make grade again, for the runs that are still due"
+    if any(row.grade.review for row in rows):
+        return f'look at {out / REPORT_NAME}; make regrade{setting} STUDENTS="id" WHY="..." runs somebody again'
+    return f"make export{setting} LMS=blackboard, canvas, moodle or gradescope"
