@@ -1,8 +1,10 @@
 """What the trace leaves out, what it bounds, and what is said when there is little or nothing to judge."""
 
 import json
+import os
 import random
 import runpy
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,24 @@ def test_a_network_that_keeps_a_tensor_of_an_earlier_forward_is_read() -> None:
     network = reference((1, 1, 1, 1))
     network.kept = network(torch.zeros(2, 3, 32, 32))
     assert judged(network, (1, 1, 1, 1)).verdict is Verdict.CONFORMING
+
+
+@pytest.mark.parametrize(
+    "held",
+    [threading.Lock, lambda: open(os.devnull), lambda: (number for number in range(3))],
+    ids=["a lock", "a file", "a generator"],
+)
+def test_a_network_that_cannot_be_copied_is_read_and_stays_as_it_is(held: Any) -> None:
+    network = reference((1, 1, 1, 1)).half().eval()
+    network.held = held()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert judged(network, (1, 1, 1, 1)) == Judgement(Verdict.CONFORMING)
+    assert not any(module.training for module in network.modules())
+    after = network.state_dict()
+    assert all(value.dtype == before[name].dtype for name, value in after.items())
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    if hasattr(network.held, "close"):
+        network.held.close()
 
 
 @pytest.mark.parametrize(
