@@ -149,7 +149,7 @@ def test_a_network_that_keeps_a_tensor_of_an_earlier_forward_is_read() -> None:
 
 @pytest.mark.parametrize(
     "held",
-    [threading.Lock, lambda: open(os.devnull), lambda: (number for number in range(3))],
+    [threading.Lock, lambda: os.fdopen(os.open(os.devnull, os.O_RDONLY)), lambda: (number for number in range(3))],
     ids=["a lock", "a file", "a generator"],
 )
 def test_a_network_that_cannot_be_copied_is_read_and_stays_as_it_is(held: Any) -> None:
