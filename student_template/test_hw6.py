@@ -98,7 +98,11 @@ def expect_nothing(chosen):
 
 
 def expect_place(part):
-    expect_nothing(lambda finding: finding.where.startswith(part) and finding.code not in WEIGHTS | BEHAVIOUR)
+    def chosen(finding):
+        here = any(place.startswith(part) for place in (finding.where, *finding.also))
+        return here and finding.code not in WEIGHTS | BEHAVIOUR
+
+    expect_nothing(chosen)
 
 
 def expect_answer(number, wanted):

@@ -75,7 +75,7 @@ def test_one_fault_fails_the_test_of_its_part_only(handout: Path) -> None:
         handout, "-k", "stage or first or pooling or linear or ten or weights or identity", HW6=str(case)
     )
     assert failed(finished) == {"test_stage3_halves_the_image_and_doubles_the_channels"}
-    assert "stage 3, block 2" in finished.stdout
+    assert "block 2 of stage 3" in finished.stdout
 
 
 @pytest.mark.parametrize(
