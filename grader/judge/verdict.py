@@ -129,6 +129,12 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
     if isinstance(alone, str):
         sentence = f"The forward pass fails for a single image ({alone}); it should take any number (section 3.2.1)."
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+    elif alone is not None and batch and batch[0] == _batch(network) and alone == batch[1:]:
+        sentence = (
+            f"For a single image the output has the shape {alone}, not {(1, *batch[1:])}: squeeze() drops the batch "
+            "dimension, too, where flatten(1) keeps it (section 3.2.1)."
+        )
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence, small=True)
     elif alone is not None and batch and batch[0] == _batch(network) and alone != (1, *batch[1:]):
         sentence = f"For a single image the output has the shape {alone}, not {(1, *batch[1:])} (section 3.2.1)."
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
