@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from grader.judge.alignment import Path, Skip, Step, align, main_path
+from grader.judge.alignment import Path, Skip, Step, align, computed_once, main_path
 from grader.judge.specification import AFTER, FIRST, HEAD, STAGES, Place, expected_layers, listed
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Layer
@@ -354,6 +354,7 @@ def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
         network: With an output.
         blocks: How many blocks the handout's network has in each stage.
     """
+    network, _ = computed_once(network)
     route = main_path(network)
     rows, place = [], ""
     for step in align(network, route, expected_layers(blocks))[:_MOST_LAYERS]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grader.judge.alignment import align, main_path
+from grader.judge.alignment import align, computed_once, main_path
 from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
 from grader.judge.specification import POOLING, Place, expected_layers
-from grader.judge.weights import Places, weight_differences
-from grader.protocol import NetworkSeen
+from grader.judge.weights import Places, layer_of, some, weight_differences
+from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Finding, Verdict
 
 _SCORES = 10
@@ -42,6 +42,7 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     Args:
         blocks: Blocks for each of the four stages.
     """
+    network, again = computed_once(network)
     found = list(_constructor(network, blocks))
     structure: list[Difference] = []
     identity_expected = False
@@ -66,7 +67,7 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         findings(
             found, network, tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
         ),
-        _notes(network, blocks) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
+        _notes(network, blocks, again) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
         tuple(_disagreements(network, identity_expected)),
     )
 
@@ -163,9 +164,11 @@ def _once(found: list[Difference]) -> list[Difference]:
     return list(first.values())
 
 
-def _notes(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[str, ...]:
-    """Other numbers of blocks are optional in the handout: never a deviation."""
+def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...]) -> tuple[str, ...]:
+    """What is right all the same: other numbers of blocks are optional in the handout, and time is the student's."""
     notes = []
+    if layers := list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight)):
+        notes.append(f"The network computes the value of {some(layers)} twice. This is right, but once is enough.")
     for asked, found in network.behaviour.counts:
         if asked != blocks and found != asked:
             said = f"it fails ({found})" if isinstance(found, str) else f"it has {found}"

@@ -86,19 +86,23 @@ def _used_again(network: NetworkSeen, places: Places) -> dict[tuple[Place, Place
 
 
 def _shared(again: dict[tuple[Place, Place], list[str]]) -> Iterator[Difference]:
+    alone: dict[Place, list[str]] = {}
     for (place, before), weights in again.items():
         layers = list(dict.fromkeys(map(layer_of, weights)))
         if len(layers) >= _LAYERS_OF_A_BLOCK and place.block and before.block and place != before:
             of_stage = "" if place.stage == before.stage else f" of stage {before.stage}"
             sentence = (
-                f"block {place.block} of stage {place.stage} is the same module as block {before.block}{of_stage}: "
+                f"{{places}} {{is}} the same module as block {before.block}{of_stage}: "
                 "all their layers are shared, and every layer of the handout has weights of its own (section 3.1)."
             )
+            yield Difference(Deviation.SHARED_WEIGHTS, place, sentence)
         else:
-            sentence = (
-                f"the network uses {_some(layers)} more than once; every layer of the handout has weights of its own "
-                "(section 3.1)."
-            )
+            alone.setdefault(place, []).extend(layers)
+    named = some(list(dict.fromkeys(layer for layers in alone.values() for layer in layers)))
+    sentence = (
+        f"the network uses {named} more than once; every layer of the handout has weights of its own (section 3.1)."
+    )
+    for place in alone:
         yield Difference(Deviation.SHARED_WEIGHTS, place, sentence)
 
 
@@ -149,7 +153,7 @@ def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Differen
         layers = list(dict.fromkeys(layer_of(network.nodes[index].weight) for index in indices))
         place = places.of(indices[-1])
         sentence = (
-            f"No gradient reaches {_some(layers)}: the scores use what is computed there, but training changes nothing."
+            f"No gradient reaches {some(layers)}: the scores use what is computed there, but training changes nothing."
         )
         yield Difference(Deviation.NOT_DIFFERENTIABLE, place, sentence)
 
@@ -159,14 +163,15 @@ def _unused(network: NetworkSeen, owners_of_shared: set[str]) -> Iterator[Differ
     names = [name for name in network.unused if name.rpartition(".")[0] not in owners_of_shared]
     for name in names:
         sentence = (
-            f"__init__ makes the layers {_some(names)}, but forward never uses them."
+            f"__init__ makes the layers {some(names)}, but forward never uses them."
             if len(names) > 1
             else f"__init__ makes the layer {name}, but forward never uses it."
         )
         yield Difference(Deviation.UNUSED_MODULE, Place(0, part=name), sentence, small=True)
 
 
-def _some(layers: list[str]) -> str:
+def some(layers: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
     more = len(layers) - _NAMED
     rest = [f"{more} more layer{'s' if more > 1 else ''}"] if more > 0 else []
     return listed([*layers[:_NAMED], *rest])
