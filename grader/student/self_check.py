@@ -32,7 +32,8 @@ def run(path: Path, say: Callable[[Event], None]) -> None:
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
     # As for `python hw6.py`: it may import what lies beside it.
     sys.path.insert(0, str(path.resolve().parent))
-    watch, error = run_script(source.text, Watch(rules["class_name"]))
+    beside = [file.stem for file in path.resolve().parent.glob("*.py")]
+    watch, error = run_script(source.text, Watch(rules["class_name"]), beside=beside)
     say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
     say(QuestionsSeen(answers(watch.seen, source.blanks, tuple(rules["questions"]["learning_rates"]))))
     if watch.made is not None:

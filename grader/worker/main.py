@@ -136,7 +136,8 @@ class Worker:
         # The first run may have made the folders that the script makes.
         os.chdir(tempfile.mkdtemp())
         self._lay_out()
-        watch, _ = run_script(source.text, watch, colab.functions())
+        beside = [companion.stem for companion in self._companions]
+        watch, _ = run_script(source.text, watch, colab.functions(), beside)
         answer()
 
     def _evaluate(self) -> None:

@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -312,23 +312,28 @@ def one_image(count: int) -> npt.NDArray[np.uint8]:
     return np.lib.stride_tricks.as_strided(image, (count, *image.shape), (0, *image.strides))
 
 
-def run_script(text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({})) -> tuple[Watch, str]:
+def run_script(
+    text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({}), beside: Sequence[str] = ()
+) -> tuple[Watch, str]:
     """Run a script as `__main__` while it is watched; who saw the most of it, and what ended it, or an empty text.
 
     A script that sets weights of its own needs them at their size: one that fails with smaller ones is run once more.
 
     Args:
         names: What the script finds without an import.
+        beside: Names of the modules that lie beside it: each run imports them anew, so that their classes are watched.
     """
-    error = _run_once(text, watch, names)
+    error = _run_once(text, watch, names, beside)
     if error and watch.cut:
         whole = Watch(watch.class_name, whole=True)
-        if not _run_once(text, whole, names):
+        if not _run_once(text, whole, names, beside):
             return whole, ""
     return watch, error
 
 
-def _run_once(text: str, watch: Watch, names: Mapping[str, Any]) -> str:
+def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str]) -> str:
+    for name in beside:
+        sys.modules.pop(name, None)
     module = types.ModuleType("__main__")
     module.__dict__.update(names, __file__="hw6.py")
     original = torchvision.datasets.CIFAR10
