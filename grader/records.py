@@ -279,7 +279,7 @@ class Question:
     Attributes:
         name: "Q1" to "Q9".
         answer: An `Answer`.
-        reason: One sentence; empty for a right answer.
+        reason: One sentence; empty for a right answer of which nothing is to be said.
     """
 
     name: str

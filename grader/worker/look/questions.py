@@ -12,6 +12,7 @@ QUESTIONS = tuple(f"Q{number}" for number in range(1, 10))
 MOMENTUM = 0.9
 _LARGEST_BATCH = 4096
 
+_NAMED = 'The script takes a GPU for granted; the template asks for "cuda:0" if there is a GPU, else "cpu".'
 _NOT_REACHED = "While it was watched, the script did not come to its training."
 
 _Found = tuple[Answer, str]
@@ -36,7 +37,7 @@ def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> 
 
 def _device(seen: Seen) -> _Found:
     if seen.asked_for_gpu:
-        return Answer.OK, ""
+        return Answer.OK, "" if seen.asked_whether else _NAMED
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
     return Answer.WRONG, "The script never asks for a GPU, so it trains on the processor everywhere."

@@ -42,6 +42,7 @@ class Seen:
     Attributes:
         failed: Whether an error ended the script.
         asked_for_gpu: Whether it named a GPU or asked for one.
+        asked_whether: Whether it asked if there is a GPU.
         moved: Whether a network was moved to a device, or all tensors are made on one.
         apart: Whether images and parameters were on different devices.
         batch_sizes: Those of the loaders of training images, as they were given.
@@ -57,6 +58,7 @@ class Seen:
 
     failed: bool = False
     asked_for_gpu: bool = False
+    asked_whether: bool = False
     moved: bool = False
     apart: bool = False
     batch_sizes: list[Any] = field(default_factory=list)
@@ -201,7 +203,7 @@ class Watch:
 
     def _asking(self, original: Any) -> Any:
         def ask(*args: Any, **options: Any) -> Any:
-            self.seen.asked_for_gpu = True
+            self.seen.asked_for_gpu = self.seen.asked_whether = True
             return original(*args, **options)
 
         return ask

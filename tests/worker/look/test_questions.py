@@ -18,7 +18,7 @@ from grader.run.check import check_architecture
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 from grader.worker.look.questions import QUESTIONS, answers
-from grader.worker.look.watch import Watch, run_script
+from grader.worker.look.watch import Seen, Watch, run_script
 from grader.worker.source import read_source
 
 LEARNING_RATES = load_assignment().questions.learning_rates
@@ -88,6 +88,19 @@ def test_a_class_in_a_second_file_is_watched_in_the_sandbox(
 def test_every_question_is_wrong_in_some_case() -> None:
     wrong = {name for case in CASES for name, answer in expectation(case)["answers"].items() if answer == "wrong"}
     assert wrong == set(QUESTIONS)
+
+
+def test_a_gpu_that_is_taken_for_granted_is_right_with_a_word_about_it() -> None:
+    asked = Seen(asked_for_gpu=True, asked_whether=True)
+    first, *_ = answers(asked, (), LEARNING_RATES)
+    assert (first.answer, first.reason) == ("ok", "")
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    named = text.replace('"cuda:0" if torch.cuda.is_available() else "cpu"', '"cuda:0"')
+    assert named != text
+    watch, _ = run_script(named, Watch("IdentityResNet"))
+    first, *_ = answers(watch.seen, (), LEARNING_RATES)
+    assert first.answer == "ok"
+    assert 'the template asks for "cuda:0" if there is a GPU, else "cpu"' in first.reason
 
 
 def test_watching_leaves_nothing_behind() -> None:
