@@ -222,10 +222,16 @@ def _missing(block: Block) -> Iterator[Difference]:
 
 
 def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
+    late = _strides_late(network, path, block)
+    if late:
+        sentence = "in {places}, the second convolution has stride 2; it belongs to the first one ({section})."
+        yield Difference(Deviation.WRONG_STRIDE, block.place, sentence)
     for step in block.steps:
         if step.expected is None or step.at is None:
             continue
         node, expected = _node(network, path, step.at), step.expected
+        if late and node.op == expected.op == "conv":
+            node = replace(node, stride=expected.stride)
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
             sentence = f"{where}{_a(words(node))} stands in the place of {expected.name} ({{section}})."
@@ -239,6 +245,16 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             size = " x ".join(map(str, node.kernel))
             sentence = f"The average pooling has a filter of {size}; the handout asks for 4 x 4 ({{section}})."
             yield Difference(Deviation.WRONG_KERNEL, expected.place, sentence)
+
+
+def _strides_late(network: NetworkSeen, path: Path, block: Block) -> bool:
+    """Whether a block halves the image with its second convolution in place of its first."""
+    strides = [
+        _node(network, path, step.at).stride
+        for step in block.steps
+        if step.expected is not None and step.at is not None and step.expected.op == "conv"
+    ]
+    return block.place.halves and strides == [(1, 1), (2, 2)]
 
 
 def _paired(found: list[Difference]) -> list[Difference]:

@@ -274,6 +274,11 @@ def test_widths_that_are_all_wrong_in_the_same_way_are_one_finding(share: Fracti
             "a batch normalization (sections 3.1.3 and 3.1.4).",
         ),
         (
+            "wrong_stride_second",
+            "In the first block of stages 2, 3 and 4, the second convolution has stride 2; it belongs to the first one "
+            "(sections 3.1.3 and 3.1.4).",
+        ),
+        (
             "wrong_width",
             "In block 2 of stage 3, the first convolution has 96 output channels; the handout asks for 256 "
             "(section 3.1.4).",

@@ -238,6 +238,11 @@ def test_a_message_names_the_main_findings_once_and_in_whole_sentences() -> None
     assert message_of((findings[0],)) == sentences[0]
 
 
+def test_a_note_is_whole() -> None:
+    note = f"The script uses what newer versions no longer have: {'torch.something, ' * 30}and one more thing."
+    assert student(replace(entry(), notes=(note,))).endswith(note)
+
+
 def test_what_the_check_says_ends_with_a_sentence_however_long_it_is() -> None:
     said = student(entry(check=check(message="A sentence of some length. " * 100)))
     assert said.endswith("A sentence of some length.")
