@@ -1,7 +1,7 @@
 """One finding for one cause, and the main one first: what differs in the same way in many places is said once."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from grader.judge.alignment import main_path
 from grader.judge.differences import Difference
@@ -39,15 +39,36 @@ def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place,
         places: All blocks of the handout's network.
     """
     causes: dict[tuple[Deviation, str, bool], list[Place]] = {}
-    for each in _of_widths(_of_the_order(found, network)):
-        where = causes.setdefault((each.code, each.sentence, each.small), [])
-        if each.place not in where:
-            where.append(each.place)
+    for code, place, sentence, small in _of_names(_of_widths(_of_the_order(found, network))):
+        where = causes.setdefault((code, sentence, small), [])
+        if place not in where:
+            where.append(place)
     ordered = sorted(causes.items(), key=lambda cause: (cause[0][2], _WEIGHT[cause[0][0]], -len(cause[1])))
     return tuple(
         Finding(code, str(where[0]), _filled(sentence, where, places), tuple(map(str, where[1:])))
         for (code, sentence, _), where in ordered
     )
+
+
+def _of_names(found: list[Difference]) -> Iterator[tuple[Deviation, Place, str, bool]]:
+    """What is true of several layers of a place, said of all of them."""
+    names: dict[tuple[Deviation, Place, str, bool], list[str]] = {}
+    for each in found:
+        names.setdefault((each.code, each.place, each.sentence, each.small), []).append(each.name)
+    for (code, place, sentence, small), several in names.items():
+        layers = list(dict.fromkeys(several))
+        many = len(layers) > 1
+        filled = (
+            sentence.replace("{name}", _together(layers))
+            .replace("{name is}", "are" if many else "is")
+            .replace("{name has}", "have" if many else "has")
+        )
+        yield code, place, filled, small
+
+
+def _together(layers: list[str]) -> str:
+    kinds = {layer.removeprefix("the first ").removeprefix("the second ") for layer in layers}
+    return f"both {kinds.pop()}s" if len(layers) == 2 and len(kinds) == 1 else listed(layers)
 
 
 def _of_the_order(found: list[Difference], network: NetworkSeen) -> list[Difference]:
@@ -85,7 +106,7 @@ def _of_widths(found: list[Difference]) -> list[Difference]:
     for each in wrong:
         by_stage.setdefault(max(each.place.stage, 1), set()).add(each.width)
     if set(by_stage) != set(STAGES) or any(len(widths) > 1 for widths in by_stage.values()):
-        return found
+        return [_of_stage(each, by_stage, wrong) for each in found]
     widths = [min(by_stage[stage]) for stage in STAGES]
     asked, had = ", ".join(map(str, WIDTHS)), ", ".join(map(str, widths))
     sentence = f"The stages have the widths {had}; the handout asks for {asked} (section 3.1)."
@@ -97,6 +118,19 @@ def _of_widths(found: list[Difference]) -> list[Difference]:
         ):
             sentence = f"All widths are {share} what the handout asks for: {had}, and not {asked} (section 3.1)."
     return [each.said(sentence) if each.width else each for each in found]
+
+
+def _of_stage(difference: Difference, by_stage: dict[int, set[int]], wrong: list[Difference]) -> Difference:
+    stage = difference.place.stage
+    several = sum(each.place.stage == stage for each in wrong) > 2
+    if not difference.width or not several or not difference.place.block or len(by_stage[stage]) > 1:
+        return difference
+    asked = WIDTHS[stage - 1]
+    sentence = (
+        f"the convolutions of stage {stage} have {difference.width} output channels; the handout asks for {asked} "
+        "({section})."
+    )
+    return difference.said(sentence)
 
 
 def _filled(sentence: str, where: list[Place], blocks: tuple[Place, ...]) -> str:
@@ -134,6 +168,8 @@ def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:
     if all(here >= {each for each in blocks if each.stage == stage} for stage in stages):
         plural = "s" if len(stages) > 1 else ""
         return f"every block of stage{plural} {_numbers(stages)}", False
+    if len(numbers) == 1 and len(stages) == len(STAGES):
+        return f"block {where[0].block} of every stage", False
     if len(numbers) == 1:
         return f"block {where[0].block} of stages {_numbers(stages)}", False
     if len(where) <= _LISTED:

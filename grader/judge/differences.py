@@ -46,10 +46,12 @@ class Difference:
     """One difference, before it becomes a finding.
 
     Attributes:
-        sentence: Where it may be true of many places it says "{places}" and "{section}"; "{is}" agrees with these.
+        sentence: Where it may be true of many places it says "{places}" and "{section}"; "{is}" agrees with these. Of
+            several layers of a place it says "{name}", with which "{name is}" and "{name has}" agree.
         small: Defensible: it makes a variant, not a deviation.
         op: The layer's operation, where it is about one that is missing or added.
         random: About operations in which chance had a part.
+        name: What "{name}" stands for.
         width: Channels that a convolution has, where they are not as many as it should have.
     """
 
@@ -59,6 +61,7 @@ class Difference:
     small: bool = False
     op: str = ""
     random: bool = False
+    name: str = ""
     width: int = 0
 
     def said(self, sentence: str) -> "Difference":
@@ -96,21 +99,23 @@ def convolution_differences(
     node: Node, place: Place, name: str, width: int, kernel: tuple[int, ...], stride: tuple[int, ...]
 ) -> Iterator[Difference]:
     """What is wrong with one convolution."""
-    where = name if place.part else f"in {{places}}, {name}"
+    where = "{name}" if place.part else "in {places}, {name}"
     padding = tuple(each // 2 for each in kernel)
     channels = node.shape[1] if len(node.shape) > 1 else 0
     if channels != width:
-        sentence = f"{where} has {channels} output channels; the handout asks for {width} ({{section}})."
-        yield Difference(Deviation.WRONG_WIDTH, place, sentence, width=channels)
+        sentence = f"{where} {{name has}} {channels} output channels; the handout asks for {width} ({{section}})."
+        yield Difference(Deviation.WRONG_WIDTH, place, sentence, name=name, width=channels)
     if node.stride != stride:
-        sentence = f"{where} has stride {_number(node.stride)}; the handout asks for {_number(stride)} ({{section}})."
-        yield Difference(Deviation.WRONG_STRIDE, place, sentence)
+        sentence = (
+            f"{where} {{name has}} stride {_number(node.stride)}; the handout asks for {_number(stride)} ({{section}})."
+        )
+        yield Difference(Deviation.WRONG_STRIDE, place, sentence, name=name)
     if node.kernel != kernel or node.padding != padding or not node.plain:
         found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
         more = "" if node.plain else ", groups or dilation"
         wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
-        sentence = f"{where} has a filter of {found}{more}; the handout asks for {wanted} ({{section}})."
-        yield Difference(Deviation.WRONG_KERNEL, place, sentence)
+        sentence = f"{where} {{name has}} a filter of {found}{more}; the handout asks for {wanted} ({{section}})."
+        yield Difference(Deviation.WRONG_KERNEL, place, sentence, name=name)
 
 
 def _number(values: tuple[int, ...]) -> str:
@@ -215,10 +220,10 @@ def _missing(block: Block) -> Iterator[Difference]:
                 "in {places}, the block's input is not added to its output: the skip connection is missing (Figure 1)."
             )
         elif expected.place.block:
-            sentence = f"in {{places}}, {name} is missing; the order in Figure 1 is BN, ReLU, convolution."
+            sentence = "in {places}, {name} {name is} missing; the order in Figure 1 is BN, ReLU, convolution."
         else:
             sentence = f"{name} is missing ({{section}})."
-        yield Difference(code, expected.place, sentence, op=expected.op)
+        yield Difference(code, expected.place, sentence, op=expected.op, name=name)
 
 
 def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:

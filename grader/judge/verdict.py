@@ -155,13 +155,9 @@ def _without_consequences(found: list[Difference]) -> list[Difference]:
 
 
 def _once(found: list[Difference]) -> list[Difference]:
-    """One finding for each code and place; where a large and a small one meet, the large one."""
-    first: dict[tuple[Deviation, Place], Difference] = {}
-    for each in found:
-        key = each.code, each.place
-        if key not in first or (first[key].small and not each.small):
-            first[key] = each
-    return list(first.values())
+    """Where a large and a small difference of one code and place meet, the large one."""
+    large = {(each.code, each.place) for each in found if not each.small}
+    return [each for each in found if not each.small or (each.code, each.place) not in large]
 
 
 def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...]) -> tuple[str, ...]:

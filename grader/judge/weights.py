@@ -86,6 +86,7 @@ def _used_again(network: NetworkSeen, places: Places) -> dict[tuple[Place, Place
 
 
 def _shared(again: dict[tuple[Place, Place], list[str]]) -> Iterator[Difference]:
+    same: set[Place] = set()
     alone: dict[Place, list[str]] = {}
     for (place, before), weights in again.items():
         layers = list(dict.fromkeys(map(layer_of, weights)))
@@ -96,7 +97,8 @@ def _shared(again: dict[tuple[Place, Place], list[str]]) -> Iterator[Difference]
                 "all their layers are shared, and every layer of the handout has weights of its own (section 3.1)."
             )
             yield Difference(Deviation.SHARED_WEIGHTS, place, sentence)
-        else:
+            same.add(place)
+        elif place not in same:
             alone.setdefault(place, []).extend(layers)
     named = some(list(dict.fromkeys(layer for layers in alone.values() for layer in layers)))
     sentence = (
@@ -107,22 +109,23 @@ def _shared(again: dict[tuple[Place, Place], list[str]]) -> Iterator[Difference]
 
 
 def _unregistered(network: NetworkSeen, places: Places) -> Iterator[Difference]:
-    """What no optimizer gets: each layer by its name, or all layers of a place together."""
-    lost: dict[Place, list[str]] = {}
+    """What no optimizer gets: all layers of a block, or those that are named."""
+    lost: dict[Place, list[tuple[str, str]]] = {}
     registered: set[Place] = set()
     for index, node in enumerate(network.nodes):
         if index in places.alive and not node.registered:
-            named = f" {layer_of(node.weight)}" if node.weight else ""
-            lost.setdefault(places.of(index), []).append(f"{words(node)}{named}")
+            lost.setdefault(places.of(index), []).append((layer_of(node.weight), words(node)))
         elif index in places.alive and node.weight:
             registered.add(places.of(index))
+    alone = [name for place, layers in lost.items() if not _whole(place, registered) for name, _ in layers if name]
     for place, layers in lost.items():
-        if place.block and place not in registered:
+        name, word = layers[0]
+        if _whole(place, registered):
             said = "the layers of {places} are"
-        elif place.part == layers[0]:
-            said = f"the {place.part} is"
+        elif name:
+            said = f"the layers {some(alone)} are" if len(alone) > 1 else f"the layer {name} is"
         else:
-            said = f"in {{places}}, the {layers[0]} is"
+            said = f"the {word} is" if word == place.part else f"in {{places}}, a {word} is"
         sentence = (
             f"{said} not registered in the network, so no optimizer trains {'them' if said.endswith('are') else 'it'}: "
             "keep layers in an nn.ModuleList or in attributes that __init__ makes (section 3.2)."
@@ -130,15 +133,18 @@ def _unregistered(network: NetworkSeen, places: Places) -> Iterator[Difference]:
         yield Difference(Deviation.UNREGISTERED_MODULE, place, sentence)
 
 
+def _whole(place: Place, registered: set[Place]) -> bool:
+    return place.block > 0 and place not in registered
+
+
 def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     living = {network.nodes[index].weight for index in places.alive}
     for index, node in enumerate(network.nodes):
         if node.weight and node.weight not in living:
             place = places.of(index)
-            sentence = (
-                f"in {{places}}, the {words(node)} {layer_of(node.weight)} is computed, but its result is never used."
-            )
-            yield Difference(Deviation.DEAD_LAYER, place, sentence)
+            sentence = "in {places}, {name} {name is} computed, but never used for the scores."
+            name = f"the {words(node)} {layer_of(node.weight)}"
+            yield Difference(Deviation.DEAD_LAYER, place, sentence, name=name)
 
 
 def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Difference]:

@@ -299,6 +299,29 @@ def test_one_cause_is_said_once_and_no_place_twice(case: str, said: str) -> None
     assert {finding.sentence for finding in traced(case).findings} == {said}
 
 
+def test_the_same_fault_in_both_halves_of_every_block_is_one_finding() -> None:
+    seen = look_at(reference(), "")
+    kept = [index for index, node in enumerate(seen.nodes) if node.op != "relu"]
+    before = {index: index if index in kept else node.inputs[0] for index, node in enumerate(seen.nodes)}
+    nodes = tuple(
+        replace(seen.nodes[index], inputs=tuple(kept.index(before[each]) for each in seen.nodes[index].inputs))
+        for index in kept
+    )
+    (finding,) = judge(replace(seen, nodes=nodes, output=len(nodes) - 1), TWO).findings
+    assert finding.sentence == "In every block, both ReLUs are missing; the order in Figure 1 is BN, ReLU, convolution."
+
+
+def test_one_width_of_a_stage_is_one_finding() -> None:
+    seen = look_at(reference(), "")
+    nodes = tuple(
+        replace(node, shape=(4, 192, *node.shape[2:])) if len(node.shape) == 4 and node.shape[1] == 256 else node
+        for node in seen.nodes
+    )
+    (finding,) = judge(replace(seen, nodes=nodes), TWO).findings
+    said = "The convolutions of stage 3 have 192 output channels; the handout asks for 256 (section 3.1.4)."
+    assert finding.sentence == said
+
+
 def test_what_is_missing_comes_before_what_is_shared_and_small_things_come_last() -> None:
     network = reference()
     network.stage4[1].relu = nn.Identity()
