@@ -39,7 +39,7 @@ def self_check(handout: Path, *options: str, **settings: str) -> subprocess.Comp
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
     environment = clean_environment(**settings)
     return subprocess.run(
-        command, cwd=handout, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=handout, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
 
 
