@@ -285,11 +285,17 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One deviation: where it is, and one sentence for the student."""
+    """One deviation and its cause, in one sentence for the student, which deviations of the same cause share.
+
+    Attributes:
+        where: The first place that has it.
+        also: Every other place.
+    """
 
     code: Deviation
     where: str
     sentence: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +305,7 @@ class Question:
     Attributes:
         name: "Q1" to "Q9".
         answer: An `Answer`.
-        reason: One sentence; empty for a right answer.
+        reason: One sentence; empty for a right answer of which nothing is to be said.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The way from the images to the scores in a traced graph, its skip connections, and its alignment with the handout."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grader.judge.specification import Expected
 from grader.protocol import NetworkSeen, Node
@@ -16,6 +16,36 @@ _REPLACED = {"batch_norm": _NORMS, "relu": _ACTIVATIONS, "avg_pool": _POOLINGS}
 _IMPOSSIBLE = 1e9
 # A batch norm or ReLU is sooner left out or put in than a layer that the others are arranged around.
 _LIGHT, _HEAVY = 1.0, 1.5
+
+
+_WEIGHTED = {"conv", "batch_norm", "linear"}
+# Of these a node says all that they depend on.
+_FUNCTIONS = _WEIGHTED | {"relu", "add", "max_pool", "avg_pool"}
+
+
+def computed_once(network: NetworkSeen) -> tuple[NetworkSeen, tuple[Node, ...]]:
+    """A network in which a value that is computed twice stands once; and the nodes that computed one again.
+
+    Nodes with the same operation, weights and inputs are one.
+    """
+    new: list[int] = []  # by the old index
+    nodes: list[Node] = []
+    known: dict[Node, int] = {}
+    again = []
+    for node in network.nodes:
+        inputs = tuple(new[each] for each in node.inputs)
+        node = replace(node, inputs=inputs)
+        value = replace(node, inputs=tuple(sorted(inputs))) if node.op == "add" else node
+        if value in known:
+            new.append(known[value])
+            again.append(node)
+            continue
+        new.append(len(nodes))
+        nodes.append(node)
+        if node.op in _FUNCTIONS and not node.random and bool(node.weight) is (node.op in _WEIGHTED):
+            known[value] = new[-1]
+    output = None if network.output is None else new[network.output]
+    return replace(network, nodes=tuple(nodes), output=output), tuple(again)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Where a network differs from the handout, in sentences; and the two beside each other, layer by layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from grader.judge.alignment import Path, Skip, Step, align, main_path
-from grader.judge.specification import AFTER, FIRST, HEAD, Place, expected_layers
+from grader.judge.alignment import Path, Skip, Step, align, computed_once, main_path
+from grader.judge.specification import AFTER, FIRST, HEAD, STAGES, Place, expected_layers, listed
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Layer
 
@@ -46,9 +46,13 @@ class Difference:
     """One difference, before it becomes a finding.
 
     Attributes:
+        sentence: Where it may be true of many places it says "{places}" and "{section}"; "{is}" agrees with these. Of
+            several layers of a place it says "{name}", with which "{name is}" and "{name has}" agree.
         small: Defensible: it makes a variant, not a deviation.
         op: The layer's operation, where it is about one that is missing or added.
         random: About operations in which chance had a part.
+        name: What "{name}" stands for.
+        width: Channels that a convolution has, where they are not as many as it should have.
     """
 
     code: Deviation
@@ -57,6 +61,12 @@ class Difference:
     small: bool = False
     op: str = ""
     random: bool = False
+    name: str = ""
+    width: int = 0
+
+    def said(self, sentence: str) -> "Difference":
+        """The same in another sentence."""
+        return replace(self, sentence=sentence)
 
 
 @dataclass
@@ -74,25 +84,38 @@ def words(node: Node) -> str:
     return WORDS.get(node.op, node.op.strip("_"))
 
 
+def _with_article(nodes: Iterable[Node]) -> str:
+    """Operations in a row: "a batch normalization and a ReLU"."""
+    return listed([_a(word) for word in dict.fromkeys(map(words, nodes))])
+
+
+def _a(word: str) -> str:
+    if word in ("dropout or noise", "channels of zeros") or word.startswith("another "):
+        return word
+    return f"an {word}" if word[:1] in "aeio" else f"a {word}"
+
+
 def convolution_differences(
     node: Node, place: Place, name: str, width: int, kernel: tuple[int, ...], stride: tuple[int, ...]
 ) -> Iterator[Difference]:
     """What is wrong with one convolution."""
-    where = name if place.part else f"{name} of {place}"
+    where = "{name}" if place.part else "in {places}, {name}"
     padding = tuple(each // 2 for each in kernel)
     channels = node.shape[1] if len(node.shape) > 1 else 0
     if channels != width:
-        sentence = f"In {place}, {name} has {channels} output channels, not {width}."
-        yield Difference(Deviation.WRONG_WIDTH, place, sentence)
+        sentence = f"{where} {{name has}} {channels} output channels; the handout asks for {width} ({{section}})."
+        yield Difference(Deviation.WRONG_WIDTH, place, sentence, name=name, width=channels)
     if node.stride != stride:
-        sentence = f"The stride of {where} is {_number(node.stride)}, not {_number(stride)}."
-        yield Difference(Deviation.WRONG_STRIDE, place, sentence)
+        sentence = (
+            f"{where} {{name has}} stride {_number(node.stride)}; the handout asks for {_number(stride)} ({{section}})."
+        )
+        yield Difference(Deviation.WRONG_STRIDE, place, sentence, name=name)
     if node.kernel != kernel or node.padding != padding or not node.plain:
         found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
         more = "" if node.plain else ", groups or dilation"
         wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
-        sentence = f"The filter of {where} is {found}{more}, not {wanted}."
-        yield Difference(Deviation.WRONG_KERNEL, place, sentence)
+        sentence = f"{where} {{name has}} a filter of {found}{more}; the handout asks for {wanted} ({{section}})."
+        yield Difference(Deviation.WRONG_KERNEL, place, sentence, name=name)
 
 
 def _number(values: tuple[int, ...]) -> str:
@@ -105,7 +128,7 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
     for block in _by_place(steps):
         whole = len(block.steps) > 1 and all(step.at is None for step in block.steps)
         if whole:
-            sentence = f"Block {block.place.block} of {_stage(block.place)} is missing."
+            sentence = "{places} {is} missing ({section})."
             found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence))
             continue
         found += _added(network, path, block)
@@ -127,7 +150,7 @@ def _by_place(steps: list[Step]) -> list[Block]:
 
 
 def _stage(place: Place) -> str:
-    return f"stage {place.stage}"
+    return f"stage {place.stage}" if place.stage in STAGES else "the network"
 
 
 def _node(network: NetworkSeen, path: Path, at: int) -> Node:
@@ -155,24 +178,28 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
         last = after_addition and _next_is_head(block, network, path, run[-1])
-        named = ", ".join(dict.fromkeys(words(node) for node in nodes))
+        named = _with_article(nodes)
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
         if after_addition and operations == {"relu"}:
-            sentence = f"In {place} a ReLU follows the addition; nothing stands after it in Figure 1."
+            sentence = "in {places}, a ReLU follows the addition; in Figure 1 nothing follows it."
             yield Difference(Deviation.RELU_AFTER_ADD, place, sentence, op=op)
         elif last and operations <= SMALL:
             place = Place(HEAD, part=AFTER)
-            sentence = f"Between stage 4 and the average pooling there is a {named}; the handout has nothing there."
+            sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows directly."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
         elif operations == {"add"}:
-            sentence = f"In {place} something is added more than once; the block's input is added once, at its end."
+            sentence = (
+                "in {places}, something is added more than once; the handout adds the block's input once, at its end "
+                "(section 3.1)."
+            )
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         elif len([node for node in nodes if node.op == "add"]) and len(nodes) > 3:
-            sentence = f"In {_stage(place)} there is a block too many."
+            sentence = f"{_stage(place)} has a block too many ({{section}})."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence)
         else:
-            sentence = f"In the part '{place}' there is more than the handout asks for: {named}."
+            where = "in {places}," if place.block else "after {places}" if before else "before {places}"
+            sentence = f"{where} there is {named} that the handout does not ask for ({{section}})."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, random=random)
 
 
@@ -190,22 +217,29 @@ def _missing(block: Block) -> Iterator[Difference]:
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
         if expected.op == "add":
             sentence = (
-                f"In {expected.place} the block's input is not added to its output: the skip connection is missing."
+                "in {places}, the block's input is not added to its output: the skip connection is missing (Figure 1)."
             )
         elif expected.place.block:
-            sentence = f"In {expected.place} {name} is missing; see Figure 1 and its order BN, ReLU, convolution."
+            sentence = "in {places}, {name} {name is} missing; the order in Figure 1 is BN, ReLU, convolution."
         else:
-            sentence = f"There is no {name.removeprefix('the ')}; see section 3.1."
-        yield Difference(code, expected.place, sentence, op=expected.op)
+            sentence = f"{name} is missing ({{section}})."
+        yield Difference(code, expected.place, sentence, op=expected.op, name=name)
 
 
 def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
+    late = _strides_late(network, path, block)
+    if late:
+        sentence = "in {places}, the second convolution has stride 2; it belongs to the first one ({section})."
+        yield Difference(Deviation.WRONG_STRIDE, block.place, sentence)
     for step in block.steps:
         if step.expected is None or step.at is None:
             continue
         node, expected = _node(network, path, step.at), step.expected
+        if late and node.op == expected.op == "conv":
+            node = replace(node, stride=expected.stride)
         if node.op != expected.op:
-            sentence = f"In the part '{expected.place}' {words(node)} stands in the place of {expected.name}."
+            where = "in {places}, " if expected.place.block else ""
+            sentence = f"{where}{_a(words(node))} stands in the place of {expected.name} ({{section}})."
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
             yield Difference(code, expected.place, sentence)
         elif node.op == "conv":
@@ -214,8 +248,18 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             )
         elif node.op == "avg_pool" and node.kernel != (4, 4) and node.shape[2:] not in ((), (1, 1)):
             size = " x ".join(map(str, node.kernel))
-            sentence = f"The average pooling has a filter of {size}, not 4 x 4; see section 3.1.5."
+            sentence = f"The average pooling has a filter of {size}; the handout asks for 4 x 4 ({{section}})."
             yield Difference(Deviation.WRONG_KERNEL, expected.place, sentence)
+
+
+def _strides_late(network: NetworkSeen, path: Path, block: Block) -> bool:
+    """Whether a block halves the image with its second convolution in place of its first."""
+    strides = [
+        _node(network, path, step.at).stride
+        for step in block.steps
+        if step.expected is not None and step.at is not None and step.expected.op == "conv"
+    ]
+    return block.place.halves and strides == [(1, 1), (2, 2)]
 
 
 def _paired(found: list[Difference]) -> list[Difference]:
@@ -227,8 +271,9 @@ def _paired(found: list[Difference]) -> list[Difference]:
 
 
 def _elsewhere(missing: Difference) -> Difference:
-    sentence = f"In {missing.place} a {WORDS[missing.op]} is not in its place; see Figure 1: BN, ReLU, convolution."
-    return replace(missing, sentence=sentence)
+    word = WORDS[missing.op]
+    sentence = f"in {{places}}, a {word} is not in its place; the order in Figure 1 is BN, ReLU, convolution."
+    return missing.said(sentence)
 
 
 def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
@@ -266,10 +311,15 @@ def _source(block: Block, skip: Skip, first: int, earliest: int) -> Iterator[Dif
     if earliest <= source < first or (place.halves and source == relu):
         return
     if source in (relu, norm):
-        sentence = f"In {place} the skip connection begins behind the first BN or ReLU, not at the block's input."
+        sentence = (
+            "in {places}, the skip connection begins after the first BN or ReLU; "
+            "in Figure 1 it begins at the block's input."
+        )
         yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=place.halves)
     else:
-        sentence = f"In {place} what is added at the end is not the block's input: the skip connection is missing."
+        sentence = (
+            "in {places}, what is added at the end is not the block's input: the skip connection is missing (Figure 1)."
+        )
         yield Difference(Deviation.SKIP_MISSING, place, sentence)
 
 
@@ -278,9 +328,12 @@ def _skip_layers(
 ) -> Iterator[Difference]:
     if not place.halves:
         if nodes:
-            named = ", ".join(dict.fromkeys(words(node) for node in nodes))
-            sentence = f"In {place} the skip connection passes through {named}; it adds the block's input as it is."
-            yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence)
+            sentence = (
+                f"in {{places}}, the skip connection passes through {_with_article(nodes)}; "
+                "in Figure 1 it adds the block's input as it is."
+            )
+            op = next((node.op for node in nodes if node.op not in SMALL), nodes[0].op)
+            yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         return
     convolutions = [node for node in nodes if node.op == "conv"]
     pooled = any(node.op == "max_pool" and node.kernel == node.stride == (2, 2) for node in nodes)
@@ -295,20 +348,23 @@ def _skip_layers(
         yield from _option_a(place, pooled, zeros)
         extra = [node for node in extra if pooled or node.op in SMALL]
     if extra:
-        named = ", ".join(dict.fromkeys(words(node) for node in extra))
-        sentence = f"In {place} the skip connection has more than option A or B: {named}."
+        sentence = (
+            f"in {{places}}, the skip connection has more than option A or B: {_with_article(extra)} ({{section}})."
+        )
         small = all(node.op in SMALL for node in extra)
-        yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small)
+        op = next((node.op for node in extra if node.op not in SMALL), extra[0].op)
+        yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small, op=op)
 
 
 def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
     if not pooled:
         sentence = (
-            f"In {place} the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution."
+            "in {places}, the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution "
+            "({section})."
         )
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
     elif not zeros:
-        sentence = f"In {place} the skip connection does not fill up the channels with zeros, as option A does."
+        sentence = "in {places}, the skip connection does not add option A's channels of zeros ({section})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
 
 
@@ -319,6 +375,7 @@ def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
         network: With an output.
         blocks: How many blocks the handout's network has in each stage.
     """
+    network, _ = computed_once(network)
     route = main_path(network)
     rows, place = [], ""
     for step in align(network, route, expected_layers(blocks))[:_MOST_LAYERS]:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 STAGES = (1, 2, 3, 4)
-_WIDTHS = (64, 128, 256, 512)
+WIDTHS = (64, 128, 256, 512)
 HEAD = 5  # what follows stage 4
 FIRST, AFTER, POOLING, LINEAR = "first convolution", "after stage 4", "average pooling", "linear layer"
+_SECTIONS = {FIRST: "section 3.1.1", POOLING: "section 3.1.5", LINEAR: "section 3.1.6"}
+_STAGE_SECTIONS = {1: "section 3.1.2", 2: "section 3.1.3", 3: "section 3.1.4", 4: "section 3.1.4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,18 @@ class Place:
     def __str__(self) -> str:
         """In the handout's words."""
         return self.part or f"stage {self.stage}, block {self.block}"
+
+    @property
+    def words(self) -> str:
+        """As part of a sentence."""
+        if self.block:
+            return f"block {self.block} of stage {self.stage}"
+        return f"the {self.part}" if self.part in _SECTIONS else self.part
+
+    @property
+    def section(self) -> str:
+        """Of the handout, that describes it."""
+        return _STAGE_SECTIONS.get(self.stage, "section 3.1") if self.block else _SECTIONS.get(self.part, "section 3.1")
 
     @property
     def halves(self) -> bool:
@@ -49,7 +63,7 @@ def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
     Args:
         blocks: Blocks for each of the four stages.
     """
-    layers = [Expected("conv", Place(0, part=FIRST), "the first convolution", _WIDTHS[0], (1, 1))]
+    layers = [Expected("conv", Place(0, part=FIRST), "the first convolution", WIDTHS[0], (1, 1))]
     for stage, count in zip(STAGES, blocks, strict=True):
         for block in range(1, count + 1):
             layers += _block(Place(stage, block))
@@ -60,7 +74,7 @@ def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
 
 def _block(place: Place) -> list[Expected]:
     layers = []
-    width = _WIDTHS[place.stage - 1]
+    width = WIDTHS[place.stage - 1]
     for half in ("first", "second"):
         stride = (2, 2) if place.halves and half == "first" else (1, 1)
         layers += [
@@ -69,3 +83,8 @@ def _block(place: Place) -> list[Expected]:
             Expected("conv", place, f"the {half} convolution", width, stride),
         ]
     return [*layers, Expected("add", place, "the skip connection's addition")]
+
+
+def listed(words: list[str]) -> str:
+    """Words with commas, and "and" before the last."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

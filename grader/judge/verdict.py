@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grader.judge.alignment import align, main_path
+from grader.judge.alignment import align, computed_once, main_path
+from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
 from grader.judge.specification import POOLING, Place, expected_layers
-from grader.judge.weights import Places, weight_differences
-from grader.protocol import NetworkSeen
+from grader.judge.weights import Places, layer_of, some, weight_differences
+from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Finding, Verdict
 
 _SCORES = 10
@@ -41,6 +42,7 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     Args:
         blocks: Blocks for each of the four stages.
     """
+    network, again = computed_once(network)
     found = list(_constructor(network, blocks))
     structure: list[Difference] = []
     identity_expected = False
@@ -50,7 +52,7 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     elif _never_made(network):
         pass  # why not is found already
     elif network.forward_error:
-        sentence = f"The network failed on four images of 3 x 32 x 32 ({network.forward_error})."
+        sentence = f"The network fails on four images of 3 x 32 x 32 ({network.forward_error}); see section 3.2.1."
         found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
     else:
         structure = _structure(network, blocks)
@@ -62,11 +64,10 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     verdict = _verdict(network, found)
     return Judgement(
         verdict,
-        # A message has room for the first ones.
-        tuple(
-            Finding(each.code, str(each.place), each.sentence) for each in sorted(found, key=lambda each: each.small)
+        findings(
+            found, network, tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
         ),
-        _notes(network, blocks) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
+        _notes(network, blocks, again) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
         tuple(_disagreements(network, identity_expected)),
     )
 
@@ -95,9 +96,7 @@ def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference
         if network.output_shape is None:
             return []
         if network.behaviour.images_matter and not network.behaviour.nondeterministic:
-            sentence = (
-                "On their way to the scores the images leave torch (NumPy, a list, a number): no gradient comes back."
-            )
+            sentence = "The images leave torch on their way to the scores (NumPy, a list): no gradient comes back."
             return [Difference(Deviation.NOT_DIFFERENTIABLE, _FORWARD, sentence)]
         sentence = "The output does not depend on the images; see section 3.2.1."
         return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
@@ -117,7 +116,7 @@ def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator
         return  # the finding about the pooling says why
     asked = (_batch(network), _SCORES)
     said = "no tensor" if shape is None else str(shape)
-    sentence = f"For {asked[0]} images the output is {said}, not {asked}; see section 3.2.1."
+    sentence = f"For {asked[0]} images the output is {said}, not {asked} (section 3.2.1)."
     yield Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence)
 
 
@@ -129,16 +128,22 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
     seen = network.behaviour
     alone, batch = seen.single_image, network.output_shape
     if isinstance(alone, str):
-        sentence = f"The forward fails for a single image ({alone})."
+        sentence = f"The forward pass fails for a single image ({alone}); it should take any number (section 3.2.1)."
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+    elif alone is not None and batch and batch[0] == _batch(network) and alone == batch[1:]:
+        sentence = (
+            f"For a single image the output has the shape {alone}, not {(1, *batch[1:])}: squeeze() drops the batch "
+            "dimension, too, where flatten(1) keeps it (section 3.2.1)."
+        )
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence, small=True)
     elif alone is not None and batch and batch[0] == _batch(network) and alone != (1, *batch[1:]):
-        sentence = f"For a single image the output is {alone}, not {(1, *batch[1:])}."
+        sentence = f"For a single image the output has the shape {alone}, not {(1, *batch[1:])} (section 3.2.1)."
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
     if seen.batch_dependent:
-        sentence = "In eval mode the scores of an image change with the other images of its batch."
+        sentence = "In eval mode, the scores of an image change with the other images of its batch."
         yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
     if seen.nondeterministic:
-        sentence = "In eval mode two forwards of the same image give different scores."
+        sentence = "In eval mode, two forwards of the same image give different scores."
         yield Difference(Deviation.NONDETERMINISTIC, _FORWARD, sentence)
 
 
@@ -150,22 +155,20 @@ def _without_consequences(found: list[Difference]) -> list[Difference]:
 
 
 def _once(found: list[Difference]) -> list[Difference]:
-    """One finding for each code and place; where a large and a small one meet, the large one."""
-    first: dict[tuple[Deviation, Place], Difference] = {}
-    for each in found:
-        key = each.code, each.place
-        if key not in first or (first[key].small and not each.small):
-            first[key] = each
-    return list(first.values())
+    """Where a large and a small difference of one code and place meet, the large one."""
+    large = {(each.code, each.place) for each in found if not each.small}
+    return [each for each in found if not each.small or (each.code, each.place) not in large]
 
 
-def _notes(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[str, ...]:
-    """Other numbers of blocks are optional in the handout: never a deviation."""
+def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...]) -> tuple[str, ...]:
+    """What is right all the same: other numbers of blocks are optional in the handout, and time is the student's."""
     notes = []
+    if layers := list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight)):
+        notes.append(f"The network computes the value of {some(layers)} twice. This is right, but once is enough.")
     for asked, found in network.behaviour.counts:
         if asked != blocks and found != asked:
-            said = found if isinstance(found, str) else f"it has {found}"
-            notes.append(f"Asked for {asked} blocks, the network does not follow: {said} (optional).")
+            said = f"it fails ({found})" if isinstance(found, str) else f"it has {found}"
+            notes.append(f"Asked for {asked} blocks, the network does not follow: {said}. This is optional.")
     return tuple(notes)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from grader.judge.alignment import Path, Step
 from grader.judge.differences import Difference, words
-from grader.judge.specification import FIRST, Place
+from grader.judge.specification import FIRST, Place, listed
 from grader.protocol import NetworkSeen
 from grader.records import Deviation
 
 _NAMED = 3
+_LAYERS_OF_A_BLOCK = 4
 
 
 class Places:
@@ -49,13 +50,13 @@ def _alive(network: NetworkSeen) -> set[int]:
 
 def weight_differences(network: NetworkSeen, places: Places) -> list[Difference]:
     """What is wrong with the weights that ran or did not run."""
-    shared = list(_shared(network, places))
+    again = _used_again(network, places)
     return [
-        *(difference for difference, _ in shared),
+        *_shared(again),
         *_unregistered(network, places),
         *_dead(network, places),
         *_without_gradient(network, places),
-        *_unused(network, {_owner(weight) for _, weight in shared}),
+        *_unused(network, {_owner(weight) for weights in again.values() for weight in weights}),
     ]
 
 
@@ -71,31 +72,69 @@ def _owner(weight: str) -> str:
     return layer_of(weight).rpartition(".")[0]
 
 
-def _shared(network: NetworkSeen, places: Places) -> Iterator[tuple[Difference, str]]:
-    seen: set[str] = set()
+def _used_again(network: NetworkSeen, places: Places) -> dict[tuple[Place, Place], list[str]]:
+    """The weights that are used a second time, by the place where that is and the one where they were first used."""
+    first: dict[str, Place] = {}
+    again: dict[tuple[Place, Place], list[str]] = {}
     for index, node in enumerate(network.nodes):
-        if not node.weight or index not in places.alive:
-            continue
-        if node.weight in seen:
+        if node.weight and index in places.alive:
             place = places.of(index)
+            if node.weight in first:
+                again.setdefault((place, first[node.weight]), []).append(node.weight)
+            first.setdefault(node.weight, place)
+    return again
+
+
+def _shared(again: dict[tuple[Place, Place], list[str]]) -> Iterator[Difference]:
+    same: set[Place] = set()
+    alone: dict[Place, list[str]] = {}
+    for (place, before), weights in again.items():
+        layers = list(dict.fromkeys(map(layer_of, weights)))
+        if len(layers) >= _LAYERS_OF_A_BLOCK and place.block and before.block and place != before:
+            of_stage = "" if place.stage == before.stage else f" of stage {before.stage}"
             sentence = (
-                f"In {place} the {words(node)} {layer_of(node.weight)} is used again: "
-                f"every layer of the handout has weights of its own."
+                f"{{places}} {{is}} the same module as block {before.block}{of_stage}: "
+                "all their layers are shared, and every layer of the handout has weights of its own (section 3.1)."
             )
-            yield Difference(Deviation.SHARED_WEIGHTS, place, sentence), node.weight
-        seen.add(node.weight)
+            yield Difference(Deviation.SHARED_WEIGHTS, place, sentence)
+            same.add(place)
+        elif place not in same:
+            alone.setdefault(place, []).extend(layers)
+    named = some(list(dict.fromkeys(layer for layers in alone.values() for layer in layers)))
+    sentence = (
+        f"the network uses {named} more than once; every layer of the handout has weights of its own (section 3.1)."
+    )
+    for place in alone:
+        yield Difference(Deviation.SHARED_WEIGHTS, place, sentence)
 
 
 def _unregistered(network: NetworkSeen, places: Places) -> Iterator[Difference]:
+    """What no optimizer gets: all layers of a block, or those that are named."""
+    lost: dict[Place, list[tuple[str, str]]] = {}
+    registered: set[Place] = set()
     for index, node in enumerate(network.nodes):
-        if not node.registered and index in places.alive:
-            place = places.of(index)
-            named = f" {layer_of(node.weight)}" if node.weight else ""
-            sentence = (
-                f"In {place} the {words(node)}{named} is not registered in the network, so it is never trained: "
-                f"use nn.ModuleList or an attribute made in __init__."
-            )
-            yield Difference(Deviation.UNREGISTERED_MODULE, place, sentence)
+        if index in places.alive and not node.registered:
+            lost.setdefault(places.of(index), []).append((layer_of(node.weight), words(node)))
+        elif index in places.alive and node.weight:
+            registered.add(places.of(index))
+    alone = [name for place, layers in lost.items() if not _whole(place, registered) for name, _ in layers if name]
+    for place, layers in lost.items():
+        name, word = layers[0]
+        if _whole(place, registered):
+            said = "the layers of {places} are"
+        elif name:
+            said = f"the layers {some(alone)} are" if len(alone) > 1 else f"the layer {name} is"
+        else:
+            said = f"the {word} is" if word == place.part else f"in {{places}}, a {word} is"
+        sentence = (
+            f"{said} not registered in the network, so no optimizer trains {'them' if said.endswith('are') else 'it'}: "
+            "keep layers in an nn.ModuleList or in attributes that __init__ makes (section 3.2)."
+        )
+        yield Difference(Deviation.UNREGISTERED_MODULE, place, sentence)
+
+
+def _whole(place: Place, registered: set[Place]) -> bool:
+    return place.block > 0 and place not in registered
 
 
 def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
@@ -103,8 +142,9 @@ def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     for index, node in enumerate(network.nodes):
         if node.weight and node.weight not in living:
             place = places.of(index)
-            sentence = f"In {place} the {words(node)} {layer_of(node.weight)} is computed, but its result goes nowhere."
-            yield Difference(Deviation.DEAD_LAYER, place, sentence)
+            sentence = "in {places}, {name} {name is} computed, but never used for the scores."
+            name = f"the {words(node)} {layer_of(node.weight)}"
+            yield Difference(Deviation.DEAD_LAYER, place, sentence, name=name)
 
 
 def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Difference]:
@@ -118,19 +158,26 @@ def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Differen
     if indices:
         layers = list(dict.fromkeys(layer_of(network.nodes[index].weight) for index in indices))
         place = places.of(indices[-1])
-        sentence = f"No gradient reaches {_some(layers)}: the scores use what is computed there, but cannot train it."
+        sentence = (
+            f"No gradient reaches {some(layers)}: the scores use what is computed there, but training changes nothing."
+        )
         yield Difference(Deviation.NOT_DIFFERENTIABLE, place, sentence)
 
 
 def _unused(network: NetworkSeen, owners_of_shared: set[str]) -> Iterator[Difference]:
     """Modules that never ran, less those in whose place another one ran twice."""
-    for name in network.unused:
-        if name.rpartition(".")[0] in owners_of_shared:
-            continue
-        sentence = f"The layer {name} is made in __init__ and never used in forward."
+    names = [name for name in network.unused if name.rpartition(".")[0] not in owners_of_shared]
+    for name in names:
+        sentence = (
+            f"__init__ makes the layers {some(names)}, but forward never uses them."
+            if len(names) > 1
+            else f"__init__ makes the layer {name}, but forward never uses it."
+        )
         yield Difference(Deviation.UNUSED_MODULE, Place(0, part=name), sentence, small=True)
 
 
-def _some(layers: list[str]) -> str:
+def some(layers: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
     more = len(layers) - _NAMED
-    return ", ".join(layers[:_NAMED]) + (f" and {more} more layers" if more > 0 else "")
+    rest = [f"{more} more layer{'s' if more > 1 else ''}"] if more > 0 else []
+    return listed([*layers[:_NAMED], *rest])

@@ -212,7 +212,7 @@ def draw_network(layers: Sequence[Layer], findings: tuple[Finding, ...], title: 
     axes.text(_COLUMNS[0], 1, title, fontsize=11, weight="bold", parse_math=False)
     for column, head in zip(_COLUMNS, ("where", "section 3.1", "what ran"), strict=True):
         axes.text(column, 2.3, head, fontsize=9, weight="bold")
-    marked = {finding.where for finding in findings}
+    marked = {place for finding in findings for place in (finding.where, *finding.also)}
     for row, layer in enumerate(layers, start=3):
         colours = (_WRONG if layer.place in marked else _SMALL, _SMALL, _WRONG if layer.differs else _RIGHT)
         said = (layer.place, layer.asked, layer.ran)

@@ -12,6 +12,7 @@ from grader.run.probes import probe_doubts
 _NOTABLY_SLOWER = 1.1
 _ROUNDED_FROM_SECONDS = 600
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
+_WHOLE_LENGTH = 1000  # of what the grader says itself, in whole sentences
 
 # Where the package to install is not called what the script imports.
 _PACKAGES = {
@@ -109,7 +110,7 @@ def _nothing_came(assignment: Assignment) -> str:
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
     limits = assignment.limits
-    reason = _sentence(entry.run.error or entry.check.message)
+    reason = _sentence(entry.run.error) or _whole(entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
             return ["Your file could not be run as a solution.", *reason, "Mend this and run the whole file once."]
@@ -165,7 +166,7 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
     if entry.run.training.samples == 0:
         sentences.append("No training was seen, so the network was tested as it was built.")
     sentences += _stop(entry, assignment)
-    sentences += _sentence(entry.check.message)
+    sentences += _whole(entry.check.message)
     if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
         sentences.append("The network is not the one that the handout asks for, which limits its points.")
     return sentences
@@ -203,7 +204,7 @@ def _notes(entry: Entry) -> list[str]:
     return [
         sentence
         for note in (*entry.check.notes, *entry.check.open_questions, *entry.run.notes)
-        for sentence in _sentence(note)
+        for sentence in _whole(note)
     ]
 
 
@@ -262,6 +263,15 @@ def _way_out(entry: Entry, assignment: Assignment) -> str:
 
 def _sentence(text: str) -> list[str]:
     text = _one_line(text)
+    return [_full_stop(text)] if text else []
+
+
+def _whole(text: str) -> list[str]:
+    """What the grader says, to the end of the last sentence that there is room for."""
+    text = " ".join(text.split())
+    if len(text) > _WHOLE_LENGTH:
+        whole = text[: text.rfind(". ", 0, _WHOLE_LENGTH) + 1]
+        text = whole or text[: _WHOLE_LENGTH - 1] + "…"
     return [_full_stop(text)] if text else []
 
 

@@ -17,7 +17,7 @@ from grader.records import Check, Finding, Outcome, Question, Submission, Verdic
 from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 from grader.sandbox import Ending
 
-_FINDINGS_IN_MESSAGE = 2
+_MESSAGE = 600  # characters, if that holds one finding
 _REASON = 200  # characters
 
 
@@ -45,7 +45,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
         parameters=run.network.parameters,
         output_shape=run.network.output_shape,
         outcome=_fatal(run.network),
-        message=_message(judged.findings),
+        message=message_of(judged.findings),
         flags=(*_flags(source), *judged.flags),
         questions=_questions(run.questions),
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
@@ -91,10 +91,17 @@ def _flags(source: SourceRead) -> tuple[str, ...]:
     return tuple(f"the source has what a homework does not need: {what}" for what in source.suspicions)
 
 
-def _message(findings: tuple[Finding, ...]) -> str:
-    shown = " ".join(finding.sentence for finding in findings[:_FINDINGS_IN_MESSAGE])
-    more = len(findings) - _FINDINGS_IN_MESSAGE
-    return f"{shown} There are {more} more such findings." if more > 0 else shown
+def message_of(findings: tuple[Finding, ...]) -> str:
+    """The main findings, each in a whole sentence; the feedback has all of them."""
+    first, *others = dict.fromkeys(finding.sentence for finding in findings) or [""]
+    said = [first]
+    for sentence in others:
+        if len(" ".join([*said, sentence])) > _MESSAGE:
+            break
+        said.append(sentence)
+    left = 1 + len(others) - len(said)
+    rest = [f"Your feedback lists {left} more." if left > 1 else "Your feedback lists one more."] if left else []
+    return " ".join([*said, *rest])
 
 
 def _questions(seen: QuestionsSeen | None) -> tuple[Question, ...]:

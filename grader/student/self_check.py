@@ -1,9 +1,12 @@
-"""A student's own check: `python -m grader.student.self_check hw6.py`, in a child process under a time limit.
+"""A student's own check: `python -m grader.student.self_check hw6.py ANSWER LATE SECONDS`, in a child process.
 
-Runs the script on a few batches of one image, then looks at its network; every line of the answer on the last
-descriptor is one event of the protocol. No data set, no sandbox: it is the student's own code on the student's machine.
+Runs the script on a few batches of one image, then looks at its network; every line of the file ANSWER is one event of
+the protocol. No data set, no sandbox: it is the student's own code on the student's machine. Where the script does not
+end in its time, the file LATE says at which lines it was.
 """
 
+import faulthandler
+import os
 import sys
 import tomllib
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from pathlib import Path
 from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
 from grader.records import StopReason
 from grader.worker.look.network import build, look_at
+from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
 from grader.worker.source import read_source
@@ -28,7 +32,8 @@ def run(path: Path, say: Callable[[Event], None]) -> None:
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
     # As for `python hw6.py`: it may import what lies beside it.
     sys.path.insert(0, str(path.resolve().parent))
-    watch, error = run_script(source.text, Watch(rules["class_name"]))
+    beside = [file.stem for file in path.resolve().parent.glob("*.py")]
+    watch, error = run_script(source.text, Watch(rules["class_name"]), beside=beside)
     say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
     say(QuestionsSeen(answers(watch.seen, source.blanks, tuple(rules["questions"]["learning_rates"]))))
     if watch.made is not None:
@@ -36,16 +41,26 @@ def run(path: Path, say: Callable[[Event], None]) -> None:
         say(look_at(network, failure, watch.made))
 
 
-def main(path: Path, answer: Path) -> None:
-    """Write what was found to the file `answer`, line by line."""
-    with answer.open("w", encoding="utf-8") as lines:
+def main(path: Path, answer: Path, late: Path, seconds: float) -> None:
+    """Write what was found to the file `answer`, line by line; end early, with a word in `late`, what does not end."""
+    with answer.open("w", encoding="utf-8") as lines, late.open("w", encoding="utf-8") as where:
 
         def say(event: Event) -> None:
             lines.write(to_json(event) + "\n")
             lines.flush()
 
+        def give_up() -> None:
+            faulthandler.dump_traceback(where)
+            os._exit(1)
+
+        def wait_on() -> None:
+            # Code in C may keep every other thread waiting: then this ends the process in the same way.
+            faulthandler.dump_traceback_later(seconds, exit=True, file=where)
+
+        when_overdue(seconds, give_up, wait_on)
         run(path, say)
+        faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))

@@ -27,6 +27,7 @@ from grader.worker.channel import Channel, all_notes, note, one_line
 from grader.worker.evaluate import NotScores, predict, predict_untrained
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
+from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
 from grader.worker.source import Source, read_source
@@ -137,13 +138,12 @@ class Worker:
             self._channel.say(QuestionsSeen(answers(watch.seen, source.blanks, self._task.learning_rates)))
             os._exit(0)
 
-        timer = threading.Timer(_QUESTION_SECONDS, answer)
-        timer.daemon = True
-        timer.start()
+        when_overdue(_QUESTION_SECONDS, answer, at_most=2)
         # The first run may have made the folders that the script makes.
         os.chdir(tempfile.mkdtemp())
         self._lay_out()
-        watch, _ = run_script(source.text, watch, colab.functions())
+        beside = [companion.stem for companion in self._companions]
+        watch, _ = run_script(source.text, watch, colab.functions(), beside)
         answer()
 
     def _evaluate(self) -> None:

@@ -1,8 +1,12 @@
 """What the trace leaves out, what it bounds, and what is said when there is little or nothing to judge."""
 
 import json
+import os
 import random
 import runpy
+import threading
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from grader.records import Deviation, Verdict
 from grader.worker.look.network import look_at
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / "reference" / "hw6.py"), run_name="reference")
+NETWORKS = Path(__file__).parents[1] / "submissions" / "networks"
 TWO = (2, 2, 2, 2)
 
 
@@ -146,6 +151,24 @@ def test_a_network_that_keeps_a_tensor_of_an_earlier_forward_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    "held",
+    [threading.Lock, lambda: os.fdopen(os.open(os.devnull, os.O_RDONLY)), lambda: (number for number in range(3))],
+    ids=["a lock", "a file", "a generator"],
+)
+def test_a_network_that_cannot_be_copied_is_read_and_stays_as_it_is(held: Any) -> None:
+    network = reference((1, 1, 1, 1)).half().eval()
+    network.held = held()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert judged(network, (1, 1, 1, 1)) == Judgement(Verdict.CONFORMING)
+    assert not any(module.training for module in network.modules())
+    after = network.state_dict()
+    assert all(value.dtype == before[name].dtype for name, value in after.items())
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    if hasattr(network.held, "close"):
+        network.held.close()
+
+
+@pytest.mark.parametrize(
     "mode", [torch.no_grad, torch.inference_mode, torch.enable_grad], ids=lambda mode: mode.__name__
 )
 def test_the_graph_is_the_same_in_every_gradient_mode(mode: Any) -> None:
@@ -195,6 +218,120 @@ def test_a_forged_graph_that_is_none_is_not_accepted(inputs: tuple[int, ...], ou
     )
     with pytest.raises(ValidationError):
         TypeAdapter(NetworkSeen).validate_json(forged)
+
+
+def traced(case: str) -> Judgement:
+    made = runpy.run_path(str(NETWORKS / case / "hw6.py"), run_name="network")["IdentityResNet"]
+    return judged(made(*TWO))
+
+
+def narrow(seen: NetworkSeen, share: Fraction) -> NetworkSeen:
+    """The same graph with another share of channels everywhere."""
+    nodes = tuple(
+        replace(node, shape=(node.shape[0], int(node.shape[1] * share), *node.shape[2:]))
+        if index and len(node.shape) == 4
+        else node
+        for index, node in enumerate(seen.nodes)
+    )
+    return replace(seen, nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (
+            Fraction(1, 2),
+            "All widths are half of what the handout asks for: 32, 64, 128, 256, and not 64, 128, 256, 512",
+        ),
+        (Fraction(2), "All widths are twice what the handout asks for: 128, 256, 512, 1024, and not 64, 128, 256, 512"),
+        (Fraction(5, 4), "The stages have the widths 80, 160, 320, 640; the handout asks for 64, 128, 256, 512"),
+    ],
+)
+def test_widths_that_are_all_wrong_in_the_same_way_are_one_finding(share: Fraction, said: str) -> None:
+    (finding,) = judge(narrow(look_at(reference(), ""), share), TWO).findings
+    assert finding.sentence == f"{said} (section 3.1)."
+    assert (finding.code, finding.where) == (Deviation.WRONG_WIDTH, "first convolution")
+    assert len(finding.also) == 8
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (
+            "post_activation",
+            "The blocks have the order convolution, BN, ReLU; Figure 1 has the order BN, ReLU, convolution, "
+            "and nothing after the addition.",
+        ),
+        ("relu_after_add", "In every block, a ReLU follows the addition; in Figure 1 nothing follows it."),
+        (
+            "skip_convolution_everywhere",
+            "In every block that keeps its shape, the skip connection passes through a convolution; "
+            "in Figure 1 it adds the block's input as it is.",
+        ),
+        (
+            "variant_skip_batch_norm",
+            "In the first block of stages 2, 3 and 4, the skip connection has more than option A or B: "
+            "a batch normalization (sections 3.1.3 and 3.1.4).",
+        ),
+        (
+            "wrong_stride_second",
+            "In the first block of stages 2, 3 and 4, the second convolution has stride 2; it belongs to the first one "
+            "(sections 3.1.3 and 3.1.4).",
+        ),
+        (
+            "wrong_width",
+            "In block 2 of stage 3, the first convolution has 96 output channels; the handout asks for 256 "
+            "(section 3.1.4).",
+        ),
+        (
+            "shared_list_of_one_block",
+            "Block 2 of stage 1 is the same module as block 1: all their layers are shared, and every layer of the "
+            "handout has weights of its own (section 3.1).",
+        ),
+        (
+            "unregistered_made_in_forward",
+            "The linear layer is not registered in the network, so no optimizer trains it: keep layers in an "
+            "nn.ModuleList or in attributes that __init__ makes (section 3.2).",
+        ),
+    ],
+)
+def test_one_cause_is_said_once_and_no_place_twice(case: str, said: str) -> None:
+    assert {finding.sentence for finding in traced(case).findings} == {said}
+
+
+def test_the_same_fault_in_both_halves_of_every_block_is_one_finding() -> None:
+    seen = look_at(reference(), "")
+    kept = [index for index, node in enumerate(seen.nodes) if node.op != "relu"]
+    before = {index: index if index in kept else node.inputs[0] for index, node in enumerate(seen.nodes)}
+    nodes = tuple(
+        replace(seen.nodes[index], inputs=tuple(kept.index(before[each]) for each in seen.nodes[index].inputs))
+        for index in kept
+    )
+    (finding,) = judge(replace(seen, nodes=nodes, output=len(nodes) - 1), TWO).findings
+    assert finding.sentence == "In every block, both ReLUs are missing; the order in Figure 1 is BN, ReLU, convolution."
+
+
+def test_one_width_of_a_stage_is_one_finding() -> None:
+    seen = look_at(reference(), "")
+    nodes = tuple(
+        replace(node, shape=(4, 192, *node.shape[2:])) if len(node.shape) == 4 and node.shape[1] == 256 else node
+        for node in seen.nodes
+    )
+    (finding,) = judge(replace(seen, nodes=nodes), TWO).findings
+    said = "The convolutions of stage 3 have 192 output channels; the handout asks for 256 (section 3.1.4)."
+    assert finding.sentence == said
+
+
+def test_what_is_missing_comes_before_what_is_shared_and_small_things_come_last() -> None:
+    network = reference()
+    network.stage4[1].relu = nn.Identity()
+    network.stage1[1] = network.stage1[0]
+    network.unused = nn.Linear(3, 3)
+    network.fc = nn.Sequential(network.fc, nn.Softmax(1))
+    codes = [finding.code for finding in judged(network).findings]
+    weighty = codes.index(Deviation.SHARED_WEIGHTS)
+    assert codes[0] is Deviation.EXTRA_LAYER
+    assert codes[weighty:] == [Deviation.SHARED_WEIGHTS, Deviation.UNUSED_MODULE]
 
 
 @pytest.mark.parametrize("seed", range(20))

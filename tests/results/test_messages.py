@@ -9,6 +9,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.records import Check, Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_student, for_teacher
+from grader.run.check import message_of
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()
@@ -227,6 +228,27 @@ def test_a_message_is_one_line_of_bounded_length() -> None:
     assert "first second xxx" in message
     assert "\n" not in message
     assert len(message) < ERROR_LENGTH + 200
+
+
+def test_a_message_names_the_main_findings_once_and_in_whole_sentences() -> None:
+    sentences = [f"Finding {number} {'is long ' * 20}and ends here." for number in range(9)]
+    findings = [Finding(Deviation.WRONG_WIDTH, "stage 2", sentence) for sentence in sentences for _ in range(2)]
+    said = student(entry(check=check(verdict=Verdict.DEVIATES, message=message_of(tuple(findings)))))
+    assert said.endswith(f"{' '.join(sentences[:3])} Your feedback lists 6 more.")
+    assert message_of(()) == ""
+    assert message_of((findings[0],)) == sentences[0]
+
+
+def test_a_note_is_whole() -> None:
+    note = f"The script uses what newer versions no longer have: {'torch.something, ' * 30}and one more thing."
+    assert student(replace(entry(), notes=(note,))).endswith(note)
+
+
+def test_what_the_check_says_ends_with_a_sentence_however_long_it_is() -> None:
+    said = student(entry(check=check(message="A sentence of some length. " * 100)))
+    assert said.endswith("A sentence of some length.")
+    assert len(said) < 1100
+    assert len(student(entry(check=check(message="x" * 10_000)))) < 1100
 
 
 def test_nothing_to_look_at_leaves_the_review_empty() -> None:

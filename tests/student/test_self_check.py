@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -38,7 +39,7 @@ def self_check(handout: Path, *options: str, **settings: str) -> subprocess.Comp
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
     environment = clean_environment(**settings)
     return subprocess.run(
-        command, cwd=handout, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=handout, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
 
 
@@ -74,16 +75,69 @@ def test_one_fault_fails_the_test_of_its_part_only(handout: Path) -> None:
         handout, "-k", "stage or first or pooling or linear or ten or weights or identity", HW6=str(case)
     )
     assert failed(finished) == {"test_stage3_halves_the_image_and_doubles_the_channels"}
-    assert "stage 3, block 2" in finished.stdout
+    assert "block 2 of stage 3" in finished.stdout
 
 
-def test_an_endless_loop_is_a_failure_with_a_name(handout: Path, tmp_path: Path) -> None:
-    (tmp_path / "hw6.py").write_text("while True:\n    pass\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "while True:\n    pass",
+        "import time\nwhile True:\n    time.sleep(0.1)",
+        "import re\nre.match('(a+)+b', 'a' * 60)",
+    ],
+    ids=["works", "sleeps", "keeps every other thread waiting"],
+)
+def test_an_endless_loop_is_a_failure_with_its_line(handout: Path, tmp_path: Path, loop: str) -> None:
+    (tmp_path / "hw6.py").write_text(loop, encoding="utf-8")
     check = handout / "test_quick.py"
-    check.write_text(re.sub(r"(?m)^SECONDS = \d+", "SECONDS = 10", (handout / "test_hw6.py").read_text()))
+    check.write_text(re.sub(r"(?m)^SECONDS = \d+", "SECONDS = 5", (handout / "test_hw6.py").read_text()))
     finished = self_check(handout, "test_quick.py", "-k", "top_to_bottom", HW6=str(tmp_path / "hw6.py"))
     check.unlink()
-    assert "is there an endless loop?" in finished.stdout
+    last = len(loop.splitlines())
+    assert re.search(f"still at line ({last}|{last - 1}): is there an endless loop[?]", finished.stdout), (
+        finished.stdout
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no program can be kept on one processor here")
+def test_the_time_of_other_programs_is_not_the_script_s() -> None:
+    """Beside six busy programs on one processor, a script gets its seconds of work all the same."""
+    counted = """
+import os, sys, time
+from grader.worker.look.patience import when_overdue
+def end():
+    print(time.process_time() - begun, time.monotonic() - wall, flush=True)
+    os._exit(0)
+begun, wall = time.process_time(), time.monotonic()
+when_overdue(1.5, end)
+while True:
+    pass
+"""
+    one = {min(os.sched_getaffinity(0))}
+    crowd = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    try:
+        for each in crowd:
+            os.sched_setaffinity(each.pid, one)
+        run = ["-c", f"import os; os.sched_setaffinity(0, {one})\n{counted}"]
+        finished = subprocess.run(
+            [sys.executable, *run], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True
+        )
+    finally:
+        for each in crowd:
+            each.kill()
+            each.wait()
+    worked, passed = map(float, finished.stdout.split())
+    assert worked >= 1.4
+    assert passed > 2 * worked
+
+
+def test_the_check_without_its_folder_says_what_to_do_in_one_sentence(handout: Path, tmp_path: Path) -> None:
+    shutil.copy(handout / "test_hw6.py", tmp_path)
+    finished = self_check(tmp_path)
+    assert finished.returncode != 0
+    assert "unpack the whole zip file" in " ".join(finished.stdout.split())
+    assert "Traceback" not in finished.stdout
+    assert "StopIteration" not in finished.stdout
 
 
 def test_a_file_that_is_not_there_or_no_python_is_said_in_one_sentence(handout: Path, tmp_path: Path) -> None:

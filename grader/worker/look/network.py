@@ -80,12 +80,28 @@ def _one_thread() -> Iterator[None]:
 def _described(
     network: nn.Module, batch: int, parameters: int, constructor_error: str, make: Callable[..., Any] | None
 ) -> NetworkSeen:
-    """Trace a copy; where the copy still uses the original, through a closure, the network itself."""
-    probe = _prepared(_copied(network))
-    names, recorder, images, output = _traced(probe, network, batch)
-    if not names.copy_is_whole:
-        probe = _prepared(network)
+    """Trace a copy; where there can be none, or it uses the original through a closure, the network itself."""
+    copied = _copied(network)
+    with _as_it_was(network):
+        probe = _prepared(network if copied is None else copied)
         names, recorder, images, output = _traced(probe, network, batch)
+        if not names.copy_is_whole:
+            probe = _prepared(network)
+            names, recorder, images, output = _traced(probe, network, batch)
+        return _seen(probe, names, recorder, images, output, parameters, constructor_error, make)
+
+
+def _seen(
+    probe: nn.Module,
+    names: LayerNames,
+    recorder: Recorder,
+    images: Tensor,
+    output: object,
+    parameters: int,
+    constructor_error: str,
+    make: Callable[..., Any] | None,
+) -> NetworkSeen:
+    """What a traced network showed, and what it shows when it is tried out."""
     node = recorder.node_of(output)
     return NetworkSeen(
         is_module=True,
@@ -110,11 +126,35 @@ def _traced(probe: nn.Module, network: nn.Module, batch: int) -> tuple[LayerName
     return names, recorder, images, output
 
 
-def _copied(network: nn.Module) -> nn.Module:
+def _copied(network: nn.Module) -> nn.Module | None:
+    """A copy; None where there can be none: the network holds a lock, a file, or a tensor of an earlier forward."""
     try:
         return copy.deepcopy(network)
-    except RuntimeError:  # it keeps a tensor of an earlier forward
-        return network
+    except Exception:
+        return None
+
+
+@contextlib.contextmanager
+def _as_it_was(network: nn.Module) -> Iterator[None]:
+    """Give a network back its modules' attributes, its weights and buffers as they are now."""
+    modules = list(network.modules())
+    attributes = [(vars(module), dict(vars(module)), dict(module._buffers)) for module in modules]
+    kept = [(weight, weight.data, weight.data.clone(), weight.grad) for weight in network.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
+    try:
+        yield
+    finally:
+        for module, (own, before, own_buffers) in zip(modules, attributes, strict=True):
+            own.clear()
+            own.update(before)
+            module._buffers.clear()
+            module._buffers.update(own_buffers)
+        with torch.no_grad():
+            for weight, data, values, gradient in kept:
+                weight.data, weight.grad = data, gradient
+                data.copy_(values)
+            for buffer, values in buffers:
+                buffer.copy_(values)
 
 
 def _prepared(probe: nn.Module) -> nn.Module:

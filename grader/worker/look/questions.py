@@ -12,7 +12,8 @@ QUESTIONS = tuple(f"Q{number}" for number in range(1, 10))
 MOMENTUM = 0.9
 _LARGEST_BATCH = 4096
 
-_NOT_REACHED = "While it was watched, the script did not come to its training."
+_NAMED = 'The script takes a GPU for granted; the template asks for "cuda:0" if there is a GPU, else "cpu".'
+_NOT_REACHED = "In the watched run, the script does not reach its training."
 
 _Found = tuple[Answer, str]
 
@@ -29,14 +30,14 @@ def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> 
         *(_gradients(seen), _forward_pass(seen), _backward(seen), _step(seen), _test(seen)),
     )
     return tuple(
-        Question(name, *((Answer.BLANK, "Its dots are still there.") if name in blanks else each))
+        Question(name, *((Answer.BLANK, "The dots are still there.") if name in blanks else each))
         for name, each in zip(QUESTIONS, found, strict=True)
     )
 
 
 def _device(seen: Seen) -> _Found:
     if seen.asked_for_gpu:
-        return Answer.OK, ""
+        return Answer.OK, "" if seen.asked_whether else _NAMED
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
     return Answer.WRONG, "The script never asks for a GPU, so it trains on the processor everywhere."
@@ -44,16 +45,16 @@ def _device(seen: Seen) -> _Found:
 
 def _batch_size(seen: Seen) -> _Found:
     if not seen.batch_sizes:
-        return Answer.UNKNOWN, "No loader of training images was made."
+        return Answer.UNKNOWN, "The script makes no loader of training images."
     size = seen.batch_sizes[0]
     if isinstance(size, int) and 1 < size <= _LARGEST_BATCH:
         return Answer.OK, ""
-    return Answer.WRONG, f"The training loader's batch size is {size}; it should be a number from 2 on."
+    return Answer.WRONG, f"The training loader's batch size is {size}; it should be from 2 to {_LARGEST_BATCH}."
 
 
 def _on_device(seen: Seen) -> _Found:
     if seen.apart:
-        return Answer.WRONG, "Images and parameters are on different devices."
+        return Answer.WRONG, "The images and the network are on different devices."
     if seen.moved:
         return Answer.OK, ""
     if seen.network is None:
@@ -63,7 +64,7 @@ def _on_device(seen: Seen) -> _Found:
 
 def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
     if not seen.optimizers:
-        return Answer.UNKNOWN, "No optimizer was made."
+        return Answer.UNKNOWN, "The script makes no optimizer."
     optimizer = seen.optimizers[-1]
     if not isinstance(optimizer, SGD):
         return Answer.WRONG, f"The optimizer is {type(optimizer).__name__}, not SGD."
@@ -82,9 +83,9 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
 
 def _gradients(seen: Seen) -> _Found:
     if seen.stale or (seen.kept and not seen.changed):
-        return Answer.WRONG, "Gradients of the batch before were still there when backward ran."
+        return Answer.WRONG, "The gradients of the batch before are still there when backward runs."
     if seen.backwards < 2:
-        return Answer.UNKNOWN, "Backward ran fewer than two times."
+        return Answer.UNKNOWN, "Backward runs fewer than two times."
     return Answer.OK, ""
 
 
@@ -92,31 +93,31 @@ def _forward_pass(seen: Seen) -> _Found:
     if seen.used:
         return Answer.OK, ""
     if seen.backwards:
-        return Answer.WRONG, "The loss does not come from a forward of the network on the training images."
-    return Answer.UNKNOWN, "Backward did not run, so it is not known where the loss comes from."
+        return Answer.WRONG, "The loss does not come from a forward pass of the network on training images."
+    return Answer.UNKNOWN, "Backward does not run, so it is unclear where the loss comes from."
 
 
 def _backward(seen: Seen) -> _Found:
     if seen.used:
         return Answer.OK, ""
     if seen.network is None:
-        return Answer.UNKNOWN, "No training forward ran."
+        return Answer.UNKNOWN, "The network does not run on training images."
     if seen.failed:
-        return Answer.UNKNOWN, "While it was watched, the script failed before it computed a gradient."
-    return Answer.WRONG, "Forwards ran, but no gradient was computed from the loss."
+        return Answer.UNKNOWN, "In the watched run, the script fails before it computes a gradient."
+    return Answer.WRONG, "The network runs, but no gradient of the loss is computed."
 
 
 def _step(seen: Seen) -> _Found:
     if seen.changed:
         return Answer.OK, ""
     if not seen.used:
-        return Answer.UNKNOWN, "There were no gradients to step with."
+        return Answer.UNKNOWN, "There are no gradients to step with."
     return Answer.WRONG, "The parameters are the same after a training step as before."
 
 
 def _test(seen: Seen) -> _Found:
     if not seen.tests:
-        return Answer.UNKNOWN, "The network was not run on test images."
+        return Answer.UNKNOWN, "The network does not run on test images."
     if all(seen.tests):
         return Answer.WRONG, "The network runs on test images with gradients switched on."
     return Answer.OK, ""

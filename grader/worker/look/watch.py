@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -42,6 +42,7 @@ class Seen:
     Attributes:
         failed: Whether an error ended the script.
         asked_for_gpu: Whether it named a GPU or asked for one.
+        asked_whether: Whether it asked if there is a GPU.
         moved: Whether a network was moved to a device, or all tensors are made on one.
         apart: Whether images and parameters were on different devices.
         batch_sizes: Those of the loaders of training images, as they were given.
@@ -57,6 +58,7 @@ class Seen:
 
     failed: bool = False
     asked_for_gpu: bool = False
+    asked_whether: bool = False
     moved: bool = False
     apart: bool = False
     batch_sizes: list[Any] = field(default_factory=list)
@@ -201,7 +203,7 @@ class Watch:
 
     def _asking(self, original: Any) -> Any:
         def ask(*args: Any, **options: Any) -> Any:
-            self.seen.asked_for_gpu = True
+            self.seen.asked_for_gpu = self.seen.asked_whether = True
             return original(*args, **options)
 
         return ask
@@ -312,23 +314,28 @@ def one_image(count: int) -> npt.NDArray[np.uint8]:
     return np.lib.stride_tricks.as_strided(image, (count, *image.shape), (0, *image.strides))
 
 
-def run_script(text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({})) -> tuple[Watch, str]:
+def run_script(
+    text: str, watch: Watch, names: Mapping[str, Any] = MappingProxyType({}), beside: Sequence[str] = ()
+) -> tuple[Watch, str]:
     """Run a script as `__main__` while it is watched; who saw the most of it, and what ended it, or an empty text.
 
     A script that sets weights of its own needs them at their size: one that fails with smaller ones is run once more.
 
     Args:
         names: What the script finds without an import.
+        beside: Names of the modules that lie beside it: each run imports them anew, so that their classes are watched.
     """
-    error = _run_once(text, watch, names)
+    error = _run_once(text, watch, names, beside)
     if error and watch.cut:
         whole = Watch(watch.class_name, whole=True)
-        if not _run_once(text, whole, names):
+        if not _run_once(text, whole, names, beside):
             return whole, ""
     return watch, error
 
 
-def _run_once(text: str, watch: Watch, names: Mapping[str, Any]) -> str:
+def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str]) -> str:
+    for name in beside:
+        sys.modules.pop(name, None)
     module = types.ModuleType("__main__")
     module.__dict__.update(names, __file__="hw6.py")
     original = torchvision.datasets.CIFAR10

@@ -1,5 +1,7 @@
 """Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
 
+import importlib
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +13,12 @@ from torch.utils.data import DataLoader
 
 from command import SUBMISSIONS, expectation
 from grader.assignment import Assignment, load_assignment
-from grader.records import Submission
+from grader.records import Companion, Submission
 from grader.run.check import check_architecture
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 from grader.worker.look.questions import QUESTIONS, answers
-from grader.worker.look.watch import Watch, run_script
+from grader.worker.look.watch import Seen, Watch, run_script
 from grader.worker.source import read_source
 
 LEARNING_RATES = load_assignment().questions.learning_rates
@@ -49,9 +51,56 @@ def test_a_script_that_reads_itself_finds_itself_while_it_is_watched_in_the_sand
     assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)
 
 
+def in_two_files() -> tuple[str, str]:
+    """A right script and a second file, which has its class."""
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    head, script = text.split('if __name__ == "__main__":')
+    imports, network = head.split("class IdentityResNet")
+    return (
+        f'{imports}from blocks import IdentityResNet\n\nif __name__ == "__main__":{script}',
+        f"{imports}class IdentityResNet{network}",
+    )
+
+
+def test_a_class_in_a_second_file_is_watched_also_where_that_is_imported_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, second = in_two_files()
+    (tmp_path / "blocks.py").write_text(second, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "blocks", importlib.import_module("blocks"))
+    watch, error = run_script(text, Watch("IdentityResNet"), beside=["blocks", "hw6"])
+    assert error == ""
+    assert {each.answer for each in answers(watch.seen, (), LEARNING_RATES)} == {"ok"}
+
+
+@pytest.mark.sandbox
+def test_a_class_in_a_second_file_is_watched_in_the_sandbox(
+    isolation: Isolation, assignment: Assignment, tmp_path: Path
+) -> None:
+    text, second = in_two_files()
+    slot = Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
+    handed_in = Submission("kim", content=text.encode(), companions=(Companion("blocks.py", second.encode()),))
+    check = check_architecture(handed_in, assignment, slot)
+    assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)
+
+
 def test_every_question_is_wrong_in_some_case() -> None:
     wrong = {name for case in CASES for name, answer in expectation(case)["answers"].items() if answer == "wrong"}
     assert wrong == set(QUESTIONS)
+
+
+def test_a_gpu_that_is_taken_for_granted_is_right_with_a_word_about_it() -> None:
+    asked = Seen(asked_for_gpu=True, asked_whether=True)
+    first, *_ = answers(asked, (), LEARNING_RATES)
+    assert (first.answer, first.reason) == ("ok", "")
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    named = text.replace('"cuda:0" if torch.cuda.is_available() else "cpu"', '"cuda:0"')
+    assert named != text
+    watch, _ = run_script(named, Watch("IdentityResNet"))
+    first, *_ = answers(watch.seen, (), LEARNING_RATES)
+    assert first.answer == "ok"
+    assert 'the template asks for "cuda:0" if there is a GPU, else "cpu"' in first.reason
 
 
 def test_watching_leaves_nothing_behind() -> None:

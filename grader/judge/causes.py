@@ -1,0 +1,181 @@
+"""One finding for one cause, and the main one first: what differs in the same way in many places is said once."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from grader.judge.alignment import main_path
+from grader.judge.differences import Difference
+from grader.judge.specification import STAGES, WIDTHS, Place, listed
+from grader.protocol import NetworkSeen
+from grader.records import Deviation, Finding
+
+# From the first to the last that a student reads; of the same weight, what is in more places comes first.
+_WEIGHTS: tuple[tuple[Deviation, ...], ...] = (
+    (Deviation.CONSTRUCTOR, Deviation.NOT_A_MODULE, Deviation.OUTPUT_SHAPE),
+    (
+        *(Deviation.MISSING_LAYER, Deviation.EXTRA_LAYER, Deviation.SKIP_MISSING, Deviation.WRONG_WIDTH),
+        *(Deviation.WRONG_STRIDE, Deviation.WRONG_KERNEL, Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU),
+        *(Deviation.RELU_AFTER_ADD, Deviation.SKIP_EXTRA_LAYER),
+    ),
+    (Deviation.UNREGISTERED_MODULE, Deviation.NOT_DIFFERENTIABLE, Deviation.SHARED_WEIGHTS, Deviation.DEAD_LAYER),
+    (Deviation.SINGLE_IMAGE, Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC, Deviation.UNUSED_MODULE),
+)
+_WEIGHT = {code: weight for weight, codes in enumerate(_WEIGHTS) for code in codes}
+_OF_THE_ORDER = {
+    *(Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.RELU_AFTER_ADD, Deviation.SKIP_EXTRA_LAYER),
+    Deviation.EXTRA_LAYER,
+}
+_MOSTLY = 0.75
+_LISTED = 4
+_FRACTIONS = {2: "half of", 4: "a quarter of", 8: "an eighth of"}
+_MULTIPLES = {2: "twice", 4: "four times"}
+
+
+def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place, ...]) -> tuple[Finding, ...]:
+    """Group differences by their cause.
+
+    Args:
+        found: In the network's order.
+        places: All blocks of the handout's network.
+    """
+    causes: dict[tuple[Deviation, str, bool], list[Place]] = {}
+    for code, place, sentence, small in _of_names(_of_widths(_of_the_order(found, network))):
+        where = causes.setdefault((code, sentence, small), [])
+        if place not in where:
+            where.append(place)
+    ordered = sorted(causes.items(), key=lambda cause: (cause[0][2], _WEIGHT[cause[0][0]], -len(cause[1])))
+    return tuple(
+        Finding(code, str(where[0]), _filled(sentence, where, places), tuple(map(str, where[1:])))
+        for (code, sentence, _), where in ordered
+    )
+
+
+def _of_names(found: list[Difference]) -> Iterator[tuple[Deviation, Place, str, bool]]:
+    """What is true of several layers of a place, said of all of them."""
+    names: dict[tuple[Deviation, Place, str, bool], list[str]] = {}
+    for each in found:
+        names.setdefault((each.code, each.place, each.sentence, each.small), []).append(each.name)
+    for (code, place, sentence, small), several in names.items():
+        layers = list(dict.fromkeys(several))
+        many = len(layers) > 1
+        filled = (
+            sentence.replace("{name}", _together(layers))
+            .replace("{name is}", "are" if many else "is")
+            .replace("{name has}", "have" if many else "has")
+        )
+        yield code, place, filled, small
+
+
+def _together(layers: list[str]) -> str:
+    kinds = {layer.removeprefix("the first ").removeprefix("the second ") for layer in layers}
+    return f"both {kinds.pop()}s" if len(layers) == 2 and len(kinds) == 1 else listed(layers)
+
+
+def _of_the_order(found: list[Difference], network: NetworkSeen) -> list[Difference]:
+    """What a network of post-activation blocks has otherwise, said as the order of its layers."""
+    before = _before_additions(network)
+    if len(before) < 2 or before.count("batch_norm") < _MOSTLY * len(before):
+        return found
+    after = any(each.code is Deviation.RELU_AFTER_ADD for each in found)
+    sentence = "The blocks have the order convolution, BN, ReLU; Figure 1 has the order BN, ReLU, convolution" + (
+        ", and nothing after the addition." if after else "."
+    )
+    return [each.said(sentence) if _explained(each) else each for each in found]
+
+
+def _before_additions(network: NetworkSeen) -> list[str]:
+    """The last layer of each block's own path before its addition, less a ReLU."""
+    if network.output is None:
+        return []
+    path = main_path(network)
+    layers = [network.nodes[node].op for node in path.nodes]
+    ends = [at - (2 if layers[at - 1] == "relu" else 1) for at in path.skips]
+    return [layers[end] for end in ends if end >= 0]
+
+
+def _explained(difference: Difference) -> bool:
+    """Whether the order of the layers is the cause: of no convolution, and of nothing outside of the blocks."""
+    inside = difference.place.block > 0 or difference.op in ("batch_norm", "relu")
+    return difference.code in _OF_THE_ORDER and inside and difference.op not in ("conv", "max_pool", "add")
+
+
+def _of_widths(found: list[Difference]) -> list[Difference]:
+    """Widths that are wrong in the same way in all stages, or in all of one stage, said once."""
+    wrong = [each for each in found if each.width]
+    by_stage: dict[int, set[int]] = {}
+    for each in wrong:
+        by_stage.setdefault(max(each.place.stage, 1), set()).add(each.width)
+    if set(by_stage) != set(STAGES) or any(len(widths) > 1 for widths in by_stage.values()):
+        return [_of_stage(each, by_stage, wrong) for each in found]
+    widths = [min(by_stage[stage]) for stage in STAGES]
+    asked, had = ", ".join(map(str, WIDTHS)), ", ".join(map(str, widths))
+    sentence = f"The stages have the widths {had}; the handout asks for {asked} (section 3.1)."
+    ratios = {(asked / width, width / asked) for asked, width in zip(WIDTHS, widths, strict=True) if width}
+    if len(ratios) == 1 and all(widths):
+        less, more = ratios.pop()
+        if share := _FRACTIONS.get(int(less) if less == int(less) else 0) or _MULTIPLES.get(
+            int(more) if more == int(more) else 0
+        ):
+            sentence = f"All widths are {share} what the handout asks for: {had}, and not {asked} (section 3.1)."
+    return [each.said(sentence) if each.width else each for each in found]
+
+
+def _of_stage(difference: Difference, by_stage: dict[int, set[int]], wrong: list[Difference]) -> Difference:
+    stage = difference.place.stage
+    several = sum(each.place.stage == stage for each in wrong) > 2
+    if not difference.width or not several or not difference.place.block or len(by_stage[stage]) > 1:
+        return difference
+    asked = WIDTHS[stage - 1]
+    sentence = (
+        f"the convolutions of stage {stage} have {difference.width} output channels; the handout asks for {asked} "
+        "({section})."
+    )
+    return difference.said(sentence)
+
+
+def _filled(sentence: str, where: list[Place], blocks: tuple[Place, ...]) -> str:
+    said, many = named(where, blocks)
+    filled = (
+        sentence.replace("{places}", said)
+        .replace("{is}", "are" if many else "is")
+        .replace("{section}", _section(where))
+    )
+    return filled[:1].upper() + filled[1:]
+
+
+def _section(where: list[Place]) -> str:
+    sections = sorted({place.section for place in where})
+    if len(sections) == 2 and where[0].block:
+        return f"sections {listed([each.removeprefix('section ') for each in sections])}"
+    return sections[0] if len(sections) == 1 else "section 3.1"
+
+
+def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:
+    """Places in words, as in "the first block of stages 2, 3 and 4"; and whether they are grammatically several."""
+    if len(where) == 1:
+        place = where[0]
+        return (f"block {place.block} of stage {place.stage}" if place.block else place.words), False
+    here = set(where)
+    if not all(place.block for place in where):
+        return listed([place.words if not place.block else f"stage {place.stage}" for place in where]), True
+    if here == set(blocks):
+        return "every block", False
+    if here == {place for place in blocks if place.halves}:
+        return f"the first block of stages {_numbers(place.stage for place in where)}", False
+    if here == {place for place in blocks if not place.halves}:
+        return "every block that keeps its shape", False
+    stages, numbers = Counter(place.stage for place in where), Counter(place.block for place in where)
+    if all(here >= {each for each in blocks if each.stage == stage} for stage in stages):
+        plural = "s" if len(stages) > 1 else ""
+        return f"every block of stage{plural} {_numbers(stages)}", False
+    if len(numbers) == 1 and len(stages) == len(STAGES):
+        return f"block {where[0].block} of every stage", False
+    if len(numbers) == 1:
+        return f"block {where[0].block} of stages {_numbers(stages)}", False
+    if len(where) <= _LISTED:
+        return listed([f"block {place.block} of stage {place.stage}" for place in where]), True
+    return f"{len(where)} of the {len(blocks)} blocks", True
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return listed([str(value) for value in dict.fromkeys(values)])
