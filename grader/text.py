@@ -4,10 +4,12 @@ And how what is written about students is kept from everyone else.
 """
 
 import codecs
+import hashlib
 import json
 import os
 import re
 import tempfile
+import unicodedata
 from pathlib import Path
 
 from grader.errors import UserError
@@ -26,6 +28,10 @@ _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 
 # A script without line breaks must not fill the memory.
 LONGEST_LINE = 2_000
+
+# Some file systems keep these for devices, whatever suffix follows.
+_SAFE_NAME = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))\w[\w.\-]*")
+_LONGEST_KEY, _HASH_DIGITS = 200, 24
 
 # Colours, cursor movements, window titles and links: whole, so that no `[31m` remains. ECMA-48, sections 5.4 and 5.6.
 _ESCAPE_SEQUENCE = re.compile(
@@ -111,6 +117,19 @@ class OutputLines:
 
 def _shown(line: str) -> str:
     return printable(_ESCAPE_SEQUENCE.sub("", line.rstrip("\r").rpartition("\r")[2]))
+
+
+def file_key(student_id: str) -> str:
+    """Return the one name of a student's files and links: the id, or where that would not do, a part of it and a hash.
+
+    Two students never share one, also where a file system takes two names for one: capitals are of the second kind, and
+    what is safe as it is has no tilde. It is at most 200 bytes long, so that a suffix always fits.
+    """
+    folded = unicodedata.normalize("NFC", student_id.upper().casefold())
+    if student_id == folded and _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= _LONGEST_KEY:
+        return student_id
+    readable = "".join(re.findall(r"\w", student_id))[:30] or "student"
+    return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:_HASH_DIGITS]}"
 
 
 def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:

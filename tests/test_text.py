@@ -1,8 +1,11 @@
-"""Whatever a script prints becomes lines that a terminal can be shown."""
+"""Whatever a script prints becomes lines that a terminal can be shown; whatever a student is called names files."""
+
+import itertools
+import re
 
 import pytest
 
-from grader.text import LONGEST_LINE, OutputLines
+from grader.text import LONGEST_LINE, OutputLines, file_key
 
 
 def lines(*chunks: bytes) -> list[str]:
@@ -53,3 +56,40 @@ def test_a_line_without_end_does_not_pile_up() -> None:
     pieces = [line for _ in range(100) for line in output.feed(b"x" * 999)]
     assert {len(line) for line in pieces} == {LONGEST_LINE}
     assert len("".join(pieces) + output.unfinished) == 99_900
+
+
+@pytest.mark.parametrize(
+    "student_id",
+    [
+        *("../../etc/passwd", ".hidden", "", "a/b", "a b", "x" * 300, "가" * 120, "a\nb", "\ud800", "nul\x00", "."),
+        *("kim~2", "Kim", "S20261001", "straße", "\u0131", "aux", "com1.old", "-rf", "김\u1112\u1161"),
+    ],
+)
+def test_a_student_s_key_is_safe_as_a_file_s_name_and_as_a_link(student_id: str) -> None:
+    key = file_key(student_id)
+    assert re.fullmatch(r"\w{1,30}~[0-9a-f]{24}", key)
+    assert key == file_key(student_id) != file_key(student_id + "x")
+    assert len(f".{key}~1000.log.12345678".encode()) < 255
+
+
+@pytest.mark.parametrize("student_id", ["s20261001", "박지우", "kim.lee-2_b", "2026-1234", "auxiliary", "x" * 200])
+def test_an_ordinary_id_names_its_own_files(student_id: str) -> None:
+    assert file_key(student_id) == student_id
+
+
+def test_no_two_students_share_a_name_where_capitals_and_accents_are_told_apart_by_nobody() -> None:
+    alike = [
+        "kim",
+        "Kim",
+        "KIM",
+        "kim~2",
+        "k\u0131m",
+        "strasse",
+        "straße",
+        "STRASSE",
+        "jos\u00e9",
+        "jose\u0301",
+        "../kim",
+    ]
+    for one, other in itertools.combinations(map(file_key, alike), 2):
+        assert one.casefold() != other.casefold()

@@ -14,10 +14,9 @@ from grader.errors import UserError
 from grader.lms.gradescope import results_json
 from grader.lms.upload import GradebookOf, Upload, filled_in
 from grader.pipeline import results
-from grader.report.view import file_key
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
-from grader.text import write_private
+from grader.text import file_key, write_private
 
 
 class System(StrEnum):

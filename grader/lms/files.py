@@ -17,6 +17,8 @@ from grader.records import Decision
 _SYSTEM_FILES = frozenset({"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"})
 NOBODYS = "hidden, or made by the system: nobody handed it in"
 
+# Bytes; no file system takes a longer one.
+_LONGEST_NAME = 255
 _NAMES_SHOWN = 5
 
 
@@ -93,7 +95,7 @@ def is_system_file(name: str) -> bool:
 
 def can_be_imported(name: str) -> bool:
     """Whether a script beside a file of this name can import it."""
-    return name.endswith(".py") and name.removesuffix(".py").isidentifier()
+    return name.endswith(".py") and name.removesuffix(".py").isidentifier() and len(name.encode()) <= _LONGEST_NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
-from grader.report.view import Student, environment, file_key, log_end, ordered, reasons, source_files
+from grader.report.view import Student, environment, log_end, ordered, reasons, source_files
 from grader.results.entries import Entry, Result
-from grader.text import write_private
+from grader.text import file_key, write_private
 
 REPORT_NAME = "report.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.

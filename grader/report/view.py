@@ -3,7 +3,6 @@
 A submission's source is decoded and its lines are numbered; nothing of it is parsed or run.
 """
 
-import hashlib
 import io
 import math
 import re
@@ -27,7 +26,6 @@ LOG_LINES = 40
 _LOG_BYTES = 16_384
 _KIND_LENGTH = 60
 _NBSP = "\N{NO-BREAK SPACE}"
-_SAFE_NAME = re.compile(r"\w[\w.\-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +129,6 @@ def add_filters(made: Environment) -> None:
         "percent": percent,
         "when": when,
     }
-
-
-def file_key(student_id: str) -> str:
-    """Return a name for a student's files and links: the id, or where that would not be safe, a part and its hash.
-
-    Two students never share one: what is safe as it is has no tilde.
-    """
-    if _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= 200:
-        return student_id
-    readable = "".join(re.findall(r"[A-Za-z0-9]+", student_id))[:30]
-    return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def reasons(review: str) -> tuple[str, ...]:

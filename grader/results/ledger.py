@@ -22,7 +22,7 @@ from grader.errors import InfrastructureError, UserError
 from grader.records import Submission
 from grader.results.entries import Entry, Line
 from grader.results.reruns import NextRun, known_run
-from grader.text import write_private
+from grader.text import file_key, write_private
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_NAME = ".lock"
@@ -222,8 +222,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
-    """Write the log, then the entry; a log that cannot be written costs no result.
+def keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> Entry:
+    """Write the log, then the entry; where the log cannot be written, the entry says so, and nothing stops.
+
+    Returns:
+        The entry as it was kept.
 
     Raises:
         UserError: The disk is full; the entry is kept.
@@ -232,8 +235,10 @@ def keep(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
     runs = _runs(ledger, entry.student_id)
     try:
         write_private(logs / _log_name(entry.student_id, 1 + len(runs)), log)
-    finally:
-        ledger.append(entry)
+    except UserError as error:
+        entry = replace(entry, flags=(*entry.flags, f"the log of the run is missing: {error}"))
+    ledger.append(entry)
+    return entry
 
 
 def keep_copy(submission: Submission, planned: NextRun, run_key: str, ledger: OpenLedger, logs: Path) -> Entry | None:
@@ -254,8 +259,7 @@ def keep_copy(submission: Submission, planned: NextRun, run_key: str, ledger: Op
     except OSError:
         return None
     entry = replace(known, student_id=submission.student_id, run_of=known.run_of or known.student_id)
-    keep(entry, log, ledger, logs)
-    return entry
+    return keep(entry, log, ledger, logs)
 
 
 def log_of(entry: Entry, ledger: Ledger, logs: Path) -> Path:
@@ -268,5 +272,6 @@ def _runs(ledger: Ledger, student_id: str) -> list[Entry]:
 
 
 def _log_name(student_id: str, number: int) -> str:
-    # An id may hold dots: "kim.2" is another student.
-    return f"{student_id}.log" if number == 1 else f"{student_id}~{number}.log"
+    # An id may hold dots: "kim.2" is another student. A number is shorter than a hash, which may follow a tilde too.
+    name = file_key(student_id)
+    return f"{name}.log" if number == 1 else f"{name}~{number}.log"

@@ -13,7 +13,7 @@ from grader.records import Answer, Companion, CurvePoint, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
-from grader.report.view import Student, duration, file_key, log_end, reason_kind, reasons, source_files
+from grader.report.view import Student, duration, log_end, reason_kind, reasons, source_files
 from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed
@@ -235,21 +235,6 @@ def test_the_histogram_is_text_in_the_page_s_own_colours() -> None:
     assert "from 30 %" in drawn
     assert "70 to 75 percent: " in drawn
     assert "<text" in str(histogram([], ASSIGNMENT.bands))
-
-
-@pytest.mark.parametrize(
-    "student_id",
-    ["../../etc/passwd", ".hidden", "", "a/b", "a b", "x" * 300, "가" * 120, "a\nb", "\ud800", "nul\x00", "."],
-)
-def test_a_student_s_key_is_safe_as_a_file_s_name_and_as_a_link(student_id: str) -> None:
-    key = file_key(student_id)
-    assert re.fullmatch(r"[A-Za-z0-9]*~[0-9a-f]{12}", key)
-    assert key == file_key(student_id) != file_key(student_id + "x")
-
-
-@pytest.mark.parametrize("student_id", ["s20261001", "박지우", "kim.lee-2_b"])
-def test_an_ordinary_id_names_its_own_files(student_id: str) -> None:
-    assert file_key(student_id) == student_id
 
 
 @pytest.mark.parametrize(

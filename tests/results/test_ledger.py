@@ -16,7 +16,7 @@ import pytest
 from grader.errors import InfrastructureError, UserError
 from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
 from grader.results.entries import Entry, Override, Regrade
-from grader.results.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
+from grader.results.ledger import LEDGER_NAME, LOCK_NAME, keep, log_of, open_ledger, read_ledger
 from record_examples import ENTRY, check, entry
 
 HOLD_THE_LOCK = """
@@ -273,3 +273,24 @@ def test_a_disk_that_fills_up_loses_one_entry_and_no_other(tmp_path: Path) -> No
         remembered = ledger.entries()
     assert [one.student_id for one in remembered] == ["s1", "s3"]
     assert read_ledger(tmp_path).entries() == remembered
+
+
+@pytest.mark.parametrize("other", ["kim~2", "KIM", "../../kim", "/etc/kim", "x" * 250, "가" * 200, "", "a\0b"])
+def test_no_student_writes_into_another_one_s_log_or_outside_the_folder(tmp_path: Path, other: str) -> None:
+    runs = [entry(student_id=student, samples=number) for number, student in enumerate(["kim", "kim", other, other])]
+    logs = tmp_path / "out" / "logs"
+    with open_ledger(tmp_path / "out") as ledger:
+        for run in runs:
+            assert keep(run, f"log {run.samples}".encode(), ledger, logs) == run
+        paths = [log_of(run, ledger, logs) for run in runs]
+    assert [path.read_text() for path in paths] == ["log 0", "log 1", "log 2", "log 3"]
+    assert len({path.name.casefold() for path in paths}) == len(list(logs.iterdir())) == 4
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_log_that_cannot_be_written_costs_no_result_and_the_teacher_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with open_ledger(tmp_path) as ledger:
+        kept = [keep(entry(student_id=student), b"log", ledger, tmp_path / "logs") for student in ("kim", "lee")]
+    assert read_ledger(tmp_path).entries() == tuple(kept)
+    assert all("the log of the run is missing: cannot write" in run.flags[-1] for run in kept)
