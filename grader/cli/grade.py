@@ -49,6 +49,7 @@ from grader.records import Collection, Submission
 from grader.report.live import Display
 from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, open_ledger
+from grader.results.reruns import known_run
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
 from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
 from grader.sandbox import find_isolation
@@ -135,9 +136,10 @@ def run_class(
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
     pieces = list(wanted) if regrades else [submission for submission, _ in due(wanted, rules, ledger, run_key)]
+    runs = len(pieces) - copies_among(pieces, rules, ledger, run_key, regraded=bool(regrades))
     handed_in = sum(submission.content is not None for submission in wanted)
-    with scheduler(rules, data, out, jobs, cluster, len(pieces)) as ready:
-        plan = _planned(pieces, handed_in - len(pieces), rules, data, ready.machines)
+    with scheduler(rules, data, out, jobs, cluster, runs) as ready:
+        plan = _planned(len(pieces), runs, handed_in - len(pieces), rules, data, ready.machines)
         _ask(plan, yes=yes)
         for regrade in regrades:
             ledger.append(regrade)
@@ -166,11 +168,21 @@ def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
         say(f"{out} held the results of {before}: its pages for students stay there; another class wants another OUT=")
 
 
-def _planned(
-    pieces: Sequence[Submission], done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]
-) -> Plan:
+def copies_among(
+    pieces: Sequence[Submission], rules: Assignment, ledger: OpenLedger, run_key: str, *, regraded: bool
+) -> int:
+    """How many of these get a copy of another student's run of the same files: one of these, or one of before."""
+    known = {
+        submission.sha256
+        for submission, run in due(pieces, rules, ledger, run_key)
+        if not regraded and known_run(ledger.lines_about(submission.sha256), submission.student_id, run_key, run)
+    }
+    return len(pieces) - len({submission.sha256 for submission in pieces} - known)
+
+
+def _planned(due_now: int, runs: int, done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]) -> Plan:
     """Say what is ahead, as far as it is known how fast the machines are."""
-    due_now, copies = len(pieces), len(pieces) - len({submission.sha256 for submission in pieces})
+    copies = due_now - runs
     budget, images = rules.budget, rules.budget.epochs * len(data.x_train)
     jobs = sum(machine.jobs for machine in machines)
     limits = [machine.in_force(rules).budget.train_seconds for machine in machines]
@@ -181,14 +193,14 @@ def _planned(
     estimate = jobs / runs_a_second if runs_a_second else None
     plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate, copies)
     say(
-        f"to train: {due_now - copies} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
+        f"to train: {runs} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
         f"{len(data.x_train)} images or {timedelta(seconds=round(plan.limit_seconds))} each"
     )
     if rules.precision != "script":
         say(f"precision: training forwards in {rules.precision}, where a script has no autocast of its own")
     if copies:
-        say(f"equal files: {copies} more have the same ones as one of these, and get a copy of its run")
-    if due_now and (seconds := _estimate(plan)) is not None:
+        say(f"equal files: {copies} more have the same ones as another student, and get a copy of that run")
+    if runs and (seconds := _estimate(plan)) is not None:
         say(f"estimate: {timedelta(seconds=round(seconds))}, if all train as fast as the reference does here")
     return plan
 

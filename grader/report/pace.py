@@ -49,6 +49,7 @@ class Scene:
         running: In the order in which they began.
         runs_over: Runs that have ended, and `run_seconds` the time of all of them together.
         points: Of each student who has a result; None where our fault left none.
+        copied: Students whose result is another one's run of the same files.
     """
 
     begun: float
@@ -56,6 +57,7 @@ class Scene:
     runs_over: int = 0
     run_seconds: float = 0.0
     points: Mapping[str, Decimal | None] = field(default_factory=dict)
+    copied: frozenset[str] = frozenset()
 
 
 def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
@@ -80,7 +82,9 @@ def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
 
 def with_result(scene: Scene, result: Result) -> Scene:
     """Return the scene with one more student graded."""
-    return replace(scene, points={**scene.points, result.submission.student_id: result.grade.points})
+    student_id = result.submission.student_id
+    copied = scene.copied | {student_id} if result.entry and result.entry.run_of else scene.copied
+    return replace(scene, points={**scene.points, student_id: result.grade.points}, copied=copied)
 
 
 def rate(run: Running) -> float | None:
@@ -114,13 +118,15 @@ def class_left(scene: Scene, plan: Plan, now: float) -> float | None:
     """Seconds until everyone is graded; None while nothing is known that it could follow from.
 
     Whoever waits takes as long as the mean of the runs that are over, of those whose end is in sight, and of the plan's
-    estimate as one run more: a few scripts that fail at once say little about the rest.
+    estimate as one run more: a few scripts that fail at once say little about the rest. Whoever will get a copy of
+    another student's run takes no time.
     """
     whole = _mean_run(scene, plan, now)
     if whole is None:
         return None
     ahead = [_known(run_left(run, plan, now), whole - (now - run.begun)) for run in scene.running]
-    waiting = max(0, plan.due - len(scene.points) - len(ahead))
+    copies = max(0, plan.copies - len(scene.copied))
+    waiting = max(0, plan.due - len(scene.points) - copies - len(ahead))
     return max(*ahead, 0.0, (sum(ahead) + waiting * whole) / plan.jobs)
 
 
