@@ -89,7 +89,6 @@ def grade_command(
             collection = collected(inputs, rules, out)
             wanted = chosen(collection, [student]) if student else collection.submissions
             _warn_of_another_class(inputs, out)
-            remember(inputs, out)
             run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
 
@@ -131,7 +130,7 @@ def run_class(
     Args:
         yes: Whatever the estimate is, nobody is asked.
         live: Show what the script prints.
-        regrades: Of all that are wanted: kept once it is sure that they begin.
+        regrades: Of all that are wanted: kept, as the inputs of a grade are, once it is sure that they begin.
     """
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
@@ -141,6 +140,9 @@ def run_class(
     with scheduler(rules, data, out, jobs, cluster, runs) as ready:
         plan = _planned(len(pieces), runs, handed_in - len(pieces), rules, data, ready.machines)
         _ask(plan, yes=yes)
+        # Only now is it sure that they can be used: a mistyped DATA= must not become the next regrade's.
+        if not regrades:
+            remember(inputs, out)
         for regrade in regrades:
             ledger.append(regrade)
         try:
