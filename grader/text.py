@@ -26,6 +26,8 @@ _QUESTION = re.compile(r"(?P<indent>\s*)(?P<command>\?{1,2}[\w.]+|[\w.]+\?{1,2})
 # Magics of a whole cell below which there is Python all the same.
 _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
 # A script without line breaks must not fill the memory.
 LONGEST_LINE = 2_000
 
@@ -37,6 +39,32 @@ _LONGEST_KEY, _HASH_DIGITS = 200, 24
 _ESCAPE_SEQUENCE = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
 )
+
+
+def codec_of(content: bytes) -> str:
+    """How text without a byte order mark is written: as UTF-8 where it can be, else as Korean Windows does."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp949"
+    return "utf-8"
+
+
+def encoding_of(content: bytes) -> tuple[str, bytes]:
+    """The codec of a text, and the byte order mark before it, which is not part of the text; empty if there is none."""
+    for mark, codec in _MARKS:
+        if content.startswith(mark):
+            return codec, mark
+    return codec_of(content), b""
+
+
+def decoded(content: bytes) -> str:
+    """Text in whatever encoding it came, without its byte order mark; what is no text has replacement characters."""
+    codec, mark = encoding_of(content)
+    try:
+        return content.removeprefix(mark).decode(codec)
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "replace")
 
 
 def printable(text: str) -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from grader.text import LONGEST_LINE, OutputLines, file_key
+from grader.text import LONGEST_LINE, OutputLines, decoded, file_key
 
 
 def lines(*chunks: bytes) -> list[str]:
@@ -93,3 +93,13 @@ def test_no_two_students_share_a_name_where_capitals_and_accents_are_told_apart_
     ]
     for one, other in itertools.combinations(map(file_key, alike), 2):
         assert one.casefold() != other.casefold()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
+def test_text_is_read_in_whatever_encoding_it_came(encoding: str) -> None:
+    assert decoded("# 한글\nx = 1\n".encode(encoding)) == "# 한글\nx = 1\n"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"\xff\xfea", b"x = 1\xff\xff\n", b"\x89PNG\r\n\x1a\n\xff\xfe"])
+def test_what_is_no_text_can_be_shown_all_the_same(content: bytes) -> None:
+    assert "\ufffd" in decoded(content)

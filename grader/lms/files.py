@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from grader.records import Decision
+from grader.text import codec_of
 
 _SYSTEM_FILES = frozenset({"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"})
 NOBODYS = "hidden, or made by the system: nobody handed it in"
@@ -75,12 +76,10 @@ def kind_of(mode: int) -> str:
 
 def decoded_name(raw: bytes) -> str:
     r"""Decode a file's name: UTF-8, else cp949, else UTF-8 with each foreign byte as \xNN (two stay two)."""
-    for encoding in ("utf-8", "cp949"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("utf-8", "backslashreplace")
+    try:
+        return raw.decode(codec_of(raw))
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "backslashreplace")
 
 
 def normal(name: str) -> str:

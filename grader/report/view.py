@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.records import Decision, Submission
 from grader.results.entries import Entry, Result
-from grader.text import OutputLines, notebook_code, printable
+from grader.text import OutputLines, decoded, notebook_code, printable
 
 _MAX_CHARACTERS = 100_000
 _LINE = re.compile(r"\bline (\d{1,6})\b")
@@ -52,7 +52,7 @@ def source_files(submission: Submission, entry: Entry | None) -> tuple[SourceFil
 
 
 def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
-    text, note = _decoded(content), ""
+    text, note = decoded(content), ""
     if (code := notebook_code(text)) is not None:
         text, note = code, "The code cells of a notebook."
     text = printable(io.StringIO(text, newline=None).read()).rstrip("\n")
@@ -60,15 +60,6 @@ def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
         text, note = text[:_MAX_CHARACTERS], f"The first {_MAX_CHARACTERS} characters of {len(text)}."
     numbers = range(1, text.count("\n") + 2)
     return SourceFile(name, text, "\n".join(f"▶ {line}" if line in marked else str(line) for line in numbers), note)
-
-
-def _decoded(content: bytes) -> str:
-    for encoding in ("utf-8-sig", "cp949"):
-        try:
-            return content.decode(encoding)
-        except UnicodeError:
-            continue
-    return content.decode("utf-8", "replace")
 
 
 def _named_lines(entry: Entry | None) -> frozenset[int]:
