@@ -210,7 +210,7 @@ def _compare_with_roster(
     known = [
         replace(submission, name=lines[submission.student_id].name)
         if submission.student_id in lines
-        else replace(submission, remarks=(*submission.remarks, _stranger(submission.student_id, alike)))
+        else replace(submission, remarks=(*submission.remarks, _STRANGER, *_perhaps(submission.student_id, alike)))
         for submission in submissions
     ]
     marked = [
@@ -229,10 +229,6 @@ def _compare_with_roster(
 def _loosely(student_id: str) -> str:
     """What is left of an id that a spreadsheet or a student may have changed: capitals, zeros in front, blanks."""
     return "".join(student_id.split()).casefold().lstrip("0")
-
-
-def _stranger(student_id: str, alike: Mapping[str, str]) -> str:
-    return "; ".join((_STRANGER, *_perhaps(student_id, alike)))
 
 
 def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:

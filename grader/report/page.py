@@ -21,7 +21,7 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
-from grader.report.view import Student, environment, log_end, ordered, reasons, source_files
+from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
 from grader.text import file_key, write_private
 
@@ -170,7 +170,7 @@ def _students(
             Student(
                 result,
                 file_key(submission.student_id),
-                reasons(result.grade.review),
+                result.grade.review,
                 log_end(log) if log else "",
                 log.name if log else "",
                 source_files(submission, entry) if whole else (),

@@ -104,7 +104,7 @@ def _grades_row(result: Result) -> dict[str, str]:
         "points": "" if grade.points is None else f"{grade.points:f}",
         "runs": "; ".join(_run_cell(run) for run in result.runs) if len(result.runs) > 1 else "",
         "changes": "; ".join(_change_cell(change) for change in result.changes),
-        "review": _one_line(grade.review),
+        "review": _one_line("; ".join(grade.review)),
         "message": _one_line(grade.message),
     }
     if entry is not None:

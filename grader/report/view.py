@@ -122,11 +122,6 @@ def add_filters(made: Environment) -> None:
     }
 
 
-def reasons(review: str) -> tuple[str, ...]:
-    """Take a `Grade.review` apart."""
-    return tuple(reason for reason in (part.strip() for part in review.split("; ")) if reason)
-
-
 def reason_kind(reason: str) -> str:
     """What a reason has in common with those of other students: the words before any particulars."""
     words = re.split(r"[:(\d]", reason, maxsplit=1)[0].strip() or reason

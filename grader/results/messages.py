@@ -36,8 +36,8 @@ def for_student(entry: Entry | None, submission: Submission, assignment: Assignm
     return " ".join([said, *_blanks(entry.check, said), *_notes(entry)])
 
 
-def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
-    """Give every reason why a person should look at a submission, joined by "; "; empty if there is none."""
+def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> tuple[str, ...]:
+    """Give every reason why a person should look at a submission, each on one line."""
     reasons = list(submission.remarks)
     if entry is None:
         reasons += _missing_entry(submission)
@@ -45,7 +45,7 @@ def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignm
         reasons += _doubts(entry)
         if entry.outcome is Outcome.INFRASTRUCTURE:
             reasons.append(_way_out(entry, assignment))
-    return "; ".join(_one_line(reason) for reason in reasons)
+    return tuple(_one_line(reason) for reason in reasons)
 
 
 def for_student_of(override: Override) -> str:

@@ -48,7 +48,7 @@ def run(*advances: tuple[float, int]) -> Running:
 
 
 def result(student: str, points: str | None, run_of: str = "") -> Result:
-    grade = Grade(Outcome.GRADED, None if points is None else Decimal(points), None, "", "")
+    grade = Grade(Outcome.GRADED, None if points is None else Decimal(points), None, "", ())
     return Result(submission(student_id=student), entry(student_id=student, run_of=run_of), grade)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import stat
 from dataclasses import replace
@@ -13,7 +14,7 @@ from grader.records import Answer, Companion, CurvePoint, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
-from grader.report.view import Student, duration, log_end, reason_kind, reasons, source_files
+from grader.report.view import Student, duration, log_end, reason_kind, source_files
 from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed
@@ -79,7 +80,7 @@ def test_the_top_counts_students_points_and_reasons(tmp_path: Path) -> None:
         result(ABSENT),
         result(submission(student_id="c")),
     ]
-    made = [Student(row, row.submission.student_id, reasons(row.grade.review), "", "", (), ()) for row in rows]
+    made = [Student(row, row.submission.student_id, row.grade.review, "", "", (), ()) for row in rows]
     summary = summarize(made)
     assert (summary.students, summary.graded, summary.runs) == (4, 2, 2)
     assert [(band.label, len(band.students)) for band in summary.bands] == [
@@ -253,9 +254,17 @@ def test_times_are_said_in_their_two_largest_units(seconds: float, said: str) ->
 
 
 def test_reasons_are_grouped_by_what_they_share() -> None:
-    review = "architecture deviates: wrong-width; cut by time on a machine 3.4 times slower than Colab's GPU"
-    assert [reason_kind(reason) for reason in reasons(review)] == ["architecture deviates", "cut by time on a machine"]
+    review = "architecture deviates: wrong-width", "cut by time on a machine 3.4 times slower than Colab's GPU"
+    assert [reason_kind(reason) for reason in review] == ["architecture deviates", "cut by time on a machine"]
     assert len(reason_kind("x" * 500)) <= 60
+
+
+def test_a_semicolon_inside_a_reason_makes_no_second_one(tmp_path: Path) -> None:
+    flag = "something is odd; look at it: 3 of 4; none is new"
+    parsed = Parsed(page([result(submission(), entry(flags=(flag,)))], tmp_path))
+    (row,) = [row for row in parsed.all_of("tr") if "data-kinds" in row]
+    assert json.loads(row["data-kinds"]) == ["something is odd; look at it"]
+    assert sum(text == flag for tag, text in parsed.texts if tag == "li") == 1
 
 
 def test_results_of_two_students_stay_apart(tmp_path: Path) -> None:

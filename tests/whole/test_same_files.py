@@ -80,7 +80,7 @@ def logs(out: Path) -> dict[str, str]:
 
 
 def review(out: Path, *students: Submission) -> list[str]:
-    return [row.grade.review for row in results(students, ASSIGNMENT, read_ledger(out), KEY)]
+    return ["; ".join(row.grade.review) for row in results(students, ASSIGNMENT, read_ledger(out), KEY)]
 
 
 def test_equal_files_are_run_once_and_everyone_has_an_entry_and_a_log(tmp_path: Path) -> None:
