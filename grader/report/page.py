@@ -135,6 +135,8 @@ def summarize(students: Sequence[Student]) -> Summary:
     runs = list({(run.run_of or run.student_id, run.finished_at, run.evidence.seed): run for run in every}.values())
     trained = [run.train_seconds for student in students if (run := student.result.entry) and run.samples]
     evidence = [run.evidence for run in runs]
+    # A file that Python cannot read never ran anywhere.
+    ran = [item for item in evidence if item.device]
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
@@ -150,9 +152,9 @@ def summarize(students: Sequence[Student]) -> Summary:
         finished_at=max((run.finished_at for run in runs), default=None),
         other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
         data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
-        devices=_mostly(f"{item.device or 'unknown'}; {item.jobs} at a time" for item in evidence),
-        isolation=_mostly(item.isolation for item in evidence),
-        versions=_mostly(f"torch {item.torch_version or 'unknown'}, grader {item.grader_version}" for item in evidence),
+        devices=_mostly(f"{item.device}; {item.jobs} at a time" for item in ran),
+        isolation=_mostly(item.isolation for item in evidence if item.isolation),
+        versions=_mostly(f"torch {item.torch_version}, grader {item.grader_version}" for item in ran),
     )
 
 

@@ -110,6 +110,20 @@ def test_one_script_cannot_fill_the_top_with_made_up_devices() -> None:
     assert all(len(device) < 200 for device in devices)
 
 
+def test_of_a_file_that_never_ran_nothing_is_said_of_where_it_ran(tmp_path: Path) -> None:
+    nowhere = replace(entry().evidence, device="", torch_version="", jobs=2)
+    invalid = entry(outcome=Outcome.INVALID, correct=None, total=None, samples=0, evidence=nowhere)
+    text = page([result(submission(), invalid)], tmp_path)
+    assert "torch unknown" not in text
+    assert "unknown;" not in text
+    assert "at a time" not in text
+    assert "nothing was run" in text
+    ran = entry(student_id="lee")
+    both = page([result(submission(), invalid), result(submission(student_id="lee"), ran)], tmp_path)
+    assert "torch unknown" not in both
+    assert both.count("torch 2.15.0, grader 0.1.0") == 1
+
+
 def test_another_data_set_than_the_assigned_one_is_named_at_the_top(tmp_path: Path) -> None:
     known = entry(evidence=replace(entry().evidence, data_name="digits"))
     assert "measured on digits, not on CIFAR-10" in page([result(submission(), known)], tmp_path)
