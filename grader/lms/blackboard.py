@@ -13,7 +13,7 @@ from datetime import datetime, tzinfo
 
 from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Stored, normal
+from grader.lms.files import Fault, Stored, normal
 from grader.records import Decision, Status
 from grader.text import decoded
 
@@ -119,8 +119,8 @@ def _whose(head: str, titles: Collection[str], known: Collection[str]) -> str:
 
 
 def _read_account(stored: Stored) -> _Account:
-    content, _ = stored.read(_ACCOUNT_KB)
-    text = decoded(content or b"").strip()
+    content = stored.read(_ACCOUNT_KB)
+    text = "" if isinstance(content, Fault) else decoded(content).strip()
     found = _USERNAME.search(text.partition("\n")[0])
     # Comments come before the list of files, and a student may have written such a list there.
     listed = re.split(r"^Files:", text, flags=re.MULTILINE)[-1]

@@ -9,6 +9,7 @@ import stat
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,25 @@ _LONGEST_NAME = 255
 _NAMES_SHOWN = 5
 
 
+class Blame(Enum):
+    """What keeps a file from being read."""
+
+    # The machine, a disk, a download: another try may read it.
+    MACHINE = auto()
+    # Something lies there that is not read by rule, such as a link: whoever put it there must look.
+    LAYOUT = auto()
+    # The file itself, as the student handed it in: no other try will read it.
+    STUDENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a file is not read; what is said follows "it"."""
+
+    said: str
+    blame: Blame
+
+
 class Stored(Protocol):
     """A file that can be read."""
 
@@ -30,12 +50,8 @@ class Stored(Protocol):
     def shown(self) -> str:
         """Its path below the submissions folder or inside the archive, for people."""
 
-    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
-        """Read it once, as a whole.
-
-        Returns:
-            The content and "", or None and the reason, to follow "it".
-        """
+    def read(self, limit_kb: int) -> bytes | Fault:
+        """Read it once, as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +61,24 @@ class DiskFile:
     shown: str
     path: Path
 
-    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
+    def read(self, limit_kb: int) -> bytes | Fault:
         """Read a regular file."""
         try:
             kind = self.path.lstat().st_mode
             if not stat.S_ISREG(kind):
-                return None, f"is {kind_of(kind)} and not a regular file"
+                return Fault(f"is {kind_of(kind)} and not a regular file", Blame.LAYOUT)
             # A link or a pipe that is put there meanwhile is neither followed nor waited for.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
                 content = file.read(limit_kb * 1024 + 1)
         except OSError as error:
-            return None, f"cannot be read: {error.strerror}"
-        return too_large(content, limit_kb)
+            return Fault(f"cannot be read: {error.strerror}", Blame.MACHINE)
+        return within(content, limit_kb)
 
 
-def too_large(content: bytes, limit_kb: int) -> tuple[bytes | None, str]:
-    """Give the content, or the reason if it is over the limit."""
-    return (None, f"is larger than {limit_kb} KB") if len(content) > limit_kb * 1024 else (content, "")
+def within(content: bytes, limit_kb: int) -> bytes | Fault:
+    """Give the content if it is not over the limit."""
+    return Fault(f"is larger than {limit_kb} KB", Blame.STUDENT) if len(content) > limit_kb * 1024 else content
 
 
 def kind_of(mode: int) -> str:
@@ -127,10 +143,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class WithoutFile:
-    """A student's folder or attempt in which the file is missing: a person must look."""
+    """A student's folder or attempt in which the file is missing: a person must look.
+
+    Attributes:
+        archive: What the file may have been in and cannot be opened; empty if there is no such thing.
+        fault: Why that cannot be opened.
+        moment: As in `Attempt`.
+    """
 
     student_id: str
     remark: str
+    archive: str = ""
+    fault: Fault | None = None
+    moment: int | None = None
 
 
 Found = Attempt | WithoutFile | Decision

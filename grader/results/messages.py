@@ -93,6 +93,11 @@ def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:
+    if submission.spoilt:
+        return (
+            f"The file that you handed in cannot be read: {_full_stop(_one_line(submission.unreadable))} "
+            "If you have a copy that opens, show it to your teacher."
+        )
     if submission.unreadable:
         return "The grader could not read your file. This is not your fault: it will be tried again."
     if submission.content is not None:
@@ -239,6 +244,8 @@ def _cut_by_time(entry: Entry) -> list[str]:
 
 
 def _missing_entry(submission: Submission) -> list[str]:
+    if submission.spoilt:
+        return [f"the student's file cannot be read ({submission.unreadable}): ask the student for a copy that opens"]
     if submission.unreadable:
         return [f"file could not be read ({submission.unreadable}): mend that and run the same command again"]
     if submission.content is not None:

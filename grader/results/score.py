@@ -123,7 +123,7 @@ def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
     if entry is not None:
         return entry.outcome
     if submission.unreadable:
-        return Outcome.INFRASTRUCTURE
+        return Outcome.INVALID if submission.spoilt else Outcome.INFRASTRUCTURE
     return Outcome.NO_SUBMISSION if submission.content is None else Outcome.PENDING
 
 

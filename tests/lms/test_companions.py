@@ -8,7 +8,7 @@ import pytest
 from archives import write_archive
 from grader.assignment import Assignment
 from grader.collect import collect
-from grader.lms.files import DiskFile
+from grader.lms.files import Blame, DiskFile, Fault
 from grader.records import Companion, Status, Submission
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in
 
@@ -103,9 +103,9 @@ def test_a_companion_that_the_machine_cannot_read_is_our_fault(folder: Path, mon
 
     whole_disk = DiskFile.read
 
-    def broken_disk(file: DiskFile, limit_kb: int) -> tuple[bytes | None, str]:
+    def broken_disk(file: DiskFile, limit_kb: int) -> bytes | Fault:
         if file.path.name == "resnet.py":
-            return None, "cannot be read: Input/output error"
+            return Fault("cannot be read: Input/output error", Blame.MACHINE)
         return whole_disk(file, limit_kb)
 
     # A disk that fails cannot be had on demand.

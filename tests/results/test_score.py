@@ -174,3 +174,9 @@ def test_a_file_that_we_still_owe_a_result_is_never_counted_as_missing(
     graded = grade(submission(**changes), None, ASSIGNMENT)
     assert (graded.outcome, graded.points) == (outcome, None)
     assert graded.review
+
+
+def test_a_file_that_is_unreadable_as_it_was_handed_in_has_the_points_of_one_that_cannot_be_run() -> None:
+    graded = grade(submission(**UNREADABLE, spoilt=True), None, ASSIGNMENT)
+    assert (graded.outcome, graded.points) == (Outcome.INVALID, Decimal(2))
+    assert "not your fault" not in graded.message
