@@ -29,6 +29,7 @@ LOCK_NAME = ".lock"
 RESERVE_NAME = ".reserve"
 
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+_ON_EVERY_LINE = {"student_id", "sha256"}
 # Room for some hundred lines, held back so that a disk that fills up costs no result.
 _RESERVE_BYTES = 1 << 20
 
@@ -40,14 +41,17 @@ class Ledger:
         unreadable: Lines that are none of ours: half-written, or damaged. They are skipped and stay in the file.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, path: Path) -> None:
         self.unreadable = 0
         self._entries: list[Entry] = []
         self._of_student: dict[str, list[Line]] = defaultdict(list)
         self._of_files: dict[str, list[Line]] = defaultdict(list)
-        for line in content.split(b"\n"):
-            if line:
-                self._read(line)
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            if line and not self._read(line):
+                raise UserError(
+                    f"another version of the grader wrote line {number} of {path}: grade into a new folder with OUT=, "
+                    "or use the version that wrote it"
+                )
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every run, oldest first."""
@@ -62,12 +66,18 @@ class Ledger:
         """Return everyone's lines about these files, oldest first; for reading, at this moment."""
         return self._of_files.get(sha256, ())
 
-    def _read(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> bool:
+        """Take a line in, or count it as damaged; False where it is whole and not as this version writes it."""
         # Not `validate_json`: it refuses the lone surrogates that a student's traceback or file name may hold.
+        record: object = None
         try:
-            self._remember(_LINE.validate_python(json.loads(line)))
+            record = json.loads(line)
+            # A field that is not known is a measurement that would be lost.
+            self._remember(_LINE.validate_python(record, extra="forbid"))
         except (ValueError, RecursionError):
             self.unreadable += 1
+            return not (isinstance(record, dict) and record.keys() >= _ON_EVERY_LINE)
+        return True
 
     def _remember(self, line: Line) -> None:
         if isinstance(line, Entry):
@@ -79,8 +89,8 @@ class Ledger:
 class OpenLedger(Ledger):
     """A ledger that this process alone may add to; see `open_ledger`."""
 
-    def __init__(self, content: bytes, descriptor: int, reserve: Path) -> None:
-        super().__init__(content)
+    def __init__(self, content: bytes, path: Path, descriptor: int, reserve: Path) -> None:
+        super().__init__(content, path)
         self._descriptor = descriptor
         self._reserve = reserve
         self._one_writer = threading.Lock()
@@ -127,12 +137,13 @@ def read_ledger(out: Path) -> Ledger:
     No lock is taken, so a line that a grader is writing at this moment may count as unreadable.
 
     Raises:
-        UserError: The file is there and cannot be read.
+        UserError: The file is there and cannot be read, or another version of the grader wrote it.
     """
+    path = out / LEDGER_NAME
     try:
-        return Ledger((out / LEDGER_NAME).read_bytes())
+        return Ledger(path.read_bytes(), path)
     except FileNotFoundError:
-        return Ledger(b"")
+        return Ledger(b"", path)
     except OSError as error:
         raise UserError(f"cannot read {out / LEDGER_NAME}: {error.strerror}; check OUT= and its permissions") from None
 
@@ -144,7 +155,8 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
     The folder is made if need be, readable by its owner alone, and so are the files.
 
     Raises:
-        UserError: Another grader works in this folder, or nothing can be written there.
+        UserError: Another grader works in this folder, nothing can be written there, or another version of the grader
+            wrote what is there.
     """
     descriptors: list[int] = []
     try:
@@ -159,7 +171,7 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
             raise UserError(
                 f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
             ) from None
-        yield OpenLedger(content, descriptors[-1], out / RESERVE_NAME)
+        yield OpenLedger(content, out / LEDGER_NAME, descriptors[-1], out / RESERVE_NAME)
     finally:
         for descriptor in reversed(descriptors):
             os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from grader.errors import InfrastructureError, UserError
 from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
@@ -28,6 +30,7 @@ with open_ledger(Path(sys.argv[1])):
     sys.stdin.read()
 """
 
+LINE = json.dumps(TypeAdapter(Entry).dump_python(ENTRY, mode="json"))
 APPEND_UNTIL_KILLED = """
 import itertools, sys
 from pathlib import Path
@@ -173,6 +176,37 @@ def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path: Path, d
     ledger = read_ledger(tmp_path)
     assert [one.student_id for one in ledger.entries()] == ["s1", "s2"]
     assert ledger.unreadable == 1
+
+
+def other_version(**changes: object) -> bytes:
+    """A line as another version of the grader wrote it; None takes a field away."""
+    fields = json.loads(LINE) | changes
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": None},
+        {"kind": "rescore"},
+        {"evidence": None},
+        {"outcome": "failed"},
+        {"lever": "batched-transforms"},
+        {"evidence": {**json.loads(LINE)["evidence"], "node": "a"}},
+    ],
+    ids=["no kind", "another kind", "a field less", "another value", "a field more", "a field more inside"],
+)
+def test_a_ledger_of_another_version_is_one_sentence_with_the_way_out(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    append(tmp_path, ENTRY)
+    with (tmp_path / LEDGER_NAME).open("ab") as file:
+        file.write(other_version(**changes) + b"\n")
+    said = rf"another version of the grader wrote line 2 of {re.escape(str(tmp_path))}.*OUT="
+    with pytest.raises(UserError, match=said):
+        read_ledger(tmp_path)
+    with pytest.raises(UserError, match=said), open_ledger(tmp_path):
+        pass
 
 
 def test_nothing_is_ever_rewritten(tmp_path: Path) -> None:
