@@ -1,6 +1,5 @@
 """Every sentence about an outcome: what a student reads, and why a teacher should look."""
 
-import re
 from collections.abc import Sequence
 
 from grader.assignment import Assignment
@@ -33,7 +32,7 @@ def for_student(entry: Entry | None, submission: Submission, assignment: Assignm
     if entry is None:
         return _without_entry(submission, assignment)
     said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
-    return " ".join([said, *_blanks(entry.check, said), *_notes(entry)])
+    return " ".join([said, *_blanks(entry.check), *_notes(entry)])
 
 
 def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> tuple[str, ...]:
@@ -196,9 +195,8 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
 
 
-def _blanks(check: Check, said: str) -> list[str]:
-    named = all(re.search(rf"\b{re.escape(blank)}\b", said) for blank in check.blanks_left)
-    return [] if named else [f"Still to be filled in: {', '.join(check.blanks_left)}."]
+def _blanks(check: Check) -> list[str]:
+    return [f"Still to be filled in: {', '.join(check.blanks_left)}."] if check.blanks_left else []
 
 
 def _notes(entry: Entry) -> list[str]:

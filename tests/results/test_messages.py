@@ -215,10 +215,10 @@ def test_blanks_are_named_to_both(outcome: Outcome) -> None:
     assert "blanks left: Q4, line 12" in teacher(blank)
 
 
-@pytest.mark.parametrize(("said", "repeated"), [("Q4 is still blank", False), ("Q41 is odd", True), ("", True)])
-def test_blanks_that_the_check_already_names_are_not_named_twice(said: str, repeated: bool) -> None:
+@pytest.mark.parametrize("said", ["Q4 is still blank", "Q41 is odd", ""])
+def test_blanks_are_named_whatever_the_script_said(said: str) -> None:
     checked = check(blanks_left=("Q4",), message=said, outcome=Outcome.INVALID)
-    assert ("Still to be filled in" in student(failed(Outcome.INVALID, check=checked))) is repeated
+    assert student(failed(Outcome.INVALID, check=checked)).count("Still to be filled in: Q4.") == 1
 
 
 def test_a_message_is_one_line_of_bounded_length() -> None:
