@@ -6,6 +6,7 @@ And how what is written about students is kept from everyone else.
 import codecs
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -27,6 +28,10 @@ _QUESTION = re.compile(r"(?P<indent>\s*)(?P<command>\?{1,2}[\w.]+|[\w.]+\?{1,2})
 _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+_DAY, _HOUR = 86_400, 3_600
+_LONG = {_DAY: "day", _HOUR: "hour", 60: "minute", 1: "second"}
+_SHORT = {_HOUR: "h", 60: "min", 1: "s"}
 
 # A script without line breaks must not fill the memory.
 LONGEST_LINE = 2_000
@@ -72,9 +77,44 @@ def printable(text: str) -> str:
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub("", text))
 
 
-def one_line(value: str) -> str:
-    """Return a text of a student's as one line without control characters."""
-    return " ".join(printable(value).split())
+def one_line(value: str, longest: int | None = None) -> str:
+    """Return a stranger's text as one line without control characters, cut where it is longer than so many."""
+    line = " ".join(printable(" ".join(value.split())).split())
+    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
+
+
+def duration(seconds: float | None) -> str:
+    """Say a length of time in its two largest units, as `2 h 30 min`; `-` where it is not known."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return "-"
+    parts = _two_units(seconds, _HOUR)
+    return " ".join(f"{number} {_SHORT[size]}" for number, size in parts) or "0 s"
+
+
+def duration_in_words(seconds: float) -> str:
+    """Say a length of time in a sentence, as `1 day 2 hours`."""
+    parts = _two_units(seconds, _DAY)
+    return " ".join(counted(number, _LONG[size]) for number, size in parts) or "0 seconds"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _two_units(seconds: float, largest: int) -> list[tuple[int, int]]:
+    """Numbers of the two largest units, each with its size, without those that are 0; the rest is rounded."""
+    sizes = [size for size in _LONG if size <= largest]
+    first = next((place for place, size in enumerate(sizes) if round(seconds) >= size), len(sizes) - 1)
+    two = sizes[first : first + 2]
+    rest = round(seconds / two[-1]) * two[-1]
+    # Rounding may fill the next unit: 3,599.6 s are an hour.
+    two = sizes[first - 1 : first] + two if first and rest >= sizes[first - 1] else two
+    parts = []
+    for size in two:
+        number, rest = divmod(rest, size)
+        parts += [(number, size)] if number else []
+    return parts
 
 
 def set_aside(lines: list[str], at: int) -> bool:

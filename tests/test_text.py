@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from grader.text import LONGEST_LINE, OutputLines, decoded, file_key
+from grader.text import LONGEST_LINE, OutputLines, decoded, duration, duration_in_words, file_key, one_line
 
 
 def lines(*chunks: bytes) -> list[str]:
@@ -103,3 +103,37 @@ def test_text_is_read_in_whatever_encoding_it_came(encoding: str) -> None:
 @pytest.mark.parametrize("content", [b"\xff", b"\xff\xfea", b"x = 1\xff\xff\n", b"\x89PNG\r\n\x1a\n\xff\xfe"])
 def test_what_is_no_text_can_be_shown_all_the_same(content: bytes) -> None:
     assert "\ufffd" in decoded(content)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "short", "words"),
+    [
+        (0.0, "0 s", "0 seconds"),
+        (4.23, "4 s", "4 seconds"),
+        (1, "1 s", "1 second"),
+        (59.4, "59 s", "59 seconds"),
+        (59.6, "1 min", "1 minute"),
+        (90, "1 min 30 s", "1 minute 30 seconds"),
+        (812, "13 min 32 s", "13 minutes 32 seconds"),
+        (3_599.0, "59 min 59 s", "59 minutes 59 seconds"),
+        (3_599.6, "1 h", "1 hour"),
+        (7_200, "2 h", "2 hours"),
+        (7_229, "2 h", "2 hours"),
+        (9_000, "2 h 30 min", "2 hours 30 minutes"),
+        (86_399, "24 h", "1 day"),
+        (100_000.0, "27 h 47 min", "1 day 4 hours"),
+    ],
+)
+def test_times_are_said_in_their_two_largest_units(seconds: float, short: str, words: str) -> None:
+    assert duration(seconds) == short
+    assert duration_in_words(seconds) == words
+
+
+@pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), -1.0])
+def test_a_time_that_is_not_known_is_a_dash(seconds: float | None) -> None:
+    assert duration(seconds) == "-"
+
+
+def test_one_line_parts_words_at_whatever_breaks_a_line_and_is_bounded() -> None:
+    assert one_line("a\r\nb\rc\x0bd\n \x1b[1me \x00 f") == "a b c d [1me f"
+    assert one_line("x" * 500, 10) == "x" * 9 + "…"

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +53,7 @@ from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_s
 from grader.run.machine import TIMED_SECONDS, Machine, node, this_machine, work_folder
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local, Scheduler
-from grader.text import write_private
+from grader.text import duration, write_private
 
 # From this estimate on, a person must say yes.
 _ASK_FROM_SECONDS = 3600
@@ -107,7 +106,7 @@ def calibrate_command(
             measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
         budget = rules.budget
         seconds = round(budget.calibrated_seconds(measured.images_per_second))
-        say(f"calibrated limit: {timedelta(seconds=seconds)}; by the clock: {timedelta(seconds=budget.train_seconds)}")
+        say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
         say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
 
 
@@ -196,14 +195,14 @@ def _planned(due_now: int, runs: int, done: int, rules: Assignment, data: DataSe
     plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate, copies)
     say(
         f"to train: {runs} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
-        f"{len(data.x_train)} images or {timedelta(seconds=round(plan.limit_seconds))} each"
+        f"{len(data.x_train)} images or {duration(plan.limit_seconds)} each"
     )
     if rules.precision != "script":
         say(f"precision: training forwards in {rules.precision}, where a script has no autocast of its own")
     if copies:
         say(f"equal files: {copies} more have the same ones as another student, and get a copy of that run")
     if runs and (seconds := _estimate(plan)) is not None:
-        say(f"estimate: {timedelta(seconds=round(seconds))}, if all train as fast as the reference does here")
+        say(f"estimate: {duration(seconds)}, if all train as fast as the reference does here")
     return plan
 
 

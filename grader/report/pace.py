@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
 from grader.results.entries import Result
+from grader.text import duration
 
 # What was measured this long ago weighs 1/e: a batch takes seconds on a slow machine, and rates should not jump.
 SMOOTHING_SECONDS = 30.0
@@ -135,19 +136,6 @@ def worth_a_line(told: Running, run: Running, plan: Plan) -> bool:
     silence = run.heard - told.heard
     epoch_over = int(epochs(run, plan)) > int(epochs(told, plan))
     return silence >= LONGEST_SILENCE or (epoch_over and silence >= SHORTEST_SILENCE)
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time as a person says it, the longer the coarser; `-` where it is not known."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def training_line(run: Running, plan: Plan, now: float) -> str:

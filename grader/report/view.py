@@ -4,7 +4,6 @@ A submission's source is decoded and its lines are numbered; nothing of it is pa
 """
 
 import io
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.records import Decision, Submission
 from grader.results.entries import Entry, Result
-from grader.text import OutputLines, decoded, notebook_code, printable
+from grader.text import OutputLines, counted, decoded, duration, notebook_code, printable
 
 _MAX_CHARACTERS = 100_000
 _LINE = re.compile(r"\bline (\d{1,6})\b")
@@ -113,8 +112,8 @@ def environment() -> Environment:
 def add_filters(made: Environment) -> None:
     """Teach templates how figures are said."""
     made.filters |= {
-        "count": count,
-        "duration": duration,
+        "count": counted,
+        "duration": time_taken,
         "epochs": epochs,
         "number": number,
         "percent": percent,
@@ -140,17 +139,10 @@ def log_end(path: Path) -> str:
     return "\n".join(lines[-LOG_LINES:]).strip("\n")
 
 
-def duration(seconds: float) -> str:
-    """Say a length of time with its two largest units."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return "unknown"
-    if seconds < 60:
-        return f"{seconds:.0f}{_NBSP}s" if seconds >= 10 else f"{seconds:.1f}{_NBSP}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return _units((minutes, "min"), (rest, "s"))
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return _units((hours, "h"), (minutes, "min"))
+def time_taken(seconds: float) -> str:
+    """Say how long something took, on one line; a tenth of a second is worth it where there are few."""
+    said = f"{seconds:.1f} s" if 0 <= seconds < 10 else duration(seconds)
+    return said.replace(" ", _NBSP)
 
 
 def epochs(run: Entry) -> float | None:
@@ -175,18 +167,9 @@ def when(moment: datetime | None) -> str:
     return moment.isoformat(" ", "minutes") if moment else "–"
 
 
-def count(amount: int, noun: str) -> str:
-    """Return an amount with its noun."""
-    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
-
-
 def ordered(results: Iterable[Result]) -> list[Result]:
     """Return everyone by student id."""
     return sorted(results, key=lambda result: result.submission.student_id)
-
-
-def _units(*parts: tuple[int, str]) -> str:
-    return " ".join(f"{amount}{_NBSP}{unit}" for amount, unit in parts if amount)
 
 
 def _finalized(value: Any) -> Any:

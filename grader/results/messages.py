@@ -7,9 +7,9 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.run.probes import probe_doubts
+from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1
-_ROUNDED_FROM_SECONDS = 600
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
 
 # Where the package to install is not called what the script imports.
@@ -44,7 +44,7 @@ def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignm
         reasons += _doubts(entry)
         if entry.outcome is Outcome.INFRASTRUCTURE:
             reasons.append(_way_out(entry, assignment))
-    return tuple(_one_line(reason) for reason in reasons)
+    return tuple(_bounded(reason) for reason in reasons)
 
 
 def for_student_of(override: Override) -> str:
@@ -62,7 +62,7 @@ def of_changes(override: Override | None, pending: Regrade | None, outdated: Ove
     """
     reasons = []
     if override is not None:
-        reasons.append(f"points set by {override.who}: {_one_line(override.why)}")
+        reasons.append(f"points set by {override.who}: {_bounded(override.why)}")
     if pending is not None:
         reasons.append("a regrade was asked for and has no result yet: run make grade")
     if outdated is not None and override is None:
@@ -88,13 +88,13 @@ def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
         others: Their ids.
     """
     reasons = [f"not run itself: {entry.run_of}'s run of the same files counts"] if entry and entry.run_of else []
-    return [*reasons, _one_line(f"the same files as others: {', '.join(others)}")] if others else reasons
+    return [*reasons, _bounded(f"the same files as others: {', '.join(others)}")] if others else reasons
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:
     if submission.spoilt:
         return (
-            f"The file that you handed in cannot be read: {_full_stop(_one_line(submission.unreadable))} "
+            f"The file that you handed in cannot be read: {_full_stop(_bounded(submission.unreadable))} "
             "If you have a copy that opens, show it to your teacher."
         )
     if submission.unreadable:
@@ -102,7 +102,7 @@ def _without_entry(submission: Submission, assignment: Assignment) -> str:
     if submission.content is not None:
         return "Your file has not been graded yet. This is not your fault: it will be graded."
     if submission.late:
-        late = _full_stop(_one_line(submission.late))
+        late = _full_stop(_bounded(submission.late))
         return f"No {assignment.file} was handed in by the deadline: {late} If that is wrong, tell your teacher."
     return _nothing_came(assignment)
 
@@ -126,9 +126,9 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
         case Outcome.TIMED_OUT:
             return [
                 "Your script was stopped at a time limit before its network could be tested.",
-                f"It has {_duration(limits.setup_seconds)} to begin training, "
-                f"{_duration(round(entry.evidence.limit_seconds))} to train "
-                f"and {_duration(limits.evaluation_seconds)} for the test.",
+                f"It has {duration_in_words(limits.setup_seconds)} to begin training, "
+                f"{duration_in_words(entry.evidence.limit_seconds)} to train "
+                f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
             # So PyTorch's error begins where it is a GPU that is full.
@@ -174,17 +174,17 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
 
 
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
-    error = _one_line(entry.error)
+    error = _bounded(entry.error)
     as_it_was = "the network was tested as it was then"
     evidence = entry.evidence
     match entry.stop_reason:
         case StopReason.EPOCH_BUDGET:
-            epochs = _count(assignment.budget.epochs, "epoch")
+            epochs = counted(assignment.budget.epochs, "epoch")
             said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
         case StopReason.TIME_BUDGET:
             longer = evidence.limit_seconds > evidence.wall_seconds
             why = "which is what the handout's time means on this machine" if longer else "as the handout says"
-            said = [f"Training was stopped after {_duration(round(evidence.limit_seconds))}, {why}, and {as_it_was}."]
+            said = [f"Training was stopped after {duration_in_words(evidence.limit_seconds)}, {why}, and {as_it_was}."]
         case StopReason.ERROR:
             named = f" ({error})" if error else ""
             return [f"Your script stopped with an error{named}; {as_it_was}."]
@@ -237,7 +237,7 @@ def _cut_by_time(entry: Entry) -> list[str]:
         return []
     return [
         f"cut by time on a machine {slower:.1f} times slower than Colab's GPU: "
-        f'time_limit = "calibrated" would give it {_duration(round(evidence.calibrated_seconds))}'
+        f'time_limit = "calibrated" would give it {duration_in_words(evidence.calibrated_seconds)}'
     ]
 
 
@@ -258,36 +258,22 @@ def _way_out(entry: Entry, assignment: Assignment) -> str:
     if module in assignment.colab.modules:
         install = f"pip install {_PACKAGES.get(module, module)}"
         return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
-    cause = _one_line(entry.error or entry.check.message) or "no cause given"
+    cause = _bounded(entry.error or entry.check.message) or "no cause given"
     return f"not graded, a fault of the grader or its machine ({cause}): run the same command again"
 
 
 def _sentence(text: str) -> list[str]:
-    text = _one_line(text)
+    text = _bounded(text)
     return [_full_stop(text)] if text else []
+
+
+def _bounded(text: str) -> str:
+    return one_line(text, ERROR_LENGTH)
 
 
 def _full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= ERROR_LENGTH else line[: ERROR_LENGTH - 1] + "…"
-
-
-def _duration(seconds: int) -> str:
-    if seconds > _ROUNDED_FROM_SECONDS:
-        seconds = round(seconds / 60) * 60
-    for size, unit in ((3600, "hour"), (60, "minute")):
-        if seconds % size == 0:
-            return _count(seconds // size, unit)
-    return _count(seconds, "second")
-
-
 def _memory(megabytes: int) -> str:
     return f"{megabytes // 1024} GB" if megabytes % 1024 == 0 else f"{megabytes} MB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

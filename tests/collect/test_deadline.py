@@ -125,7 +125,7 @@ def test_an_hour_that_the_clocks_skip_ends_after_the_change() -> None:
         (61, "1 minute 1 second"),
         (2 * HOUR, "2 hours"),
         (25 * HOUR + 59, "1 day 1 hour"),
-        (10**14 * 24 * HOUR + 6 * HOUR, "100000000000000 days 6 hours"),
+        (10**14 * 24 * HOUR + 6 * HOUR, "100,000,000,000,000 days 6 hours"),
     ],
 )
 def test_lateness_is_said_in_its_two_largest_units(seconds: int, said: str) -> None:

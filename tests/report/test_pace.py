@@ -11,7 +11,6 @@ from grader.report.pace import (
     Scene,
     after,
     class_left,
-    duration,
     epochs,
     rate,
     run_left,
@@ -19,6 +18,7 @@ from grader.report.pace import (
     worth_a_line,
 )
 from grader.results.entries import Grade, Result
+from grader.text import duration
 from record_examples import entry, submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2)
@@ -192,25 +192,6 @@ def test_a_student_with_two_results_counts_once() -> None:
 def test_a_log_has_a_line_for_an_epoch_but_not_each_second(silence: float, images: int, worth: bool) -> None:
     (told,) = scene(*training()).running
     assert worth_a_line(told, run((silence, images)), PLAN) is worth
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (0.0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (252.0, "4 min 12 s"),
-        (599.6, "10 min"),
-        (3_569.0, "59 min"),
-        (3_599.0, "1 h 00 min"),
-        (3_900.0, "1 h 05 min"),
-        (100_000.0, "27 h 47 min"),
-    ],
-)
-def test_times_are_said_as_a_person_says_them(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_a_run_that_is_trained_again_begins_anew() -> None:

@@ -14,7 +14,7 @@ from grader.records import Answer, Companion, CurvePoint, Outcome, Verdict
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
-from grader.report.view import Student, duration, log_end, reason_kind, source_files
+from grader.report.view import Student, log_end, reason_kind, source_files
 from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed
@@ -250,21 +250,6 @@ def test_the_histogram_is_text_in_the_page_s_own_colours() -> None:
     assert "from 30 %" in drawn
     assert "70 to 75 percent: " in drawn
     assert "<text" in str(histogram([], ASSIGNMENT.bands))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (4.23, "4.2 s"),
-        (59, "59 s"),
-        (812, "13 min 32 s"),
-        (7200, "2 h"),
-        (9000, "2 h 30 min"),
-        (float("nan"), "unknown"),
-    ],
-)
-def test_times_are_said_in_their_two_largest_units(seconds: float, said: str) -> None:
-    assert duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
 def test_reasons_are_grouped_by_what_they_share() -> None:

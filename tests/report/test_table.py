@@ -305,6 +305,6 @@ def test_student_text_cannot_style_or_steer_the_terminal(terminal: bool) -> None
     hostile = "[red]Bob[/red]\x1b[2J\x9b31m\r:smile:\n\udc80"
     known = entry(flags=(hostile,))
     text = summary(result(submission(name=hostile, student_id="[b]" + hostile), known), width=200, terminal=terminal)
-    assert "[b][red]Bob[/red][2J31m:smile:" in text
+    assert "[b][red]Bob[/red][2J31m :smile:" in text
     assert not {"\x1b", "\x9b", "\r", "\udc80"} & set(text)
     assert len(text.splitlines()) == 6

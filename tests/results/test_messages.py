@@ -73,8 +73,8 @@ def test_a_graded_student_reads_why_training_stopped(reason: StopReason, sentenc
         (1, 1, StopReason.EPOCH_BUDGET, "after 1 epoch,"),
         (3, 1, StopReason.EPOCH_BUDGET, "after 3 epochs,"),
         (1, 3600, StopReason.TIME_BUDGET, "after 1 hour,"),
-        (1, 5400, StopReason.TIME_BUDGET, "after 90 minutes,"),
-        (1, 90, StopReason.TIME_BUDGET, "after 90 seconds,"),
+        (1, 5400, StopReason.TIME_BUDGET, "after 1 hour 30 minutes,"),
+        (1, 90, StopReason.TIME_BUDGET, "after 1 minute 30 seconds,"),
     ],
 )
 def test_the_budget_is_named_as_the_assignment_sets_it(
@@ -88,7 +88,7 @@ def test_the_budget_is_named_as_the_assignment_sets_it(
 def test_a_limit_that_was_stretched_to_the_machine_is_named_as_such() -> None:
     evidence = replace(entry().evidence, calibrated_seconds=16_571.4, limit_seconds=16_571)
     said = student(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence))
-    assert "after 276 minutes, which is what the handout's time means on this machine" in said
+    assert "after 4 hours 36 minutes, which is what the handout's time means on this machine" in said
 
 
 @pytest.mark.parametrize(
