@@ -107,17 +107,16 @@ def _with_closed_archive(
     submission: Submission, without: Iterable[WithoutFile], deadline: datetime | None, zone: tzinfo | None
 ) -> Submission:
     """Of a student who has no attempt with a file: the last archive, handed in in time, that cannot be opened."""
-    closed = [each for each in without if each.fault and not seconds_late(each.moment, deadline)]
+    closed = [(each, each.fault) for each in without if each.fault and not seconds_late(each.moment, deadline)]
     if not closed:
         return submission
-    last = max(closed, key=lambda each: each.moment or 0)
-    assert last.fault is not None
+    last, fault = max(closed, key=lambda pair: pair[0].moment or 0)
     return replace(
         submission,
         file=last.archive,
         submitted_at=None if last.moment is None else _shown_time(last.moment, zone),
-        unreadable=f"{last.archive} {last.fault.said}",
-        spoilt=last.fault.blame is Blame.STUDENT,
+        unreadable=f"{last.archive} {fault.said}",
+        spoilt=fault.blame is Blame.STUDENT,
     )
 
 
