@@ -125,7 +125,7 @@ def grade_due(
             submission, again = task.submission, None
             entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
-            record_run(entry, log, ledger, logs)
+            entry = record_run(entry, log, ledger, logs)
             if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
             else:

@@ -82,7 +82,7 @@ class Plan:
         limit_seconds: The most that one run may train.
         jobs: Runs at the same time.
         run_seconds: Estimate for one whole run, from timed steps of the reference; None where none were timed.
-        copies: Of those due, how many have the same files as another one and take over that one's run.
+        copies: Of those due, how many take over another student's run of the same files, made before or now.
     """
 
     due: int

@@ -83,7 +83,8 @@ class Submission:
         sha256: Of `content`, in hexadecimal; with companions, of the hashes and names of all files. Empty where
             `content` is None.
         submitted_at: Time zone aware; None if nothing came.
-        unreadable: Why the file could not be read (a fault of ours or of the machine); empty otherwise.
+        unreadable: Why the file could not be read; empty otherwise.
+        spoilt: Whether it is unreadable as the student handed it in; else the fault is ours or the machine's.
         late: Which file came how long after the deadline, where nothing came in time; empty otherwise.
         remarks: What a teacher should look at, one sentence each.
     """
@@ -96,6 +97,7 @@ class Submission:
     sha256: str = ""
     submitted_at: datetime | None = None
     unreadable: str = ""
+    spoilt: bool = False
     late: str = ""
     remarks: tuple[str, ...] = ()
 

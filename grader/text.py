@@ -4,10 +4,13 @@ And how what is written about students is kept from everyone else.
 """
 
 import codecs
+import hashlib
 import json
+import math
 import os
 import re
 import tempfile
+import unicodedata
 from pathlib import Path
 
 from grader.errors import UserError
@@ -24,8 +27,18 @@ _QUESTION = re.compile(r"(?P<indent>\s*)(?P<command>\?{1,2}[\w.]+|[\w.]+\?{1,2})
 # Magics of a whole cell below which there is Python all the same.
 _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+_DAY, _HOUR = 86_400, 3_600
+_LONG = {_DAY: "day", _HOUR: "hour", 60: "minute", 1: "second"}
+_SHORT = {_HOUR: "h", 60: "min", 1: "s"}
+
 # A script without line breaks must not fill the memory.
 LONGEST_LINE = 2_000
+
+# Some file systems keep these for devices, whatever suffix follows.
+_SAFE_NAME = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))\w[\w.\-]*")
+_LONGEST_KEY, _HASH_DIGITS = 200, 24
 
 # Colours, cursor movements, window titles and links: whole, so that no `[31m` remains. ECMA-48, sections 5.4 and 5.6.
 _ESCAPE_SEQUENCE = re.compile(
@@ -33,14 +46,75 @@ _ESCAPE_SEQUENCE = re.compile(
 )
 
 
+def codec_of(content: bytes) -> str:
+    """How text without a byte order mark is written: as UTF-8 where it can be, else as Korean Windows does."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp949"
+    return "utf-8"
+
+
+def encoding_of(content: bytes) -> tuple[str, bytes]:
+    """The codec of a text, and the byte order mark before it, which is not part of the text; empty if there is none."""
+    for mark, codec in _MARKS:
+        if content.startswith(mark):
+            return codec, mark
+    return codec_of(content), b""
+
+
+def decoded(content: bytes) -> str:
+    """Text in whatever encoding it came, without its byte order mark; what is no text has replacement characters."""
+    codec, mark = encoding_of(content)
+    try:
+        return content.removeprefix(mark).decode(codec)
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "replace")
+
+
 def printable(text: str) -> str:
     """Return `text` without control characters other than tab and newline, and with valid Unicode only."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub("", text))
 
 
-def one_line(value: str) -> str:
-    """Return a text of a student's as one line without control characters."""
-    return " ".join(printable(value).split())
+def one_line(value: str, longest: int | None = None) -> str:
+    """Return a stranger's text as one line without control characters, cut where it is longer than so many."""
+    line = " ".join(printable(" ".join(value.split())).split())
+    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
+
+
+def duration(seconds: float | None) -> str:
+    """Say a length of time in its two largest units, as `2 h 30 min`; `-` where it is not known."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return "-"
+    parts = _two_units(seconds, _HOUR)
+    return " ".join(f"{number} {_SHORT[size]}" for number, size in parts) or "0 s"
+
+
+def duration_in_words(seconds: float) -> str:
+    """Say a length of time in a sentence, as `1 day 2 hours`."""
+    parts = _two_units(seconds, _DAY)
+    return " ".join(counted(number, _LONG[size]) for number, size in parts) or "0 seconds"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _two_units(seconds: float, largest: int) -> list[tuple[int, int]]:
+    """Numbers of the two largest units, each with its size, without those that are 0; the rest is rounded."""
+    sizes = [size for size in _LONG if size <= largest]
+    first = next((place for place, size in enumerate(sizes) if round(seconds) >= size), len(sizes) - 1)
+    two = sizes[first : first + 2]
+    rest = round(seconds / two[-1]) * two[-1]
+    # Rounding may fill the next unit: 3,599.6 s are an hour.
+    two = sizes[first - 1 : first] + two if first and rest >= sizes[first - 1] else two
+    parts = []
+    for size in two:
+        number, rest = divmod(rest, size)
+        parts += [(number, size)] if number else []
+    return parts
 
 
 def set_aside(lines: list[str], at: int) -> bool:
@@ -111,6 +185,19 @@ class OutputLines:
 
 def _shown(line: str) -> str:
     return printable(_ESCAPE_SEQUENCE.sub("", line.rstrip("\r").rpartition("\r")[2]))
+
+
+def file_key(student_id: str) -> str:
+    """Return the one name of a student's files and links: the id, or where that would not do, a part of it and a hash.
+
+    Two students never share one, also where a file system takes two names for one: capitals are of the second kind, and
+    what is safe as it is has no tilde. It is at most 200 bytes long, so that a suffix always fits.
+    """
+    folded = unicodedata.normalize("NFC", student_id.upper().casefold())
+    if student_id == folded and _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= _LONGEST_KEY:
+        return student_id
+    readable = "".join(re.findall(r"\w", student_id))[:30] or "student"
+    return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:_HASH_DIGITS]}"
 
 
 def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:

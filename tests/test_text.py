@@ -1,8 +1,11 @@
-"""Whatever a script prints becomes lines that a terminal can be shown."""
+"""Whatever a script prints becomes lines that a terminal can be shown; whatever a student is called names files."""
+
+import itertools
+import re
 
 import pytest
 
-from grader.text import LONGEST_LINE, OutputLines
+from grader.text import LONGEST_LINE, OutputLines, decoded, duration, duration_in_words, file_key, one_line
 
 
 def lines(*chunks: bytes) -> list[str]:
@@ -53,3 +56,84 @@ def test_a_line_without_end_does_not_pile_up() -> None:
     pieces = [line for _ in range(100) for line in output.feed(b"x" * 999)]
     assert {len(line) for line in pieces} == {LONGEST_LINE}
     assert len("".join(pieces) + output.unfinished) == 99_900
+
+
+@pytest.mark.parametrize(
+    "student_id",
+    [
+        *("../../etc/passwd", ".hidden", "", "a/b", "a b", "x" * 300, "가" * 120, "a\nb", "\ud800", "nul\x00", "."),
+        *("kim~2", "Kim", "S20261001", "straße", "\u0131", "aux", "com1.old", "-rf", "김\u1112\u1161"),
+    ],
+)
+def test_a_student_s_key_is_safe_as_a_file_s_name_and_as_a_link(student_id: str) -> None:
+    key = file_key(student_id)
+    assert re.fullmatch(r"\w{1,30}~[0-9a-f]{24}", key)
+    assert key == file_key(student_id) != file_key(student_id + "x")
+    assert len(f".{key}~1000.log.12345678".encode()) < 255
+
+
+@pytest.mark.parametrize("student_id", ["s20261001", "박지우", "kim.lee-2_b", "2026-1234", "auxiliary", "x" * 200])
+def test_an_ordinary_id_names_its_own_files(student_id: str) -> None:
+    assert file_key(student_id) == student_id
+
+
+def test_no_two_students_share_a_name_where_capitals_and_accents_are_told_apart_by_nobody() -> None:
+    alike = [
+        "kim",
+        "Kim",
+        "KIM",
+        "kim~2",
+        "k\u0131m",
+        "strasse",
+        "straße",
+        "STRASSE",
+        "jos\u00e9",
+        "jose\u0301",
+        "../kim",
+    ]
+    for one, other in itertools.combinations(map(file_key, alike), 2):
+        assert one.casefold() != other.casefold()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
+def test_text_is_read_in_whatever_encoding_it_came(encoding: str) -> None:
+    assert decoded("# 한글\nx = 1\n".encode(encoding)) == "# 한글\nx = 1\n"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"\xff\xfea", b"x = 1\xff\xff\n", b"\x89PNG\r\n\x1a\n\xff\xfe"])
+def test_what_is_no_text_can_be_shown_all_the_same(content: bytes) -> None:
+    assert "\ufffd" in decoded(content)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "short", "words"),
+    [
+        (0.0, "0 s", "0 seconds"),
+        (4.23, "4 s", "4 seconds"),
+        (1, "1 s", "1 second"),
+        (59.4, "59 s", "59 seconds"),
+        (59.6, "1 min", "1 minute"),
+        (90, "1 min 30 s", "1 minute 30 seconds"),
+        (812, "13 min 32 s", "13 minutes 32 seconds"),
+        (3_599.0, "59 min 59 s", "59 minutes 59 seconds"),
+        (3_599.6, "1 h", "1 hour"),
+        (7_200, "2 h", "2 hours"),
+        (7_229, "2 h", "2 hours"),
+        (9_000, "2 h 30 min", "2 hours 30 minutes"),
+        (86_399, "24 h", "1 day"),
+        (100_000.0, "27 h 47 min", "1 day 4 hours"),
+    ],
+)
+def test_times_are_said_in_their_two_largest_units(seconds: float, short: str, words: str) -> None:
+    assert duration(seconds) == short
+    assert duration_in_words(seconds) == words
+
+
+@pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), -1.0])
+def test_a_time_that_is_not_known_is_a_dash(seconds: float | None) -> None:
+    assert duration(seconds) == "-"
+
+
+def test_one_line_parts_words_at_whatever_breaks_a_line_and_is_bounded() -> None:
+    assert one_line("a\r\nb\rc\x0bd\n \x1b[1me \x00 f") == "a b c d [1me f"
+    assert one_line("x" * 500, 10) == "x" * 9 + "…"

@@ -14,11 +14,10 @@ from grader.lms import System
 from grader.lms.gradescope import results_json
 from grader.lms.upload import Upload, filled_in
 from grader.pipeline import results
-from grader.report.view import file_key
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.student.handout import write_handout
-from grader.text import write_private
+from grader.text import file_key, write_private
 
 
 @app.command("export")

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -49,12 +48,13 @@ from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
 from grader.results.entries import Regrade, Result
 from grader.results.ledger import OpenLedger, open_ledger
+from grader.results.reruns import known_run
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
 from grader.run.machine import TIMED_SECONDS, Machine, node, shared_cards, this_machine, work_folder
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local, Scheduler
 from grader.schedule.gpus import machine_has_cards
-from grader.text import write_private
+from grader.text import duration, write_private
 
 # From this estimate on, a person must say yes.
 _ASK_FROM_SECONDS = 3600
@@ -90,7 +90,6 @@ def grade_command(
             collection = collected(inputs, rules, out)
             wanted = chosen(collection, [student]) if student else collection.submissions
             _warn_of_another_class(inputs, out)
-            remember(inputs, out)
             run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
 
@@ -109,7 +108,7 @@ def calibrate_command(
             measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
         budget = rules.budget
         seconds = round(budget.calibrated_seconds(measured.images_per_second))
-        say(f"calibrated limit: {timedelta(seconds=seconds)}; by the clock: {timedelta(seconds=budget.train_seconds)}")
+        say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
         say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
 
 
@@ -132,15 +131,19 @@ def run_class(
     Args:
         yes: Whatever the estimate is, nobody is asked.
         live: Show what the script prints.
-        regrades: Of all that are wanted: kept once it is sure that they begin.
+        regrades: Of all that are wanted: kept, as the inputs of a grade are, once it is sure that they begin.
     """
     data = load_data(inputs.data)
     run_key = rules.run_key(data.sha256)
     to_run = list(wanted) if regrades else [task.submission for task in due(wanted, rules, ledger, run_key)]
+    runs = len(to_run) - copies_among(to_run, rules, ledger, run_key, regraded=bool(regrades))
     handed_in = sum(submission.content is not None for submission in wanted)
-    with scheduler(rules, data, out, jobs, cluster, len(to_run)) as ready:
-        plan = _planned(to_run, handed_in - len(to_run), rules, data, ready.machines)
+    with scheduler(rules, data, out, jobs, cluster, runs) as ready:
+        plan = _planned(len(to_run), runs, handed_in - len(to_run), rules, data, ready.machines)
         _ask(plan, yes=yes)
+        # Only now is it sure that they can be used: a mistyped DATA= must not become the next regrade's.
+        if not regrades:
+            remember(inputs, out)
         for regrade in regrades:
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)
@@ -170,11 +173,21 @@ def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
         say(f"{out} held the results of {before}: its pages for students stay there; another class wants another OUT=")
 
 
-def _planned(
-    to_run: Sequence[Submission], done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]
-) -> Plan:
+def copies_among(
+    to_run: Sequence[Submission], rules: Assignment, ledger: OpenLedger, run_key: str, *, regraded: bool
+) -> int:
+    """How many of these get a copy of another student's run of the same files: one of these, or one of before."""
+    known = {
+        submission.sha256
+        for submission, run in due(to_run, rules, ledger, run_key)
+        if not regraded and known_run(ledger.lines_about(submission.sha256), submission.student_id, run_key, run)
+    }
+    return len(to_run) - len({submission.sha256 for submission in to_run} - known)
+
+
+def _planned(due_now: int, runs: int, done: int, rules: Assignment, data: DataSet, machines: Sequence[Machine]) -> Plan:
     """Say what is ahead, as far as it is known how fast the machines are."""
-    due_now, copies = len(to_run), len(to_run) - len({submission.sha256 for submission in to_run})
+    copies = due_now - runs
     budget, images = rules.budget, rules.budget.epochs * len(data.x_train)
     jobs = sum(machine.jobs for machine in machines)
     limits = [machine.in_force(rules).budget.train_seconds for machine in machines]
@@ -185,15 +198,15 @@ def _planned(
     estimate = jobs / runs_a_second if runs_a_second else None
     plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate, copies)
     say(
-        f"to train: {due_now - copies} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
-        f"{len(data.x_train)} images or {timedelta(seconds=round(plan.limit_seconds))} each"
+        f"to train: {runs} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
+        f"{len(data.x_train)} images or {duration(plan.limit_seconds)} each"
     )
     if rules.precision != "script":
         say(f"precision: training forwards in {rules.precision}, where a script has no autocast of its own")
     if copies:
-        say(f"equal files: {copies} more have the same ones as one of these, and get a copy of its run")
-    if due_now and (seconds := _estimate(plan)) is not None:
-        say(f"estimate: {timedelta(seconds=round(seconds))}, if all train as fast as the reference does here")
+        say(f"equal files: {copies} more have the same ones as another student, and get a copy of that run")
+    if runs and (seconds := _estimate(plan)) is not None:
+        say(f"estimate: {duration(seconds)}, if all train as fast as the reference does here")
     return plan
 
 

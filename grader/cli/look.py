@@ -43,6 +43,7 @@ from grader.results.ledger import read_ledger
 from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local
+from grader.text import file_key
 
 _DOCS = DEFAULT_ASSIGNMENT.with_name("docs")
 _MOST_PAIRS = 50
@@ -145,7 +146,7 @@ def files_command() -> None:
 def _draw(student: str, check: Check | None, out: Path) -> None:
     if check is None or not check.layers:
         raise UserError(f"there is no network of {student} to draw: `make check` says why")
-    path = out / f"{student}.svg"
+    path = out / f"{file_key(student)}.svg"
     draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
     say(str(path))
 

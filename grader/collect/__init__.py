@@ -16,7 +16,7 @@ from grader.collect.roster import RosterLine, read_roster
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.attempts import add_companions, companions_aside
-from grader.lms.files import Attempt, Found, WithoutFile
+from grader.lms.files import Attempt, Blame, Fault, Found, WithoutFile
 from grader.records import Collection, Decision, Status, Submission
 
 __all__ = ["Format", "collect"]
@@ -49,17 +49,19 @@ def collect(
     lines = {} if roster is None else read_roster(roster)
     zone = _zone(deadline, lines)
     with reading(submissions, layout, assignment, roster, lines, zone) as read:
-        attempts, remarks, decisions = _by_student(read.found)
-        handed_in = attempts.keys() | remarks.keys()
+        attempts, without, decisions = _by_student(read.found)
+        handed_in = attempts.keys() | without.keys()
         if not handed_in:
             raise UserError(_nobody(submissions, read.system, assignment))
         settled: list[Submission] = []
         kept = 0
         for student_id in handed_in:
-            submission = Submission(student_id, remarks=tuple(remarks[student_id]))
-            if attempts[student_id]:
-                line = lines.get(student_id)
-                due = line.deadline if line and line.deadline else deadline
+            submission = Submission(student_id, remarks=tuple(each.remark for each in without[student_id]))
+            line = lines.get(student_id)
+            due = line.deadline if line and line.deadline else deadline
+            if not attempts[student_id]:
+                submission = _with_closed_archive(submission, without[student_id], due, zone)
+            else:
                 submission, reasons = _settle(submission, attempts[student_id], due, assignment.limits, zone)
                 decisions += reasons
             settled.append(submission)
@@ -87,19 +89,36 @@ def _zone(deadline: datetime | None, lines: dict[str, RosterLine]) -> tzinfo | N
 
 def _by_student(
     found: Iterable[Found],
-) -> tuple[dict[str, list[Attempt]], dict[str, list[str]], list[Decision]]:
+) -> tuple[dict[str, list[Attempt]], dict[str, list[WithoutFile]], list[Decision]]:
     attempts: dict[str, list[Attempt]] = defaultdict(list)
-    remarks: dict[str, list[str]] = defaultdict(list)
+    without: dict[str, list[WithoutFile]] = defaultdict(list)
     decisions: list[Decision] = []
     for item in found:
         match item:
             case Attempt():
                 attempts[item.student_id].append(item)
             case WithoutFile():
-                remarks[item.student_id].append(item.remark)
+                without[item.student_id].append(item)
             case Decision():
                 decisions.append(item)
-    return attempts, remarks, decisions
+    return attempts, without, decisions
+
+
+def _with_closed_archive(
+    submission: Submission, without: Iterable[WithoutFile], deadline: datetime | None, zone: tzinfo | None
+) -> Submission:
+    """Of a student who has no attempt with a file: the last archive, handed in in time, that cannot be opened."""
+    closed = [(each, each.fault) for each in without if each.fault and not seconds_late(each.moment, deadline)]
+    if not closed:
+        return submission
+    last, fault = max(closed, key=lambda pair: pair[0].moment or 0)
+    return replace(
+        submission,
+        file=last.archive,
+        submitted_at=None if last.moment is None else _shown_time(last.moment, zone),
+        unreadable=f"{last.archive} {fault.said}",
+        spoilt=fault.blame is Blame.STUDENT,
+    )
 
 
 def _nobody(submissions: Path, system: System | None, assignment: Assignment) -> str:
@@ -131,9 +150,10 @@ def _settle(
     if submission.late:
         return submission, [*late, *companions_aside(ordered)]
     *earlier, last = [attempt for attempt in ordered if not seconds_late(attempt.moment, deadline)]
-    content, fault = last.stored.read(limits.file_size_kb)
-    if last.moment is None and last.timed and not fault:
-        content, fault = None, "has no time that can be read"
+    read = last.stored.read(limits.file_size_kb)
+    if last.moment is None and last.timed and not isinstance(read, Fault):
+        read = Fault("has no time that can be read", Blame.LAYOUT)
+    content, fault = (None, read) if isinstance(read, Fault) else (read, None)
     set_aside = [(other.file, _why_earlier(other, last)) for other in earlier]
     submission = replace(
         submission,
@@ -141,14 +161,15 @@ def _settle(
         content=content,
         sha256="" if content is None else hashlib.sha256(content).hexdigest(),
         submitted_at=None if last.moment is None else _shown_time(last.moment, zone),
-        unreadable=f"{last.file} {fault}" if fault else "",
+        unreadable=f"{last.file} {fault.said}" if fault else "",
+        spoilt=fault is not None and fault.blame is Blame.STUDENT,
         remarks=(
             *submission.remarks,
             *last.remarks,
             *(f"{file} was handed in too and is not used: {why}" for file, why in set_aside if not last.by_system),
         ),
     )
-    status, reason = (Status.UNREADABLE, f"it {fault}") if fault else (Status.TAKEN, _why_taken(last, deadline))
+    status, reason = (Status.UNREADABLE, f"it {fault.said}") if fault else (Status.TAKEN, _why_taken(last, deadline))
     decisions = [Decision(file, submission.student_id, Status.SUPERSEDED, why) for file, why in set_aside]
     others = [attempt for attempt in ordered if attempt is not last]
     submission, beside = add_companions(submission, [*others, last], limits)
@@ -211,7 +232,7 @@ def _compare_with_roster(
     known = [
         replace(submission, name=lines[submission.student_id].name)
         if submission.student_id in lines
-        else replace(submission, remarks=(*submission.remarks, _stranger(submission.student_id, alike)))
+        else replace(submission, remarks=(*submission.remarks, _STRANGER, *_perhaps(submission.student_id, alike)))
         for submission in submissions
     ]
     marked = [
@@ -230,10 +251,6 @@ def _compare_with_roster(
 def _loosely(student_id: str) -> str:
     """What is left of an id that a spreadsheet or a student may have changed: capitals, zeros in front, blanks."""
     return "".join(student_id.split()).casefold().lstrip("0")
-
-
-def _stranger(student_id: str, alike: Mapping[str, str]) -> str:
-    return "; ".join((_STRANGER, *_perhaps(student_id, alike)))
 
 
 def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from grader.errors import UserError
+from grader.text import duration_in_words
 
 _FORM = re.compile(
     r"(?P<day>\d{4}-\d\d?-\d\d?)"
@@ -14,7 +15,6 @@ _FORM = re.compile(
 )
 _EXAMPLES = "2026-12-01T23:59+09:00 or 2026-12-01 23:59 Asia/Seoul"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
 def parse_deadline(text: str, source: str) -> datetime | None:
@@ -67,12 +67,7 @@ def seconds_late(modified: int | None, deadline: datetime | None) -> int:
 
 def how_late(seconds: int, deadline: datetime) -> str:
     """Say it in the two largest units, as `1 day 2 hours after the deadline, 2026-12-01 23:59:00+09:00`."""
-    parts = []
-    for size, unit in _UNITS:
-        number, seconds = divmod(seconds, size)
-        if number:
-            parts.append(f"{number} {unit}" if number == 1 else f"{number} {unit}s")
-    return f"{' '.join(parts[:2])} after the deadline, {shown(deadline)}"
+    return f"{duration_in_words(seconds)} after the deadline, {shown(deadline)}"
 
 
 def shown(deadline: datetime) -> str:

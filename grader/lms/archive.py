@@ -10,12 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from grader.errors import UserError
-from grader.lms.files import DiskFile, Stored, decoded_name, is_system_file, kind_of, normal, too_large
+from grader.lms.files import Blame, DiskFile, Fault, Stored, decoded_name, is_system_file, kind_of, normal, within
 
 # 10,000 students with three attempts of two entries each fit in.
 MAX_ENTRIES, MAX_ENTRIES_INSIDE = 65_535, 10_000
@@ -50,23 +50,23 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class PackedFile:
-    """A file in an open archive; `fault` says why it is not to be read, to follow "it"."""
+    """A file in an open archive; `fault` says why it is not to be read."""
 
     shown: str
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
-    fault: str = ""
+    fault: Fault | None = None
 
-    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
+    def read(self, limit_kb: int) -> bytes | Fault:
         """Unpack it into memory; one byte over the limit ends it."""
         if self.fault:
-            return None, self.fault
+            return self.fault
         try:
             with self.archive.open(self.info) as file:
                 content = file.read(limit_kb * 1024 + 1)
         except _DAMAGED as error:
-            return None, f"cannot be read: {error}"
-        return too_large(content, limit_kb)
+            return Fault(f"cannot be read: {error}", Blame.MACHINE)
+        return within(content, limit_kb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,15 @@ class InnerFile:
     outer: Stored
     place: int
 
-    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
-        """Unpack it into memory. Damage is the student's doing here, not the machine's."""
-        content, fault = self.outer.read(limit_kb)
-        if content is None:
-            return None, fault
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    def read(self, limit_kb: int) -> bytes | Fault:
+        """Unpack it into memory. Whatever is wrong with it is how it was handed in, not the machine's doing."""
+        outer = self.outer.read(limit_kb)
+        if isinstance(outer, Fault):
+            return outer
+        with zipfile.ZipFile(io.BytesIO(outer)) as archive:
             info = archive.infolist()[self.place]
-            content, fault = PackedFile(self.shown, archive, info, _fault(info)).read(limit_kb)
-            return content, fault.replace("cannot be read", "is damaged")
+            content = PackedFile(self.shown, archive, info, _fault(info)).read(limit_kb)
+        return replace(content, blame=Blame.STUDENT) if isinstance(content, Fault) else content
 
 
 @contextmanager
@@ -120,25 +120,20 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
         yield without_common_folder(sorted(files, key=_by_name))
 
 
-def opened_inside(outer: Handed, limit_kb: int) -> tuple[list[Handed], str]:
-    """List the files of an archive that a student handed in.
-
-    Returns:
-        The files and "", or none and the reason, to follow "it".
-    """
-    content, fault = outer.stored.read(limit_kb)
-    if content is None:
-        return [], fault
+def opened_inside(outer: Handed, limit_kb: int) -> list[Handed] | Fault:
+    """List the files of an archive that a student handed in; one that cannot be unpacked is a file all the same."""
+    content = outer.stored.read(limit_kb)
+    if isinstance(content, Fault):
+        return content
     try:
         with _opened(io.BytesIO(content), len(content), MAX_ENTRIES_INSIDE) as archive:
-            files = [
+            return [
                 Handed(_name(info), InnerFile(f"{outer.stored.shown}/{_name(info)}", outer.stored, place))
                 for place, info in enumerate(archive.infolist())
-                if not _name(info).endswith("/") and not _fault(info) and not made_by_system(_name(info))
+                if _is_file(info) and not leads_out(_name(info)) and not made_by_system(_name(info))
             ]
     except ValueError as error:
-        return [], str(error)
-    return files, ""
+        return Fault(str(error), Blame.STUDENT)
 
 
 def without_common_folder(files: Sequence[Handed]) -> list[Handed]:
@@ -187,21 +182,25 @@ def _name(info: zipfile.ZipInfo) -> str:
     return normal(name.replace("\\", "/"))
 
 
-def _fault(info: zipfile.ZipInfo) -> str:
-    """Say why an entry is not to be read, to follow "it"; empty if there is no reason."""
-    if leads_out(_name(info)):
-        return "has a name that leads out of the archive or that no file can have"
+def _is_file(info: zipfile.ZipInfo) -> bool:
     mode = info.external_attr >> 16
-    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
-        return f"is {kind_of(mode)} and not a regular file"
+    return not _name(info).endswith("/") and (not stat.S_IFMT(mode) or stat.S_ISREG(mode))
+
+
+def _fault(info: zipfile.ZipInfo) -> Fault | None:
+    """Why an entry is not to be read, if it is not."""
+    if leads_out(_name(info)):
+        return Fault("has a name that leads out of the archive or that no file can have", Blame.LAYOUT)
+    if not _is_file(info):
+        return Fault(f"is {kind_of(info.external_attr >> 16)} and not a regular file", Blame.LAYOUT)
     if info.flag_bits & _ENCRYPTED:
-        return "is encrypted"
+        return Fault("is encrypted", Blame.LAYOUT)
     # Others can ask for gigabytes of memory before the first byte.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "is packed by a method other than deflate"
+        return Fault("is packed by a method other than deflate", Blame.LAYOUT)
     if info.file_size > max(_SMALL, MAX_RATIO * info.compress_size):
-        return f"would unpack to more than {MAX_RATIO} times its packed size"
-    return ""
+        return Fault(f"would unpack to more than {MAX_RATIO} times its packed size", Blame.STUDENT)
+    return None
 
 
 def leads_out(name: str) -> bool:

@@ -17,7 +17,18 @@ from pathlib import PurePosixPath
 
 from grader.assignment import Limits
 from grader.lms.archive import Handed, made_by_system, opened_inside, without_common_folder
-from grader.lms.files import NOBODYS, Attempt, Found, Stored, WithoutFile, can_be_imported, listed, normal
+from grader.lms.files import (
+    NOBODYS,
+    Attempt,
+    Blame,
+    Fault,
+    Found,
+    Stored,
+    WithoutFile,
+    can_be_imported,
+    listed,
+    normal,
+)
 from grader.records import Companion, Decision, Status, Submission
 
 # What browsers, systems and people add to the name of a copy.
@@ -33,6 +44,7 @@ _ONLY = {
     ".py": "taken for {file}: the only Python file of the attempt",
     ".ipynb": "taken for {file}: the only notebook of the attempt, whose code cells run as one script",
 }
+_ONE_TOO_MANY = Fault("is one file too many", Blame.STUDENT)
 _Key = tuple[int, int, list[tuple[str, int]]]
 
 
@@ -76,9 +88,10 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
     for shown, what in attempt.written if files else ():
         yield Decision(shown, attempt.student_id, Status.BESIDE, f"not graded: {what}")
     faults: dict[str, str] = {}
-    choice = _choose(without_common_folder(files), file_name, limit_kb, faults)
+    closed: dict[str, Fault] = {}
+    choice = _choose(without_common_folder(files), file_name, limit_kb, faults, closed)
     if choice is None:
-        yield from _without_file(attempt, files, file_name, faults)
+        yield from _without_file(attempt, files, file_name, faults, closed)
         return
     main, folder = choice.main, PurePosixPath(choice.main.name).parent
     companions: dict[str, Stored] = {
@@ -113,8 +126,15 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
             yield Decision(shown, attempt.student_id, Status.BESIDE, reason)
 
 
-def _choose(files: Sequence[Handed], file_name: str, limit_kb: int, faults: dict[str, str]) -> _Choice | None:
-    """Apply the rules in their order; zips are opened only where no file bears the name."""
+def _choose(
+    files: Sequence[Handed], file_name: str, limit_kb: int, faults: dict[str, str], closed: dict[str, Fault]
+) -> _Choice | None:
+    """Apply the rules in their order; zips are opened only where no file bears the name.
+
+    Args:
+        faults: Takes up what is to be said of each zip that has no file of the name.
+        closed: Takes up the zips that cannot be opened.
+    """
     if found := _by_name(files, file_name):
         return found
     insides: list[tuple[Handed, list[Handed]]] = []
@@ -122,12 +142,16 @@ def _choose(files: Sequence[Handed], file_name: str, limit_kb: int, faults: dict
     for file in sorted(files, key=lambda file: _natural(file.name), reverse=True):
         if not file.name.lower().endswith(".zip"):
             continue
-        inside, fault = opened_inside(file, limit_kb)
+        inside = opened_inside(file, limit_kb)
+        if isinstance(inside, Fault):
+            closed[file.stored.shown] = inside
+            faults[file.stored.shown] = f"not graded: it {inside.said}"
+            continue
         insides.append((file, without_common_folder(inside)))
         if found := _by_name(insides[-1][1], file_name, file):
             named.append(found)
         else:
-            faults[file.stored.shown] = f"not graded: it {fault}" if fault else f"opened: it holds no {file_name}"
+            faults[file.stored.shown] = f"opened: it holds no {file_name}"
     if named:
         others = tuple(choice.zipped for choice in named[1:] if choice.zipped)
         return replace(named[0], rivals=(*named[0].rivals, *others))
@@ -160,7 +184,11 @@ def _only_script(files: Sequence[Handed], file_name: str, zipped: Handed | None)
 
 
 def _without_file(
-    attempt: SystemAttempt, files: Sequence[Handed], file_name: str, faults: dict[str, str]
+    attempt: SystemAttempt,
+    files: Sequence[Handed],
+    file_name: str,
+    faults: dict[str, str],
+    closed: dict[str, Fault],
 ) -> Iterator[Found]:
     for file in files:
         reason = faults.get(file.stored.shown, f"{attempt.label} has no {file_name}: a person must look")
@@ -170,7 +198,8 @@ def _without_file(
             reason = f"{attempt.label} has no file, only {what}: a person must look"
             yield Decision(shown, attempt.student_id, Status.UNRECOGNISED, reason)
     held = f"has no {file_name}, only {listed([file.name for file in files])}" if files else "has no file"
-    yield WithoutFile(attempt.student_id, f"{attempt.label} {held}")
+    archive, fault = next(iter(closed.items()), ("", None))
+    yield WithoutFile(attempt.student_id, f"{attempt.label} {held}", archive, fault, attempt.moment)
 
 
 def _rank(name: str, file_name: str) -> int | None:
@@ -215,10 +244,10 @@ def add_companions(
     used: list[Companion] = []
     left_kb = limits.file_size_kb - _kilobytes(submission.content or b"")
     for number, (name, stored) in enumerate(last.companions.items()):
-        content, fault = stored.read(left_kb) if number < limits.companions else (None, "is one file too many")
-        if content is None:
-            decisions.append(_beside(last, stored, f"not used: it {fault}"))
-            submission = _without(submission, name, fault)
+        content = stored.read(left_kb) if number < limits.companions else _ONE_TOO_MANY
+        if isinstance(content, Fault):
+            decisions.append(_beside(last, stored, f"not used: it {content.said}"))
+            submission = _without(submission, name, content)
             continue
         left_kb -= _kilobytes(content)
         used.append(Companion(name, content))
@@ -245,13 +274,13 @@ def _beside(attempt: Attempt, stored: Stored, reason: str) -> Decision:
     return Decision(stored.shown, attempt.student_id, Status.BESIDE, reason)
 
 
-def _without(submission: Submission, name: str, fault: str) -> Submission:
-    """A file that is there and cannot be read is a fault of the machine: the student must not pay for it."""
-    if fault.startswith("cannot be read"):
-        return replace(submission, content=None, sha256="", unreadable=f"{name} beside {submission.file} {fault}")
-    return replace(
-        submission, remarks=(*submission.remarks, f"{name} beside {submission.file} is not used: it {fault}")
-    )
+def _without(submission: Submission, name: str, fault: Fault) -> Submission:
+    """Leave a companion out; where the machine is to blame, the student must not pay for it."""
+    if fault.blame is Blame.MACHINE:
+        said = f"{name} beside {submission.file} {fault.said}"
+        return replace(submission, content=None, sha256="", unreadable=said, spoilt=False)
+    said = f"{name} beside {submission.file} is not used: it {fault.said}"
+    return replace(submission, remarks=(*submission.remarks, said))
 
 
 def _hash_of_all(sha256: str, companions: Sequence[Companion]) -> str:

@@ -4,7 +4,6 @@ No vendor's specification was found; the form follows from files that were seen.
 username may hold underscores, so the `.txt` is believed before the entry's name.
 """
 
-import codecs
 import itertools
 import re
 from collections import defaultdict
@@ -14,8 +13,9 @@ from datetime import datetime, tzinfo
 
 from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Stored, normal
+from grader.lms.files import Fault, Stored, normal
 from grader.records import Decision, Status
+from grader.text import decoded
 
 # The first mark counts: what comes after it, a student may have named.
 _NAME = re.compile(
@@ -119,8 +119,8 @@ def _whose(head: str, titles: Collection[str], known: Collection[str]) -> str:
 
 
 def _read_account(stored: Stored) -> _Account:
-    content, _ = stored.read(_ACCOUNT_KB)
-    text = _decoded(content or b"").strip()
+    content = stored.read(_ACCOUNT_KB)
+    text = "" if isinstance(content, Fault) else decoded(content).strip()
     found = _USERNAME.search(text.partition("\n")[0])
     # Comments come before the list of files, and a student may have written such a list there.
     listed = re.split(r"^Files:", text, flags=re.MULTILINE)[-1]
@@ -136,12 +136,3 @@ def _read_account(stored: Stored) -> _Account:
 def _base_name(name: str) -> str:
     """Leave folders out: some browsers send the whole path."""
     return normal(name).replace("\\", "/").rpartition("/")[2]
-
-
-def _decoded(content: bytes) -> str:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp949", "replace")

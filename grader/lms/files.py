@@ -9,15 +9,38 @@ import stat
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
 from grader.records import Decision
+from grader.text import codec_of
 
 _SYSTEM_FILES = frozenset({"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"})
 NOBODYS = "hidden, or made by the system: nobody handed it in"
 
+# Bytes; no file system takes a longer one.
+_LONGEST_NAME = 255
 _NAMES_SHOWN = 5
+
+
+class Blame(Enum):
+    """What keeps a file from being read."""
+
+    # The machine, a disk, a download: another try may read it.
+    MACHINE = auto()
+    # Something lies there that is not read by rule, such as a link: whoever put it there must look.
+    LAYOUT = auto()
+    # The file itself, as the student handed it in: no other try will read it.
+    STUDENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a file is not read; what is said follows "it"."""
+
+    said: str
+    blame: Blame
 
 
 class Stored(Protocol):
@@ -27,12 +50,8 @@ class Stored(Protocol):
     def shown(self) -> str:
         """Its path below the submissions folder or inside the archive, for people."""
 
-    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
-        """Read it once, as a whole.
-
-        Returns:
-            The content and "", or None and the reason, to follow "it".
-        """
+    def read(self, limit_kb: int) -> bytes | Fault:
+        """Read it once, as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +61,24 @@ class DiskFile:
     shown: str
     path: Path
 
-    def read(self, limit_kb: int) -> tuple[bytes | None, str]:
+    def read(self, limit_kb: int) -> bytes | Fault:
         """Read a regular file."""
         try:
             kind = self.path.lstat().st_mode
             if not stat.S_ISREG(kind):
-                return None, f"is {kind_of(kind)} and not a regular file"
+                return Fault(f"is {kind_of(kind)} and not a regular file", Blame.LAYOUT)
             # A link or a pipe that is put there meanwhile is neither followed nor waited for.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
                 content = file.read(limit_kb * 1024 + 1)
         except OSError as error:
-            return None, f"cannot be read: {error.strerror}"
-        return too_large(content, limit_kb)
+            return Fault(f"cannot be read: {error.strerror}", Blame.MACHINE)
+        return within(content, limit_kb)
 
 
-def too_large(content: bytes, limit_kb: int) -> tuple[bytes | None, str]:
-    """Give the content, or the reason if it is over the limit."""
-    return (None, f"is larger than {limit_kb} KB") if len(content) > limit_kb * 1024 else (content, "")
+def within(content: bytes, limit_kb: int) -> bytes | Fault:
+    """Give the content if it is not over the limit."""
+    return Fault(f"is larger than {limit_kb} KB", Blame.STUDENT) if len(content) > limit_kb * 1024 else content
 
 
 def kind_of(mode: int) -> str:
@@ -73,12 +92,10 @@ def kind_of(mode: int) -> str:
 
 def decoded_name(raw: bytes) -> str:
     r"""Decode a file's name: UTF-8, else cp949, else UTF-8 with each foreign byte as \xNN (two stay two)."""
-    for encoding in ("utf-8", "cp949"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("utf-8", "backslashreplace")
+    try:
+        return raw.decode(codec_of(raw))
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "backslashreplace")
 
 
 def normal(name: str) -> str:
@@ -93,7 +110,7 @@ def is_system_file(name: str) -> bool:
 
 def can_be_imported(name: str) -> bool:
     """Whether a script beside a file of this name can import it."""
-    return name.endswith(".py") and name.removesuffix(".py").isidentifier()
+    return name.endswith(".py") and name.removesuffix(".py").isidentifier() and len(name.encode()) <= _LONGEST_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +143,19 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class WithoutFile:
-    """A student's folder or attempt in which the file is missing: a person must look."""
+    """A student's folder or attempt in which the file is missing: a person must look.
+
+    Attributes:
+        archive: What the file may have been in and cannot be opened; empty if there is no such thing.
+        fault: Why that cannot be opened.
+        moment: As in `Attempt`.
+    """
 
     student_id: str
     remark: str
+    archive: str = ""
+    fault: Fault | None = None
+    moment: int | None = None
 
 
 Found = Attempt | WithoutFile | Decision

@@ -1,11 +1,11 @@
 """Delimited text as spreadsheets and learning systems write it, kept byte for byte where nobody changes it."""
 
-import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+from grader.text import encoding_of
+
 _DELIMITERS = ",;\t"
 
 
@@ -55,13 +55,8 @@ def decode(content: bytes) -> tuple[str, Encoding]:
     Raises:
         UnicodeDecodeError: It is none of them.
     """
-    for mark, codec in _BOMS:
-        if content.startswith(mark):
-            return content.removeprefix(mark).decode(codec), Encoding(codec, mark)
-    try:
-        return content.decode("utf-8"), Encoding("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("cp949"), Encoding("cp949")
+    codec, mark = encoding_of(content)
+    return content.removeprefix(mark).decode(codec), Encoding(codec, mark)
 
 
 def delimiter_of(text: str) -> str:

@@ -14,7 +14,7 @@ from grader.errors import UserError
 from grader.lms import System
 from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
 from grader.results.entries import Result
-from grader.text import printable
+from grader.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,8 @@ def _with_result(
         cells[score] = written(f"{points:f}", sheet.delimiter, quoted=cells[score].startswith('"'))
     if feedback is not None and feedback < len(cells):
         # Moodle keeps feedback as HTML, and a message quotes what a student's script raised.
-        text = html.escape(printable(result.grade.message), quote=False)
-        cells[feedback] = written(" ".join(text.split()), sheet.delimiter, quoted=cells[feedback].startswith('"'))
+        text = html.escape(one_line(result.grade.message), quote=False)
+        cells[feedback] = written(text, sheet.delimiter, quoted=cells[feedback].startswith('"'))
     return tuple(cells)
 
 

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from grader.assignment import Assignment, Band
 from grader.records import Finding
 from grader.report.page import policy, text_of
-from grader.report.view import add_filters, environment, file_key
+from grader.report.view import add_filters, environment
 from grader.results.entries import Result
-from grader.text import printable, write_private
+from grader.text import file_key, one_line, write_private
 
 FEEDBACK_NAME = "feedback"
 # Whatever else would be read as Markdown or HTML: a student's error is quoted, and stays text.
@@ -94,4 +94,4 @@ def _markdown_environment() -> Environment:
 
 
 def _in_markdown(value: Any) -> Any:
-    return _MARKDOWN.sub(r"\\\1", " ".join(printable(value).split())) if isinstance(value, str) else value
+    return _MARKDOWN.sub(r"\\\1", one_line(value)) if isinstance(value, str) else value

@@ -19,7 +19,6 @@ from grader.report.pace import (
     Scene,
     after,
     class_left,
-    duration,
     epochs_text,
     loss_text,
     rate_text,
@@ -30,7 +29,7 @@ from grader.report.pace import (
 )
 from grader.report.terminal import points_counts, result_line
 from grader.results.entries import Result
-from grader.text import OutputLines, one_line
+from grader.text import OutputLines, duration, one_line
 
 SECONDS_BETWEEN_DRAWINGS = 0.25
 # What a script prints faster than this for each drawing is left out, so that it neither waits nor fills the memory.

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
 from grader.results.entries import Result
+from grader.text import duration
 
 # What was measured this long ago weighs 1/e: a batch takes seconds on a slow machine, and rates should not jump.
 SMOOTHING_SECONDS = 30.0
@@ -49,6 +50,7 @@ class Scene:
         running: In the order in which they began.
         runs_over: Runs that have ended, and `run_seconds` the time of all of them together.
         points: Of each student who has a result; None where our fault left none.
+        copied: Students whose result is another one's run of the same files.
     """
 
     begun: float
@@ -56,6 +58,7 @@ class Scene:
     runs_over: int = 0
     run_seconds: float = 0.0
     points: Mapping[str, Decimal | None] = field(default_factory=dict)
+    copied: frozenset[str] = frozenset()
 
 
 def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
@@ -80,7 +83,9 @@ def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
 
 def with_result(scene: Scene, result: Result) -> Scene:
     """Return the scene with one more student graded."""
-    return replace(scene, points={**scene.points, result.submission.student_id: result.grade.points})
+    student_id = result.submission.student_id
+    copied = scene.copied | {student_id} if result.entry and result.entry.run_of else scene.copied
+    return replace(scene, points={**scene.points, student_id: result.grade.points}, copied=copied)
 
 
 def rate(run: Running) -> float | None:
@@ -114,13 +119,15 @@ def class_left(scene: Scene, plan: Plan, now: float) -> float | None:
     """Seconds until everyone is graded; None while nothing is known that it could follow from.
 
     Whoever waits takes as long as the mean of the runs that are over, of those whose end is in sight, and of the plan's
-    estimate as one run more: a few scripts that fail at once say little about the rest.
+    estimate as one run more: a few scripts that fail at once say little about the rest. Whoever will get a copy of
+    another student's run takes no time.
     """
     whole = _mean_run(scene, plan, now)
     if whole is None:
         return None
     ahead = [_known(run_left(run, plan, now), whole - (now - run.begun)) for run in scene.running]
-    waiting = max(0, plan.due - len(scene.points) - len(ahead))
+    copies = max(0, plan.copies - len(scene.copied))
+    waiting = max(0, plan.due - len(scene.points) - copies - len(ahead))
     return max(*ahead, 0.0, (sum(ahead) + waiting * whole) / plan.jobs)
 
 
@@ -129,19 +136,6 @@ def worth_a_line(told: Running, run: Running, plan: Plan) -> bool:
     silence = run.heard - told.heard
     epoch_over = int(epochs(run, plan)) > int(epochs(told, plan))
     return silence >= LONGEST_SILENCE or (epoch_over and silence >= SHORTEST_SILENCE)
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time as a person says it, the longer the coarser; `-` where it is not known."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def training_line(run: Running, plan: Plan, now: float) -> str:

@@ -21,9 +21,9 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
-from grader.report.view import Student, environment, file_key, log_end, ordered, reasons, source_files
+from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
-from grader.text import write_private
+from grader.text import file_key, write_private
 
 REPORT_NAME = "report.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
@@ -137,6 +137,8 @@ def summarize(students: Sequence[Student]) -> Summary:
     counting = [entry.run.training for student in students if (entry := student.result.entry)]
     trained = [training.seconds for training in counting if training.samples]
     evidence = [entry.evidence for entry in own.values()]
+    # A file that Python cannot read never ran anywhere.
+    ran = [entry for entry in own.values() if entry.run.device]
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
@@ -152,11 +154,9 @@ def summarize(students: Sequence[Student]) -> Summary:
         finished_at=max((entry.finished_at for entry in own.values()), default=None),
         other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
         data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
-        devices=_mostly(f"{one.run.device or 'unknown'}; {one.evidence.jobs} at a time" for one in own.values()),
-        isolation=_mostly(item.isolation for item in evidence),
-        versions=_mostly(
-            f"torch {one.run.torch_version or 'unknown'}, grader {one.evidence.grader_version}" for one in own.values()
-        ),
+        devices=_mostly(f"{one.run.device}; {one.evidence.jobs} at a time" for one in ran),
+        isolation=_mostly(item.isolation for item in evidence if item.isolation),
+        versions=_mostly(f"torch {one.run.torch_version}, grader {one.evidence.grader_version}" for one in ran),
     )
 
 
@@ -174,7 +174,7 @@ def _students(
             Student(
                 result,
                 file_key(submission.student_id),
-                reasons(result.grade.review),
+                result.grade.review,
                 log_end(log) if log else "",
                 log.name if log else "",
                 source_files(submission, entry) if whole else (),

@@ -16,7 +16,7 @@ from copydetect import CodeFingerprint, compare_files
 
 from grader.assignment import TEMPLATE
 from grader.records import Submission
-from grader.text import notebook_code
+from grader.text import decoded, notebook_code
 
 # Tokens: shorter matches are what any two scripts for one assignment share.
 _NOISE, _WINDOW = 25, 1
@@ -88,7 +88,7 @@ def _pair(*both: tuple[Submission, CodeFingerprint]) -> Pair:
 def _texts(submissions: Iterable[Submission]) -> Iterator[tuple[Submission, str]]:
     for submission in submissions:
         if submission.content and len(submission.content) <= MOST_BYTES:
-            text = submission.content.decode("utf-8", "replace")
+            text = decoded(submission.content)
             yield submission, notebook_code(text) or text
 
 

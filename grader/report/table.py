@@ -9,7 +9,7 @@ import pandas as pd
 
 from grader.records import Check, Decision, Submission, accuracy_percent
 from grader.results.entries import Change, Entry, Result
-from grader.text import printable, write_private
+from grader.text import one_line, printable, write_private
 
 GRADES_COLUMNS = (
     "student_id",
@@ -104,8 +104,8 @@ def _grades_row(result: Result) -> dict[str, str]:
         "points": "" if grade.points is None else f"{grade.points:f}",
         "runs": "; ".join(_run_cell(run) for run in result.runs) if len(result.runs) > 1 else "",
         "changes": "; ".join(_change_cell(change) for change in result.changes),
-        "review": _one_line(grade.review),
-        "message": _one_line(grade.message),
+        "review": one_line("; ".join(grade.review)),
+        "message": one_line(grade.message),
     }
     if entry is not None:
         row["architecture"] = entry.check.verdict.value
@@ -126,26 +126,22 @@ def _run_cell(run: Entry) -> str:
 def _change_cell(change: Change) -> str:
     before, after = ("none" if points is None else f"{points:f}" for points in (change.before, change.after))
     when = change.at.astimezone().isoformat(" ", "minutes")
-    return _one_line(f"{change.what} by {change.who}, {when}: {before} -> {after} points ({change.why})")
+    return one_line(f"{change.what} by {change.who}, {when}: {before} -> {after} points ({change.why})")
 
 
 def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:
     row = dict.fromkeys(CHECKS_COLUMNS, "") | {"student_id": submission.student_id, "file": submission.file}
     if check is None:
-        row["notes"] = _one_line("; ".join(submission.remarks))
-        row["message"] = _one_line(submission.unreadable or submission.late) or "Nothing was handed in."
+        row["notes"] = one_line("; ".join(submission.remarks))
+        row["message"] = one_line(submission.unreadable or submission.late) or "Nothing was handed in."
         return row
     return row | {
         "verdict": check.verdict.value,
-        "deviations": _one_line("; ".join(f"{finding.code.value}: {finding.where}" for finding in check.findings)),
+        "deviations": one_line("; ".join(f"{finding.code.value}: {finding.where}" for finding in check.findings)),
         # The collection's remarks have no column of their own here, and are not to be lost.
-        "notes": _one_line("; ".join((*check.notes, *check.open_questions, *submission.remarks))),
+        "notes": one_line("; ".join((*check.notes, *check.open_questions, *submission.remarks))),
         "parameters": "" if check.parameters is None else str(check.parameters),
         "output_shape": "" if check.output_shape is None else " x ".join(map(str, check.output_shape)),
         "blanks_left": ", ".join(check.blanks_left),
-        "message": _one_line(check.message),
+        "message": one_line(check.message),
     }
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

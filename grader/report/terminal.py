@@ -80,7 +80,7 @@ def _review_lines(results: Sequence[Result]) -> list[str]:
     marked = [result for result in _ordered(results) if result.grade.review]
     if not marked:
         return []
-    reasons = [f"{result.submission.student_id}: {result.grade.review}" for result in marked]
+    reasons = [f"{result.submission.student_id}: {'; '.join(result.grade.review)}" for result in marked]
     return [f"For a person to look at: {len(marked)}", *reasons]
 
 

@@ -3,9 +3,7 @@
 A submission's source is decoded and its lines are numbered; nothing of it is parsed or run.
 """
 
-import hashlib
 import io
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.records import Decision, Submission
 from grader.results.entries import Entry, Result
-from grader.text import OutputLines, notebook_code, printable
+from grader.text import OutputLines, counted, decoded, duration, notebook_code, printable
 
 _MAX_CHARACTERS = 100_000
 _LINE = re.compile(r"\bline (\d{1,6})\b")
@@ -27,7 +25,6 @@ LOG_LINES = 40
 _LOG_BYTES = 16_384
 _KIND_LENGTH = 60
 _NBSP = "\N{NO-BREAK SPACE}"
-_SAFE_NAME = re.compile(r"\w[\w.\-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ def source_files(submission: Submission, entry: Entry | None) -> tuple[SourceFil
 
 
 def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
-    text, note = _decoded(content), ""
+    text, note = decoded(content), ""
     if (code := notebook_code(text)) is not None:
         text, note = code, "The code cells of a notebook."
     text = printable(io.StringIO(text, newline=None).read()).rstrip("\n")
@@ -62,15 +59,6 @@ def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
         text, note = text[:_MAX_CHARACTERS], f"The first {_MAX_CHARACTERS} characters of {len(text)}."
     numbers = range(1, text.count("\n") + 2)
     return SourceFile(name, text, "\n".join(f"▶ {line}" if line in marked else str(line) for line in numbers), note)
-
-
-def _decoded(content: bytes) -> str:
-    for encoding in ("utf-8-sig", "cp949"):
-        try:
-            return content.decode(encoding)
-        except UnicodeError:
-            continue
-    return content.decode("utf-8", "replace")
 
 
 def _named_lines(entry: Entry | None) -> frozenset[int]:
@@ -124,29 +112,13 @@ def environment() -> Environment:
 def add_filters(made: Environment) -> None:
     """Teach templates how figures are said."""
     made.filters |= {
-        "count": count,
-        "duration": duration,
+        "count": counted,
+        "duration": time_taken,
         "epochs": epochs,
         "number": number,
         "percent": percent,
         "when": when,
     }
-
-
-def file_key(student_id: str) -> str:
-    """Return a name for a student's files and links: the id, or where that would not be safe, a part and its hash.
-
-    Two students never share one: what is safe as it is has no tilde.
-    """
-    if _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= 200:
-        return student_id
-    readable = "".join(re.findall(r"[A-Za-z0-9]+", student_id))[:30]
-    return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
-
-
-def reasons(review: str) -> tuple[str, ...]:
-    """Take a `Grade.review` apart."""
-    return tuple(reason for reason in (part.strip() for part in review.split("; ")) if reason)
 
 
 def reason_kind(reason: str) -> str:
@@ -167,17 +139,10 @@ def log_end(path: Path) -> str:
     return "\n".join(lines[-LOG_LINES:]).strip("\n")
 
 
-def duration(seconds: float) -> str:
-    """Say a length of time with its two largest units."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return "unknown"
-    if seconds < 60:
-        return f"{seconds:.0f}{_NBSP}s" if seconds >= 10 else f"{seconds:.1f}{_NBSP}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return _units((minutes, "min"), (rest, "s"))
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return _units((hours, "h"), (minutes, "min"))
+def time_taken(seconds: float) -> str:
+    """Say how long something took, on one line; a tenth of a second is worth it where there are few."""
+    said = f"{seconds:.1f} s" if 0 <= seconds < 10 else duration(seconds)
+    return said.replace(" ", _NBSP)
 
 
 def epochs(entry: Entry) -> float | None:
@@ -202,18 +167,9 @@ def when(moment: datetime | None) -> str:
     return moment.isoformat(" ", "minutes") if moment else "–"
 
 
-def count(amount: int, noun: str) -> str:
-    """Return an amount with its noun."""
-    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
-
-
 def ordered(results: Iterable[Result]) -> list[Result]:
     """Return everyone by student id."""
     return sorted(results, key=lambda result: result.submission.student_id)
-
-
-def _units(*parts: tuple[int, str]) -> str:
-    return " ".join(f"{amount}{_NBSP}{unit}" for amount, unit in parts if amount)
 
 
 def _finalized(value: Any) -> Any:

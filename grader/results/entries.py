@@ -139,14 +139,14 @@ class Grade:
         points: None where there are none: a fault of ours never becomes points.
         accuracy: Percent of the test set, rounded down to two decimals; None unless the outcome is `graded`.
         message: For the student: what happened and what to do.
-        review: For the teacher: why a person should look, reasons joined by "; "; empty if there is no reason.
+        review: For the teacher: why a person should look, one reason each.
     """
 
     outcome: Outcome
     points: Decimal | None
     accuracy: Decimal | None
     message: str
-    review: str
+    review: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,14 @@ from grader.errors import InfrastructureError, UserError
 from grader.records import Submission
 from grader.results.entries import Entry, Line
 from grader.results.reruns import NextRun, known_run
-from grader.text import write_private
+from grader.text import file_key, write_private
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_NAME = ".lock"
 RESERVE_NAME = ".reserve"
 
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+_ON_EVERY_LINE = {"student_id", "sha256"}
 # Room for some hundred lines, held back so that a disk that fills up costs no result.
 _RESERVE_BYTES = 1 << 20
 
@@ -40,14 +41,17 @@ class Ledger:
         unreadable: Lines that are none of ours: half-written, or damaged. They are skipped and stay in the file.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, path: Path) -> None:
         self.unreadable = 0
         self._entries: list[Entry] = []
         self._of_student: dict[str, list[Line]] = defaultdict(list)
         self._of_files: dict[str, list[Line]] = defaultdict(list)
-        for line in content.split(b"\n"):
-            if line:
-                self._read(line)
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            if line and not self._read(line):
+                raise UserError(
+                    f"another version of the grader wrote line {number} of {path}: grade into a new folder with OUT=, "
+                    "or use the version that wrote it"
+                )
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every run, oldest first."""
@@ -62,12 +66,18 @@ class Ledger:
         """Return everyone's lines about these files, oldest first; for reading, at this moment."""
         return self._of_files.get(sha256, ())
 
-    def _read(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> bool:
+        """Take a line in, or count it as damaged; False where it is whole and not as this version writes it."""
         # Not `validate_json`: it refuses the lone surrogates that a student's traceback or file name may hold.
+        record: object = None
         try:
-            self._remember(_LINE.validate_python(json.loads(line)))
+            record = json.loads(line)
+            # A field that is not known is a measurement that would be lost.
+            self._remember(_LINE.validate_python(record, extra="forbid"))
         except (ValueError, RecursionError):
             self.unreadable += 1
+            return not (isinstance(record, dict) and record.keys() >= _ON_EVERY_LINE)
+        return True
 
     def _remember(self, line: Line) -> None:
         if isinstance(line, Entry):
@@ -79,8 +89,8 @@ class Ledger:
 class OpenLedger(Ledger):
     """A ledger that this process alone may add to; see `open_ledger`."""
 
-    def __init__(self, content: bytes, descriptor: int, reserve: Path) -> None:
-        super().__init__(content)
+    def __init__(self, content: bytes, path: Path, descriptor: int, reserve: Path) -> None:
+        super().__init__(content, path)
         self._descriptor = descriptor
         self._reserve = reserve
         self._one_writer = threading.Lock()
@@ -127,12 +137,13 @@ def read_ledger(out: Path) -> Ledger:
     No lock is taken, so a line that a grader is writing at this moment may count as unreadable.
 
     Raises:
-        UserError: The file is there and cannot be read.
+        UserError: The file is there and cannot be read, or another version of the grader wrote it.
     """
+    path = out / LEDGER_NAME
     try:
-        return Ledger((out / LEDGER_NAME).read_bytes())
+        return Ledger(path.read_bytes(), path)
     except FileNotFoundError:
-        return Ledger(b"")
+        return Ledger(b"", path)
     except OSError as error:
         raise UserError(f"cannot read {out / LEDGER_NAME}: {error.strerror}; check OUT= and its permissions") from None
 
@@ -144,7 +155,8 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
     The folder is made if need be, readable by its owner alone, and so are the files.
 
     Raises:
-        UserError: Another grader works in this folder, or nothing can be written there.
+        UserError: Another grader works in this folder, nothing can be written there, or another version of the grader
+            wrote what is there.
     """
     descriptors: list[int] = []
     try:
@@ -159,7 +171,7 @@ def open_ledger(out: Path) -> Iterator[OpenLedger]:
             raise UserError(
                 f"cannot write to {out}: {error.strerror}; make room there or name another folder with OUT="
             ) from None
-        yield OpenLedger(content, descriptors[-1], out / RESERVE_NAME)
+        yield OpenLedger(content, out / LEDGER_NAME, descriptors[-1], out / RESERVE_NAME)
     finally:
         for descriptor in reversed(descriptors):
             os.close(descriptor)
@@ -222,8 +234,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None:
-    """Write the log, then the entry; a log that cannot be written costs no result.
+def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> Entry:
+    """Write the log, then the entry; where the log cannot be written, the entry says so, and nothing stops.
+
+    Returns:
+        The entry as it was kept.
 
     Raises:
         UserError: The disk is full; the entry is kept.
@@ -232,8 +247,11 @@ def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> None
     runs = _runs(ledger, entry.student_id)
     try:
         write_private(logs / _log_name(entry.student_id, 1 + len(runs)), log)
-    finally:
-        ledger.append(entry)
+    except UserError as error:
+        flags = (*entry.run.flags, f"the log of the run is missing: {error}")
+        entry = replace(entry, run=replace(entry.run, flags=flags))
+    ledger.append(entry)
+    return entry
 
 
 def record_copy(submission: Submission, planned: NextRun, run_key: str, ledger: OpenLedger, logs: Path) -> Entry | None:
@@ -254,8 +272,7 @@ def record_copy(submission: Submission, planned: NextRun, run_key: str, ledger: 
     except OSError:
         return None
     entry = replace(known, student_id=submission.student_id, run_of=known.run_of or known.student_id)
-    record_run(entry, log, ledger, logs)
-    return entry
+    return record_run(entry, log, ledger, logs)
 
 
 def log_of(entry: Entry, ledger: Ledger, logs: Path) -> Path:
@@ -268,5 +285,6 @@ def _runs(ledger: Ledger, student_id: str) -> list[Entry]:
 
 
 def _log_name(student_id: str, number: int) -> str:
-    # An id may hold dots: "kim.2" is another student.
-    return f"{student_id}.log" if number == 1 else f"{student_id}~{number}.log"
+    # An id may hold dots: "kim.2" is another student. A number is shorter than a hash, which may follow a tilde too.
+    name = file_key(student_id)
+    return f"{name}.log" if number == 1 else f"{name}~{number}.log"

@@ -1,6 +1,5 @@
 """Every sentence about an outcome: what a student reads, and why a teacher should look."""
 
-import re
 from collections.abc import Sequence
 
 from grader.assignment import Assignment
@@ -8,9 +7,9 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.run.probes import probe_doubts
+from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1
-_ROUNDED_FROM_SECONDS = 600
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
 _WHOLE_LENGTH = 1000  # of what the grader says itself, in whole sentences
 
@@ -34,11 +33,11 @@ def for_student(entry: Entry | None, submission: Submission, assignment: Assignm
     if entry is None:
         return _without_entry(submission, assignment)
     said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
-    return " ".join([said, *_blanks(entry.check, said), *_notes(entry)])
+    return " ".join([said, *_blanks(entry.check), *_notes(entry)])
 
 
-def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
-    """Give every reason why a person should look at a submission, joined by "; "; empty if there is none."""
+def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> tuple[str, ...]:
+    """Give every reason why a person should look at a submission, each on one line."""
     reasons = list(submission.remarks)
     if entry is None:
         reasons += _missing_entry(submission)
@@ -46,7 +45,7 @@ def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignm
         reasons += _doubts(entry)
         if entry.outcome is Outcome.INFRASTRUCTURE:
             reasons.append(_way_out(entry, assignment))
-    return "; ".join(_one_line(reason) for reason in reasons)
+    return tuple(_bounded(reason) for reason in reasons)
 
 
 def for_student_of(override: Override) -> str:
@@ -64,7 +63,7 @@ def of_changes(override: Override | None, pending: Regrade | None, outdated: Ove
     """
     reasons = []
     if override is not None:
-        reasons.append(f"points set by {override.who}: {_one_line(override.why)}")
+        reasons.append(f"points set by {override.who}: {_bounded(override.why)}")
     if pending is not None:
         reasons.append("a regrade was asked for and has no result yet: run make grade")
     if outdated is not None and override is None:
@@ -90,16 +89,21 @@ def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
         others: Their ids.
     """
     reasons = [f"not run itself: {entry.run_of}'s run of the same files counts"] if entry and entry.run_of else []
-    return [*reasons, _one_line(f"the same files as others: {', '.join(others)}")] if others else reasons
+    return [*reasons, _bounded(f"the same files as others: {', '.join(others)}")] if others else reasons
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:
+    if submission.spoilt:
+        return (
+            f"The file that you handed in cannot be read: {_full_stop(_bounded(submission.unreadable))} "
+            "If you have a copy that opens, show it to your teacher."
+        )
     if submission.unreadable:
         return "The grader could not read your file. This is not your fault: it will be tried again."
     if submission.content is not None:
         return "Your file has not been graded yet. This is not your fault: it will be graded."
     if submission.late:
-        late = _full_stop(_one_line(submission.late))
+        late = _full_stop(_bounded(submission.late))
         return f"No {assignment.file} was handed in by the deadline: {late} If that is wrong, tell your teacher."
     return _nothing_came(assignment)
 
@@ -123,9 +127,9 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
         case Outcome.TIMED_OUT:
             return [
                 "Your script was stopped at a time limit before its network could be tested.",
-                f"It has {_duration(limits.setup_seconds)} to begin training, "
-                f"{_duration(round(entry.evidence.limit_seconds))} to train "
-                f"and {_duration(limits.evaluation_seconds)} for the test.",
+                f"It has {duration_in_words(limits.setup_seconds)} to begin training, "
+                f"{duration_in_words(entry.evidence.limit_seconds)} to train "
+                f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
             # So PyTorch's error begins where it is a GPU that is full.
@@ -173,17 +177,17 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
 
 
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
-    error = _one_line(entry.run.error)
+    error = _bounded(entry.run.error)
     as_it_was = "the network was tested as it was then"
     evidence = entry.evidence
     match entry.run.stop_reason:
         case StopReason.EPOCH_BUDGET:
-            epochs = _count(assignment.budget.epochs, "epoch")
+            epochs = counted(assignment.budget.epochs, "epoch")
             said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
         case StopReason.TIME_BUDGET:
             longer = evidence.limit_seconds > evidence.wall_seconds
             why = "which is what the handout's time means on this machine" if longer else "as the handout says"
-            said = [f"Training was stopped after {_duration(round(evidence.limit_seconds))}, {why}, and {as_it_was}."]
+            said = [f"Training was stopped after {duration_in_words(evidence.limit_seconds)}, {why}, and {as_it_was}."]
         case StopReason.ERROR:
             named = f" ({error})" if error else ""
             return [f"Your script stopped with an error{named}; {as_it_was}."]
@@ -194,9 +198,8 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
 
 
-def _blanks(check: Check, said: str) -> list[str]:
-    named = all(re.search(rf"\b{re.escape(blank)}\b", said) for blank in check.blanks_left)
-    return [] if named else [f"Still to be filled in: {', '.join(check.blanks_left)}."]
+def _blanks(check: Check) -> list[str]:
+    return [f"Still to be filled in: {', '.join(check.blanks_left)}."] if check.blanks_left else []
 
 
 def _notes(entry: Entry) -> list[str]:
@@ -238,11 +241,13 @@ def _cut_by_time(entry: Entry) -> list[str]:
         return []
     return [
         f"cut by time on a machine {slower:.1f} times slower than Colab's GPU: "
-        f'time_limit = "calibrated" would give it {_duration(round(evidence.calibrated_seconds))}'
+        f'time_limit = "calibrated" would give it {duration_in_words(evidence.calibrated_seconds)}'
     ]
 
 
 def _missing_entry(submission: Submission) -> list[str]:
+    if submission.spoilt:
+        return [f"the student's file cannot be read ({submission.unreadable}): ask the student for a copy that opens"]
     if submission.unreadable:
         return [f"file could not be read ({submission.unreadable}): mend that and run the same command again"]
     if submission.content is not None:
@@ -257,12 +262,12 @@ def _way_out(entry: Entry, assignment: Assignment) -> str:
     if module in assignment.colab.modules:
         install = f"pip install {_PACKAGES.get(module, module)}"
         return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
-    cause = _one_line(entry.run.error or entry.check.message) or "no cause given"
+    cause = _bounded(entry.run.error or entry.check.message) or "no cause given"
     return f"not graded, a fault of the grader or its machine ({cause}): run the same command again"
 
 
 def _sentence(text: str) -> list[str]:
-    text = _one_line(text)
+    text = _bounded(text)
     return [_full_stop(text)] if text else []
 
 
@@ -275,27 +280,13 @@ def _whole(text: str) -> list[str]:
     return [_full_stop(text)] if text else []
 
 
+def _bounded(text: str) -> str:
+    return one_line(text, ERROR_LENGTH)
+
+
 def _full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= ERROR_LENGTH else line[: ERROR_LENGTH - 1] + "…"
-
-
-def _duration(seconds: int) -> str:
-    if seconds > _ROUNDED_FROM_SECONDS:
-        seconds = round(seconds / 60) * 60
-    for size, unit in ((3600, "hour"), (60, "minute")):
-        if seconds % size == 0:
-            return _count(seconds // size, unit)
-    return _count(seconds, "second")
-
-
 def _memory(megabytes: int) -> str:
     return f"{megabytes // 1024} GB" if megabytes % 1024 == 0 else f"{megabytes} MB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

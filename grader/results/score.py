@@ -78,13 +78,13 @@ def result_of(
     override = standing_override(own, assignment)
     last = generations(own, run_key)[-1]
     due = submission.content is not None and not is_done(last.runs, assignment)
-    review = [
-        graded.review,
+    review = (
+        *graded.review,
         *messages.of_same_files(entry, others),
         *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
         *messages.of_run_due(entry, due=due and last.regrade is None),
-    ]
-    graded = replace(graded, review="; ".join(filter(None, review)))
+    )
+    graded = replace(graded, review=review)
     if override is not None:
         said = f"{graded.message} {messages.for_student_of(override)}"
         graded = replace(graded, points=override.points, message=said)
@@ -120,7 +120,7 @@ def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
     if entry is not None:
         return entry.outcome
     if submission.unreadable:
-        return Outcome.INFRASTRUCTURE
+        return Outcome.INVALID if submission.spoilt else Outcome.INFRASTRUCTURE
     return Outcome.NO_SUBMISSION if submission.content is None else Outcome.PENDING
 
 

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -203,11 +203,13 @@ def _strong(limits: Limits) -> Rung:
     bwrap = shutil.which("bwrap")
     if bwrap is None:
         return Rung(IsolationLevel.STRONG, None, "bubblewrap is missing", INSTALL_BUBBLEWRAP)
-    filtered = not seccomp.missing()
+    bare = Isolation(IsolationLevel.STRONG, "", bwrap=bwrap, filtered=not seccomp.missing())
+    return _probed(bare, _parts_of_strong(bare), limits)
+
+
+def _parts_of_strong(strong: Isolation) -> list[str]:
     user = "separate user for each slot" if os.geteuid() == 0 else "user namespace"
-    parts = ["bubblewrap", user, *(["system call filter"] if filtered else []), "watchdog"]
-    bare = Isolation(IsolationLevel.STRONG, "", bwrap=bwrap, filtered=filtered)
-    return _probed(bare, parts, limits)
+    return ["bubblewrap", user, *(["system call filter"] if strong.filtered else []), "watchdog"]
 
 
 def _full(strong: Rung, limits: Limits) -> Rung:
@@ -224,10 +226,9 @@ def _full(strong: Rung, limits: Limits) -> Rung:
         return Rung(IsolationLevel.FULL, None, f"no job runs in a cgroup here ({found.failure or 'a probe got out'})")
     if not strong.isolation.filtered and not hidden_memory_is_bounded(full, limits):
         return Rung(IsolationLevel.FULL, None, "the cgroup does not bound memory")
-    inside = strong.isolation.description.removeprefix("strong (").replace(f"; {_CAVEATS[HIDDEN_MEMORY]}", "")
-    kept = ", ".join(sorted(cgroup.controllers))
-    described = replace(full, description=f"full (cgroup for {kept}; {inside}")
-    return Rung(IsolationLevel.FULL, described, succeeded=strong.succeeded)
+    kept = f"cgroup for {', '.join(sorted(cgroup.controllers))}"
+    description = _described(full, [kept], _parts_of_strong(full), strong.succeeded)
+    return Rung(IsolationLevel.FULL, replace(full, description=description), succeeded=strong.succeeded)
 
 
 def _partial(limits: Limits) -> Rung:
@@ -257,14 +258,21 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
     if leaks := [name for name in found.succeeded if name not in _OPEN[level]]:
         refusal = f"this machine's sandbox leaks: a probe {'; a probe '.join(leaks)}"
         return Rung(level, None, refusal, "" if bare.filtered else INSTALL_SECCOMP, found.succeeded)
-    held = f"{len(PROBES) - len(found.succeeded)} of {len(PROBES)} probes held"
-    caveats = [_CAVEATS[name] for name in found.succeeded if name in _CAVEATS]
-    if not bare.bwrap:
-        caveats += ["the disk is watched, not bounded", "files in /dev/shm are not bounded"]
-    if level is IsolationLevel.NONE:
-        caveats = [*(name for name in found.succeeded if name not in _CAVEATS), *caveats, "grades are provisional"]
-    described = replace(bare, description=f"{level} ({', '.join(parts)}; {'; '.join([held, *caveats])})")
+    described = replace(bare, description=_described(bare, [], parts, found.succeeded))
     return Rung(level, described, succeeded=found.succeeded)
+
+
+def _described(isolation: Isolation, first: list[str], parts: list[str], succeeded: Sequence[str]) -> str:
+    """Name a level, what it is made of, how many probes it held, and what it does not hold."""
+    # A cgroup bounds hidden memory, which the level below does not: that is measured before it is chosen.
+    bounded = {HIDDEN_MEMORY} if isolation.level is IsolationLevel.FULL else set()
+    caveats = [_CAVEATS[name] for name in succeeded if name in _CAVEATS and name not in bounded]
+    if not isolation.bwrap:
+        caveats += ["the disk is watched, not bounded", "files in /dev/shm are not bounded"]
+    if isolation.level is IsolationLevel.NONE:
+        caveats = [*(name for name in succeeded if name not in _CAVEATS), *caveats, "grades are provisional"]
+    held = f"{len(PROBES) - len(succeeded)} of {len(PROBES)} probes held"
+    return f"{isolation.level} ({'; '.join([*first, ', '.join(parts), held, *caveats])})"
 
 
 def _closed_folder() -> Path | None:

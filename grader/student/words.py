@@ -17,8 +17,9 @@ from grader.errors import UserError
 from grader.progress import Event, Plan, Printed, Stage, work_seconds
 from grader.protocol import Fault, Stopped
 from grader.records import StopReason, Training, accuracy_percent, exact_percent, in_band
-from grader.report.pace import Running, Scene, after, duration, training_line, worth_a_line
+from grader.report.pace import Running, Scene, after, training_line, worth_a_line
 from grader.student.trial import Trial
+from grader.text import duration
 
 OF_CHANCE = (
     "The grade comes from the grader's own run. Chance moves the accuracy a little from\nrun to run, so leave a margin."

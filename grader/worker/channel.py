@@ -4,6 +4,7 @@ import mmap
 import os
 import threading
 
+from grader import text
 from grader.protocol import TEXT_LIMIT, Event, to_json
 from grader.records import IMAGE_BYTES
 
@@ -51,8 +52,7 @@ class Channel:
 
 def one_line(error: BaseException) -> str:
     """`Type: message`, on one line and bounded."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text[:TEXT_LIMIT].removesuffix(": ")
+    return text.one_line(f"{type(error).__name__}: {error}")[:TEXT_LIMIT].removesuffix(":")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grader.text import notebook_code, set_aside
+from grader.text import codec_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
@@ -77,12 +77,12 @@ def read_source(content: bytes) -> Source:
 
 
 def _decode(content: bytes) -> str | None:
-    """Text with universal newlines; cp949 is tried where a file says nothing of its encoding and is not UTF-8."""
+    """Text with universal newlines; what a file says of its encoding is tried first."""
     try:
         declared, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
     except SyntaxError:
-        declared = "cp949"
-    for encoding in (declared, "cp949"):
+        declared = codec_of(content)
+    for encoding in (declared, codec_of(content)):
         try:
             text = content.decode(encoding)
         except (UnicodeError, LookupError):

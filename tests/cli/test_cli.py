@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from command import SUBMISSIONS, run_grader
+from grader.cli.options import Inputs, remember, remembered
 
 GRADE = ("grade", SUBMISSIONS / "habits")
 
@@ -40,6 +41,16 @@ def test_an_assignment_with_a_wrong_value_is_one_sentence(tmp_path: Path) -> Non
     rules = tmp_path / "rules.toml"
     rules.write_text("title = 3", encoding="utf-8")
     assert "title" in said(*GRADE, "--assignment", rules, tmp_path=tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [("--data", "nowhere.npz"), ("--roster", "none.csv"), ("--assignment", "none.toml")])
+def test_what_cannot_be_used_is_not_remembered_for_the_next_command(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    before = Inputs("/old/class", data="digits")
+    remember(before, out)
+    assert wrong[1] in said(*GRADE, *wrong, tmp_path=tmp_path)
+    assert remembered(out, Inputs()) == before
 
 
 @pytest.mark.sandbox

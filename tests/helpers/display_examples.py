@@ -23,10 +23,10 @@ class Clock:
 
 
 def graded(student: str, points: str = "20", accuracy: str = "71.23") -> Result:
-    grade = Grade(Outcome.GRADED, Decimal(points), Decimal(accuracy), "", "")
+    grade = Grade(Outcome.GRADED, Decimal(points), Decimal(accuracy), "", ())
     return Result(submission(student_id=student), None, grade)
 
 
 def failed(student: str) -> Result:
     """A result that the grader's own fault left without points."""
-    return Result(submission(student_id=student), None, Grade(Outcome.INFRASTRUCTURE, None, None, "", ""))
+    return Result(submission(student_id=student), None, Grade(Outcome.INFRASTRUCTURE, None, None, "", ()))

@@ -1,14 +1,16 @@
 """Which file of an attempt is graded: by one written rule, and no file is passed over in silence."""
 
 import itertools
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from archives import packed, write_archive
+from archives import attempt, packed, write_archive
 from grader.collect import collect
-from grader.records import Collection, Status
-from submission_folders import SMALL_FILES, by_student, collected, decision_on, statuses
+from grader.records import Collection, Outcome, Status
+from grader.results.score import grade
+from submission_folders import ASSIGNMENT, SMALL_FILES, by_student, collected, decision_on, statuses
 
 
 def moodle(tmp_path: Path, **files: bytes) -> Collection:
@@ -160,3 +162,60 @@ def test_a_zip_is_bounded_like_a_file(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "a.zip", {shown("work.zip"): packed({"hw6.py": noise})})
     collection = collect(archive, None, SMALL_FILES)
     assert "is larger than 1 KB" in decision_on(collection, shown("work.zip")).reason
+
+
+def bent(content: bytes, offset: int, value: bytes) -> bytes:
+    """A zip of one entry with a field of its central directory changed."""
+    at = content.index(b"PK\x01\x02") + offset
+    return content[:at] + value + content[at + len(value) :]
+
+
+WHOLE = packed({"hw6.py": b"x = 1\n" * 50})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bent(WHOLE, 16, b"\0\0\0\0"), "cannot be read: Bad CRC-32"),
+        (bent(WHOLE, 8, b"\x01\x00"), "is encrypted"),
+        (bent(WHOLE, 10, b"\x0e\x00"), "other than deflate"),
+        (WHOLE[:-30], "is not a zip archive that can be read"),
+        (WHOLE[: len(WHOLE) // 2], "is not a zip archive that can be read"),
+        (b"", "is not a zip archive that can be read"),
+    ],
+    ids=["damaged", "encrypted", "another method", "cut short", "cut in half", "empty"],
+)
+def test_a_zip_that_cannot_be_read_is_the_student_s_and_both_are_told(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    kim = by_student(moodle(tmp_path, hw6__zip=content))["1"]
+    assert kim.content is None
+    assert kim.unreadable.startswith(shown("hw6.zip"))
+    assert words in kim.unreadable
+    graded = grade(kim, None, ASSIGNMENT)
+    assert (graded.outcome, graded.points) == (Outcome.INVALID, ASSIGNMENT.policy.points_if_not_runnable)
+    assert words in graded.message
+    assert "tried again" not in graded.message
+    assert any("the student's file cannot be read" in reason and words in reason for reason in graded.review)
+
+
+def test_a_file_that_no_second_try_will_read_is_not_tried_again(tmp_path: Path) -> None:
+    noise = b"".join(number.to_bytes(4, "big") for number in range(100_000))
+    bomb = by_student(handed_in(tmp_path, {"hw6.py": bytes(30_000_000), "noise.bin": noise}))["1"]
+    large = by_student(collect(write_archive(tmp_path / "b.zip", {shown("hw6.py"): noise}), None, SMALL_FILES))["1"]
+    assert [grade(each, None, ASSIGNMENT).outcome for each in (bomb, large)] == [Outcome.INVALID] * 2
+
+
+def test_a_zip_that_cannot_be_opened_takes_nothing_from_an_attempt_that_can(tmp_path: Path) -> None:
+    early, late = "2026-11-20-10-00-00", "2026-11-21-10-00-00"
+    entries = attempt("kim", early, hw6__py=b"x = 1\n") | attempt("kim", late, hw6__zip=WHOLE[:-30])
+    kim = by_student(collected(write_archive(tmp_path / "a.zip", entries)))["kim"]
+    assert (kim.content, kim.unreadable) == (b"x = 1\n", "")
+    assert "has no hw6.py, only hw6.zip" in kim.remarks[0]
+
+
+def test_a_zip_that_came_too_late_is_nothing_handed_in(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "a.zip", attempt("kim", "2026-11-21-10-00-00", hw6__zip=WHOLE[:-30]))
+    deadline = datetime(2026, 11, 20, tzinfo=UTC)
+    kim = by_student(collect(archive, None, ASSIGNMENT, deadline))["kim"]
+    assert grade(kim, None, ASSIGNMENT).outcome is Outcome.NO_SUBMISSION

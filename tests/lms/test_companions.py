@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from archives import write_archive
 from grader.assignment import Assignment
 from grader.collect import collect
-from grader.lms.files import DiskFile
+from grader.lms.files import Blame, DiskFile, Fault
 from grader.records import Companion, Status, Submission
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in
 
@@ -102,9 +103,9 @@ def test_a_companion_that_the_machine_cannot_read_is_our_fault(folder: Path, mon
 
     whole_disk = DiskFile.read
 
-    def broken_disk(file: DiskFile, limit_kb: int) -> tuple[bytes | None, str]:
+    def broken_disk(file: DiskFile, limit_kb: int) -> bytes | Fault:
         if file.path.name == "resnet.py":
-            return None, "cannot be read: Input/output error"
+            return Fault("cannot be read: Input/output error", Blame.MACHINE)
         return whole_disk(file, limit_kb)
 
     # A disk that fails cannot be had on demand.
@@ -112,3 +113,10 @@ def test_a_companion_that_the_machine_cannot_read_is_our_fault(folder: Path, mon
     submission = kim(folder)
     assert (submission.content, submission.sha256, submission.companions) == (None, "", ())
     assert submission.unreadable == "resnet.py beside kim/hw6.py cannot be read: Input/output error"
+
+
+def test_a_name_that_no_file_can_have_fails_nobody_s_run(tmp_path: Path) -> None:
+    folder = "Kim_1_assignsubmission_file_/"
+    entries = {f"{folder}hw6.py": b"x = 1\n", f"{folder}{'가' * 90}.py": MODEL, f"{folder}{'가' * 80}.py": MODEL}
+    submission = by_student(collected(write_archive(tmp_path / "a.zip", entries)))["1"]
+    assert [companion.name for companion in submission.companions] == [f"{'가' * 80}.py"]

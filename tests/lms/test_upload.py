@@ -34,7 +34,7 @@ FILES = {
 
 def result(student_id: str, points: int | None) -> Result:
     outcome = Outcome.INFRASTRUCTURE if points is None else Outcome.GRADED
-    told = Grade(outcome, None if points is None else Decimal(points), None, MESSAGE, "")
+    told = Grade(outcome, None if points is None else Decimal(points), None, MESSAGE, ())
     return Result(submission(student_id=student_id), entry(), told)
 
 

@@ -76,7 +76,7 @@ def test_below_it_stands_how_far_the_class_is() -> None:
             display.graded(failed(f"s{number}") if points is None else graded(f"s{number}", points))
         counts = "20 points: 2 · 6 points: 1 · 2 points: 1 · no points yet: 1"
         lines = terminal.wait(lambda lines: lines[-1] == counts)
-        assert lines[-2].startswith("5 of 10 graded · time left - · elapsed 1 h 07 min")
+        assert lines[-2].startswith("5 of 10 graded · time left - · elapsed 1 h 7 min")
 
 
 def test_who_was_graded_before_is_done_but_not_counted_by_points() -> None:

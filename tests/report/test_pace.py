@@ -11,7 +11,6 @@ from grader.report.pace import (
     Scene,
     after,
     class_left,
-    duration,
     epochs,
     rate,
     run_left,
@@ -19,7 +18,8 @@ from grader.report.pace import (
     worth_a_line,
 )
 from grader.results.entries import Grade, Result
-from record_examples import submission
+from grader.text import duration
+from record_examples import entry, submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2)
 PRIOR = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2, run_seconds=60.0)
@@ -47,9 +47,9 @@ def run(*advances: tuple[float, int]) -> Running:
     return only
 
 
-def result(student: str, points: str | None) -> Result:
-    grade = Grade(Outcome.GRADED, None if points is None else Decimal(points), None, "", "")
-    return Result(submission(student_id=student), None, grade)
+def result(student: str, points: str | None, run_of: str = "") -> Result:
+    grade = Grade(Outcome.GRADED, None if points is None else Decimal(points), None, "", ())
+    return Result(submission(student_id=student), entry(student_id=student, run_of=run_of), grade)
 
 
 def test_a_steady_run_has_its_rate_from_the_second_event_on() -> None:
@@ -194,28 +194,25 @@ def test_a_log_has_a_line_for_an_epoch_but_not_each_second(silence: float, image
     assert worth_a_line(told, run((silence, images)), PLAN) is worth
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (0.0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (252.0, "4 min 12 s"),
-        (599.6, "10 min"),
-        (3_569.0, "59 min"),
-        (3_599.0, "1 h 00 min"),
-        (3_900.0, "1 h 05 min"),
-        (100_000.0, "27 h 47 min"),
-    ],
-)
-def test_times_are_said_as_a_person_says_them(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
-
-
 def test_a_run_that_is_trained_again_begins_anew() -> None:
     again = [(9.0, StageBegun("kim", Stage.TESTING)), (9.5, StageBegun("kim", Stage.TRAINING))]
     (begun,) = scene(*training((0, 100), (8, 900)), *again).running
     assert (begun.samples, begun.seconds, run_left(begun, PLAN, 9.5)) == (0, None, None)
     (further,) = scene(*training((0, 100), (8, 900)), *again, (10.0, Advanced("kim", 50, 0.5))).running
     assert (further.samples, further.seconds) == (50, 0.5)
+
+
+def test_whoever_gets_a_copy_of_another_one_s_run_takes_no_time() -> None:
+    alike = Plan(due=4, done=0, epoch_samples=1_000, epochs=5, limit_seconds=1e6, jobs=1, run_seconds=6_000.0, copies=3)
+    known = scene(plan=alike)
+    assert class_left(known, alike, 0) == pytest.approx(6_000)
+    for student in ("lee", "park", "choi"):  # they have the files of somebody who was graded before
+        known = with_result(known, result(student, "20", run_of="kim"))
+        assert class_left(known, alike, 0) == pytest.approx(6_000)
+    assert class_left(with_result(known, result("han", "20")), alike, 0) == 0
+
+
+def test_the_copies_that_are_still_to_come_count_for_nothing_while_the_run_goes_on() -> None:
+    alike = Plan(due=4, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=1, copies=2)
+    known = scene(*training((0, 0), (10, 1_000)), plan=alike)
+    assert class_left(known, alike, 10) == pytest.approx(40 + 50)

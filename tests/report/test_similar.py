@@ -1,5 +1,6 @@
 """Close pairs are found through new names, comments and layout; what everyone was given does not count."""
 
+import itertools
 import json
 import stat
 from pathlib import Path
@@ -92,3 +93,15 @@ def test_a_notebook_is_compared_by_its_code() -> None:
 
     assert pairs_of(submission("kim", REFERENCE), submission("lee", notebook(disguised(REFERENCE)))) == [("kim", "lee")]
     assert pairs_of(submission("kim", notebook(REFERENCE)), submission("lee", notebook(OTHER)), least=20) == []
+
+
+def test_what_a_file_is_written_in_hides_no_copy() -> None:
+    cells = [{"cell_type": "code", "source": disguised(REFERENCE)}]
+    book = json.dumps({"cells": cells, "metadata": {"kernelspec": {"name": "python3"}}})
+    korean = "# 제가 직접 한 과제\n" + REFERENCE
+    contents = [REFERENCE.encode(), book.encode("utf-8-sig"), book.encode("utf-16"), korean.encode("cp949")]
+    for one, other in itertools.combinations(contents, 2):
+        (pair,) = find_similar([Submission("kim", content=one), Submission("lee", content=other)], 80, most_pairs=10)
+        assert not any(
+            '"cells"' in text or "\ufffd" in text for side in (pair.first, pair.second) for text, _ in side.pieces
+        )

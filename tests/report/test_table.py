@@ -103,7 +103,7 @@ def test_a_fault_of_ours_has_a_row_without_points() -> None:
 
 @pytest.mark.parametrize(("points", "shown"), [("20", "20"), ("2E+1", "20"), ("0.0", "0.0"), ("2.50", "2.50")])
 def test_points_are_shown_as_plain_numbers(points: str, shown: str) -> None:
-    given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(points), None, "", ""))
+    given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(points), None, "", ()))
     assert grades_table([given])["points"].to_list() == [shown]
 
 
@@ -216,7 +216,7 @@ def test_a_lone_surrogate_becomes_a_replacement_character(tmp_path: Path, text: 
 
 
 def test_review_and_message_stay_on_one_line() -> None:
-    given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(2), None, "a\r\nb\n c", "d\ne"))
+    given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(2), None, "a\r\nb\n c", ("d\ne",)))
     (row,) = grades_table([given]).to_dict("records")
     assert (row["message"], row["review"]) == ("a b c", "d e")
 
@@ -305,6 +305,6 @@ def test_student_text_cannot_style_or_steer_the_terminal(terminal: bool) -> None
     hostile = "[red]Bob[/red]\x1b[2J\x9b31m\r:smile:\n\udc80"
     known = entry(flags=(hostile,))
     text = summary(result(submission(name=hostile, student_id="[b]" + hostile), known), width=200, terminal=terminal)
-    assert "[b][red]Bob[/red][2J31m:smile:" in text
+    assert "[b][red]Bob[/red][2J31m :smile:" in text
     assert not {"\x1b", "\x9b", "\r", "\udc80"} & set(text)
     assert len(text.splitlines()) == 6

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -12,11 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from grader.errors import InfrastructureError, UserError
 from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
 from grader.results.entries import Entry, Override, Regrade
-from grader.results.ledger import LEDGER_NAME, LOCK_NAME, open_ledger, read_ledger
+from grader.results.ledger import LEDGER_NAME, LOCK_NAME, log_of, open_ledger, read_ledger, record_run
 from record_examples import ENTRY, check, entry
 
 HOLD_THE_LOCK = """
@@ -28,6 +30,7 @@ with open_ledger(Path(sys.argv[1])):
     sys.stdin.read()
 """
 
+LINE = json.dumps(TypeAdapter(Entry).dump_python(ENTRY, mode="json"))
 APPEND_UNTIL_KILLED = """
 import itertools, sys
 from pathlib import Path
@@ -188,6 +191,37 @@ def test_an_unreadable_line_is_counted_and_the_others_are_read(tmp_path: Path, d
     assert ledger.unreadable == 1
 
 
+def other_version(**changes: object) -> bytes:
+    """A line as another version of the grader wrote it; None takes a field away."""
+    fields = json.loads(LINE) | changes
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": None},
+        {"kind": "rescore"},
+        {"evidence": None},
+        {"outcome": "failed"},
+        {"lever": "batched-transforms"},
+        {"evidence": {**json.loads(LINE)["evidence"], "node": "a"}},
+    ],
+    ids=["no kind", "another kind", "a field less", "another value", "a field more", "a field more inside"],
+)
+def test_a_ledger_of_another_version_is_one_sentence_with_the_way_out(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    append(tmp_path, ENTRY)
+    with (tmp_path / LEDGER_NAME).open("ab") as file:
+        file.write(other_version(**changes) + b"\n")
+    said = rf"another version of the grader wrote line 2 of {re.escape(str(tmp_path))}.*OUT="
+    with pytest.raises(UserError, match=said):
+        read_ledger(tmp_path)
+    with pytest.raises(UserError, match=said), open_ledger(tmp_path):
+        pass
+
+
 def test_nothing_is_ever_rewritten(tmp_path: Path) -> None:
     append(tmp_path, ENTRY)
     before = (tmp_path / LEDGER_NAME).read_bytes()
@@ -286,3 +320,24 @@ def test_a_disk_that_fills_up_loses_one_entry_and_no_other(tmp_path: Path) -> No
         remembered = ledger.entries()
     assert [one.student_id for one in remembered] == ["s1", "s3"]
     assert read_ledger(tmp_path).entries() == remembered
+
+
+@pytest.mark.parametrize("other", ["kim~2", "KIM", "../../kim", "/etc/kim", "x" * 250, "가" * 200, "", "a\0b"])
+def test_no_student_writes_into_another_one_s_log_or_outside_the_folder(tmp_path: Path, other: str) -> None:
+    runs = [entry(student_id=student, samples=number) for number, student in enumerate(["kim", "kim", other, other])]
+    logs = tmp_path / "out" / "logs"
+    with open_ledger(tmp_path / "out") as ledger:
+        for run in runs:
+            assert record_run(run, f"log {run.run.training.samples}".encode(), ledger, logs) == run
+        paths = [log_of(run, ledger, logs) for run in runs]
+    assert [path.read_text() for path in paths] == ["log 0", "log 1", "log 2", "log 3"]
+    assert len({path.name.casefold() for path in paths}) == len(list(logs.iterdir())) == 4
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_log_that_cannot_be_written_costs_no_result_and_the_teacher_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with open_ledger(tmp_path) as ledger:
+        kept = [record_run(entry(student_id=student), b"log", ledger, tmp_path / "logs") for student in ("kim", "lee")]
+    assert read_ledger(tmp_path).entries() == tuple(kept)
+    assert all("the log of the run is missing: cannot write" in run.flags[-1] for run in kept)

@@ -143,13 +143,13 @@ def test_a_grade_holds_everything_that_the_table_needs() -> None:
     graded = grade(SUBMISSION, entry(correct=7_001), ASSIGNMENT)
     assert (graded.outcome, graded.points, graded.accuracy) == (Outcome.GRADED, Decimal(20), Decimal("70.01"))
     assert graded.message
-    assert graded.review == ""
+    assert graded.review == ()
 
 
 def test_a_deviating_network_is_marked_for_review_and_keeps_its_points() -> None:
     graded = grade(SUBMISSION, entry(check=check(verdict=Verdict.DEVIATES)), ASSIGNMENT)
     assert graded.points == Decimal(20)
-    assert "deviates" in graded.review
+    assert any("deviates" in reason for reason in graded.review)
 
 
 def test_an_outcome_other_than_graded_shows_no_accuracy() -> None:
@@ -174,3 +174,9 @@ def test_a_file_that_we_still_owe_a_result_is_never_counted_as_missing(
     graded = grade(submission(**changes), None, ASSIGNMENT)
     assert (graded.outcome, graded.points) == (outcome, None)
     assert graded.review
+
+
+def test_a_file_that_is_unreadable_as_it_was_handed_in_has_the_points_of_one_that_cannot_be_run() -> None:
+    graded = grade(submission(**UNREADABLE, spoilt=True), None, ASSIGNMENT)
+    assert (graded.outcome, graded.points) == (Outcome.INVALID, Decimal(2))
+    assert "not your fault" not in graded.message

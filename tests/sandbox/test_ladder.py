@@ -13,7 +13,7 @@ from command import ROOT, SUBMISSIONS, read_table
 from grader.assignment import Assignment
 from grader.errors import UserError
 from grader.records import IsolationLevel
-from grader.sandbox import fallback, find_isolation, ladder, rungs, seccomp
+from grader.sandbox import PROBES, Isolation, fallback, find_isolation, ladder, rungs, seccomp
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
 from grader.sandbox.ladder import HIDDEN_MEMORY
 from other_user import UID, as_user, open_python
@@ -130,3 +130,15 @@ def test_a_cgroup_that_does_not_bound_memory_is_not_chosen(
     full = next(rungs(assignment.limits))
     assert full.isolation is None
     assert full.refusal == "the cgroup does not bound memory"
+
+
+def test_a_level_is_described_by_its_parts_whatever_another_one_is_called() -> None:
+    strong = Isolation(IsolationLevel.STRONG, "", bwrap="/usr/bin/bwrap", filtered=True)
+    full = Isolation(IsolationLevel.FULL, "", bwrap="/usr/bin/bwrap", filtered=True)
+    held = f"{len(PROBES) - 1} of {len(PROBES)} probes held"
+    assert ladder._described(strong, [], ["a", "b"], [HIDDEN_MEMORY]) == (
+        f"strong (a, b; {held}; a shared-memory hog is not bounded)"
+    )
+    assert ladder._described(full, ["cgroup for cpu"], ["a", "b"], [HIDDEN_MEMORY]) == (
+        f"full (cgroup for cpu; a, b; {held})"
+    )

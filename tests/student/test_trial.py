@@ -99,7 +99,7 @@ def test_the_end_of_training_and_what_was_supplied_are_said(digits: DataSet) -> 
     )
     lines = list(words.results(trial, RULES, digits, 211, 75.0))
     assert lines[2:] == [
-        "trained   2.50 epochs in 1 min 01 s; then the script failed: NameError: x",
+        "trained   2.50 epochs in 1 min 1 s; then the script failed: NameError: x",
         "in all    1 min 15 s on CPU, 2 threads, torch 2.15.0",
         "",
         "A line was set aside.",
@@ -121,7 +121,7 @@ def test_an_estimate_leaves_out_the_first_steps_and_adds_the_test(digits: DataSe
 def test_an_estimate_says_where_two_hours_are_not_enough(digits: DataSet) -> None:
     slow = replace(TRAINED, first=None, stopped=Stopped(StopReason.TIME_BUDGET, training=Training(2, 20.0)))
     lines = list(words.estimate(slow, RULES, digits))
-    assert lines[-1] == "after 2 h 00 min training ends here, 3.6 of 5 epochs done: use a GPU"
+    assert lines[-1] == "after 2 h training ends here, 3.6 of 5 epochs done: use a GPU"
 
 
 def test_an_estimate_of_a_script_that_trains_less_goes_by_the_script(digits: DataSet) -> None:

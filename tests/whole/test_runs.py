@@ -168,6 +168,7 @@ def test_more_than_an_hour_is_not_begun_without_a_yes(tiny_data: Path, tmp_path:
     assert "YES=1" in finished.stderr
     assert "estimate: " in finished.stdout
     assert read_ledger(out).entries() == ()
+    assert not (out / "inputs.json").exists()
 
 
 def test_a_regrade_that_does_not_begin_leaves_no_line(graded: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from command import read_table, run_grader
 from grader.assignment import load_assignment
+from grader.cli.grade import copies_among
 from grader.data import load_data
 from grader.pipeline import Task, due, grade_due, results
 from grader.progress import Watch
@@ -79,7 +80,7 @@ def logs(out: Path) -> dict[str, str]:
 
 
 def review(out: Path, *students: Submission) -> list[str]:
-    return [row.grade.review for row in results(students, ASSIGNMENT, read_ledger(out), KEY)]
+    return ["; ".join(row.grade.review) for row in results(students, ASSIGNMENT, read_ledger(out), KEY)]
 
 
 def test_equal_files_are_run_once_and_everyone_has_an_entry_and_a_log(tmp_path: Path) -> None:
@@ -196,3 +197,14 @@ def test_a_second_run_and_a_student_whose_id_ends_in_a_number_have_logs_of_their
     graded(tmp_path, again, **LOW)
     graded(tmp_path, other, **LOW)
     assert len(logs(tmp_path)) == sum(len(read_ledger(tmp_path).lines(student)) for student in ("kim", "kim.2")) - 1
+
+
+def test_the_plan_counts_who_will_get_a_copy_be_it_of_a_run_of_before(tmp_path: Path) -> None:
+    graded(tmp_path, KIM)
+    regrades = [KIM, LEE, PARK]
+    with open_ledger(tmp_path) as ledger:
+        assert copies_among([LEE, PARK], ASSIGNMENT, ledger, KEY, regraded=False) == 2
+        assert copies_among([LEE, PARK, OTHER], ASSIGNMENT, ledger, KEY, regraded=False) == 2
+        assert copies_among(regrades, ASSIGNMENT, ledger, KEY, regraded=True) == 2
+    with open_ledger(tmp_path / "new") as ledger:
+        assert copies_among([KIM, LEE, OTHER], ASSIGNMENT, ledger, KEY, regraded=False) == 1
