@@ -38,7 +38,7 @@ LONGEST_LINE = 2_000
 
 # Some file systems keep these for devices, whatever suffix follows.
 _SAFE_NAME = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))\w[\w.\-]*")
-_LONGEST_KEY, _HASH_DIGITS = 200, 24
+_LONGEST_KEY, _HASH_DIGITS, _MOST_CAPITALS = 200, 24, 64
 
 # Colours, cursor movements, window titles and links: whole, so that no `[31m` remains. ECMA-48, sections 5.4 and 5.6.
 _ESCAPE_SEQUENCE = re.compile(
@@ -190,12 +190,15 @@ def _shown(line: str) -> str:
 def file_key(student_id: str) -> str:
     """Return the one name of a student's files and links: the id, or where that would not do, a part of it and a hash.
 
-    Two students never share one, also where a file system takes two names for one: capitals are of the second kind, and
-    what is safe as it is has no tilde. It is at most 200 bytes long, so that a suffix always fits.
+    Two students never share one, also where a file system takes two names for one: after a tilde stands where an id has
+    capitals, and what is safe as it is has no tilde. It is at most 200 bytes long, so that a suffix always fits.
     """
     folded = unicodedata.normalize("NFC", student_id.upper().casefold())
     if student_id == folded and _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= _LONGEST_KEY:
         return student_id
+    lower = student_id.lower()
+    if student_id.isascii() and len(student_id) <= _MOST_CAPITALS and file_key(lower) == lower:
+        return f"{student_id}~c{sum(1 << place for place, letter in enumerate(student_id) if letter.isupper()):x}"
     readable = "".join(re.findall(r"\w", student_id))[:30] or "student"
     return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:_HASH_DIGITS]}"
 

@@ -109,8 +109,8 @@ def test_one_script_cannot_fill_the_top_with_made_up_devices() -> None:
 
 def test_of_a_file_that_never_ran_nothing_is_said_of_where_it_ran(tmp_path: Path) -> None:
     evidence = replace(entry().evidence, jobs=2)
-    nowhere = {"device": "", "torch_version": "", "evidence": evidence}
-    invalid = entry(outcome=Outcome.INVALID, correct=None, total=None, samples=0, **nowhere)
+    nowhere = entry(device="", torch_version="", evidence=evidence)
+    invalid = entry(nowhere, outcome=Outcome.INVALID, correct=None, total=None, samples=0)
     text = page([result(submission(), invalid)], tmp_path)
     assert "torch unknown" not in text
     assert "unknown;" not in text

@@ -340,4 +340,4 @@ def test_a_log_that_cannot_be_written_costs_no_result_and_the_teacher_is_told(tm
     with open_ledger(tmp_path) as ledger:
         kept = [record_run(entry(student_id=student), b"log", ledger, tmp_path / "logs") for student in ("kim", "lee")]
     assert read_ledger(tmp_path).entries() == tuple(kept)
-    assert all("the log of the run is missing: cannot write" in run.flags[-1] for run in kept)
+    assert all("the log of the run is missing: cannot write" in one.run.flags[-1] for one in kept)
