@@ -197,7 +197,7 @@ def file_key(student_id: str) -> str:
     if student_id == folded and _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= _LONGEST_KEY:
         return student_id
     lower = student_id.lower()
-    if student_id.isascii() and len(student_id) <= _MOST_CAPITALS and file_key(lower) == lower:
+    if student_id.isascii() and len(student_id) <= _MOST_CAPITALS and lower != student_id and file_key(lower) == lower:
         return f"{student_id}~c{sum(1 << place for place, letter in enumerate(student_id) if letter.isupper()):x}"
     readable = "".join(re.findall(r"\w", student_id))[:30] or "student"
     return f"{readable}~{hashlib.sha256(student_id.encode('utf-8', 'surrogatepass')).hexdigest()[:_HASH_DIGITS]}"

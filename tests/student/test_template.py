@@ -89,7 +89,7 @@ def test_outside_the_class_the_reference_keeps_all_but_the_blanks_and_its_recipe
     lines = [line.strip() for (line,) in replaced]
     recipe = [line for line in lines if "..." not in line]
     assert len(lines) - len(recipe) == 9
-    assert [line.split(" = ")[0] for line in recipe] == ["trainset"]
+    assert [line.split(" = ")[0] for line in recipe] == ["trainset", "criterion"]
 
 
 def test_the_class_says_the_same_in_both() -> None:
