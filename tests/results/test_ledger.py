@@ -206,7 +206,15 @@ def other_version(**changes: object) -> bytes:
         {"run": None, "outcome": "graded", "correct": 1, "total": 2},
         {"evidence": {**json.loads(LINE)["evidence"], "node": "a"}},
     ],
-    ids=["no kind", "another kind", "a field less", "another value", "a field more", "a field more inside"],
+    ids=[
+        "no kind",
+        "another kind",
+        "a field less",
+        "another value",
+        "a field more",
+        "version 1",
+        "a field more inside",
+    ],
 )
 def test_a_ledger_of_another_version_is_one_sentence_with_the_way_out(
     tmp_path: Path, changes: dict[str, object]
