@@ -132,9 +132,8 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
-            # So PyTorch's error begins where it is a GPU that is full.
-            on_card = "CUDA out of memory" in entry.run.error
-            what = "of the GPU's memory than a run may" if on_card else f"than {_memory(limits.memory_mb)} of memory"
+            full = entry.run.filled_its_card
+            what = "of the GPU's memory than a run may" if full else f"than {_memory(limits.memory_mb)} of memory"
             return [
                 f"Your script was stopped because it used more {what}.",
                 "Use a smaller batch, and add up losses with .item() so that old graphs can be freed.",
@@ -234,8 +233,7 @@ def _cut_by_time(entry: Entry) -> list[str]:
     if entry.run.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
         return []
     if evidence.calibrated_seconds is None:
-        on_cpu = entry.run.device.startswith("CPU")
-        return ["cut by time on a machine that was not timed: make calibrate"] if on_cpu else []
+        return [] if entry.run.on_card else ["cut by time on a machine that was not timed: make calibrate"]
     slower = evidence.calibrated_seconds / evidence.wall_seconds
     if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
         return []
