@@ -186,7 +186,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
             yield Difference(Deviation.RELU_AFTER_ADD, place, sentence, op=op)
         elif last and operations <= SMALL:
             place = Place(HEAD, part=AFTER)
-            sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows directly."
+            sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows (section 3.1.5)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
         elif operations == {"add"}:
             sentence = (

@@ -96,7 +96,7 @@ def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference
         if network.output_shape is None:
             return []
         if network.behaviour.images_matter and not network.behaviour.nondeterministic:
-            sentence = "The images leave torch on their way to the scores (NumPy, a list): no gradient comes back."
+            sentence = "The images leave torch on their way to the scores: no gradient comes back (section 3.2.1)."
             return [Difference(Deviation.NOT_DIFFERENTIABLE, _FORWARD, sentence)]
         sentence = "The output does not depend on the images; see section 3.2.1."
         return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
@@ -140,10 +140,10 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
         sentence = f"For a single image the output has the shape {alone}, not {(1, *batch[1:])} (section 3.2.1)."
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
     if seen.batch_dependent:
-        sentence = "In eval mode, the scores of an image change with the other images of its batch."
+        sentence = "In eval mode, the scores of an image change with the other images of its batch (section 3.2.1)."
         yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
     if seen.nondeterministic:
-        sentence = "In eval mode, two forwards of the same image give different scores."
+        sentence = "In eval mode, two forwards of the same image give different scores (section 3.2.1)."
         yield Difference(Deviation.NONDETERMINISTIC, _FORWARD, sentence)
 
 

@@ -142,7 +142,7 @@ def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     for index, node in enumerate(network.nodes):
         if node.weight and node.weight not in living:
             place = places.of(index)
-            sentence = "in {places}, {name} {name is} computed, but never used for the scores."
+            sentence = "in {places}, {name} {name is} computed, but never used for the scores (section 3.1)."
             name = f"the {words(node)} {layer_of(node.weight)}"
             yield Difference(Deviation.DEAD_LAYER, place, sentence, name=name)
 
@@ -159,7 +159,8 @@ def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Differen
         layers = list(dict.fromkeys(layer_of(network.nodes[index].weight) for index in indices))
         place = places.of(indices[-1])
         sentence = (
-            f"No gradient reaches {some(layers)}: the scores use what is computed there, but training changes nothing."
+            f"No gradient reaches {some(layers)}: the scores use what is computed there, "
+            "but training changes nothing (section 3.2)."
         )
         yield Difference(Deviation.NOT_DIFFERENTIABLE, place, sentence)
 
@@ -169,9 +170,9 @@ def _unused(network: NetworkSeen, owners_of_shared: set[str]) -> Iterator[Differ
     names = [name for name in network.unused if name.rpartition(".")[0] not in owners_of_shared]
     for name in names:
         sentence = (
-            f"__init__ makes the layers {some(names)}, but forward never uses them."
+            f"__init__ makes the layers {some(names)}, but forward never uses them (section 3.2)."
             if len(names) > 1
-            else f"__init__ makes the layer {name}, but forward never uses it."
+            else f"__init__ makes the layer {name}, but forward never uses it (section 3.2)."
         )
         yield Difference(Deviation.UNUSED_MODULE, Place(0, part=name), sentence, small=True)
 

@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
-from grader.records import Finding
 from grader.report.page import policy, text_of
 from grader.report.view import add_filters, environment
 from grader.results.entries import Result
@@ -18,19 +17,6 @@ from grader.text import file_key, one_line, write_private
 FEEDBACK_NAME = "feedback"
 # Whatever else would be read as Markdown or HTML: a student's error is quoted, and stays text.
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>&#|~])")
-# Which words of `Finding.where` belong to which section of the handout; the first that is found counts.
-_SECTIONS = (
-    ("constructor", "3.2"),
-    ("forward", "3.2.1"),
-    ("stage 1", "3.1.2"),
-    ("stage 2", "3.1.3"),
-    ("stage 3", "3.1.4"),
-    ("stage 4", "3.1.4"),
-    ("linear", "3.1.6"),
-    ("pool", "3.1.5"),
-    ("first convolution", "3.1.1"),
-)
-_ARCHITECTURE = "3.1"
 
 
 def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Path) -> None:
@@ -50,13 +36,6 @@ def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Pa
             write_private(folder / f"{name}{suffix}", page.encode(), flush=False)
 
 
-def section_of(finding: Finding) -> str:
-    """Name the section of the handout to read on in; empty where the sentence itself names one."""
-    if "section" in finding.sentence:
-        return ""
-    return next((section for words, section in _SECTIONS if words in finding.where), _ARCHITECTURE)
-
-
 def band_words(band: Band) -> str:
     """Say which accuracies a band takes."""
     if band.edge is None:
@@ -71,7 +50,6 @@ def _templates(assignment: Assignment) -> dict[str, Template]:
         "assignment": assignment,
         "bands": assignment.bands,
         "band_words": band_words,
-        "section_of": section_of,
         "policy": policy(style),
         "style": Markup(style),
     }

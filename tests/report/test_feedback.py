@@ -1,13 +1,12 @@
 """A student's feedback is about this student alone, in two formats, and takes the student's own text as text."""
 
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from grader.records import Deviation, Finding, Outcome, Verdict
-from grader.report.feedback import band_words, section_of, write_feedback
+from grader.report.feedback import band_words, write_feedback
 from grader.results.entries import Result
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
@@ -101,18 +100,6 @@ def test_files_are_private_and_stay_in_their_folder(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 2 * len(rows)
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent != folder] == []
-
-
-@pytest.mark.parametrize(
-    ("where", "section"),
-    [("stage 1", "3.1.2"), ("stage 4's skip connections", "3.1.4"), ("linear layer", "3.1.6"), ("somewhere", "3.1")],
-)
-def test_a_finding_names_the_section_to_read_on_in(where: str, section: str) -> None:
-    assert section_of(replace(WIDTH, where=where)) == section
-
-
-def test_a_finding_that_names_its_section_is_not_given_a_second_one() -> None:
-    assert section_of(replace(WIDTH, sentence="It is not; see section 3.2.")) == ""
 
 
 def test_bands_are_said_as_the_assignment_has_them() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import runpy
 import shutil
 from contextlib import redirect_stdout
@@ -37,6 +38,7 @@ def test_a_network_is_judged_as_it_promises(case: Path) -> None:
     said = [finding.sentence for finding in judgement.findings]
     assert {str(finding.code) for finding in judgement.findings} == set(expected["deviations"]), said
     assert judgement.verdict == expected["verdict"], said
+    assert all(re.search(r"section \d|sections \d|Figure \d", sentence) for sentence in said), "where to read on"
     assert judgement.flags == ()
     if place := expected.get("where"):
         assert any(finding.where.startswith(place) for finding in judgement.findings), said
