@@ -87,7 +87,7 @@ def check_command(
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
         if draw and not student:
-            raise UserError("a picture is of one network: name its student with STUDENT=")
+            raise UserError("a picture shows one network: name the student with STUDENT=")
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -133,19 +133,19 @@ def report_command(
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
         write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out, f"Measured on {entries[-1].evidence.data_name}.")
+        show_results(rows, out, f"These results are for {entries[-1].evidence.data_name}.")
 
 
 @app.command("files")
 def files_command() -> None:
-    """Say where the files lie that come with the grader."""
+    """Say where the files are that come with the grader."""
     say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
-    say(f"texts: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
+    say(f"docs: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
 
 
 def _draw(student: str, check: Check | None, out: Path) -> None:
     if check is None or not check.layers:
-        raise UserError(f"there is no network of {student} to draw: `make check` says why")
+        raise UserError(f"{student} has no network to draw: `make check` says why")
     path = out / f"{file_key(student)}.svg"
     draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
     say(str(path))
@@ -158,9 +158,11 @@ def similar_command(
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,
     layout: Layout = None,
-    least: Annotated[float, typer.Option(min=1, max=100, help="Share of one side's own code, in percent.")] = 80,
+    least: Annotated[
+        float, typer.Option(min=1, max=100, help="The least share of one side's own code, in percent.")
+    ] = 80,
 ) -> None:
-    """Show pairs of submissions that are close; it accuses nobody, and no points move."""
+    """Show pairs of similar submissions; it accuses nobody, and points do not change."""
     with mistakes_in_one_sentence():
         inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
         collection = collected(inputs, inputs.rules(), out)

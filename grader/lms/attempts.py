@@ -44,7 +44,7 @@ _ONLY = {
     ".py": "taken for {file}: the only Python file of the attempt",
     ".ipynb": "taken for {file}: the only notebook of the attempt, whose code cells run as one script",
 }
-_ONE_TOO_MANY = Fault("is one file too many", Blame.STUDENT)
+_ONE_TOO_MANY = Fault("is one file more than the grader takes", Blame.STUDENT)
 _Key = tuple[int, int, list[tuple[str, int]]]
 
 

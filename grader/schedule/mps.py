@@ -49,7 +49,7 @@ def why_not(cards: Sequence[str]) -> str:
             f"{PROGRAM} is not on the PATH: install the utilities of NVIDIA's driver (nvidia-compute-utils on Ubuntu)"
         )
     if os.geteuid() != 0:
-        return "one MPS server serves every submission's own user only where root started it: run the grader as root"
+        return "only an MPS server that root starts serves every submission's own user: run the grader as root"
     return ""
 
 

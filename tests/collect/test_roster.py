@@ -49,7 +49,7 @@ def test_an_id_that_nearly_matches_is_named_in_both_rows(folder: Path, other: st
 def test_a_folder_too_high_is_a_mistake_and_gives_nobody_zero_points(folder: Path) -> None:
     hand_in(folder / "unpacked" / "kim" / "hw6.py")
     roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
-    with pytest.raises(UserError, match="found were unpacked, expected kim"):
+    with pytest.raises(UserError, match="it has unpacked, the roster has kim"):
         collected(folder, roster)
 
 
