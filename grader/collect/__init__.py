@@ -131,8 +131,8 @@ def _nobody(submissions: Path, system: System | None, assignment: Assignment) ->
 def _strangers_only(submissions: Path, found: Many[str], roster: Path, lines: Many[str]) -> str:
     some = ", ".join(sorted(found)[:3])
     return (
-        f"SUBMISSIONS={submissions} has no file that can be run and nobody of the roster {roster}: it has "
-        f"{some}, the roster has {', '.join(list(lines)[:3])}; pass the folder that holds the students' own folders"
+        f"SUBMISSIONS={submissions} has no file that can be run, and none of its students is on the roster {roster}: "
+        f"it has {some}, the roster has {', '.join(list(lines)[:3])}; pass the folder that holds the students' folders"
     )
 
 
@@ -205,7 +205,7 @@ def _why_taken(taken: Attempt, deadline: datetime | None) -> str:
 
 def _why_earlier(earlier: Attempt, last: Attempt) -> str:
     if last.moment is None:
-        return f"the time of {last.file} cannot be read, so that one counts as the last"
+        return f"the time of {last.file} cannot be read, so it counts as the last"
     if earlier.moment == last.moment:
         return f"{last.file} has the same time and a name that sorts later"
     return f"{last.file} is newer"

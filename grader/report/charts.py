@@ -162,7 +162,7 @@ def _draw_edge(axes: mpl.axes.Axes, band: Band) -> None:
 def _in_words(accuracies: Sequence[Decimal]) -> str:
     lowest = [min(int(value) // BIN_PERCENT * BIN_PERCENT, 100 - BIN_PERCENT) for value in accuracies]
     said = [f"{low} to {low + BIN_PERCENT} percent: {lowest.count(low)}" for low in sorted(set(lowest))]
-    return "; ".join(said) or "Nobody has an accuracy yet."
+    return "; ".join(said) or "No student has an accuracy yet."
 
 
 def _tidy(svg: str, title: str) -> Markup:
