@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 # The commands get your settings in the environment, as GRADER_<NAME>: no shell reads them, and make expands nothing in them.
 COMMANDS := doctor grade collect check report regrade override export similar calibrate handout bench
-SETTINGS := SUBMISSIONS FORMAT ROSTER DEADLINE DATA OUT JOBS ASSIGNMENT STUDENT YES CLUSTER PRECISION DRAW \
+SETTINGS := SUBMISSIONS FORMAT ROSTER DEADLINE DATA OUT JOBS ASSIGNMENT STUDENT YES CLUSTER PRECISION \
   STUDENTS FAILED FLAGGED WHY POINTS LMS GRADEBOOK COLUMN PART
 unexport $(SETTINGS)
 $(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value $(name))))
@@ -29,7 +29,6 @@ help:  ## list the targets
 	@echo "  YES=1              start without a question, however long it takes"
 	@echo "  CLUSTER=auto       run on all nodes of a Ray cluster, or give its address; JOBS= then counts for each GPU"
 	@echo "  PRECISION=bfloat16 for grade: train in mixed precision unless the script has its own; the numbers differ"
-	@echo "  DRAW=1             for check with STUDENT=: draw the network into OUT/<student>.svg"
 	@echo "  For regrade: STUDENTS=\"a b\", FAILED=1 or FLAGGED=1, and WHY=\"...\". For override: STUDENT= POINTS= WHY=\"...\"."
 	@echo "  For export: LMS=blackboard, canvas, moodle or gradescope; GRADEBOOK=downloaded.xls; COLUMN=\"a part of its name\"."
 

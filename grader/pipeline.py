@@ -74,7 +74,7 @@ def grade_class(
     out: Path,
     display: Display,
 ) -> tuple[tuple[Result, ...], bool]:
-    """Run whatever is due of those who are wanted, then write everyone's tables, also where all was to stop before.
+    """Run whatever is due of those who are wanted, then write everyone's tables, also after Ctrl-C.
 
     Returns:
         Everyone's row, and whether nothing was stopped.
@@ -105,7 +105,7 @@ def grade_due(
     logs: Path,
     watch: Watch,
 ) -> Iterator[Graded]:
-    """Run whatever is due until nothing is; each log and entry is on the disk before it is yielded.
+    """Run submissions until none needs another run; each log and entry is on the disk before it is yielded.
 
     In rounds: first what may run side by side, then what must run alone, until no submission needs another run. What
     the grader failed on waits for the next command. Of several students with the same files one is run, and the others
@@ -149,7 +149,7 @@ def grade_task(
         seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
     judged = grade_one(task.submission, task.run, in_force, data, slot)
     run, log = judged.trained.run, judged.trained.log
-    # Whether the card itself failed is asked once the run has it alone: while a fault is cleared away it may not work.
+    # After a fault beside others the card may not answer for a while; it is asked after the next run, which is alone.
     beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, log, judged.check.message)
     if seat.card and not beside_a_fault and in_doubt(run, log) and not works(seat.card):
         raise SeatLost(seat.name)
@@ -201,7 +201,7 @@ def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, 
 
 
 def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Task]:
-    """Whatever the ledger does not say to the end yet, with the run that it needs next."""
+    """Submissions whose runs are not complete in the ledger, each with its next run."""
     handed_in = [submission for submission in submissions if submission.content is not None]
     needed = [(submission, _needed(submission, assignment, ledger, run_key)) for submission in handed_in]
     return [Task(submission, run) for submission, run in needed if run]

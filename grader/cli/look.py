@@ -33,7 +33,6 @@ from grader.cli.options import (
 from grader.errors import UserError
 from grader.pipeline import check_class, results
 from grader.records import Check, Outcome
-from grader.report.charts import draw_network
 from grader.report.out import write_results
 from grader.report.page import SIMILAR_NAME, write_similar
 from grader.report.similar import MOST_BYTES, find_similar
@@ -43,7 +42,6 @@ from grader.results.ledger import read_ledger
 from grader.run.machine import this_machine
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local
-from grader.text import file_key
 
 _DOCS = DEFAULT_ASSIGNMENT.with_name("docs")
 _MOST_PAIRS = 50
@@ -78,16 +76,10 @@ def check_command(
     jobs: Jobs = None,
     assignment: Rules = None,
     student: Student = "",
-    draw: Annotated[
-        bool,
-        typer.Option("--draw", help="Draw the student's network beside the handout's.", envvar="GRADER_DRAW"),
-    ] = False,
     layout: Layout = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
     with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
-        if draw and not student:
-            raise UserError("a picture shows one network: name the student with STUDENT=")
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -99,8 +91,6 @@ def check_command(
         for submission, check in check_class(wanted, rules, Local(machine, None, machine.jobs, machine.cards, stop)):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
-        if draw:
-            _draw(student, checks.get(student), out)
         if student:
             return
         pairs = [(submission, checks.get(submission.student_id)) for submission in collection.submissions]
@@ -141,14 +131,6 @@ def files_command() -> None:
     """Say where the files are that come with the grader."""
     say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
     say(f"docs: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
-
-
-def _draw(student: str, check: Check | None, out: Path) -> None:
-    if check is None or not check.layers:
-        raise UserError(f"{student} has no network to draw: `make check` says why")
-    path = out / f"{file_key(student)}.svg"
-    draw_network(check.layers, check.findings, f"{student}: {check.verdict}", path)
-    say(str(path))
 
 
 @app.command("similar")

@@ -51,7 +51,7 @@ def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place,
 
 
 def _of_names(found: list[Difference]) -> Iterator[tuple[Deviation, Place, str, bool]]:
-    """What is true of several layers of a place, said of all of them."""
+    """Merge equal findings about several layers of one place into one sentence."""
     names: dict[tuple[Deviation, Place, str, bool], list[str]] = {}
     for each in found:
         names.setdefault((each.code, each.place, each.sentence, each.small), []).append(each.name)
@@ -72,7 +72,7 @@ def _together(layers: list[str]) -> str:
 
 
 def _of_the_order(found: list[Difference], network: NetworkSeen) -> list[Difference]:
-    """What a network of post-activation blocks has otherwise, said as the order of its layers."""
+    """If the blocks are post-activation, replace their findings by one sentence about the order."""
     before = _before_additions(network)
     if len(before) < 2 or before.count("batch_norm") < _MOSTLY * len(before):
         return found

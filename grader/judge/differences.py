@@ -288,8 +288,7 @@ def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list
             continue
         yield from _source(block, skip, first, _end_before(steps, block.place))
         nodes = [network.nodes[node] for node in skip.nodes]
-        stood = {each.expected.name: each.at for each in begins if each.expected is not None}
-        yield from _skip_layers(block.place, nodes, skip, first, stood)
+        yield from _skip_layers(block.place, nodes)
 
 
 def _end_before(steps: list[Step], place: Place) -> int:
@@ -323,9 +322,7 @@ def _source(block: Block, skip: Skip, first: int, earliest: int) -> Iterator[Dif
         yield Difference(Deviation.SKIP_MISSING, place, sentence)
 
 
-def _skip_layers(
-    place: Place, nodes: list[Node], skip: Skip, first: int, stood: dict[str, int | None]
-) -> Iterator[Difference]:
+def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
     if not place.halves:
         if nodes:
             sentence = (

@@ -1,4 +1,7 @@
-"""Learning systems, each on one page: how its archive is read, what goes back to it; below them what they share."""
+"""Learning systems: a module reads each one's archive; upload.py and gradescope.py write what goes back.
+
+Below them stands what they share.
+"""
 
 from enum import StrEnum
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.records import Collection, Submission
+from grader.report.view import ordered
 from grader.results.entries import Result
 from grader.text import one_line
 
@@ -55,7 +56,7 @@ def _table(results: Sequence[Result]) -> Table:
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
     table.add_column("architecture", no_wrap=True)
-    for result in _ordered(results):
+    for result in ordered(results):
         table.add_row(*_row(result))
     return table
 
@@ -77,15 +78,11 @@ def _points_line(results: Sequence[Result]) -> str:
 
 
 def _review_lines(results: Sequence[Result]) -> list[str]:
-    marked = [result for result in _ordered(results) if result.grade.review]
+    marked = [result for result in ordered(results) if result.grade.review]
     if not marked:
         return []
     reasons = [f"{result.submission.student_id}: {'; '.join(result.grade.review)}" for result in marked]
     return [f"Students to look at: {len(marked)}", *reasons]
-
-
-def _ordered(results: Sequence[Result]) -> list[Result]:
-    return sorted(results, key=lambda result: result.submission.student_id)
 
 
 def _text(value: str) -> Text:

@@ -72,7 +72,7 @@ class Ledger:
         record: object = None
         try:
             record = json.loads(line)
-            # A field that is not known is a measurement that would be lost.
+            # To ignore an unknown field would lose a measurement.
             self._remember(_LINE.validate_python(record, extra="forbid"))
         except (ValueError, RecursionError):
             self.unreadable += 1
@@ -285,6 +285,7 @@ def _runs(ledger: Ledger, student_id: str) -> list[Entry]:
 
 
 def _log_name(student_id: str, number: int) -> str:
-    # An id may hold dots: "kim.2" is another student. A number is shorter than a hash, which may follow a tilde too.
+    # An id may hold dots: "kim.2" is another student. A mark that `file_key` sets after a tilde is never a number, as a
+    # run's is.
     name = file_key(student_id)
     return f"{name}.log" if number == 1 else f"{name}~{number}.log"

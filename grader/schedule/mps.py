@@ -20,13 +20,13 @@ from grader.errors import UserError
 from grader.schedule.folders import own_folder
 
 PROGRAM = "nvidia-cuda-mps-control"
-# Every user can pass it, and the path of a socket below it stays under the kernel's 108 bytes; TMPDIR promises neither.
+# Every user can enter /tmp, and paths of sockets below it stay under the kernel's 108 bytes. TMPDIR guarantees neither.
 PARENT = Path("/tmp")
 PREFIX = "grader-mps-"
 PIPE, LOG = "pipe", "log"
 # What a client connects to; the daemon takes it away when it quits.
 _CONTROL = "control"
-# How its own program begins where the daemon does not take the connection.
+# How the control program's answer begins when no daemon accepts the connection.
 _NOBODY = "Cannot find MPS control daemon"
 # "nvidia-cuda-mps-control" and "nvidia-cuda-mps-server" in the 15 bytes that the kernel keeps of a name.
 _NAME = PROGRAM[:15]
@@ -49,7 +49,7 @@ def why_not(cards: Sequence[str]) -> str:
             f"{PROGRAM} is not on the PATH: install the utilities of NVIDIA's driver (nvidia-compute-utils on Ubuntu)"
         )
     if os.geteuid() != 0:
-        return "only an MPS server that root starts serves every submission's own user: run the grader as root"
+        return "an MPS server can serve several users only if root starts it: run the grader as root"
     return ""
 
 
@@ -128,7 +128,7 @@ def _start(folder: Path) -> None:
     for path in (folder, folder / PIPE, folder / LOG):
         path.mkdir(exist_ok=True)
         path.chmod(0o755)
-    # The daemon lives on: a pipe that it inherited would never end.
+    # The daemon outlives this call, so it gets a file: a pipe that it inherits would never end.
     said = folder / LOG / "start.log"
     with said.open("wb") as output, suppress(subprocess.TimeoutExpired):
         subprocess.run(

@@ -131,7 +131,7 @@ class Worker:
         self._ask_questions()
 
     def _ask_questions(self) -> None:
-        """Run the script once more, on a few batches; one that does not end says what it has shown by then."""
+        """Run the script once more, on a few batches; if it does not end in time, report what was seen so far."""
         watch, source = Watch(self._task.class_name), self._source
 
         def answer() -> None:

@@ -1,7 +1,7 @@
 """All that the grader replaces in torch, torchvision and the interpreter, each with its reason.
 
 Two tables: what surrounds a script, so that it runs as it was submitted, and what watches it. The rest of the worker
-only offers replacements, and no constructor puts one into its place. Three things are not here:
+defines replacements; only `install` puts them in place. Three things are not here:
 
 - `grader/worker/__init__.py` defers torch's compiler, which has to come before the first import.
 - `main.py` gives the script its `__main__`, `sys.argv` and `sys.path`, as `python hw6.py` does.

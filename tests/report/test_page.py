@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from grader.records import Answer, Companion, CurvePoint, Outcome, Verdict
+from grader.report import charts
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
@@ -242,13 +243,27 @@ def test_the_page_says_whose_accuracy_a_curve_shows_and_what_it_went_from_and_to
 
 def test_the_histogram_is_text_in_the_page_s_own_colours() -> None:
     accuracies = [row.grade.accuracy for row in class_of(60) if row.grade.accuracy is not None]
-    drawn = str(histogram(accuracies, ASSIGNMENT.bands))
-    assert "style" not in drawn
-    assert not re.search(r"#[0-9a-f]{6}", drawn)
-    assert "above 70 %" in drawn
-    assert "from 30 %" in drawn
-    assert "70 to 75 percent: " in drawn
-    assert "<text" in str(histogram([], ASSIGNMENT.bands))
+    drawn = histogram(accuracies, ASSIGNMENT.bands)
+    assert [words[-1] for _, words in drawn.edges] == ["above 70 %", "from 30 %", "2 points"]
+    assert "70 to 75 percent: " in drawn.said
+    assert sum(map(int, re.findall(r"percent: (\d+)", drawn.said))) == len(accuracies)
+    assert len(drawn.bars) == drawn.said.count("percent: ")
+    assert all(0 <= top < top + height <= drawn.HEIGHT for _, top, _, height in drawn.bars)
+    assert histogram([], ASSIGNMENT.bands).bars == ()
+
+
+@pytest.mark.parametrize(
+    ("most", "low", "high", "ticks"),
+    [
+        (4, 0, 28, [0, 10, 20]),
+        (4, 0, 3, [0, 1, 2, 3]),
+        (3, 0, 2.4, [0, 1, 2]),
+        (5, 0, 5, [0, 1, 2, 3, 4, 5]),
+        (5, 0, 0, [0]),
+    ],
+)
+def test_ticks_are_round_numbers(most: int, low: float, high: float, ticks: list[float]) -> None:
+    assert charts._ticks(most, low, high) == ticks
 
 
 def test_reasons_are_grouped_by_what_they_share() -> None:

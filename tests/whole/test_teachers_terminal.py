@@ -12,10 +12,11 @@ import pytest
 from command import ROOT
 from grader.results.ledger import read_ledger
 from grader.run.machine import usable_cores
-from small_class import hand_in_small, keep_calibration
+from small_class import hand_in_small, hand_in_text, keep_calibration
 from terminal import ENVIRONMENT, Terminal
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
+STEP = "        running_loss += loss.item()\n"
 
 
 @contextmanager
@@ -44,7 +45,10 @@ def test_a_long_run_asks_first_and_a_no_begins_nothing(tiny_data: Path, tmp_path
 
 
 def test_the_table_shows_who_is_where_and_ctrl_c_leaves_the_terminal_in_order(tiny_data: Path, tmp_path: Path) -> None:
-    hand_in_small(tmp_path / "class", "kim", "lee")
+    # Two seconds of training: the display draws four times a second, and would miss a shorter one.
+    for student in ("kim", "lee"):
+        slower = f"        import time; time.sleep(0.2)  # {student}\n"
+        hand_in_text(tmp_path / "class", student, STEP, slower + STEP)
     with Terminal() as terminal, grading(terminal, tmp_path / "class", tiny_data, tmp_path / "out") as grader:
         terminal.wait(lambda lines: any(line.startswith("kim ") and "training" in line for line in lines))
         terminal.wait(lambda lines: any(line.startswith("kim: graded, ") for line in lines))

@@ -21,7 +21,7 @@ class LayerNames:
     def __init__(self, network: nn.Module, original: nn.Module) -> None:
         self.copy_is_whole = True
         self._original = (
-            {} if original is network else {_address(each): name for name, each in original.named_parameters()}
+            {} if original is network else {storage_of(each): name for name, each in original.named_parameters()}
         )
         self._network = network
         self._names: dict[int, str] = {}
@@ -32,23 +32,23 @@ class LayerNames:
 
     def name(self, tensor: Tensor) -> str:
         """The parameter's or buffer's name; empty for any other tensor."""
-        return self._names.get(_address(tensor), "")
+        return self._names.get(storage_of(tensor), "")
 
     def add_copy(self, copy: Tensor, original: Tensor) -> None:
         """Let a copy (another dtype, transposed, standardised) stand for the parameter that it was made from."""
-        self._names.setdefault(_address(copy), self.name(original))
+        self._names.setdefault(storage_of(copy), self.name(original))
         self._kept.append(copy)
 
     def unregistered(self, weight: Tensor) -> str:
         """Where a weight that is no parameter of the network is held; empty if that cannot be found."""
-        self.copy_is_whole &= _address(weight) not in self._original
+        self.copy_is_whole &= storage_of(weight) not in self._original
         if self._hidden is None:
             self._hidden = {}
             for prefix, module in self._network.named_modules():
                 for attribute, value in list(vars(module).items())[:_MAX_ITEMS]:
                     if not attribute.startswith("_"):
                         self._search(value, f"{prefix}.{attribute}".lstrip("."), _MAX_DEPTH)
-        return self._hidden.get(_address(weight), "")
+        return self._hidden.get(storage_of(weight), "")
 
     def unused(self, used: set[str]) -> tuple[str, ...]:
         """The outermost modules that have parameters of which none was used, and bare parameters likewise."""
@@ -64,10 +64,10 @@ class LayerNames:
     def _search(self, value: Any, name: str, depth: int) -> None:
         assert self._hidden is not None
         if isinstance(value, Tensor):
-            self._hidden.setdefault(_address(value), name)
+            self._hidden.setdefault(storage_of(value), name)
         elif isinstance(value, nn.Module):
             for inner, parameter in value.named_parameters():
-                self._hidden.setdefault(_address(parameter), f"{name}.{inner}")
+                self._hidden.setdefault(storage_of(parameter), f"{name}.{inner}")
         elif depth and isinstance(value, list | tuple):
             for index, each in enumerate(value[:_MAX_ITEMS]):
                 self._search(each, f"{name}[{index}]", depth - 1)
@@ -76,7 +76,7 @@ class LayerNames:
                 self._search(each, f"{name}[{str(key)[:20]!r}]", depth - 1)
 
     def _add(self, tensor: Tensor, name: str) -> None:
-        self._names[_address(tensor)] = name[:_MAX_NAME]
+        self._names[storage_of(tensor)] = name[:_MAX_NAME]
         self._kept.append(tensor)
 
 
@@ -111,5 +111,6 @@ def _weights_of_used_layers(idle: set[str], used: set[str]) -> set[str]:
     return {name for name in idle if "." in name and name.rpartition(".")[0] in layers}
 
 
-def _address(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
+    """Where a tensor's values lie; views of one another have it in common."""
     return tensor.untyped_storage().data_ptr()

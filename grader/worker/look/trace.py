@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from grader.protocol import Node
 from grader.worker.look import operations
-from grader.worker.look.layer_names import LayerNames
+from grader.worker.look.layer_names import LayerNames, storage_of
 
 # The reference has about seventy; a hostile network may run thousands.
 MAX_OPERATIONS = 3000
@@ -51,8 +51,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # A memory address means one tensor only as long as that is alive.
         self._alive: list[Any] = [images]
         self._views: dict[_Key, int] = {_key(images): 0}
-        self._storages: dict[int, int] = {_storage(images): 0}
-        self._bases: dict[int, Tensor] = {_storage(images): images}
+        self._storages: dict[int, int] = {storage_of(images): 0}
+        self._bases: dict[int, Tensor] = {storage_of(images): images}
         self._random: set[int] = set()
 
     def node_of(self, value: object) -> int | None:
@@ -60,7 +60,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(value, Tensor):
             return None
         known = self._views.get(_key(value))
-        return known if known is not None else self._storages.get(_storage(value))
+        return known if known is not None else self._storages.get(storage_of(value))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -84,7 +84,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _keep(self, tensor: Tensor) -> None:
         """Save a node's value from the operation in place that is about to change it."""
         for node, value in enumerate(self._values):
-            if _storage(value) == _storage(tensor):
+            if storage_of(value) == storage_of(tensor):
                 self._values[node] = value.clone()
 
     def _record(
@@ -101,8 +101,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in ("copy", "fill", "zero") and written:
             sources = tensors[1:]
         inputs = [node for node in map(self.node_of, sources) if node is not None]
-        random = any(word in name for word in _RANDOM) or any(_storage(each) in self._random for each in tensors)
-        base = self._bases.get(_storage(result)) if written else None
+        random = any(word in name for word in _RANDOM) or any(storage_of(each) in self._random for each in tensors)
+        base = self._bases.get(storage_of(result)) if written else None
         if base is not None and base.numel() != result.numel():
             name, result = "write", base
             before = self.node_of(base)
@@ -115,9 +115,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _constant(self, tensors: list[Tensor], result: Tensor, random: bool) -> None:
         """A result that no image has a part in: a weight's copy, zeros, noise."""
         self._forget(result)
-        self._bases.setdefault(_storage(result), result)
+        self._bases.setdefault(storage_of(result), result)
         if random:
-            self._random.add(_storage(result))
+            self._random.add(storage_of(result))
         for tensor in tensors:
             if self._names.name(tensor):
                 self._names.add_copy(result, tensor)
@@ -126,18 +126,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _register(self, result: Tensor, node: int | None) -> None:
         if node is None:
             self._forget(result)
-            self._bases.setdefault(_storage(result), result)
+            self._bases.setdefault(storage_of(result), result)
             return
-        base = self._bases.setdefault(_storage(result), result)
+        base = self._bases.setdefault(storage_of(result), result)
         if base.numel() == result.numel():
-            for key in [key for key in self._views if key[0] == _storage(result)]:
+            for key in [key for key in self._views if key[0] == storage_of(result)]:
                 del self._views[key]
-            self._storages[_storage(result)] = node
+            self._storages[storage_of(result)] = node
         self._views[_key(result)] = node
 
     def _forget(self, result: Tensor) -> None:
-        self._storages.pop(_storage(result), None)
-        for key in [key for key in self._views if key[0] == _storage(result)]:
+        self._storages.pop(storage_of(result), None)
+        for key in [key for key in self._views if key[0] == storage_of(result)]:
             del self._views[key]
 
     def _note_names(self, tensors: list[Tensor]) -> None:
@@ -251,12 +251,8 @@ def _same(value: Tensor, result: Tensor) -> bool:
     return value.numel() == result.numel() and torch.equal(value.reshape(-1), result.reshape(-1).to(value.dtype))
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
 def _key(tensor: Tensor) -> _Key:
-    return _storage(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
+    return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

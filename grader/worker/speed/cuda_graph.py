@@ -102,7 +102,7 @@ def capture(function: Function, images: torch.Tensor, leaves: Tensors, gradients
 
 
 def step(function: Function, images: torch.Tensor, leaves: Tensors) -> torch.Tensor:
-    """One forward and backward; the output.
+    """Run one forward and one backward pass; return the output.
 
     Raises:
         ValueError: What comes out cannot be replayed.
@@ -147,7 +147,7 @@ def _capturing(graph: Any, pool: Any) -> Iterator[None]:
 
 @contextmanager
 def _recovering(device: torch.device) -> Iterator[Any]:
-    """Yield a memory pool for captures; where one fails, bring what it leaves half-way back.
+    """Yield a memory pool for captures; if one fails, clean up its half-finished state.
 
     torch's allocator would go on serving the pool, and its generator would refuse to draw outside a capture.
     """

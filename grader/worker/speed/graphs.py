@@ -3,8 +3,8 @@
 At small batches a GPU waits for Python to launch one kernel after the other; a graph is launched as a whole. It holds
 for one network, one shape and one way through the code: every call that differs takes the network's own forward.
 
-The forward is captured with fresh leaves that share the weights' storage. The script's own loss, and with it autograd
-nodes that belong to another stream, may still be alive; none of them takes part (pytorch#180090). Gradients leave the
+The forward is captured with fresh leaves that share the weights' storage. So the autograd nodes of the script's last
+loss, which may still be alive and belong to another stream, are not in the graph (pytorch#180090). Gradients leave the
 graph's buffers as copies, so that nothing a script keeps is overwritten (pytorch#181723).
 """
 
@@ -25,9 +25,9 @@ from grader.worker.channel import note
 from grader.worker.speed.cuda_graph import Flat, capture
 from grader.worker.speed.layout import TIMED_REPLAYS, fastest, step_seconds
 
-# After the layout was chosen. Capture and trial cost about a dozen steps: shorter runs would not win them back.
+# The layout is chosen before, at batch 8. A capture costs about a dozen steps, so it needs many batches to pay off.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200
-# A script that trains network after network, or changes one again and again, is captured anew so often.
+# A script that trains network after network, or changes one again and again, is captured at most this often.
 _MOST_CAPTURES = 8
 # Two ways to add the same products, in TF32 among others, differ by less; what is captured wrongly differs by far more.
 # The second number is the part of all gradients below which one weight's gradient is rounding noise: a bias that batch
@@ -67,7 +67,7 @@ class Graphs:
         return forward if self._graphed is None else partial(self._called, forward, self._graphed)
 
     def share(self, batches: int) -> float:
-        """The share of a run's batches; replays from which nothing was learned may make up for others."""
+        """The share of a run's batches that were replayed; at most, since replays without a backward pass count too."""
         return min(1.0, self._replays / batches) if batches else 0.0
 
     def step_seconds(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
@@ -137,7 +137,8 @@ class _Graphed:
             and _can_be_captured(images)
             and (last is None or last.went_back)
             and (self._stream is None or torch.cuda.current_stream(images.device) == self._stream)
-            and torch._C._len_torch_dispatch_stack() == 0  # a counter of operations would see none
+            and torch._C._len_torch_dispatch_stack()
+            == 0  # under a mode that counts operations, say, a replay would be invisible
             and self._granted.hold()
         )
 
@@ -183,7 +184,7 @@ class _Replayed(torch.autograd.Function):
 
 
 class _Shim(nn.Module):
-    """A module around a network: its own forward is called, whatever the script's class was made to do."""
+    """Calls the network's original forward, not the counting one of its class."""
 
     def __init__(self, network: nn.Module, forward: Forward) -> None:
         super().__init__()
@@ -207,7 +208,7 @@ def _below(prefix: str, named: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 class _Granted:
-    """What a captured graph takes for granted about its network; compared before each replay, so it is quick.
+    """What must stay the same about a network for a replay to be valid; checked before each, so it has to be fast.
 
     The weights and buffers at their addresses, the tree of modules, no hooks, and every plain value that a module has:
     `training`, a dropout's `p`, a batch normalization's `momentum`, a switch of the student's own.
@@ -329,7 +330,7 @@ def _drawn(device: torch.device) -> tuple[Any, ...]:
 
 
 def _draw_again(chance: tuple[Any, ...]) -> None:
-    """Go back to the Python's and NumPy's states of `_drawn`; torch's are put back where they were forked."""
+    """Restore Python's and NumPy's states of `_drawn`; `fork_rng` restores torch's."""
     random.setstate(chance[0])
     np.random.set_state(("MT19937", chance[1], *chance[2]))
 
