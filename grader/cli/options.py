@@ -43,7 +43,7 @@ console = Console(highlight=False)
 # The Makefile hands over what a person typed by these variables, so that no shell reads it.
 Submissions = Annotated[
     Path,
-    typer.Argument(help="What was handed in: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
+    typer.Argument(help="The submissions: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
 ]
 Known = Annotated[
     Path | None,

@@ -119,7 +119,7 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
     for file in files:
         shown = file.stored.shown
         if choice.zipped is not None and file.stored is choice.zipped.stored:
-            reason = f"opened: {main.name} was found in it, among {len(choice.place)} files"
+            reason = f"opened: it holds {main.name}, among {len(choice.place)} files"
         else:
             reason = faults.get(shown, f"not graded: it was handed in with {main.stored.shown}")
         if shown not in used | rivals:
