@@ -46,14 +46,14 @@ def regrade_command(
         bool,
         typer.Option(
             "--failed",
-            help="All submissions without a grade of their own and without an override.",
+            help="All submissions that the grader could not grade and that have no override.",
             envvar="GRADER_FAILED",
         ),
     ] = False,
     flagged: Annotated[
         bool,
         typer.Option(
-            "--flagged", help="All submissions with a `review` and without an override.", envvar="GRADER_FLAGGED"
+            "--flagged", help="All submissions that have a `review` and no override.", envvar="GRADER_FLAGGED"
         ),
     ] = False,
     out: Out = DEFAULT_OUT,
@@ -88,7 +88,7 @@ def override_command(
     submissions: Known = None,
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Set one student's points, whatever was measured; a later regrade of the student ends it."""
+    """Set one student's points, whatever the accuracy; a later regrade of that student ends the override."""
     with mistakes_in_one_sentence():
         _require_reason(why, "override")
         inputs = remembered(out, named(submissions))

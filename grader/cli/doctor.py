@@ -21,7 +21,7 @@ _DISK_GB = 2
 
 @app.command("doctor")
 def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules = None) -> None:
-    """Say what this machine offers, and which command would raise it; nothing is graded."""
+    """Say what this machine offers, and which command would raise it; grades nothing."""
     with mistakes_in_one_sentence():
         rules = named(None, assignment=assignment).rules()
         for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):

@@ -37,7 +37,7 @@ def export_command(
     ] = "",
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Write the grades into a copy of what the system let you download, below OUT/upload; nothing is run."""
+    """Write the grades into a copy of the gradebook that you downloaded, below OUT/upload; runs nothing."""
     with mistakes_in_one_sentence():
         inputs = remembered(out, named(None))
         rules = inputs.rules()
@@ -62,7 +62,7 @@ def export_command(
 def handout_command(
     target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/hw6-handout.zip"),
 ) -> None:
-    """Write what students are given, with its self-check and its trial run, as one zip file."""
+    """Write one zip file for the students, with the self-check and the trial run."""
     with mistakes_in_one_sentence():
         try:
             write_handout(target)

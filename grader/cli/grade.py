@@ -80,7 +80,7 @@ def grade_command(
     cluster: Cluster = "",
     precision: Precision = None,
 ) -> None:
-    """Collect, check, train and score every submission; go on where an earlier run stopped."""
+    """Collect, check, train and score every submission; continue where an earlier run stopped."""
     with mistakes_in_one_sentence():
         inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
         rules = inputs.rules()

@@ -57,7 +57,7 @@ def collect_command(
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
-    """Show which file counts for whom, why, and what is set aside; nothing is run."""
+    """Show which file counts for whom, why, and which files do not count; runs nothing."""
     with mistakes_in_one_sentence():
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         collection = collected(inputs, inputs.rules(), out)
@@ -111,7 +111,7 @@ def report_command(
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
-    """Write the tables anew from the ledger, with today's roster and bands; nothing is run."""
+    """Write the tables again from the ledger, with today's roster and bands; runs nothing."""
     with mistakes_in_one_sentence():
         inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
         rules = inputs.rules()

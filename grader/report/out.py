@@ -35,7 +35,7 @@ def where_it_is(rows: Sequence[Result], out: Path, setting: str) -> Iterator[str
         setting: How a make command is told of `out`, with a blank before it; empty where it knows it.
     """
     yield f"\ngrades: {out / GRADES_NAME}\npage: {out / REPORT_NAME}\nfeedback for each student: {out / FEEDBACK_NAME}"
-    yield f"logs: {out / LOGS_NAME}\nwhat was collected and set aside: {out / 'collection.csv'}"
+    yield f"logs: {out / LOGS_NAME}\nwhich file counts, and why: {out / 'collection.csv'}"
     yield f"next: {_next_command(rows, out, setting)}"
 
 

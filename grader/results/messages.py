@@ -155,7 +155,7 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
         case Outcome.OUT_OF_DISK:
             return [f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.", *reason]
         case Outcome.OUT_OF_DESCRIPTORS:
-            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close your files."]
+            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close the files you open."]
         case Outcome.TOO_MUCH_OUTPUT:
             return [
                 f"The grader stopped your script because it printed more than {limits.output_mb} MB.",
