@@ -30,10 +30,16 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The worker's own set-up is done; the next thing to run is the student's script."""
+    """The worker's own set-up is done; the next thing to run is the student's script.
+
+    Attributes:
+        device: Its name, for the record.
+        on_card: It is a GPU.
+    """
 
     device: str
     torch_version: str
+    on_card: bool = False
     event: Literal["started"] = "started"
 
 

@@ -171,6 +171,7 @@ class Run:
     Attributes:
         device: What it ran on; empty where no worker came so far.
         torch_version: As `device`.
+        on_card: That was a GPU.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         curve: Its training curve, from its first second to its last; at most 60 points.
     """
@@ -180,10 +181,16 @@ class Run:
     training: Training = Training()
     device: str = ""
     torch_version: str = ""
+    on_card: bool = False
     error: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def filled_its_card(self) -> bool:
+        """Whether PyTorch's own error says that the GPU's memory was full: the name of its class tells."""
+        return self.on_card and self.error.startswith("OutOfMemoryError:")
 
 
 @dataclass(frozen=True, slots=True)

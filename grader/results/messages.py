@@ -136,10 +136,9 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
-            # So PyTorch's error begins where it is a GPU that is full.
-            on_card = "CUDA out of memory" in entry.run.error
+            full = entry.run.filled_its_card
             memory = f"than {_memory(limits.memory_mb)} of memory"
-            what = "of the GPU's memory than a run may use" if on_card else memory
+            what = "of the GPU's memory than a run may use" if full else memory
             return [
                 f"The grader stopped your script because it used more {what}.",
                 "Use a smaller batch, and add up losses with .item() so that PyTorch can free old graphs.",
@@ -241,8 +240,11 @@ def _cut_by_time(entry: Entry) -> list[str]:
     if entry.run.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
         return []
     if evidence.calibrated_seconds is None:
-        on_cpu = entry.run.device.startswith("CPU")
-        return ["stopped at the time limit on a machine that was not timed: run make calibrate"] if on_cpu else []
+        return (
+            []
+            if entry.run.on_card
+            else ["stopped at the time limit on a machine that was not timed: run make calibrate"]
+        )
     slower = evidence.calibrated_seconds / evidence.wall_seconds
     if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
         return []

@@ -8,9 +8,6 @@ from grader.assignment import Assignment
 from grader.records import Outcome, StopReason, exact_percent
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 
-# How the worker begins to say what ended a script: by the name of torch's exception.
-_FULL_CARD = "OutOfMemoryError:"
-
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
@@ -163,7 +160,7 @@ def _short_in_company(entry: Entry) -> str:
     if entry.run.stop_reason is StopReason.TIME_BUDGET or entry.outcome is Outcome.TIMED_OUT:
         return "stopped at the time limit"
     # A network that was made before can still be tested, so that the run is graded in the state that it had.
-    full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.error.startswith(_FULL_CARD)
+    full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.filled_its_card
     return "out of GPU memory" if full and entry.evidence.card else ""
 
 

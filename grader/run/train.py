@@ -108,6 +108,7 @@ def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
         training=plausible(worked.stopped.training) if worked.stopped else Training(),
         device=worked.started.device,
         torch_version=worked.started.torch_version,
+        on_card=worked.started.on_card,
         error=error,
         notes=evaluated.notes,
         flags=(*evaluated.flags, *_unlikely(worked, assignment.budget.epochs, len(data.x_train))),

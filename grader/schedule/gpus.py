@@ -89,7 +89,7 @@ def in_doubt(run: Run, log: bytes) -> bool:
     A run that met no card at all is in doubt, too: PyTorch leaves out a card that does not answer.
     """
     failed = run.outcome is not Outcome.GRADED and _speaks_of(_ABOUT_A_CARD, _end_of(run, log))
-    return failed or run.device.startswith("CPU")
+    return failed or (bool(run.device) and not run.on_card)
 
 
 def perhaps_another_s_fault(run: Run, log: bytes, check: str) -> bool:

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import torch
 
-from grader.protocol import Evaluated, Fault, QuestionsSeen, SourceRead, Started, Stopped, Task
+from grader.protocol import Evaluated, Fault, QuestionsSeen, SourceRead, Stopped, Task
 from grader.records import BATCHED_TRANSFORMS, StopReason, Training
 from grader.worker import dataset, patches
 from grader.worker.budget import Budget
@@ -210,10 +209,10 @@ def main(arguments: list[str]) -> Any:
     if task.limited:
         limit_resources(task)
         limit_cards(task.card_share)
-    device = patches.surround(task.seed)
+    ready = patches.surround(task.seed)
     # A run is set up while its check goes on.
     channel.wait_to_begin()
-    channel.say(Started(device, torch.__version__))
+    channel.say(ready)
     source = read_source(Path(job, "submission").read_bytes())
     channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
     if source.fault:

@@ -26,6 +26,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 from torchvision import datasets
 
+from grader.protocol import Started
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.speed import loading
@@ -120,15 +121,16 @@ def install(changes: Iterable[Patch | Call]) -> None:
             change.function(*change.arguments)
 
 
-def surround(seed: int) -> str:
-    """Prepare this process for a script; return the device's name for the record."""
+def surround(seed: int) -> Started:
+    """Prepare this process for a script; return what the record says of it."""
     # Every student's run starts from the same recorded random state.
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    on_card = torch.cuda.is_available()
+    device = torch.cuda.get_device_name(0) if on_card else f"CPU, {torch.get_num_threads()} threads"
     install(surrounding())
-    return device
+    return Started(device, torch.__version__, on_card)
 
 
 _own_seeds: list[Any] = []

@@ -114,7 +114,7 @@ def test_a_run_that_time_cut_on_a_slower_machine_is_flagged(
     calibrated: float | None, limit: float, device: str, doubt: str
 ) -> None:
     evidence = replace(entry().evidence, calibrated_seconds=calibrated, limit_seconds=limit)
-    said = teacher(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence, device=device))
+    said = teacher(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence, on_card=not device.startswith("CPU")))
     assert said.endswith(doubt)
     assert bool(said) == bool(doubt)
 
@@ -158,7 +158,7 @@ def test_a_student_out_of_memory_reads_the_limit(megabytes: int, named: str) -> 
 
 def test_a_student_out_of_a_card_s_memory_is_not_told_the_machine_s_limit() -> None:
     error = "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
-    message = student(failed(Outcome.OUT_OF_MEMORY, error=error))
+    message = student(failed(Outcome.OUT_OF_MEMORY, error=error, on_card=True))
     assert "more of the GPU's memory than a run may use. Use a smaller batch" in message
     assert "GB of memory" not in message
 

@@ -126,7 +126,11 @@ def test_a_run_whose_share_of_a_card_was_too_small_is_repeated_alone() -> None:
 
 
 def test_a_run_that_met_a_full_card_after_its_first_steps_is_repeated_alone_too() -> None:
-    full: dict[str, Any] = {"stop_reason": StopReason.ERROR, "error": "OutOfMemoryError: CUDA out of memory. Tried"}
+    full: dict[str, Any] = {
+        "stop_reason": StopReason.ERROR,
+        "error": "OutOfMemoryError: CUDA out of memory.",
+        "on_card": True,
+    }
     assert reason_of_next(run(1000, jobs=4, card="0", **full)) is RunReason.ALONE
     assert reason_of_next(run(1000, jobs=4, card="0", **full), run(1000, RunReason.ALONE, card="0", **full)) is None
     assert reason_of_next(run(1000, jobs=4, **full)) is None

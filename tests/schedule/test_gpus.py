@@ -21,7 +21,7 @@ from grader.schedule.dispatch import Seat
 from grader.schedule.gpus import card_name, in_doubt, memory_share, spread, visible_cards
 from grader.worker.limits import limit_cards, limit_met
 
-RUN = Run(Outcome.CRASHED, StopReason.ERROR, device="NVIDIA A100", error="ValueError: no")
+RUN = Run(Outcome.CRASHED, StopReason.ERROR, device="NVIDIA A100", on_card=True, error="ValueError: no")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_card_is_named_with_its_machine_where_there_are_several() -> None:
 def test_a_card_is_doubted_where_a_run_failed_with_its_words_or_met_none() -> None:
     assert in_doubt(replace(RUN, error="RuntimeError: CUDA error: unspecified launch failure"), b"")
     assert in_doubt(RUN, b"torch.AcceleratorError: CUDA error: an illegal memory access\n")
-    assert in_doubt(replace(RUN, device="CPU"), b"")
+    assert in_doubt(replace(RUN, device="CPU", on_card=False), b"")
     assert not in_doubt(RUN, b"")
     assert not in_doubt(replace(RUN, outcome=Outcome.GRADED, error="CUDA error: device-side assert triggered"), b"")
 
