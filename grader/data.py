@@ -19,7 +19,9 @@ NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 IMAGE_SHAPE = (32, 32, 3)
 # Few, so that the demo takes minutes on two cores; the network still learns them well.
 DIGITS_TRAIN, DIGITS_TEST = 200, 300
-DIGITS_NOTICE = "Measured on scikit-learn's digits, the demo's data set, and not on CIFAR-10: it grades nobody."
+DIGITS_NOTICE = (
+    "These results are for scikit-learn's digits, the demo's data set, not for CIFAR-10: do not grade anybody on them."
+)
 
 _TORCHVISION_FOLDER = "cifar-10-batches-py"
 _OTHER_SOURCES = "name the folder of an earlier download or an .npz file with DATA= (--data)"
@@ -164,7 +166,7 @@ def _npz(path: Path) -> DataSet:
         ) from None
     if missing:
         raise UserError(f"{path} has no {', '.join(missing)}: an .npz file needs {', '.join(NPZ_KEYS)}")
-    return _data_set(path.name, arrays, str(path), notice=f"Measured on the data set in {path.name}.")
+    return _data_set(path.name, arrays, str(path), notice=f"These results are for the data set in {path.name}.")
 
 
 def _data_set(name: str, arrays: Mapping[str, Any], source: str, notice: str) -> DataSet:

@@ -284,7 +284,7 @@ def _given_up(
     task: Task, assignment: Assignment, run_key: str, data: DataSet, finished: Finished[tuple[Entry, bytes]]
 ) -> tuple[Entry, bytes]:
     """What the ledger keeps of a run that never ended on any machine: a fault of ours."""
-    error = f"given up: what it ran on failed {len(finished.lost)} times ({', '.join(finished.lost)})"
+    error = f"The grader gave up: the worker failed {len(finished.lost)} times ({', '.join(finished.lost)})"
     failed = Judged(Check(Verdict.UNREADABLE), _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, error))
     return _entry(task, run_key, failed, _evidence(task, assignment, data)), failed.trained.log
 

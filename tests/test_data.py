@@ -204,7 +204,7 @@ def test_a_path_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
 def test_digits_are_real_fixed_and_say_so() -> None:
     data = load_data("digits")
     assert data.notice == DIGITS_NOTICE
-    assert "not on CIFAR-10" in DIGITS_NOTICE
+    assert "not for CIFAR-10" in DIGITS_NOTICE
     assert (data.x_train.shape, data.x_test.shape) == ((200, 32, 32, 3), (300, 32, 32, 3))
     assert (data.x_train.min(), data.x_train.max()) == (0, 255)
     assert data.sha256 == load_data("digits").sha256

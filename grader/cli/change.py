@@ -34,7 +34,7 @@ from grader.report.out import write_results
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import Ledger, open_ledger
 
-Students = Annotated[str, typer.Option(help="Their ids, with blanks between them.", envvar="GRADER_STUDENTS")]
+Students = Annotated[str, typer.Option(help="The students' ids, separated by blanks.", envvar="GRADER_STUDENTS")]
 
 
 @app.command("regrade")
@@ -44,10 +44,17 @@ def regrade_command(
     why: Why = "",
     failed: Annotated[
         bool,
-        typer.Option("--failed", help="All that could not be graded and have no override.", envvar="GRADER_FAILED"),
+        typer.Option(
+            "--failed",
+            help="All submissions that the grader could not grade and that have no override.",
+            envvar="GRADER_FAILED",
+        ),
     ] = False,
     flagged: Annotated[
-        bool, typer.Option("--flagged", help="All with a `review` and no override.", envvar="GRADER_FLAGGED")
+        bool,
+        typer.Option(
+            "--flagged", help="All submissions that have a `review` and no override.", envvar="GRADER_FLAGGED"
+        ),
     ] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
@@ -64,8 +71,8 @@ def regrade_command(
             rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
             wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
             if not wanted:
-                raise UserError('nobody is named: STUDENTS="a b", FAILED=1 or FLAGGED=1 says who is to be run again')
-            say(f"to be run again: {', '.join(submission.student_id for submission in wanted)}")
+                raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
+            say(f"to run again: {', '.join(submission.student_id for submission in wanted)}")
             now = datetime.now(UTC)
             again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
             run_class(
@@ -81,7 +88,7 @@ def override_command(
     submissions: Known = None,
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Set one student's points, whatever was measured; a later regrade of the student ends it."""
+    """Set one student's points, whatever the accuracy; a later regrade of that student ends the override."""
     with mistakes_in_one_sentence():
         _require_reason(why, "override")
         inputs = remembered(out, named(submissions))
@@ -101,7 +108,7 @@ def override_command(
 
 def _require_reason(why: str, command: str) -> None:
     if not why.strip():
-        raise UserError(f'a {command} needs its reason: WHY="..." is kept in the ledger and shown in the table')
+        raise UserError(f'a {command} needs a reason: set WHY="..."; the ledger keeps it and the table shows it')
 
 
 def _last_run_key(ledger: Ledger, out: Path) -> str:
@@ -134,7 +141,7 @@ def _points(text: str, most: Decimal) -> Decimal:
     except InvalidOperation:
         value = Decimal("NaN")
     if not value.is_finite() or not 0 <= value <= most:
-        raise UserError(f"POINTS={text} is not a number of 0 to {most:f}, the most that the assignment gives")
+        raise UserError(f"POINTS={text} is not a number from 0 to {most:f}, the most that the assignment gives")
     return value
 
 

@@ -21,7 +21,7 @@ _DISK_GB = 2
 
 @app.command("doctor")
 def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules = None) -> None:
-    """Say what this machine offers, and which command would raise it; nothing is graded."""
+    """Say what this machine offers, and which command would raise it; grades nothing."""
     with mistakes_in_one_sentence():
         rules = named(None, assignment=assignment).rules()
         for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):
@@ -36,7 +36,7 @@ def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
         if rung.isolation is None:
             yield f"  {rung.level:8} no: {rung.refusal}"
         else:
-            yield f"  {rung.level:8} yes{': only where the assignment names it' if _by_name(rung) else ''}"
+            yield f"  {rung.level:8} yes{', but only if the assignment names it' if _by_name(rung) else ''}"
     if best.isolation is not None:
         yield f"  probes at the level {best.level}:"
         for name in PROBES:
@@ -45,7 +45,7 @@ def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
     order = list(IsolationLevel)
     enough = best.isolation is not None and order.index(best.level) <= order.index(wish)
     if not enough:
-        yield f'  the assignment asks for at least "{wish}": nothing would be graded here'
+        yield f'  the assignment asks for at least "{wish}", so nothing can be graded here'
     # What is enough can be raised by one level; what is not must be raised to what is asked for.
     aim = order[max(0, order.index(best.level) - 1)] if enough else wish
     for rung in ladder:
@@ -67,12 +67,12 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
         free, total = torch.cuda.mem_get_info()
         yield f"GPU: {torch.cuda.get_device_name(0)}, {free >> 20} of {total >> 20} MB free"
     else:
-        yield "GPU: none that PyTorch sees; scripts run on the processor"
+        yield "GPU: PyTorch sees none; scripts run on the processor"
     yield _sharing(rules, mps.why_not(tuple(cards)), has_cards=bool(cards))
     yield f"torch: {torch.__version__}, {cores} processor cores, {max(1, cores // jobs)} threads a run"
     allowed = jobs * rules.limits.memory_mb
     memory = psutil.virtual_memory().total >> 20
-    enough = "" if allowed <= memory else ", more than there is: lower memory_mb in the assignment, or JOBS="
+    enough = "" if allowed <= memory else ", more than this machine has: lower memory_mb in the assignment, or JOBS="
     yield f"memory: {memory} MB; {jobs} at a time may use {allowed} MB{enough}"
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     gigabytes = shutil.disk_usage(place).free >> 30
@@ -80,7 +80,7 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     yield f"disk: {gigabytes} GB free for {out}{room}"
     timed = saved_calibration(out, max(1, cores // jobs), rules.precision)
     if timed is None:
-        yield "speed: not timed yet: make calibrate"
+        yield "speed: not timed yet; run make calibrate"
     else:
         steps = timed.images_per_second
         yield f"speed: the reference trains {steps:.0f} images a second, {1000 * 128 / steps:.0f} ms a step of 128"
@@ -91,5 +91,7 @@ def _sharing(rules: Assignment, why_not: str, *, has_cards: bool) -> str:
         wish = "as the assignment asks" if rules.sharing == "mps" else 'with sharing = "mps" in the assignment'
         return f"sharing: several submissions can use one GPU at the same time through NVIDIA MPS, {wish}"
     stops = rules.sharing == "mps" and has_cards
-    refused = ', and the assignment asks for it: nothing would be graded here, or write sharing = "turns"'
+    refused = (
+        ', but the assignment asks for it, so nothing can be graded here: write sharing = "turns" in the assignment'
+    )
     return f"sharing: no NVIDIA MPS ({why_not}){refused if stops else ''}"

@@ -22,18 +22,22 @@ from grader.text import file_key, write_private
 
 @app.command("export")
 def export_command(
-    system: Annotated[System, typer.Argument(help="Who takes the grades.", envvar="GRADER_LMS")],
+    system: Annotated[System, typer.Argument(help="The learning system that takes the grades.", envvar="GRADER_LMS")],
     gradebook: Annotated[
         Path | None,
-        typer.Option(help="What was downloaded; else the roster, if it was.", envvar="GRADER_GRADEBOOK"),
+        typer.Option(
+            help="The gradebook that you downloaded; by default the roster, if that is one.", envvar="GRADER_GRADEBOOK"
+        ),
     ] = None,
     column: Annotated[
         str,
-        typer.Option(help="The column's name or a part of it, where several could be meant.", envvar="GRADER_COLUMN"),
+        typer.Option(
+            help="The column's name or a part of it, if several columns could be meant.", envvar="GRADER_COLUMN"
+        ),
     ] = "",
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Write the grades into a copy of what the system let you download, below OUT/upload; nothing is run."""
+    """Write the grades into a copy of the gradebook that you downloaded, below OUT/upload; runs nothing."""
     with mistakes_in_one_sentence():
         inputs = remembered(out, named(None))
         rules = inputs.rules()
@@ -58,7 +62,7 @@ def export_command(
 def handout_command(
     target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/hw6-handout.zip"),
 ) -> None:
-    """Write what students are given, with its self-check and its trial run, as one zip file."""
+    """Write one zip file for the students, with the self-check and the trial run."""
     with mistakes_in_one_sentence():
         try:
             write_handout(target)
@@ -76,7 +80,7 @@ def _write_filled_in(
         raise UserError(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
     upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
     if not upload.scores and not upload.without_points:
-        raise UserError(f"nobody who was graded is in {path}: name the gradebook of this course with GRADEBOOK=")
+        raise UserError(f"{path} lists none of the graded students: name the gradebook of this course with GRADEBOOK=")
     write_private(target, upload.content)
     _say_what_changes(upload)
     say(f"\nupload: {target}")
@@ -89,9 +93,9 @@ def _say_what_changes(upload: Upload) -> None:
     for score in changed:
         say(f"  {score.student_id}: {score.before or 'none'} -> {score.after}{', less than before' * score.falls}")
     lists = (
-        ("left as they were, because they have no points yet", upload.without_points),
-        ("graded, but not in the file", upload.only_graded),
-        ("left as they were, because they are only in the file", upload.only_listed),
+        ("unchanged, because they have no points yet", upload.without_points),
+        ("graded, but not in the gradebook", upload.only_graded),
+        ("unchanged, because they are only in the gradebook", upload.only_listed),
     )
     for what, students in lists:
         if students:

@@ -80,13 +80,13 @@ def grade_command(
     cluster: Cluster = "",
     precision: Precision = None,
 ) -> None:
-    """Collect, check, train and score every submission; go on where an earlier run stopped."""
+    """Collect, check, train and score every submission; continue where an earlier run stopped."""
     with mistakes_in_one_sentence():
         inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
         rules = inputs.rules()
         with open_ledger(out) as ledger:
             if ledger.unreadable:
-                say(f"ledger: {ledger.unreadable} line(s) cut short by an earlier end were skipped")
+                say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
             collection = collected(inputs, rules, out)
             wanted = chosen(collection, [student]) if student else collection.submissions
             _warn_of_another_class(inputs, out)
@@ -152,7 +152,7 @@ def run_class(
         show_results(rows, out, data.notice)
         left = len(due(wanted, rules, ledger, run_key))
         again = "`make grade`" if regrades else "the same command"
-        say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} goes on from there")
+        say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} continues from there")
         raise typer.Exit(130)
     say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
     show_results(rows, out, data.notice)
@@ -163,14 +163,16 @@ def run_class(
 def _fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
     """Exit with 1 if somebody has no points because of us."""
     if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
-        say("Some have no points because the grader failed: run the same command again to retry them.")
+        say("Some students have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
 
 
 def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
     before = remembered(out, Inputs()).submissions
     if before not in ("", inputs.submissions):
-        say(f"{out} held the results of {before}: its pages for students stay there; another class wants another OUT=")
+        say(
+            f"{out} holds the results of {before}, and its student pages stay there: use another OUT= for another class"
+        )
 
 
 def copies_among(
@@ -202,9 +204,9 @@ def _planned(due_now: int, runs: int, done: int, rules: Assignment, data: DataSe
         f"{len(data.x_train)} images or {duration(plan.limit_seconds)} each"
     )
     if rules.precision != "script":
-        say(f"precision: training forwards in {rules.precision}, where a script has no autocast of its own")
+        say(f"precision: training forward passes run in {rules.precision}, unless a script has its own autocast")
     if copies:
-        say(f"equal files: {copies} more have the same ones as another student, and get a copy of that run")
+        say(f"equal files: {copies} more have the same files as another student and get a copy of that run")
     if runs and (seconds := _estimate(plan)) is not None:
         say(f"estimate: {duration(seconds)}, if all train as fast as the reference does here")
     return plan
@@ -225,11 +227,9 @@ def _ask(plan: Plan, *, yes: bool) -> None:
     if seconds is None or seconds <= _ASK_FROM_SECONDS or yes:
         return
     if not sys.stdin.isatty():
-        raise UserError(
-            "that is more than an hour, and there is no terminal to ask at: add YES=1 to begin all the same"
-        )
+        raise UserError("the estimate is over an hour, and there is no terminal to ask on: add YES=1 to start anyway")
     with interrupted_at_once():
-        agreed = typer.confirm("That is more than an hour. Begin?")
+        agreed = typer.confirm("That is more than an hour. Start?")
     if not agreed:
         raise Cancelled
 
@@ -258,7 +258,7 @@ def scheduler(
         sharing = shared_cards(machine, rules) if due else nullcontext(machine)
         with sharing as shared:
             if shared.mps_pipe is not None:
-                say("sharing: they use them at the same time, through NVIDIA MPS")
+                say("sharing: submissions use a GPU at the same time, through NVIDIA MPS")
             yield Local(replace(shared, calibration=timing), data, machine.jobs, machine.cards, stop)
 
 
@@ -283,9 +283,9 @@ def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None)
         fair_limit = rules.budget.time_limit != "wall"
         machine = this_machine(isolation, jobs, work, training_set, fair_limit, rules.sharing)
         if machine.cards:
-            say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} at a time are spread over them")
+            say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} submissions at a time run on them")
         elif machine_has_cards():
-            say("GPUs: none that computes, or CUDA_VISIBLE_DEVICES hides them; scripts are trained on the processor")
+            say("GPUs: none works, or CUDA_VISIBLE_DEVICES hides them; scripts train on the processor")
         yield machine
 
 

@@ -57,7 +57,7 @@ def collect_command(
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
-    """Show which file counts for whom, why, and what is set aside; nothing is run."""
+    """Show which file counts for whom, why, and which files do not count; runs nothing."""
     with mistakes_in_one_sentence():
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         collection = collected(inputs, inputs.rules(), out)
@@ -111,7 +111,7 @@ def report_command(
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
-    """Write the tables anew from the ledger, with today's roster and bands; nothing is run."""
+    """Write the tables again from the ledger, with today's roster and bands; runs nothing."""
     with mistakes_in_one_sentence():
         inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
         rules = inputs.rules()
@@ -123,14 +123,14 @@ def report_command(
         remember(inputs, out)
         rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
         write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out, f"Measured on {entries[-1].evidence.data_name}.")
+        show_results(rows, out, f"These results are for {entries[-1].evidence.data_name}.")
 
 
 @app.command("files")
 def files_command() -> None:
-    """Say where the files lie that come with the grader."""
+    """Say where the files are that come with the grader."""
     say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
-    say(f"texts: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
+    say(f"docs: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
 
 
 @app.command("similar")
@@ -140,9 +140,11 @@ def similar_command(
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,
     layout: Layout = None,
-    least: Annotated[float, typer.Option(min=1, max=100, help="Share of one side's own code, in percent.")] = 80,
+    least: Annotated[
+        float, typer.Option(min=1, max=100, help="The least share of one side's own code, in percent.")
+    ] = 80,
 ) -> None:
-    """Show pairs of submissions that are close; it accuses nobody, and no points move."""
+    """Show pairs of similar submissions; it accuses nobody, and points do not change."""
     with mistakes_in_one_sentence():
         inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
         collection = collected(inputs, inputs.rules(), out)

@@ -34,7 +34,8 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Grade hw6.py files. 0: done; 1: done, but the grader failed on somebody; 2: your mistake; 130: stopped. "
+    help="Grade hw6.py files. Exit codes: 0, done; 1, done, but the grader failed on somebody; 2, your mistake; "
+    "130, stopped. "
     "A student tries one file with: python -m grader try hw6.py",
 )
 console = Console(highlight=False)
@@ -42,42 +43,44 @@ console = Console(highlight=False)
 # The Makefile hands over what a person typed by these variables, so that no shell reads it.
 Submissions = Annotated[
     Path,
-    typer.Argument(help="What was handed in: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
+    typer.Argument(help="The submissions: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
 ]
 Known = Annotated[
     Path | None,
-    typer.Argument(help="As for grade; without it, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
+    typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
 Layout = Annotated[
     Format | None,
-    typer.Option("--format", help="Who laid out SUBMISSIONS; else its names tell.", envvar="GRADER_FORMAT"),
+    typer.Option("--format", help="The layout of SUBMISSIONS; by default, its names tell it.", envvar="GRADER_FORMAT"),
 ]
 Roster = Annotated[
     Path | None,
     typer.Option(
-        help="CSV with student_id, name, perhaps deadline; or a learning system's gradebook.", envvar="GRADER_ROSTER"
+        help="CSV with student_id, name and perhaps deadline; or a learning system's gradebook.", envvar="GRADER_ROSTER"
     ),
 ]
 Deadline = Annotated[
     str,
     typer.Option(
-        help="With its zone, as 2026-12-01T23:59+09:00: what is later does not count.", envvar="GRADER_DEADLINE"
+        help="A time with its zone, as 2026-12-01T23:59+09:00; later files do not count.", envvar="GRADER_DEADLINE"
     ),
 ]
 Data = Annotated[
     str,
-    typer.Option(help="torchvision root, .npz file or `digits`; empty: CIFAR-10, downloaded.", envvar="GRADER_DATA"),
+    typer.Option(
+        help="A torchvision folder, an .npz file or `digits`; by default CIFAR-10, downloaded.", envvar="GRADER_DATA"
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.", envvar="GRADER_OUT")]
 DEFAULT_OUT = Path("results")
 Jobs = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Submissions that run at the same time; else as many as suit the machine.", envvar="GRADER_JOBS"
+        min=1, help="How many submissions run at the same time; the default suits the machine.", envvar="GRADER_JOBS"
     ),
 ]
 Cluster = Annotated[
-    str, typer.Option(help="A Ray cluster's address, or `auto`; empty: this machine.", envvar="GRADER_CLUSTER")
+    str, typer.Option(help="A Ray cluster's address, or `auto`; by default, this machine.", envvar="GRADER_CLUSTER")
 ]
 Rules = Annotated[
     Path | None,
@@ -85,14 +88,14 @@ Rules = Annotated[
 ]
 Precision = Annotated[
     Literal["script", "bfloat16"] | None,
-    typer.Option(help="What training computes in, if not what the assignment says.", envvar="GRADER_PRECISION"),
+    typer.Option(help="The precision of training; by default, what the assignment says.", envvar="GRADER_PRECISION"),
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Start without a question, however long it may take.", envvar="GRADER_YES")
 ]
 Student = Annotated[
     str,
-    typer.Option(help="Only this one; what a training run prints is shown as it comes.", envvar="GRADER_STUDENT"),
+    typer.Option(help="Only this student; the script's output is shown as it comes.", envvar="GRADER_STUDENT"),
 ]
 Why = Annotated[
     str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.", envvar="GRADER_WHY")
@@ -250,7 +253,7 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
         UserError: The folder or the roster cannot be used, or none was ever named.
     """
     if not inputs.submissions:
-        raise UserError(f"nothing was graded into {out} yet: run `make grade` first, or name its folder with OUT=")
+        raise UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
     collection = collect(
         Path(inputs.submissions),
         Path(inputs.roster) if inputs.roster else None,
@@ -286,7 +289,7 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
         if known[student].content is None:
-            raise UserError(f"{student} handed in nothing that could be run: see collection.csv")
+            raise UserError(f"{student} handed in no file that can be run: see collection.csv")
     return [known[student] for student in dict.fromkeys(students)]
 
 

@@ -125,14 +125,14 @@ def _nobody(submissions: Path, system: System | None, assignment: Assignment) ->
     if system is None:
         return f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}"
     name = system.value.capitalize()
-    return f"SUBMISSIONS={submissions} has nobody's attempt as {name} names it: name another layout with FORMAT="
+    return f"SUBMISSIONS={submissions} has no attempt named as {name} names it: name another layout with FORMAT="
 
 
 def _strangers_only(submissions: Path, found: Many[str], roster: Path, lines: Many[str]) -> str:
     some = ", ".join(sorted(found)[:3])
     return (
-        f"SUBMISSIONS={submissions} has no file that could be run and nobody of the roster {roster}: found were "
-        f"{some}, expected {', '.join(list(lines)[:3])}; name the folder that holds the students' own folders"
+        f"SUBMISSIONS={submissions} has no file that can be run, and none of its students is on the roster {roster}: "
+        f"it has {some}, the roster has {', '.join(list(lines)[:3])}; pass the folder that holds the students' folders"
     )
 
 
@@ -205,7 +205,7 @@ def _why_taken(taken: Attempt, deadline: datetime | None) -> str:
 
 def _why_earlier(earlier: Attempt, last: Attempt) -> str:
     if last.moment is None:
-        return f"the time of {last.file} cannot be read, so that one counts as the last"
+        return f"the time of {last.file} cannot be read, so it counts as the last"
     if earlier.moment == last.moment:
         return f"{last.file} has the same time and a name that sorts later"
     return f"{last.file} is newer"
@@ -264,5 +264,5 @@ def _notices(deadline: datetime | None, lines: dict[str, RosterLine], read: Read
     if not read.times or (deadline is None and not own):
         return ()
     of_class = shown(deadline) if deadline else "none for the class"
-    on_roster = f", and {own} on the roster with a deadline of their own" if own else ""
+    on_roster = f", and {own} on the roster with their own deadline" if own else ""
     return (f"deadline: {of_class}{on_roster}; times are {read.times}",)

@@ -101,7 +101,7 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str) -> Ite
             yield Decision(f"{name}/{other}", student_id, Status.BESIDE, f"not graded: it lies beside {file_name}")
         return
     for other in others or [""]:
-        reason = f"the folder has no {file_name}: a person must look"
+        reason = f"the folder has no {file_name}: look at it by hand"
         yield Decision(f"{name}/{other}", student_id, Status.UNRECOGNISED, reason)
     held = f"has no {file_name}, only {listed(others)}" if others else "is empty"
     yield WithoutFile(student_id, f"the folder {name}/ {held}")

@@ -69,7 +69,7 @@ def reading(
         system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
             raise UserError(
-                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: say FORMAT=, or "
+                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: set FORMAT=, or "
                 f"unpack it and pass a folder with {layouts_of(file_name)}"
             )
         aside, own = _set_apart(files, roster)

@@ -58,7 +58,7 @@ def read_roster(path: Path) -> dict[str, RosterLine]:
     except (csv.Error, ValueError) as error:
         raise UserError(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
     if not lines:
-        raise UserError(f"nobody is on the roster {path}: {_WAY_OUT} and one line for each student")
+        raise UserError(f"the roster {path} lists nobody: {_WAY_OUT} and one line for each student")
     return lines
 
 

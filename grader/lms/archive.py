@@ -163,7 +163,7 @@ def _opened(file: BinaryIO, size: int, most: int) -> Iterator[zipfile.ZipFile]:
     with archive:
         entries = archive.infolist()
         if len(entries) > most:
-            raise ValueError(f"has {len(entries)} entries, and no more than {most} are read")
+            raise ValueError(f"has {len(entries)} entries, and the grader reads at most {most}")
         total = sum(info.file_size for info in entries)
         if total > max(_SMALL, MAX_RATIO * size):
             raise ValueError(f"would unpack to {total // 1_000_000} MB, more than {MAX_RATIO} times its own size")
@@ -221,7 +221,7 @@ def _walk(folder: Path) -> Iterator[Handed]:
     """
 
     def stop(error: OSError) -> None:
-        raise UserError(f"cannot open {error.filename} below SUBMISSIONS= ({error.strerror}): let it be read")
+        raise UserError(f"cannot open {error.filename} below SUBMISSIONS= ({error.strerror}): make it readable")
 
     for parent, folders, names in os.walk(folder, onerror=stop):
         linked = [name for name in folders if Path(parent, name).is_symlink()]

@@ -36,15 +36,15 @@ _COPY = r"(?:[ _-]*(?:\(\d+\)|copy|복사본)|[ _-]\d{1,3})*"
 _EXACT = 0
 _HOW = (
     "",
-    "taken for {file}: the name is that of a copy",
-    "taken for {file}: only .txt was added to the name",
-    "taken for {file}: a notebook, whose code cells run as one script",
+    "counts as {file}: the name is that of a copy",
+    "counts as {file}: only .txt was added to the name",
+    "counts as {file}: a notebook, whose code cells run as one script",
 )
 _ONLY = {
-    ".py": "taken for {file}: the only Python file of the attempt",
-    ".ipynb": "taken for {file}: the only notebook of the attempt, whose code cells run as one script",
+    ".py": "counts as {file}: the only Python file of the attempt",
+    ".ipynb": "counts as {file}: the only notebook of the attempt, whose code cells run as one script",
 }
-_ONE_TOO_MANY = Fault("is one file too many", Blame.STUDENT)
+_ONE_TOO_MANY = Fault("is one file more than the grader takes", Blame.STUDENT)
 _Key = tuple[int, int, list[tuple[str, int]]]
 
 
@@ -101,7 +101,7 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
         if can_be_imported(name := normal(PurePosixPath(file.name).name)) and name != file_name
     }
     why = [f"{file.stored.shown} was handed in too and is not used: {_beaten(main)}" for file in choice.rivals]
-    doubt = [] if choice.certain else [f"{main.stored.shown} was {choice.how}"]
+    doubt = [] if choice.certain else [f"{main.stored.shown} {choice.how}"]
     yield Attempt(
         attempt.student_id,
         main.stored,
@@ -119,7 +119,7 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
     for file in files:
         shown = file.stored.shown
         if choice.zipped is not None and file.stored is choice.zipped.stored:
-            reason = f"opened: {main.name} was found in it, among {len(choice.place)} files"
+            reason = f"opened: it holds {main.name}, among {len(choice.place)} files"
         else:
             reason = faults.get(shown, f"not graded: it was handed in with {main.stored.shown}")
         if shown not in used | rivals:
@@ -191,11 +191,11 @@ def _without_file(
     closed: dict[str, Fault],
 ) -> Iterator[Found]:
     for file in files:
-        reason = faults.get(file.stored.shown, f"{attempt.label} has no {file_name}: a person must look")
+        reason = faults.get(file.stored.shown, f"{attempt.label} has no {file_name}: look at it by hand")
         yield Decision(file.stored.shown, attempt.student_id, Status.UNRECOGNISED, reason)
     if not files:
         for shown, what in attempt.written:
-            reason = f"{attempt.label} has no file, only {what}: a person must look"
+            reason = f"{attempt.label} has no file, only {what}: look at it by hand"
             yield Decision(shown, attempt.student_id, Status.UNRECOGNISED, reason)
     held = f"has no {file_name}, only {listed([file.name for file in files])}" if files else "has no file"
     archive, fault = next(iter(closed.items()), ("", None))
@@ -217,7 +217,7 @@ def _rank(name: str, file_name: str) -> int | None:
 
 
 def _beaten(main: Handed) -> str:
-    return f"by its name, {main.stored.shown} comes first"
+    return f"{main.stored.shown} comes first by its name"
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
@@ -251,7 +251,7 @@ def add_companions(
             continue
         left_kb -= _kilobytes(content)
         used.append(Companion(name, content))
-        decisions.append(_beside(last, stored, f"the script may import it: it lies beside {last.file}"))
+        decisions.append(_beside(last, stored, f"used: the script may import it from beside {last.file}"))
     if submission.content is not None and used:
         submission = replace(submission, companions=tuple(used), sha256=_hash_of_all(submission.sha256, used))
     return submission, decisions

@@ -25,7 +25,8 @@ _USERNAME = re.compile(r"\(([^()]+)\)\s*$")
 _ORIGINAL, _ENTRY = "Original filename:", "Filename:"
 _ACCOUNT_KB = 1024
 _NOBODYS_NAME = (
-    "whose it is cannot be told: keep Blackboard's .txt files beside the attempts, or name ROSTER= with the usernames"
+    "the grader cannot tell whose file it is: keep Blackboard's .txt files beside the attempts, "
+    "or name ROSTER= with the usernames"
 )
 
 

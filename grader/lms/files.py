@@ -17,7 +17,7 @@ from grader.records import Decision
 from grader.text import codec_of
 
 _SYSTEM_FILES = frozenset({"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"})
-NOBODYS = "hidden, or made by the system: nobody handed it in"
+NOBODYS = "hidden, or made by the system: the student did not hand it in"
 
 # Bytes; no file system takes a longer one.
 _LONGEST_NAME = 255

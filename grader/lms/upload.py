@@ -201,7 +201,9 @@ def _score_column(columns: dict[str, int], layout: _Layout, hint: str, wanted: s
     if len(named) == 1:
         return named[0]
     choice = "; ".join(named or possible) or "none that takes a score"
-    raise UserError(f"which column of GRADEBOOK= takes the score is not clear: say COLUMN=, of these: {choice}")
+    raise UserError(
+        f"it is not clear which column of GRADEBOOK= takes the score: set COLUMN= to one of these: {choice}"
+    )
 
 
 def _worth(sheet: Sheet, layout: _Layout, columns: dict[str, int], header: str, most: Decimal) -> tuple[str, ...]:

@@ -139,7 +139,7 @@ def histogram(accuracies: Sequence[Decimal], bands: Sequence[Band]) -> Histogram
 
     said = [f"{BIN_PERCENT * bin_} to {BIN_PERCENT * (bin_ + 1)} percent: {counts[bin_]}" for bin_ in sorted(counts)]
     return Histogram(
-        said="How many students reached which accuracy. " + ("; ".join(said) or "Nobody has an accuracy yet."),
+        said="How many students reached which accuracy. " + ("; ".join(said) or "No student has an accuracy yet."),
         bars=tuple(
             (round((bin_ + 0.06) * width, 1), y(count), round(0.88 * width, 1), round(Histogram.HEIGHT - y(count), 1))
             for bin_, count in sorted(counts.items())

@@ -35,15 +35,15 @@ def where_it_is(rows: Sequence[Result], out: Path, setting: str) -> Iterator[str
         setting: How a make command is told of `out`, with a blank before it; empty where it knows it.
     """
     yield f"\ngrades: {out / GRADES_NAME}\npage: {out / REPORT_NAME}\nfeedback for each student: {out / FEEDBACK_NAME}"
-    yield f"logs: {out / LOGS_NAME}\nwhat was collected, what was set aside: {out / 'collection.csv'}"
+    yield f"logs: {out / LOGS_NAME}\nwhich file counts, and why: {out / 'collection.csv'}"
     yield f"next: {_next_command(rows, out, setting)}"
 
 
 def _next_command(rows: Sequence[Result], out: Path, setting: str) -> str:
     if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
-        return "the same make grade again, for those who have no points yet"
+        return "run the same make grade again for the students without points"
     if any(row.due for row in rows):
-        return "the same make grade again, for the runs that are still due"
+        return "run the same make grade again for the runs that are still due"
     if any(row.grade.review for row in rows):
-        return f'look at {out / REPORT_NAME}; make regrade{setting} STUDENTS="id" WHY="..." runs somebody again'
+        return f'look at {out / REPORT_NAME}; make regrade{setting} STUDENTS="id" WHY="..." runs a student again'
     return f"make export{setting} LMS=blackboard, canvas, moodle or gradescope"

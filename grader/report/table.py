@@ -133,7 +133,7 @@ def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:
     row = dict.fromkeys(CHECKS_COLUMNS, "") | {"student_id": submission.student_id, "file": submission.file}
     if check is None:
         row["notes"] = one_line("; ".join(submission.remarks))
-        row["message"] = one_line(submission.unreadable or submission.late) or "Nothing was handed in."
+        row["message"] = one_line(submission.unreadable or submission.late) or "The student handed in nothing."
         return row
     return row | {
         "verdict": check.verdict.value,

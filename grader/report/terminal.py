@@ -82,7 +82,7 @@ def _review_lines(results: Sequence[Result]) -> list[str]:
     if not marked:
         return []
     reasons = [f"{result.submission.student_id}: {'; '.join(result.grade.review)}" for result in marked]
-    return [f"For a person to look at: {len(marked)}", *reasons]
+    return [f"Students to look at: {len(marked)}", *reasons]
 
 
 def _text(value: str) -> Text:
@@ -105,7 +105,9 @@ def _what(submission: Submission, reason: str) -> str:
         if submission.late:
             return f"nothing in time: {submission.late}"
         return (
-            "; ".join(["nothing that could be graded", *submission.remarks]) if submission.remarks else "nothing came"
+            "; ".join(["no file that can be graded", *submission.remarks])
+            if submission.remarks
+            else "handed in nothing"
         )
     when = f", {submission.submitted_at.isoformat(' ', 'seconds')}" if submission.submitted_at else ""
     names = [companion.name for companion in submission.companions]

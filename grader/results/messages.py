@@ -65,9 +65,9 @@ def of_changes(override: Override | None, pending: Regrade | None, outdated: Ove
     if override is not None:
         reasons.append(f"points set by {override.who}: {_bounded(override.why)}")
     if pending is not None:
-        reasons.append("a regrade was asked for and has no result yet: run make grade")
+        reasons.append("a regrade is due and has no result yet: run make grade")
     if outdated is not None and override is None:
-        reasons.append(f"an override to {outdated.points:f} points was for another file and does not hold for this one")
+        reasons.append(f"the override to {outdated.points:f} points is for another file and does not apply to this one")
     return reasons
 
 
@@ -88,28 +88,28 @@ def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
         entry: The run that counts; None if there is none.
         others: Their ids.
     """
-    reasons = [f"not run itself: {entry.run_of}'s run of the same files counts"] if entry and entry.run_of else []
+    reasons = [f"result copied: {entry.run_of} handed in the same files"] if entry and entry.run_of else []
     return [*reasons, _bounded(f"the same files as others: {', '.join(others)}")] if others else reasons
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:
     if submission.spoilt:
         return (
-            f"The file that you handed in cannot be read: {_full_stop(_bounded(submission.unreadable))} "
+            f"The grader cannot read the file that you handed in: {_full_stop(_bounded(submission.unreadable))} "
             "If you have a copy that opens, show it to your teacher."
         )
     if submission.unreadable:
-        return "The grader could not read your file. This is not your fault: it will be tried again."
+        return "The grader could not read your file. This is not your fault, and the grader will try again."
     if submission.content is not None:
-        return "Your file has not been graded yet. This is not your fault: it will be graded."
+        return "Your file is not graded yet. This is not your fault: the grader will grade it later."
     if submission.late:
         late = _full_stop(_bounded(submission.late))
-        return f"No {assignment.file} was handed in by the deadline: {late} If that is wrong, tell your teacher."
+        return f"You did not hand in {assignment.file} by the deadline: {late} If that is wrong, tell your teacher."
     return _nothing_came(assignment)
 
 
 def _nothing_came(assignment: Assignment) -> str:
-    return f"No {assignment.file} was handed in. If you did hand one in, tell your teacher."
+    return f"The grader found no {assignment.file} from you. If you handed one in, tell your teacher."
 
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
@@ -117,88 +117,95 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
     reason = _sentence(entry.run.error) or _whole(entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
-            return ["Your file could not be run as a solution.", *reason, "Mend this and run the whole file once."]
+            return [
+                "The grader could not run your file as a solution.",
+                *reason,
+                "Fix this, then run the whole file once to check.",
+            ]
         case Outcome.CRASHED:
             return [
-                "Your script failed before any network could be tested.",
+                "Your script failed before the grader could test its network.",
                 *reason,
                 "Run the whole file once in a fresh runtime to find the line.",
             ]
         case Outcome.TIMED_OUT:
             return [
-                "Your script was stopped at a time limit before its network could be tested.",
-                f"It has {duration_in_words(limits.setup_seconds)} to begin training, "
+                "The grader stopped your script at a time limit, before it could test the network.",
+                f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
                 f"{duration_in_words(entry.evidence.limit_seconds)} to train "
                 f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
             ]
         case Outcome.OUT_OF_MEMORY:
             full = entry.run.filled_its_card
-            what = "of the GPU's memory than a run may" if full else f"than {_memory(limits.memory_mb)} of memory"
+            memory = f"than {_memory(limits.memory_mb)} of memory"
+            what = "of the GPU's memory than a run may use" if full else memory
             return [
-                f"Your script was stopped because it used more {what}.",
-                "Use a smaller batch, and add up losses with .item() so that old graphs can be freed.",
+                f"The grader stopped your script because it used more {what}.",
+                "Use a smaller batch, and add up losses with .item() so that PyTorch can free old graphs.",
             ]
         case Outcome.OUT_OF_PROCESSOR_TIME:
-            return ["Your script was stopped because its processes used more processor time than a run may.", *reason]
+            return ["The grader stopped your script because it used more processor time than a run may use.", *reason]
         case Outcome.OUT_OF_PROCESSES:
             return [
-                f"Your script tried to have more than {limits.processes} processes and threads.",
+                f"Your script tried to run more than {limits.processes} processes and threads.",
                 *reason,
-                "Use fewer DataLoader workers, and end what you start.",
+                "Use fewer DataLoader workers, and end the processes that you start.",
             ]
         case Outcome.OUT_OF_DISK:
             return [f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.", *reason]
         case Outcome.OUT_OF_DESCRIPTORS:
-            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close what you open."]
+            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close the files you open."]
         case Outcome.TOO_MUCH_OUTPUT:
             return [
-                f"Your script was stopped because it printed more than {limits.output_mb} MB.",
+                f"The grader stopped your script because it printed more than {limits.output_mb} MB.",
                 "Print once for each epoch, not for each batch.",
             ]
         case Outcome.INFRASTRUCTURE:
-            return ["The grader failed while it worked on your file. This is not your fault: it will be graded again."]
+            return ["The grader failed on your file. This is not your fault, and the grader will try again."]
     return [_nothing_came(assignment)]
 
 
 def _graded(entry: Entry, assignment: Assignment) -> list[str]:
     sentences = []
     if entry.score is not None:
-        sentences.append(f"{entry.score.correct} of {entry.score.total} test images were classified correctly.")
+        sentences.append(f"Your network classified {entry.score.correct} of {entry.score.total} test images correctly.")
     if entry.evidence.data_name != ASSIGNED_DATA:
-        sentences.append(f"Measured on the data set {entry.evidence.data_name}.")
+        sentences.append(f"This result is for the data set {entry.evidence.data_name}.")
     if entry.run.training.samples == 0:
-        sentences.append("No training was seen, so the network was tested as it was built.")
+        sentences.append("The grader saw no training, so it tested the network as your script built it.")
     sentences += _stop(entry, assignment)
     sentences += _whole(entry.check.message)
     if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
-        sentences.append("The network is not the one that the handout asks for, which limits its points.")
+        sentences.append("The network is not the one that the handout asks for. This limits its points.")
     return sentences
 
 
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
     error = _bounded(entry.run.error)
-    as_it_was = "the network was tested as it was then"
+    tested = "The grader tested the network in that state."
     evidence = entry.evidence
     match entry.run.stop_reason:
         case StopReason.EPOCH_BUDGET:
             epochs = counted(assignment.budget.epochs, "epoch")
-            said = [f"Training was stopped after {epochs}, as the handout says, and {as_it_was}."]
+            when = f"after {epochs}, as the handout says"
+            said = [f"The grader stopped training {when}, and tested the network in that state."]
         case StopReason.TIME_BUDGET:
+            limit = duration_in_words(evidence.limit_seconds)
             longer = evidence.limit_seconds > evidence.wall_seconds
-            why = "which is what the handout's time means on this machine" if longer else "as the handout says"
-            said = [f"Training was stopped after {duration_in_words(evidence.limit_seconds)}, {why}, and {as_it_was}."]
+            why = "the handout's limit scaled to this machine's speed" if longer else "as the handout says"
+            said = [f"The grader stopped training after {limit}, {why}, and tested the network in that state."]
         case StopReason.ERROR:
             named = f" ({error})" if error else ""
-            return [f"Your script stopped with an error{named}; {as_it_was}."]
+            return [f"Your script stopped with an error{named}. {tested}"]
         case StopReason.KILLED:
-            said = [f"Your script was stopped from outside, and {as_it_was}."]
+            said = [f"Something outside your script stopped it. {tested}"]
         case _:
             said = []
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
 
 
 def _blanks(check: Check) -> list[str]:
-    return [f"Still to be filled in: {', '.join(check.blanks_left)}."] if check.blanks_left else []
+    return [f"These blanks are still empty: {', '.join(check.blanks_left)}."] if check.blanks_left else []
 
 
 def _notes(entry: Entry) -> list[str]:
@@ -217,12 +224,12 @@ def _doubts(entry: Entry) -> list[str]:
         codes = dict.fromkeys(finding.code.value for finding in check.findings)
         reasons.append("architecture deviates: " + (", ".join(codes) or "no code given"))
     if check.verdict is Verdict.UNREADABLE and entry.outcome is Outcome.GRADED:
-        reasons.append("architecture could not be read, though the network was graded")
+        reasons.append("architecture could not be read, but the network was graded")
     reasons += check.flags
     if check.blanks_left:
         reasons.append("blanks left: " + ", ".join(check.blanks_left))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
-        reasons.append("no training was seen")
+        reasons.append("the grader saw no training")
     probes = entry.score.probes if entry.score else None
     return [*reasons, *_cut_by_time(entry), *probe_doubts(probes), *entry.run.flags]
 
@@ -233,12 +240,16 @@ def _cut_by_time(entry: Entry) -> list[str]:
     if entry.run.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
         return []
     if evidence.calibrated_seconds is None:
-        return [] if entry.run.on_card else ["cut by time on a machine that was not timed: make calibrate"]
+        return (
+            []
+            if entry.run.on_card
+            else ["stopped at the time limit on a machine that was not timed: run make calibrate"]
+        )
     slower = evidence.calibrated_seconds / evidence.wall_seconds
     if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
         return []
     return [
-        f"cut by time on a machine {slower:.1f} times slower than Colab's GPU: "
+        f"stopped at the time limit on a machine {slower:.1f} times slower than Colab's GPU: "
         f'time_limit = "calibrated" would give it {duration_in_words(evidence.calibrated_seconds)}'
     ]
 
@@ -247,7 +258,7 @@ def _missing_entry(submission: Submission) -> list[str]:
     if submission.spoilt:
         return [f"the student's file cannot be read ({submission.unreadable}): ask the student for a copy that opens"]
     if submission.unreadable:
-        return [f"file could not be read ({submission.unreadable}): mend that and run the same command again"]
+        return [f"the file could not be read ({submission.unreadable}): fix that, then run the same command again"]
     if submission.content is not None:
         return ["not graded yet: run the same command again"]
     return []
@@ -261,7 +272,7 @@ def _way_out(entry: Entry, assignment: Assignment) -> str:
         install = f"pip install {_PACKAGES.get(module, module)}"
         return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
     cause = _bounded(entry.run.error or entry.check.message) or "no cause given"
-    return f"not graded, a fault of the grader or its machine ({cause}): run the same command again"
+    return f"not graded because the grader or its machine failed ({cause}): run the same command again"
 
 
 def _sentence(text: str) -> list[str]:

@@ -95,14 +95,14 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     A fault of ours does not stand: it is tried again (DESIGN, rule 4).
     """
     if runs and runs[-1].evidence.beside_a_fault:
-        why = "an error of the GPU while others shared it: repeated with nothing beside it"
+        why = "a GPU error while others shared the GPU: repeated alone"
         return NextRun(RunReason.ALONE, runs[-1].evidence.seed, why)
     counting = [run for run in runs if _stands(run)]
     if not counting:
         return NextRun(RunReason.FIRST, assignment.seed)
     short_of = _short_in_company(counting[-1])
     if short_of and _next_edge(counting[-1], assignment) is not None:
-        why = f"{short_of} while others ran: repeated with nothing beside it"
+        why = f"{short_of} while others ran: repeated alone"
         return NextRun(RunReason.ALONE, counting[-1].evidence.seed, why)
     return _borderline_run(counting, assignment)
 
@@ -158,10 +158,10 @@ def _short_in_company(entry: Entry) -> str:
     if entry.evidence.jobs == 1:
         return ""
     if entry.run.stop_reason is StopReason.TIME_BUDGET or entry.outcome is Outcome.TIMED_OUT:
-        return "cut by time"
+        return "stopped at the time limit"
     # A network that was made before can still be tested, so that the run is graded in the state that it had.
     full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.filled_its_card
-    return "out of memory on a card" if full and entry.evidence.card else ""
+    return "out of GPU memory" if full and entry.evidence.card else ""
 
 
 def _accuracy(entry: Entry) -> Fraction:

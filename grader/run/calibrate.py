@@ -58,7 +58,8 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
             machine, precision = machine_name(slot.threads), assignment.precision
             return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
     raise InfrastructureError(
-        f"the reference made too few steps to be timed within {_LONGER * seconds} seconds: end what else runs here"
+        f"the reference made too few steps to be timed within {_LONGER * seconds} seconds: "
+        "stop other programs on this machine"
     )
 
 

@@ -30,7 +30,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
     run = start_worker(Request(submission, assignment, slot, "check", assignment.seed))
     source = run.source
     if source is None:
-        return Check(Verdict.UNREADABLE, message="The script could not be read to its end.")
+        return Check(Verdict.UNREADABLE, message="The grader could not read the script to its end.")
     if source.fault:
         return replace(_read(source), outcome=Outcome.INVALID, message=source.fault)
     if run.network is None:
@@ -78,17 +78,19 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
     if run.stopped is None:
         return Outcome.CRASHED, "The script ended before it made a network."
     if run.stopped.training.missing_module in assignment.colab.modules:
-        said = f"The script needs {run.stopped.training.missing_module}, which Colab has and the grader lacks."
+        said = (
+            f"The script needs {run.stopped.training.missing_module}, which Colab has and the grader's machine lacks."
+        )
         return Outcome.INFRASTRUCTURE, said
     if run.stopped.error:
         return Outcome.CRASHED, f"The script failed before it made a network ({run.stopped.error})."
     if run.evaluated is not None and run.evaluated.fault == Fault.NO_NETWORK:
-        return Outcome.INVALID, f"The file has no class {assignment.class_name} of which it makes a network."
-    return None, "The network could not be looked at: the process ended while it was tried out."
+        return Outcome.INVALID, f"The script makes no network of a class {assignment.class_name}."
+    return None, "The check could not look at the network: the process ended while it ran the network."
 
 
 def _flags(source: SourceRead) -> tuple[str, ...]:
-    return tuple(f"the source has what a homework does not need: {what}" for what in source.suspicions)
+    return tuple(f"the source has something that homework does not need: {what}" for what in source.suspicions)
 
 
 def message_of(findings: tuple[Finding, ...]) -> str:

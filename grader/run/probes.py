@@ -118,8 +118,8 @@ def probe_doubts(probes: Probes | None) -> list[str]:
     differing = probes.count - probes.repeated_alike
     if differing:
         doubts.append(
-            f"{differing} of {probes.count} test images got other scores when they were asked for again in other "
-            "company: the network looks at the whole batch, or at chance"
+            f"{differing} of {probes.count} test images got other scores when the grader tested them again in other "
+            "batches: the network looks at the whole batch, or draws random numbers"
         )
     if probes.mirrored is not None:
         # Photographs only: a shift breaks the 4 x 4 grid of the digits (an honest network fell from 90 % to 35 %).
@@ -129,8 +129,8 @@ def probe_doubts(probes: Probes | None) -> list[str]:
         percent = 100 * probes.untrained / probes.count
         if percent > _CHANCE + _ABOVE_CHANCE + _error(probes.count):
             doubts.append(
-                f"an untrained copy of the network classifies {percent:.0f} % of {probes.count} test images, where "
-                f"chance is {_CHANCE} %: its answers may have come with the file"
+                f"an untrained copy of the network classifies {percent:.0f} % of {probes.count} test images correctly, "
+                f"and chance is {_CHANCE} %: the file may contain the answers"
             )
     return doubts
 
@@ -139,7 +139,7 @@ def _fall(probes: Probes, right: int, how: str) -> list[str]:
     plain, other = (100 * count / probes.count for count in (probes.plain, right))
     if plain - other <= _FALL + _error(probes.count):
         return []
-    return [f"accuracy falls from {plain:.0f} % to {other:.0f} % where {probes.count} test images are {how}"]
+    return [f"accuracy falls from {plain:.0f} % to {other:.0f} % when {probes.count} test images are {how}"]
 
 
 def _error(count: int) -> float:

@@ -90,8 +90,8 @@ def _network_was_changed(run: Run) -> bool:
 def _after(first: Trained, again: Trained) -> Trained:
     """The second run of a script that failed while its training was made faster, with what the first one showed."""
     used = ", ".join(name for name, share in first.run.training.acceleration if share)
-    note = f"The script failed while its training was made faster ({used}): {first.run.error or 'no reason was said'}."
-    notes = (*again.run.notes, f"{note} It was trained again as it is.")
+    note = f"Your script failed while the grader sped up its training ({used}): {first.run.error or 'no reason given'}."
+    notes = (*again.run.notes, f"{note} The grader trained it again without that.")
     return replace(again, run=replace(again.run, notes=notes), log=first.log + _FIRST_LOG + again.log)
 
 
@@ -137,12 +137,14 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
     """What cannot well be true of what the worker said about its training."""
     found = []
     if run.execution.answer is not None and (run.stopped is None or run.evaluated is None):
-        found.append("scores came, but the worker did not say how training ended: the script may have sent its own")
+        found.append(
+            "scores came, but the worker did not say how training ended: the script may have sent its own scores"
+        )
     used = plausible(run.stopped.training).samples if run.stopped else 0
     # The last step may go past the budget; a step is hardly ever more than the whole training set.
     if used > (epochs + 1) * training_size:
         found.append(
-            f"{used} training images are more than {epochs} epochs of {training_size}: the script was not stopped"
+            f"the script used more images than the budget: {used}, where {epochs} epochs have {epochs * training_size}"
         )
     return found
 
@@ -170,23 +172,26 @@ def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
         case Ending.DISK_LIMIT:
             return Outcome.OUT_OF_DISK, said
         case Ending.PROTOCOL:
-            return Outcome.CRASHED, "the script interfered with the grader's test"
+            return Outcome.CRASHED, "The script interfered with the grader's test"
     if run.execution.exit_code == _KILLED_BY_SIGNAL_9:
-        return Outcome.INFRASTRUCTURE, "the script was killed from outside, perhaps because the machine lacked memory"
+        return (
+            Outcome.INFRASTRUCTURE,
+            "Something outside the script killed it, perhaps because the machine lacked memory",
+        )
     return _outcome_of_fault(run, assignment, said)
 
 
 def _outcome_of_fault(run: WorkerRun, assignment: Assignment, said: str) -> tuple[Outcome, str]:
     if run.stopped is None or run.evaluated is None:
-        return Outcome.CRASHED, said or f"the script ended the interpreter (exit code {run.execution.exit_code})"
+        return Outcome.CRASHED, said or f"The script ended the interpreter (exit code {run.execution.exit_code})"
     detail = run.evaluated.detail or said
     match run.evaluated.fault:
         case Fault.SOURCE | Fault.NOT_SCORES:
             return Outcome.INVALID, detail
         case Fault.NO_NETWORK if run.stopped.reason == StopReason.TIME_BUDGET:
-            return Outcome.TIMED_OUT, "the script did not begin to train in time"
+            return Outcome.TIMED_OUT, "The script did not begin to train in time"
         case Fault.NO_NETWORK:
-            return Outcome.INVALID, f"the script made no network of the class {assignment.class_name}"
+            return Outcome.INVALID, f"The script made no network of the class {assignment.class_name}"
         case Fault.MEMORY | Fault.PROCESSES | Fault.DISK | Fault.DESCRIPTORS as limit:
             return _MET_INSIDE[limit], detail
         case Fault.MISSING_MODULE if run.stopped.training.missing_module in assignment.colab.modules:

@@ -185,7 +185,7 @@ def find_isolation(limits: Limits, least: IsolationLevel = IsolationLevel.STRONG
     last = refused[-1]
     way_out = f": {last.raise_by}" if last.raise_by else ""
     raise UserError(
-        f"{last.refusal}, and the assignment asks for isolation at least {least}; nothing was graded{way_out} "
+        f"{last.refusal}, but the assignment asks for isolation of at least {least}, so nothing was graded{way_out} "
         "(`make doctor` says what this machine offers)"
     )
 
@@ -249,7 +249,7 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
     """Attack one rung; say what it is made of and what it does not hold."""
     level = bare.level
     if not bare.bwrap and os.geteuid() == 0 and (closed := _closed_folder()):
-        why = f"the level {level} runs jobs as another user, who cannot pass {closed}, where Python lies"
+        why = f"the level {level} runs jobs as another user, who cannot enter {closed}, where Python is"
         return Rung(level, None, why, "make setup PYTHON=/usr/bin/python3")
     found = probe(bare, limits)
     if found.failure:

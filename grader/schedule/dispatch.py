@@ -211,10 +211,10 @@ class _Desk(Generic[T, R]):
     def _lose(self, taken: _Waiting[T], loss: SeatLost) -> None:
         lost = taken.after(loss.name)
         given_up = len(lost.losses) >= MOST_LOSSES
-        then = "it is not tried again now" if given_up else "it is tried again"
-        out = ", which is taken out" if loss.for_good else ""
+        then = "the grader does not try it again now" if given_up else "the grader tries it again"
+        out = ", so the grader no longer uses it" if loss.for_good else ""
         with self._changed:
-            self._watch(Notice(f"a run was lost with {loss.name}{out}; {then}"))
+            self._watch(Notice(f"{loss.name} failed and lost a run{out}; {then}"))
             if loss.for_good:
                 self._lost.add(loss.name)
             if given_up:
@@ -230,7 +230,10 @@ class _Desk(Generic[T, R]):
         if all(not self._lost.isdisjoint(seat.names) for seat in self._seats):
             what = ", ".join(sorted(self._lost))
             self._ended.put(
-                UserError(f"nothing is left to grade on (lost: {what}); what is graded is kept: run the command again")
+                UserError(
+                    f"no worker is left to grade on (lost: {what}); finished results are kept: "
+                    "run the same command again"
+                )
             )
 
 

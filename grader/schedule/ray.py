@@ -94,7 +94,7 @@ def connected(
             actors[name] = _actor(node, jobs).remote(setup, name, int(node["Resources"]["CPU"]))
         members = _set_up(actors, fetch, cancelled, say)
         if not members:
-            raise UserError("no node of the cluster can grade: the reasons stand above")
+            raise UserError("no node of the cluster can grade: see the reasons above")
         yield Cluster(members, cancelled)
     finally:
         for actor in actors.values():

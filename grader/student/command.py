@@ -30,10 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--data",
         default="",
-        help="folder of an earlier download, .npz file or `digits`; CIFAR-10 into ./data if left out",
+        help="a folder with an earlier download, an .npz file or `digits`; by default CIFAR-10, downloaded into ./data",
     )
     parser.add_argument(
-        "--estimate", action="store_true", help="only say, from a few timed steps, how long it will take"
+        "--estimate", action="store_true", help="only time a few steps and say how long the whole run will take"
     )
     options = parser.parse_args(arguments)
     # As Ctrl-C: the copy of the data goes, and the worker with it.

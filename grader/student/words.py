@@ -40,7 +40,7 @@ def opening(name: str, rules: dict[str, Any], data: DataSet, limit: float, *, te
     return (
         f"{name}: training on {len(data.x_train)} images ({data.name}),\n"
         f"for at most {epochs} epochs or {duration(limit)}, {then}\n"
-        f"{MARK.strip()} marks what your script prints. An accuracy there is of training images: inside\n"
+        f"{MARK.strip()} marks what your script prints. An accuracy there comes from training images: inside\n"
         "the grader, your script's test set is made of them."
     )
 
@@ -59,7 +59,7 @@ def results(trial: Trial, rules: dict[str, Any], data: DataSet, correct: int, se
         epochs = trial.stopped.training.samples / len(data.x_train)
         yield f"trained   {epochs:.2f} epochs in {duration(trial.stopped.training.seconds)}{_end(trial.stopped, rules)}"
     if trial.started is not None:
-        yield f"in all    {duration(seconds)} on {trial.started.device}, torch {trial.started.torch_version}"
+        yield f"in total  {duration(seconds)} on {trial.started.device}, torch {trial.started.torch_version}"
     yield ""
     yield from _notes(trial)
     if data.notice:
@@ -88,7 +88,8 @@ def estimate(trial: Trial, rules: dict[str, Any], data: DataSet) -> Iterator[str
     yield f"estimate  {duration(work_seconds(rate, images, limit, len(data.x_test)))} for training and test"
     if images / rate > limit:
         reached = limit * rate / len(data.x_train)
-        yield f"after {duration(limit)} training ends here, {reached:.1f} of {budget['epochs']} epochs done: use a GPU"
+        done = f"{reached:.1f} of {budget['epochs']} epochs"
+        yield f"training would stop here after {duration(limit)} and {done}: use a GPU"
 
 
 def why_not(trial: Trial, rules: dict[str, Any]) -> str:
@@ -98,7 +99,9 @@ def why_not(trial: Trial, rules: dict[str, Any]) -> str:
     if trial.started is None:
         return f"the script could not be started (exit code {trial.exit_code}): see the lines above"
     if trial.stopped is None or trial.evaluated is None:
-        return f"the script ended the interpreter (exit code {trial.exit_code}) before its network could be tested"
+        return (
+            f"the script ended the interpreter (exit code {trial.exit_code}) before the grader could test its network"
+        )
     match trial.evaluated.fault:
         case Fault.NO_NETWORK if trial.stopped.reason == StopReason.TIME_BUDGET:
             return f"the script did not begin to train within {duration(rules['limits']['setup_seconds'])}"
@@ -107,9 +110,11 @@ def why_not(trial: Trial, rules: dict[str, Any]) -> str:
         case Fault.SOURCE:
             return detail
     blanks = (
-        f"; still to be filled in: {', '.join(trial.source.blanks)}" if trial.source and trial.source.blanks else ""
+        f"; these blanks are still empty: {', '.join(trial.source.blanks)}"
+        if trial.source and trial.source.blanks
+        else ""
     )
-    return f"the script failed before its network could be tested: {detail}{blanks}"
+    return f"the script failed before the grader could test its network: {detail}{blanks}"
 
 
 def _points(percent: Fraction, bands: list[dict[str, Any]]) -> str:
@@ -143,7 +148,7 @@ def _notes(trial: Trial) -> Iterator[str]:
     if trial.source is not None:
         yield from trial.source.notes
         if trial.source.blanks:
-            yield f"Still to be filled in: {', '.join(trial.source.blanks)}."
+            yield f"These blanks are still empty: {', '.join(trial.source.blanks)}."
     if trial.evaluated is not None:
         yield from trial.evaluated.notes
 

@@ -21,18 +21,21 @@ _BATCH_SIZE = 250
 # A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
 _MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
 _LEFT_OUT = (
-    "Training images looked unlike the test images: the test images went through the transform of your test set only, "
-    "not through what your loop does to a batch."
+    "Your training images looked unlike the test images. The grader applied the transform of your test set only, not "
+    "what your loop does to a batch."
 )
 
 _DRAWS = (
-    "The transform of your test set draws random numbers, so the test images were changed at random as your training "
-    "images are; a test set has more from a transform without them."
+    "The transform of your test set draws random numbers, so the grader changed the test images at random, as your "
+    "script changes its training images. Use a transform without random steps for the test set."
 )
 _FOUND_AGAIN = (
-    "Your loop normalises each batch: the test images were brought to the same mean and spread in each channel."
+    "Your loop normalises each batch, so the grader brought the test images to the same mean and spread in each "
+    "channel."
 )
-_BROUGHT_TO_THE_SAME = "the test images were brought to the same mean and spread, since training images gained by it"
+_BROUGHT_TO_THE_SAME = (
+    "the grader brought the test images to the same mean and spread, because that helped on training images"
+)
 
 
 class NotScores(Exception):
@@ -64,7 +67,9 @@ def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[
             raise
         seen, batch_size = Statistics(), budget.batch_size
         scores = _scores(network, images, transform, batch_size, seen)
-        notes += (f"The network only takes batches of {budget.batch_size} images; it was tested in such batches.",)
+        notes += (
+            f"The network only takes batches of {budget.batch_size} images, so the grader tested it in such batches.",
+        )
     flags = _mismatch(budget.statistics, seen)
     if not flags:
         return scores, notes, flags
@@ -97,9 +102,9 @@ def preprocessing() -> tuple[Transform, tuple[str, ...]]:
             chosen: Transform = dataset.transform or ToTensor()
             return chosen, ()
     if not made:
-        return ToTensor(), ("The script made no data set; test images were only turned into tensors.",)
+        return ToTensor(), ("Your script made no data set, so the grader only turned the test images into tensors.",)
     return without_random_parts(made[-1].transform), (
-        "The script made no test set; test images went through its training transform without the random parts.",
+        "Your script made no test set, so the grader applied its training transform without the random parts.",
     )
 
 
@@ -129,7 +134,7 @@ def _scores(
             output = network(padded.to(weights.device))
             if not isinstance(output, torch.Tensor) or tuple(output.shape) != (batch_size, CLASSES):
                 shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-                raise NotScores(f"for {batch_size} images the output is {shape}, not ({batch_size}, {CLASSES})")
+                raise NotScores(f"For {batch_size} images the output is {shape}, not ({batch_size}, {CLASSES})")
             parts.append(output[:rows].detach().float().cpu().numpy().astype(SCORE_DTYPE))
     return np.concatenate(parts).tobytes()
 

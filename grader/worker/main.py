@@ -185,7 +185,7 @@ def _note_used(companions: list[Path]) -> None:
     for companion in companions:
         module = sys.modules.get(companion.stem)
         if Path(str(getattr(module, "__file__", ""))).name == companion.name:
-            note(f"{companion.name} beside {_SCRIPT} was used.")
+            note(f"Your script used {companion.name}, which lies beside {_SCRIPT}.")
 
 
 def _wait_for_threads() -> None:

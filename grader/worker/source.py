@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from grader.text import codec_of, notebook_code, set_aside
+from grader.text import codec_of, counted, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
@@ -66,7 +66,7 @@ def read_source(content: bytes) -> Source:
     notes: list[str] = []
     text = notebook_code(decoded)
     if text is not None:
-        notes.append("The file is a notebook; its code cells were run as one script.")
+        notes.append("The file is a notebook, so the grader ran its code cells as one script.")
     else:
         text = decoded
     text, tree, fault = _parse(text, notes)
@@ -108,7 +108,7 @@ def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str]:
         except (ValueError, RecursionError, MemoryError) as error:
             return text, None, f"Python cannot read the file: {type(error).__name__}."
         if count:
-            notes.append(f"IPython lines set aside: {count}.")
+            notes.append(f"The grader set aside {counted(count, 'line')} that only a notebook understands.")
         return text, tree, ""
 
 
@@ -147,9 +147,9 @@ def _findings(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             yield from _of_text(node, node.value)
         elif isinstance(node, ast.List | ast.Tuple | ast.Set) and len(node.elts) >= _LONG_SEQUENCE:
-            yield node.lineno, f"a written-out sequence of {len(node.elts)} values"
+            yield node.lineno, f"a literal sequence of {len(node.elts)} values"
         elif isinstance(node, ast.Dict) and len(node.keys) >= _LONG_SEQUENCE:
-            yield node.lineno, f"a written-out table of {len(node.keys)} entries"
+            yield node.lineno, f"a literal table of {len(node.keys)} entries"
         elif isinstance(node, ast.Import):
             yield from ((node.lineno, f"imports {name.name}") for name in node.names if _unpacks(name.name))
         elif isinstance(node, ast.ImportFrom) and _unpacks(node.module or ""):
@@ -161,7 +161,7 @@ def _of_text(node: ast.Constant, text: str | bytes) -> Iterator[tuple[int, str]]
         # A long explanation is prose; data has no blanks, or nearly every sign as often as the others.
         blanks = sum(sign in b" \n" if isinstance(sign, int) else sign.isspace() for sign in text) / len(text)
         if blanks < 0.05 or _bits(text) > _DENSE_BITS:
-            yield node.lineno, f"a text of {len(text)} signs that is data, not prose"
+            yield node.lineno, f"a string of {len(text)} characters that is data, not prose"
 
 
 def _bits(text: str | bytes) -> float:

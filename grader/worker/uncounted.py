@@ -57,7 +57,7 @@ class Uncounted:
             if self._counts[which] > explained
         ]
         if self._counts[_PROGRAMS]:
-            found.append("the script started another program in Python: what that trained was not counted")
+            found.append("the script started another Python program: the grader did not count what that trained")
         return tuple(found)
 
     def step(self, optimizer: Optimizer, _arguments: Any, _options: Any) -> None:

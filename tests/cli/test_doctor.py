@@ -28,7 +28,7 @@ def test_the_doctor_says_where_nothing_would_be_graded(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     said = run_grader("doctor", "--out", tmp_path / "out").stdout
-    assert "nothing would be graded here" in said
+    assert "nothing can be graded here" in said
     assert re.search(r"to raise it to strong: .*apt-get install bubblewrap", said)
 
 

@@ -172,7 +172,7 @@ def test_who_handed_in_late_only_has_handed_in_nothing_and_reads_why(folder: Pat
     assert (submission.content, submission.file, submission.unreadable) == (None, "", "")
     given = grade(submission, None, assignment)
     assert (given.outcome, given.points) == (Outcome.NO_SUBMISSION, assignment.policy.points_if_missing)
-    assert given.message.startswith("No hw6.py was handed in by the deadline: ")
+    assert given.message.startswith("You did not hand in hw6.py by the deadline: ")
     assert "kim/hw6.py came 1 minute 30 seconds after the deadline, 2026-12-01 01:19:00+00:00." in given.message
     assert "kim/hw6.py is late and is not used: it came 1 minute 30 seconds after" in " ".join(given.review)
     assert "kim_hw6.py is late and is not used: it came 2 hours after" in " ".join(given.review)

@@ -184,7 +184,7 @@ def test_a_network_that_cannot_be_captured_is_trained_once_and_the_reason_is_kep
     print(f"reads_a_value: {run.run.notes}", flush=True)
     assert run.run.training.batches == BATCHES
     assert dict(run.run.training.acceleration)[CUDA_GRAPHS] == 0
-    assert [note for note in run.run.notes if "could not train your network by CUDA graphs" in note], run.run.notes
+    assert [note for note in run.run.notes if "could not train your network with CUDA graphs" in note], run.run.notes
     assert not [note for note in run.run.notes if "trained again" in note]
 
 

@@ -254,7 +254,7 @@ def grade(tmp_path: Path, data: Path) -> tuple[dict[str, dict[str, str]], dict[s
         said = log.read_text(encoding="utf-8", errors="replace").splitlines()
         attempts = [line[:500] for line in said if line.startswith("ATTEMPT")]
         print(f"--- {log.name}", *(attempts or said[-4:]), sep="\n")
-    assert "sharing: they use them at the same time, through NVIDIA MPS" in finished.stdout, finished.stderr
+    assert "sharing: submissions use a GPU at the same time, through NVIDIA MPS" in finished.stdout, finished.stderr
     return read_table(out / "grades.csv"), runs, watcher
 
 

@@ -17,8 +17,14 @@ ROOT = Path(__file__).parents[2]
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 # What `review` says where a score may not be what an honest network earned.
 DOUBTS = (
-    *("something else may have been trained", "another program in Python", "did not say how training ended"),
-    *("was not stopped", "untrained copy", "in other company", "accuracy falls from", "what a homework does not need"),
+    *("something else may have been trained", "another Python program", "did not say how training ended"),
+    *(
+        "more images than the budget",
+        "untrained copy",
+        "in other batches",
+        "accuracy falls from",
+        "something that homework does not need",
+    ),
 )
 # What a case says in words; and what tests/whole/test_hostile.py holds it to.
 IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}

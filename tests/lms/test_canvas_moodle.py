@@ -114,5 +114,5 @@ def test_a_mac_s_folder_around_everything_is_passed_over(tmp_path: Path) -> None
 
 
 def test_an_archive_of_no_known_layout_names_the_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"say FORMAT=, or unpack it and pass a folder with <student>/hw6\.py"):
+    with pytest.raises(UserError, match=r"set FORMAT=, or unpack it and pass a folder with <student>/hw6\.py"):
         from_archive(tmp_path, {"kim/hw6.py": b"x", "lee/hw6.py": b"y"})

@@ -64,7 +64,7 @@ def test_another_name_for_the_same_file_is_taken_and_said(tmp_path: Path, name: 
     collection = handed_in(tmp_path, {name: b"x", "report.pdf": b"%PDF"})
     kim = by_student(collection)["1"]
     assert (kim.content, kim.remarks) == (b"x", ())
-    assert f"taken for hw6.py: {why}" in decision_on(collection, shown(name)).reason
+    assert f"counts as hw6.py: {why}" in decision_on(collection, shown(name)).reason
     assert decision_on(collection, shown("report.pdf")).status is Status.BESIDE
 
 
@@ -72,7 +72,7 @@ def test_another_name_for_the_same_file_is_taken_and_said(tmp_path: Path, name: 
 def test_the_only_python_file_is_taken_and_a_person_must_look(tmp_path: Path, name: str) -> None:
     kim = by_student(handed_in(tmp_path, {name: b"x", "notes.txt": b"n"}))["1"]
     assert kim.content == b"x"
-    assert kim.remarks == (f"{shown(name)} was taken for hw6.py: the only Python file of the attempt",)
+    assert kim.remarks == (f"{shown(name)} counts as hw6.py: the only Python file of the attempt",)
 
 
 @pytest.mark.parametrize("names", [["a.py", "b.py"], ["hw6.rar"], ["hw6.pdf", "hw6.docx"], ["hw6.txt"]])
@@ -114,7 +114,9 @@ def test_a_zip_inside_is_opened_where_no_file_bears_the_name(tmp_path: Path, fol
     kim = by_student(collection)["1"]
     assert (kim.content, kim.file) == (b"in zip", shown(f"work.zip/{folder}hw6.py"))
     assert [one.name for one in kim.companions] == ["resnet.py"]
-    assert "hw6.py was found in it" in decision_on(collection, shown("work.zip")).reason
+    opened = decision_on(collection, shown("work.zip")).reason
+    assert opened.startswith("opened: it holds ")
+    assert "hw6.py, among" in opened
     assert f"taken from {shown('work.zip')}" in decision_on(collection, kim.file).reason
 
 

@@ -75,8 +75,8 @@ def test_one_file_too_many_is_left_out_and_said(folder: Path) -> None:
     collection = collect(folder, None, with_limit(companions=2))
     submission = by_student(collection)["kim"]
     assert [companion.name for companion in submission.companions] == ["a.py", "b.py"]
-    assert submission.remarks == ("c.py beside kim/hw6.py is not used: it is one file too many",)
-    assert decision_on(collection, "kim/c.py").reason == "not used: it is one file too many"
+    assert submission.remarks == ("c.py beside kim/hw6.py is not used: it is one file more than the grader takes",)
+    assert decision_on(collection, "kim/c.py").reason == "not used: it is one file more than the grader takes"
 
 
 def test_all_files_are_bounded_together(folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_score_that_stays_keeps_the_system_s_spelling() -> None:
 
 
 def test_the_column_is_found_by_name_or_asked_for() -> None:
-    with pytest.raises(UserError, match=r"say COLUMN=, of these: HW5 .*; Project 6 "):
+    with pytest.raises(UserError, match=r"set COLUMN= to one of these: HW5 .*; Project 6 "):
         fill(gradebooks.blackboard(), System.BLACKBOARD, {"kim": 6})
     assert fill(gradebooks.blackboard(), System.BLACKBOARD, {"kim": 6}, hint="project 6").column == BB_COLUMN
     with pytest.raises(UserError, match="COLUMN="):

@@ -56,8 +56,8 @@ def test_the_reason_of_a_change_is_the_teacher_s_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (result(ABSENT), "No hw6.py was handed in."),
-        (result(submission()), "Your file has not been graded yet."),
+        (result(ABSENT), "The grader found no hw6.py from you."),
+        (result(submission()), "Your file is not graded yet."),
         (result(submission(), entry(outcome=Outcome.INFRASTRUCTURE, correct=None)), "not your fault"),
     ],
     ids=["absent", "pending", "infrastructure"],
@@ -110,4 +110,4 @@ def test_the_nine_answers_are_there_with_what_is_wrong_about_them(tmp_path: Path
     for text in feedback(tmp_path, result(submission(), entry(check=check(questions=WRONG_QUESTIONS)))):
         assert "Q3" in text
         assert "Its dots are still there." in text
-        assert "They move no points." in text
+        assert "They do not change your points." in text

@@ -45,11 +45,11 @@ def test_a_log_says_on_which_node_a_run_is_and_what_was_lost() -> None:
     stream, clock = io.StringIO(), Clock()
     with Display(plain(stream, clock), PLAN) as display:
         display.watch(StageBegun("kim", Stage.CHECKING, "again", node="gpu1"))
-        display.watch(Notice("a run was lost with gpu1"))
+        display.watch(Notice("gpu1 failed and lost a run"))
         display.watch(StageBegun("kim", Stage.TRAINING, node="gpu2"))
     assert stream.getvalue().splitlines() == [
         "kim: checking on gpu1 (again)",
-        "a run was lost with gpu1",
+        "gpu1 failed and lost a run",
         "kim: training on gpu2",
     ]
 

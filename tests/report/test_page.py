@@ -116,7 +116,7 @@ def test_of_a_file_that_never_ran_nothing_is_said_of_where_it_ran(tmp_path: Path
     assert "torch unknown" not in text
     assert "unknown;" not in text
     assert "at a time" not in text
-    assert "nothing was run" in text
+    assert "nothing has run" in text
     ran = entry(student_id="lee")
     both = page([result(submission(), invalid), result(submission(student_id="lee"), ran)], tmp_path)
     assert "torch unknown" not in both
@@ -125,7 +125,7 @@ def test_of_a_file_that_never_ran_nothing_is_said_of_where_it_ran(tmp_path: Path
 
 def test_another_data_set_than_the_assigned_one_is_named_at_the_top(tmp_path: Path) -> None:
     known = entry(evidence=replace(entry().evidence, data_name="digits"))
-    assert "measured on digits, not on CIFAR-10" in page([result(submission(), known)], tmp_path)
+    assert "these results are for digits, not for CIFAR-10" in page([result(submission(), known)], tmp_path)
     assert "Please note" not in page([result(submission(), entry())], tmp_path)
 
 
@@ -237,7 +237,8 @@ def test_the_page_says_whose_accuracy_a_curve_shows_and_what_it_went_from_and_to
     assert len(labels) == 1
     assert labels[0].startswith("Accuracy on training batches: from 12")
     said = " ".join(text for _, text in parsed.texts)
-    assert "told by its own process. What counts are the test images, of which 71.20 % were right." in said
+    assert "The script's own process reports them." in said
+    assert "Only the test images count: the network classifies 71.20 % of them correctly." in said
 
 
 def test_the_histogram_is_text_in_the_page_s_own_colours() -> None:
@@ -266,8 +267,14 @@ def test_ticks_are_round_numbers(most: int, low: float, high: float, ticks: list
 
 
 def test_reasons_are_grouped_by_what_they_share() -> None:
-    review = "architecture deviates: wrong-width", "cut by time on a machine 3.4 times slower than Colab's GPU"
-    assert [reason_kind(reason) for reason in review] == ["architecture deviates", "cut by time on a machine"]
+    review = (
+        "architecture deviates: wrong-width",
+        "stopped at the time limit on a machine 3.4 times slower than Colab's GPU",
+    )
+    assert [reason_kind(reason) for reason in review] == [
+        "architecture deviates",
+        "stopped at the time limit on a machine",
+    ]
     assert len(reason_kind("x" * 500)) <= 60
 
 

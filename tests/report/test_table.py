@@ -143,7 +143,7 @@ def test_a_check_row_is_complete() -> None:
 @pytest.mark.parametrize(
     ("handed_in", "message"),
     [
-        (ABSENT, "Nothing was handed in."),
+        (ABSENT, "The student handed in nothing."),
         (submission(content=None, unreadable="permission denied"), "permission denied"),
     ],
     ids=["absent", "unreadable"],
@@ -292,7 +292,7 @@ def test_the_summary_counts_students_by_points() -> None:
 
 def test_the_summary_names_who_needs_a_look_and_why() -> None:
     text = summary(result(known=entry(flags=("inputs differ",))), result(submission(student_id="s2"), entry()))
-    assert "For a person to look at: 1\n20230001: inputs differ\n" in text
+    assert "Students to look at: 1\n20230001: inputs differ\n" in text
     assert "look at" not in summary(result(known=entry()))
 
 

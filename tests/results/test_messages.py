@@ -35,19 +35,21 @@ def with_changes(table: str, **changes: object) -> Assignment:
 @pytest.mark.parametrize("outcome", [Outcome.GRADED, Outcome.CRASHED], ids=str)
 def test_a_student_reads_what_was_set_aside_and_supplied(outcome: Outcome) -> None:
     seen = entry() if outcome is Outcome.GRADED else failed(outcome)
-    before, during = "IPython lines set aside: 2.", "The script asked for input()"
+    before, during = "The grader set aside 2 lines that only a notebook understands.", "Your script asked for input()"
     said = student(entry(seen, check=check(notes=(before,)), notes=(during,)))
-    assert said.endswith(" IPython lines set aside: 2. The script asked for input().")
+    assert said.endswith(
+        " The grader set aside 2 lines that only a notebook understands. Your script asked for input()."
+    )
 
 
 def test_another_data_set_is_named_and_nothing_is_claimed_about_what_is_in_it() -> None:
     elsewhere = entry(evidence=replace(entry().evidence, data_name="copy.npz"))
-    assert "Measured on the data set copy.npz." in student(elsewhere)
+    assert "This result is for the data set copy.npz." in student(elsewhere)
     assert "CIFAR" not in student(elsewhere)
 
 
 def test_a_graded_student_reads_the_exact_count() -> None:
-    assert student(entry()) == "7120 of 10000 test images were classified correctly."
+    assert student(entry()) == "Your network classified 7120 of 10000 test images correctly."
 
 
 @pytest.mark.parametrize(
@@ -55,14 +57,14 @@ def test_a_graded_student_reads_the_exact_count() -> None:
     [
         (
             StopReason.EPOCH_BUDGET,
-            "Training was stopped after 5 epochs, as the handout says, and the network was tested as it was then.",
+            "The grader stopped training after 5 epochs, as the handout says, and tested the network in that state.",
         ),
         (
             StopReason.TIME_BUDGET,
-            "Training was stopped after 2 hours, as the handout says, and the network was tested as it was then.",
+            "The grader stopped training after 2 hours, as the handout says, and tested the network in that state.",
         ),
-        (StopReason.ERROR, "Your script stopped with an error; the network was tested as it was then."),
-        (StopReason.KILLED, "Your script was stopped from outside, and the network was tested as it was then."),
+        (StopReason.ERROR, "Your script stopped with an error. The grader tested the network in that state."),
+        (StopReason.KILLED, "Something outside your script stopped it. The grader tested the network in that state."),
     ],
 )
 def test_a_graded_student_reads_why_training_stopped(reason: StopReason, sentence: str) -> None:
@@ -90,13 +92,13 @@ def test_the_budget_is_named_as_the_assignment_sets_it(
 def test_a_limit_that_was_stretched_to_the_machine_is_named_as_such() -> None:
     evidence = replace(entry().evidence, calibrated_seconds=16_571.4, limit_seconds=16_571)
     said = student(entry(stop_reason=StopReason.TIME_BUDGET, evidence=evidence))
-    assert "after 4 hours 36 minutes, which is what the handout's time means on this machine" in said
+    assert "after 4 hours 36 minutes, the handout's limit scaled to this machine's speed" in said
 
 
 @pytest.mark.parametrize(
     ("calibrated", "limit", "device", "doubt"),
     [
-        (None, 7200, "CPU, 2 threads", "not timed: make calibrate"),
+        (None, 7200, "CPU, 2 threads", "not timed: run make calibrate"),
         (None, 7200, "NVIDIA T4", ""),
         (7200.0, 7200, "CPU, 2 threads", ""),
         (
@@ -123,9 +125,9 @@ def test_an_error_in_a_graded_script_is_named_however_it_stopped(reason: StopRea
 
 
 def test_a_network_that_never_trained_is_told_apart_from_a_poor_one() -> None:
-    assert "No training was seen" in student(entry(samples=0))
-    assert "No training was seen" not in student(entry(samples=1))
-    assert teacher(entry(samples=0)) == "no training was seen"
+    assert "The grader saw no training" in student(entry(samples=0))
+    assert "The grader saw no training" not in student(entry(samples=1))
+    assert teacher(entry(samples=0)) == "the grader saw no training"
 
 
 def test_a_required_architecture_is_mentioned_only_where_it_costs_points() -> None:
@@ -157,7 +159,7 @@ def test_a_student_out_of_memory_reads_the_limit(megabytes: int, named: str) -> 
 def test_a_student_out_of_a_card_s_memory_is_not_told_the_machine_s_limit() -> None:
     error = "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
     message = student(failed(Outcome.OUT_OF_MEMORY, error=error, on_card=True))
-    assert "more of the GPU's memory than a run may. Use a smaller batch" in message
+    assert "more of the GPU's memory than a run may use. Use a smaller batch" in message
     assert "GB of memory" not in message
 
 
@@ -197,7 +199,7 @@ def test_a_fault_of_ours_is_not_put_on_the_student(given: Entry | None, handed_i
 
 def test_a_student_who_handed_in_nothing_is_told_so_by_file_name() -> None:
     message = student(None, ABSENT)
-    assert message.startswith("No hw6.py was handed in.")
+    assert message.startswith("The grader found no hw6.py from you.")
     assert message == student(failed(Outcome.NO_SUBMISSION), ABSENT)
     assert teacher(None, ABSENT) == ""
 
@@ -205,7 +207,9 @@ def test_a_student_who_handed_in_nothing_is_told_so_by_file_name() -> None:
 def test_a_student_whose_file_came_late_is_told_how_late_on_one_line() -> None:
     late = "kim\n_hw6.py came 2 hours after the deadline, 2026-12-01 23:59:00+09:00"
     message = student(None, submission(content=None, late=late))
-    assert message.startswith("No hw6.py was handed in by the deadline: kim _hw6.py came 2 hours after the deadline,")
+    assert message.startswith(
+        "You did not hand in hw6.py by the deadline: kim _hw6.py came 2 hours after the deadline,"
+    )
     assert message.endswith("If that is wrong, tell your teacher.")
     assert teacher(None, submission(content=None, late=late, remarks=("late by 2 hours",))) == "late by 2 hours"
 
@@ -213,14 +217,14 @@ def test_a_student_whose_file_came_late_is_told_how_late_on_one_line() -> None:
 @pytest.mark.parametrize("outcome", [Outcome.GRADED, Outcome.CRASHED, Outcome.TIMED_OUT], ids=str)
 def test_blanks_are_named_to_both(outcome: Outcome) -> None:
     blank = entry(outcome=outcome, check=check(blanks_left=("Q4", "line 12")))
-    assert "Still to be filled in: Q4, line 12." in student(blank)
+    assert "These blanks are still empty: Q4, line 12." in student(blank)
     assert "blanks left: Q4, line 12" in teacher(blank)
 
 
 @pytest.mark.parametrize("said", ["Q4 is still blank", "Q41 is odd", ""])
 def test_blanks_are_named_whatever_the_script_said(said: str) -> None:
     checked = check(blanks_left=("Q4",), message=said, outcome=Outcome.INVALID)
-    assert student(failed(Outcome.INVALID, check=checked)).count("Still to be filled in: Q4.") == 1
+    assert student(failed(Outcome.INVALID, check=checked)).count("These blanks are still empty: Q4.") == 1
 
 
 def test_a_message_is_one_line_of_bounded_length() -> None:

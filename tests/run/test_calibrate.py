@@ -43,5 +43,5 @@ def test_a_machine_that_makes_no_second_step_at_all_is_said_to_be_busy(
     asked: dict[int, SimpleNamespace], assignment: Assignment
 ) -> None:
     asked |= {10: run(64, 64), 60: run(64, 64)}
-    with pytest.raises(InfrastructureError, match="within 60 seconds: end what else runs here"):
+    with pytest.raises(InfrastructureError, match="within 60 seconds: stop other programs on this machine"):
         calibrate.calibrate(assignment, SLOT, 10)

@@ -87,7 +87,7 @@ def test_answers_that_depend_on_the_company_are_noticed(data: DataSet) -> None:
         return honest(images) + np.arange(len(images))[:, None].astype(np.float32)
 
     _, probes = answered(images_to_score(data, np.random.default_rng()), data, by_place, ignorant)
-    assert "in other company" in probe_doubts(probes)[0]
+    assert "in other batches" in probe_doubts(probes)[0]
 
 
 def test_rounding_is_no_doubt(data: DataSet) -> None:

@@ -26,7 +26,7 @@ def test_nothing_below_the_wish_is_taken(assignment: Assignment) -> None:
     if IsolationLevel.FULL in offered:
         assert find_isolation(assignment.limits, IsolationLevel.FULL).level is IsolationLevel.FULL
     else:
-        with pytest.raises(UserError, match="asks for isolation at least full; nothing was graded"):
+        with pytest.raises(UserError, match="asks for isolation of at least full, so nothing was graded"):
             find_isolation(assignment.limits, IsolationLevel.FULL)
 
 

@@ -129,8 +129,8 @@ def test_doctor_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     wanted = assignment.model_copy(update={"sharing": "mps"})
     assert 'sharing = "mps" in the assignment' in doctor._sharing(assignment, "", has_cards=True)
     assert "as the assignment asks" in doctor._sharing(wanted, "", has_cards=True)
-    assert "nothing would be graded here" in doctor._sharing(wanted, "no root", has_cards=True)
-    assert "nothing would be graded" not in doctor._sharing(wanted, "no GPU works here", has_cards=False)
+    assert "nothing can be graded here" in doctor._sharing(wanted, "no root", has_cards=True)
+    assert "nothing can be graded" not in doctor._sharing(wanted, "no GPU works here", has_cards=False)
 
 
 def test_the_assignment_says_how_a_card_is_shared(tmp_path: Path, assignment: Assignment) -> None:

@@ -100,10 +100,10 @@ def test_the_end_of_training_and_what_was_supplied_are_said(digits: DataSet) -> 
     lines = list(words.results(trial, RULES, digits, 211, 75.0))
     assert lines[2:] == [
         "trained   2.50 epochs in 1 min 1 s; then the script failed: NameError: x",
-        "in all    1 min 15 s on CPU, 2 threads, torch 2.15.0",
+        "in total  1 min 15 s on CPU, 2 threads, torch 2.15.0",
         "",
         "A line was set aside.",
-        "Still to be filled in: Q9.",
+        "These blanks are still empty: Q9.",
         "input() was empty.",
         digits.notice,
         words.OF_CHANCE,
@@ -121,7 +121,7 @@ def test_an_estimate_leaves_out_the_first_steps_and_adds_the_test(digits: DataSe
 def test_an_estimate_says_where_two_hours_are_not_enough(digits: DataSet) -> None:
     slow = replace(TRAINED, first=None, stopped=Stopped(StopReason.TIME_BUDGET, training=Training(2, 20.0)))
     lines = list(words.estimate(slow, RULES, digits))
-    assert lines[-1] == "after 2 h training ends here, 3.6 of 5 epochs done: use a GPU"
+    assert lines[-1] == "training would stop here after 2 h and 3.6 of 5 epochs: use a GPU"
 
 
 def test_an_estimate_of_a_script_that_trains_less_goes_by_the_script(digits: DataSet) -> None:
@@ -138,7 +138,7 @@ def test_an_estimate_needs_a_script_that_trains(digits: DataSet) -> None:
         evaluated=Evaluated(Fault.SCRIPT),
         source=SourceRead(blanks=("Q1", "Q2")),
     )
-    with pytest.raises(UserError, match="tested: NameError: x; still to be filled in: Q1, Q2"):
+    with pytest.raises(UserError, match="test its network: NameError: x; these blanks are still empty: Q1, Q2"):
         list(words.estimate(failed, RULES, digits))
 
 
@@ -150,8 +150,8 @@ ENDS = {
     ),
     "the script made no network of the class IdentityResNet": replace(TRAINED, evaluated=Evaluated(Fault.NO_NETWORK)),
     "Python cannot read the file": replace(TRAINED, evaluated=Evaluated(Fault.SOURCE, "Python cannot read the file")),
-    "the script failed before its network could be tested: for 4": replace(
-        TRAINED, evaluated=Evaluated(Fault.NOT_SCORES, "for 4 images the output is ...")
+    "the script failed before the grader could test its network: For 4": replace(
+        TRAINED, evaluated=Evaluated(Fault.NOT_SCORES, "For 4 images the output is ...")
     ),
 }
 

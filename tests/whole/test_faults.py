@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_grades_nobody_twice_and_outlives_a_cut_ledger(
 
     (out / "ledger.jsonl").write_bytes((out / "ledger.jsonl").read_bytes()[:-100])
     again = run_grader("grade", class_of_three, "--data", tiny_data, "--out", out)
-    assert "1 line(s) cut short" in again.stdout
+    assert "skipped 1 line(s) that an earlier interruption cut short" in again.stdout
     assert "graded now: 1; graded before: 2" in again.stdout
     assert sorted(one.student_id for one in read_ledger(out).entries()) == ["kim", "lee", "박지우"]
 
@@ -104,7 +104,7 @@ def test_ctrl_c_stops_in_order_and_says_what_is_done(tiny_data: Path, tmp_path: 
     grader.send_signal(signal.SIGINT)
     said, _ = grader.communicate(timeout=60)
     assert grader.returncode == 130
-    assert "stopped; graded and kept: 1 of 2; the same command goes on from there" in said
+    assert "stopped; graded and kept: 1 of 2; the same command continues from there" in said
     assert "Traceback" not in said
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert not (out / "work").exists()

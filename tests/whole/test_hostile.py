@@ -59,7 +59,7 @@ class Class:
 
     @cached_property
     def table(self) -> dict[str, dict[str, str]]:
-        if "the assignment asks for isolation at least" in self.said and not os.environ.get("REQUIRE_SANDBOX"):
+        if "the assignment asks for isolation of at least" in self.said and not os.environ.get("REQUIRE_SANDBOX"):
             pytest.skip(self.said)
         assert self.finished.returncode == 0, self.said
         return read_table(self.out / "grades.csv")

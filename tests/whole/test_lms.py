@@ -45,7 +45,7 @@ def test_collecting_shows_who_which_and_why_and_runs_nothing(course: Path, tmp_p
     lines = {line.partition(" (")[0]: line for line in finished.stdout.splitlines()}
     assert f"Project_6_kim_attempt_{LAST}_hw6.py, 2026-11-21 23:59:00+09:00: the last file" in lines["kim"]
     assert "the attempt of 2026-11-20 23:58:03 has no file" in lines["lee"]
-    assert lines["choi"].endswith(": nothing came")
+    assert lines["choi"].endswith(": handed in nothing")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["collection.csv"]
 
 

@@ -103,7 +103,7 @@ def test_a_change_that_cannot_be_made_is_one_sentence(
 def test_a_regrade_of_all_that_are_flagged_leaves_points_set_by_hand(graded: Path) -> None:
     change(graded, "override", "--student", "lee", "--points", "6", "--why", "shown in class")
     said = change(graded, "regrade", "--flagged", "--why", "all of them")
-    assert "to be run again: kim\n" in said
+    assert "to run again: kim\n" in said
     assert read_table(graded / "grades.csv")["lee"]["points"] == "6"
 
 

@@ -105,7 +105,7 @@ def test_whoever_hands_in_the_same_later_gets_the_result_that_is_there(tmp_path:
         (LOW, ["kim first 1", "kim borderline 2", "kim borderline 3"]),
         (CUT, ["kim first 1", "kim alone 1"]),
     ],
-    ids=["just below an edge", "cut by time in company"],
+    ids=["just below an edge", "out of time in company"],
 )
 def test_what_is_repeated_is_repeated_once_for_all(tmp_path: Path, ends: dict[str, Any], ran: list[str]) -> None:
     assert graded(tmp_path, KIM, LEE, **ends) == ran
@@ -158,8 +158,8 @@ def test_the_teacher_reads_of_the_others_at_each_of_them(tmp_path: Path) -> None
     graded(tmp_path, KIM, LEE, PARK, OTHER)
     assert review(tmp_path, KIM, LEE, PARK, OTHER) == [
         "the same files as others: lee, park",
-        "not run itself: kim's run of the same files counts; the same files as others: kim, park",
-        "not run itself: kim's run of the same files counts; the same files as others: kim, lee",
+        "result copied: kim handed in the same files; the same files as others: kim, park",
+        "result copied: kim handed in the same files; the same files as others: kim, lee",
         "",
     ]
 
@@ -176,7 +176,7 @@ def test_a_class_with_a_copy_is_graded_and_no_student_reads_of_another(tiny_data
     finished = run_grader("grade", folder, "--data", tiny_data, "--out", out)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "to train: 2 submissions, " in finished.stdout
-    assert "equal files: 1 more have the same ones" in finished.stdout
+    assert "equal files: 1 more have the same files" in finished.stdout
     assert "graded now: 3; graded before: 0" in finished.stdout
     assert [f"{who}: checking" in finished.stdout for who in ("gimyuna", "oh", "yunseri")] == [True, True, False]
     assert [f"{who}: graded, " in finished.stdout for who in ("gimyuna", "oh", "yunseri")] == [True] * 3

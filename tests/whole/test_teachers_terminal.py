@@ -38,7 +38,7 @@ def test_a_long_run_asks_first_and_a_no_begins_nothing(tiny_data: Path, tmp_path
     hand_in_small(tmp_path / "class", "kim")
     keep_calibration(tmp_path / "out", 0.01, usable_cores())
     with Terminal() as terminal, grading(terminal, tmp_path / "class", tiny_data, tmp_path / "out") as grader:
-        terminal.wait(lambda lines: any("Begin? [y/N]" in line for line in lines))
+        terminal.wait(lambda lines: any("Start? [y/N]" in line for line in lines))
         terminal.type("n\n")
         assert grader.wait(timeout=60) == 130
     assert read_ledger(tmp_path / "out").entries() == ()
@@ -64,7 +64,7 @@ def test_ctrl_c_at_the_question_is_a_no(tiny_data: Path, tmp_path: Path) -> None
     hand_in_small(tmp_path / "class", "kim")
     keep_calibration(tmp_path / "out", 0.01, usable_cores())
     with Terminal() as terminal, grading(terminal, tmp_path / "class", tiny_data, tmp_path / "out") as grader:
-        terminal.wait(lambda lines: any("Begin? [y/N]" in line for line in lines))
+        terminal.wait(lambda lines: any("Start? [y/N]" in line for line in lines))
         terminal.type("\x03")
         assert grader.wait(timeout=60) == 130
     assert read_ledger(tmp_path / "out").entries() == ()

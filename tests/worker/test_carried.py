@@ -25,11 +25,11 @@ HONEST = [
     [
         ("import base64", "imports base64 (line 1)"),
         ("x = 1\nfrom zlib import decompress", "imports zlib (line 2)"),
-        (f"w = {base64.b64encode(os.urandom(4_000)).decode()!r}", "a text of 5336 signs that is data"),
-        (f"w = {os.urandom(4_000)!r}", "a text of 4000 signs that is data"),
+        (f"w = {base64.b64encode(os.urandom(4_000)).decode()!r}", "a string of 5336 characters that is data"),
+        (f"w = {os.urandom(4_000)!r}", "a string of 4000 characters that is data"),
         (f"w = '''{json.dumps({str(n): n % 10 for n in range(2_000)}, separators=(',', ':'))}'''", "that is data"),
-        (f"w = {list(range(1_000))}", "a written-out sequence of 1000 values"),
-        (f"w = {dict.fromkeys(range(1_000), 1)}", "a written-out table of 1000 entries"),
+        (f"w = {list(range(1_000))}", "a literal sequence of 1000 values"),
+        (f"w = {dict.fromkeys(range(1_000), 1)}", "a literal table of 1000 entries"),
     ],
     ids=["module", "part", "base64", "bytes", "json", "list", "dict"],
 )

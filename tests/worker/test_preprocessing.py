@@ -61,7 +61,7 @@ def test_a_step_of_the_loop_is_found_again_and_told() -> None:
     accuracy, notes, flags = predicted(lambda batch: (batch - MEAN) / SPREAD, Brightness())
     assert accuracy > 0.95
     assert "Your loop normalises each batch" in notes[-1]
-    assert flags[-1].startswith("the test images were brought to the same mean and spread")
+    assert flags[-1].startswith("the grader brought the test images to the same mean and spread")
 
 
 def test_a_step_that_explains_nothing_is_left_out_and_told() -> None:

@@ -77,7 +77,7 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
         "pass  # !pip install einops\nimport os\npass  # %matplotlib inline\n"
         "if os:\n    pass  # !pip install 'tqdm\nelse:\n\tpass  # %timeit x\n"
     )
-    assert source.notes == ("IPython lines set aside: 4.",)
+    assert source.notes == ("The grader set aside 4 lines that only a notebook understands.",)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
 def test_what_only_a_notebook_understands_is_set_aside(text: str, runs: str) -> None:
     source = read(text)
     assert (source.text, source.fault) == (runs, "")
-    assert source.notes[0].startswith("IPython lines set aside")
+    assert source.notes[0].endswith("that only a notebook understands.")
 
 
 @pytest.mark.parametrize("text", ["x = y? 1 : 2\n", "print 'a'\n", "what is this?\n", "x = f(\n!ls\n"])
@@ -149,8 +149,8 @@ def test_a_notebook_becomes_its_code_cells() -> None:
     )
     assert source.text == "import os\nx = 1\n\npass  # !ls\ny = ..."
     assert source.notes == (
-        "The file is a notebook; its code cells were run as one script.",
-        "IPython lines set aside: 1.",
+        "The file is a notebook, so the grader ran its code cells as one script.",
+        "The grader set aside 1 line that only a notebook understands.",
     )
     assert source.blanks == ("line 5",)
 

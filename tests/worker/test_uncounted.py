@@ -113,4 +113,4 @@ def test_another_python_is_noticed_and_an_installation_is_not(command: tuple[obj
 def test_a_program_that_was_started_is_noticed(uncounted: Uncounted) -> None:
     assert uncounted.doubts(batches=0) == ()
     subprocess.run([sys.executable, "-c", ""], check=True)
-    assert "started another program in Python" in uncounted.doubts(batches=0)[0]
+    assert "started another Python program" in uncounted.doubts(batches=0)[0]

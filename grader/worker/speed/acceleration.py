@@ -84,7 +84,7 @@ class Precision:
         if not self._enabled or torch.is_autocast_enabled(device):
             return forward
         self._reduced += 1
-        note("Training forwards computed in mixed precision (bfloat16), as the course asked of the grader.")
+        note("Training forward passes ran in mixed precision (bfloat16), as your course chose.")
 
         def reduced(network: nn.Module, *args: Any, **options: Any) -> Any:
             # Without its cache a forward can be captured; within one forward hardly a weight is used twice.

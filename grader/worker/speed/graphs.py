@@ -107,7 +107,7 @@ def _captured(network: nn.Module, forward: Forward, images: torch.Tensor) -> "_G
         reason = f"replayed steps gave other numbers: {off}"
     except Exception as error:  # what a script's network does while it is captured is no fault of it
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    note(f"The grader could not train your network by CUDA graphs ({reason}): it was trained as it is.")
+    note(f"The grader could not train your network with CUDA graphs ({reason}), so it trained it without them.")
     return None
 
 

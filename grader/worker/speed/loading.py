@@ -28,7 +28,7 @@ def in_own_process(init: Callable[..., None]) -> Callable[..., None]:
     def here(loader: Any, *args: Any, **options: Any) -> None:
         given = signature.bind(loader, *args, **options)
         if given.arguments.get("num_workers"):
-            note("Data was loaded without worker processes: this system cannot fork them.")
+            note("Your script loaded data without worker processes because this system cannot fork them.")
         for name in _OF_WORKERS:
             given.arguments.pop(name, None)
         init(*given.args, **given.kwargs)
@@ -38,7 +38,7 @@ def in_own_process(init: Callable[..., None]) -> Callable[..., None]:
 
 def still_fork(*_: Any, **__: Any) -> None:
     """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
-    note("Worker processes were started by fork, whatever the script asked for.")
+    note("The grader started worker processes by fork, whatever your script asked for.")
 
 
 class OwnLoading:

@@ -32,8 +32,8 @@ class Keyboard:
         """Print the prompt and give an empty line back."""
         self._answers += 1
         if self._answers > _MOST_ANSWERS:
-            raise EOFError(f"input() was called more than {_MOST_ANSWERS} times, and nobody is at the keyboard")
-        note("The script asked for input(); it was given an empty line.")
+            raise EOFError(f"input() was called more than {_MOST_ANSWERS} times, but nobody is at the keyboard")
+        note("Your script asked for input(), and the grader gave it an empty line.")
         print(prompt)
         return ""
 
@@ -42,7 +42,7 @@ class _Shell:
     """`get_ipython()` in a script that was exported from a notebook: its commands and magics do nothing."""
 
     def __init__(self) -> None:
-        note("get_ipython() did nothing: the script does not run in a notebook.")
+        note("get_ipython() did nothing because your script does not run in a notebook.")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return _nothing
@@ -79,7 +79,7 @@ class _PlotsWithoutWindows(MetaPathFinder):
 
 def _use(backend: str, *_: Any, **__: Any) -> None:
     if backend.lower() != "agg":
-        note("matplotlib drew without a window, whatever backend the script chose.")
+        note("matplotlib drew without a window, whatever backend your script chose.")
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -88,7 +88,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 def _mount(mountpoint: str, *_: Any, **__: Any) -> None:
     """Google Drive as an empty folder, where the script may write."""
-    note("Google Drive was not mounted: an empty folder stood in for it.")
+    note("Google Drive was not mounted: your script got an empty folder instead.")
     older_name = Path(mountpoint, "My Drive")
     try:
         Path(mountpoint, "MyDrive").mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def _make_folders(drive: Path) -> None:
 def _filled_with(**values: Any) -> Callable[[ModuleType], None]:
     def fill(module: ModuleType) -> None:
         package = "google.colab" if module.__name__.startswith("google") else "IPython"
-        note(f"{package} was replaced by a stand-in that does nothing.")
+        note(f"The grader replaced {package} with a stand-in that does nothing.")
         vars(module).update(values)
 
     return fill

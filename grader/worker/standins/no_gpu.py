@@ -122,7 +122,7 @@ def _noted_autocast(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def noted(context: Any, device_type: str, *args: Any, **options: Any) -> None:
         if device_type == "cuda" and options.get("enabled", True):
-            note("Mixed precision (autocast on cuda) was off: the machine had no GPU.")
+            note("Mixed precision (autocast on cuda) was off because the machine had no GPU.")
         init(context, device_type, *args, **options)
 
     return noted
@@ -215,7 +215,7 @@ def _no_memory(device: Any = None) -> int:
 
 def _note_use() -> None:
     """Remember that the script named a GPU."""
-    note("The script names cuda; the machine had no GPU, so that meant the processor.")
+    note("Your script names cuda, but the machine had no GPU, so it ran on the processor.")
 
 
 def _memory() -> int:
@@ -284,7 +284,9 @@ def gave_up(error: BaseException | None, *, made_network: bool) -> bool:
 def grant() -> None:
     """Say from now on that there is a GPU; no_gpu.py lets it be the processor."""
     _granted.append(True)
-    note("The script does nothing without a GPU; the machine had none, and the script was told that there is one.")
+    note(
+        "Your script does nothing without a GPU. The machine had none, so the grader told the script that there is one."
+    )
 
 
 def _answer() -> int:

@@ -108,4 +108,4 @@ def _with_older_arguments(original: Callable[..., Any], renamed: Mapping[str, st
 
 
 def _note(what: str) -> None:
-    note("The script is older than the libraries here, which were given what they no longer have:", what)
+    note("Your script is older than the libraries here. The grader supplied what they no longer have:", what)

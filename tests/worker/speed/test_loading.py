@@ -29,7 +29,7 @@ def test_batches_are_loaded_without_worker_processes_and_a_note_says_so() -> Non
     # In a process of its own: what it replaces stays replaced.
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=200, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stdout == "Data was loaded without worker processes: this system cannot fork them.\n"
+    assert finished.stdout == "Your script loaded data without worker processes because this system cannot fork them.\n"
 
 
 OWN_LOADING = """

@@ -77,7 +77,7 @@ def test_the_record_says_that_a_class_was_trained_in_bfloat16_and_it_is_graded_a
         finished = run_grader(*command, *options)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         said.append(finished.stdout)
-    assert "precision: training forwards in bfloat16" in said[0]
+    assert "precision: training forward passes run in bfloat16" in said[0]
     assert "precision" not in said[1]
     reduced, plain = read_ledger(out).entries()
     assert dict(reduced.run.training.acceleration)["bfloat16"] == 1

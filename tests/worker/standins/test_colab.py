@@ -37,7 +37,7 @@ def test_input_gives_an_empty_line_and_prints_its_prompt(capsys: pytest.CaptureF
     names = run("answer = input('batch size? ')\nother = input()")
     assert (names["answer"], names["other"]) == ("", "")
     assert "batch size? " in capsys.readouterr().out
-    assert channel.all_notes() == ("The script asked for input(); it was given an empty line.",)
+    assert channel.all_notes() == ("Your script asked for input(), and the grader gave it an empty line.",)
 
 
 def test_asking_without_end_ends() -> None:
@@ -48,7 +48,7 @@ def test_asking_without_end_ends() -> None:
 def test_colab_is_there_only_for_a_script_that_imports_it() -> None:
     names = run("import sys\nbefore = 'google.colab' in sys.modules\nimport google.colab\nfrom google.colab import *")
     assert not names["before"]
-    assert channel.all_notes() == ("google.colab was replaced by a stand-in that does nothing.",)
+    assert channel.all_notes() == ("The grader replaced google.colab with a stand-in that does nothing.",)
 
 
 def test_a_module_that_colab_does_not_have_is_missing_as_ever() -> None:
@@ -66,7 +66,7 @@ def test_drive_is_an_empty_folder_by_both_its_names(tmp_path: Path) -> None:
         run(f"from google.colab import drive\ndrive.mount({str(mountpoint)!r}, force_remount=True)")
     (mountpoint / "My Drive" / "model.pth").write_text("weights")
     assert [path.name for path in (mountpoint / "MyDrive").iterdir()] == ["model.pth"]
-    assert "Google Drive was not mounted: an empty folder stood in for it." in channel.all_notes()
+    assert "Google Drive was not mounted: your script got an empty folder instead." in channel.all_notes()
 
 
 def test_a_drive_that_cannot_be_made_stops_no_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_colab_s_other_functions_do_nothing() -> None:
 def test_a_notebook_s_own_functions_answer(capsys: pytest.CaptureFixture[str]) -> None:
     run("display('a table')\nget_ipython().system('pip list')\nget_ipython().run_line_magic('matplotlib', 'inline')")
     assert capsys.readouterr().out == "a table\n"
-    assert channel.all_notes() == ("get_ipython() did nothing: the script does not run in a notebook.",)
+    assert channel.all_notes() == ("get_ipython() did nothing because your script does not run in a notebook.",)
 
 
 def test_ipython_is_a_stand_in_where_it_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +96,7 @@ def test_ipython_is_a_stand_in_where_it_is_missing(capsys: pytest.CaptureFixture
         pytest.skip("IPython is installed here, and comes first")
     run("from IPython.display import HTML, clear_output, display\nclear_output(wait=True)\ndisplay(HTML('a table'))")
     assert capsys.readouterr().out == "a table\n"
-    assert channel.all_notes() == ("IPython was replaced by a stand-in that does nothing.",)
+    assert channel.all_notes() == ("The grader replaced IPython with a stand-in that does nothing.",)
     with pytest.raises(ModuleNotFoundError, match=r"IPython\.core"):
         run("import IPython.core.magic")
 

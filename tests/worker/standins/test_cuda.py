@@ -115,7 +115,7 @@ def mixed_precision_does_nothing():
 @part
 def what_was_set_aside_is_noted():
     said = all_notes()
-    assert [note for note in said if note.startswith("The script names cuda")]
+    assert [note for note in said if note.startswith("Your script names cuda")]
     assert [note for note in said if note.startswith("Mixed precision")]
     assert len(said) == len(set(said)) == 2
 """

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 
-NOTED = "The script is older than the libraries here, which were given what they no longer have: {}."
+NOTED = "Your script is older than the libraries here. The grader supplied what they no longer have: {}."
 
 
 def run(script: str) -> tuple[list[str], list[str]]:
