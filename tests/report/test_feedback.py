@@ -12,7 +12,11 @@ from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
 from record_examples import ABSENT, check, entry, submission
 
-WIDTH = Finding(Deviation.WRONG_WIDTH, "stage 2", "In stage 2 a convolution has 64 channels, not 128.")
+WIDTH = Finding(
+    Deviation.WRONG_WIDTH,
+    "stage 2",
+    "In stage 2, a convolution has 64 output channels; the handout asks for 128 (section 3.1.3).",
+)
 
 
 def feedback(folder: Path, row: Result) -> tuple[str, str]:
@@ -29,7 +33,7 @@ def test_it_says_points_accuracy_what_ran_and_what_differs(tmp_path: Path) -> No
         plain = text.replace("\N{NO-BREAK SPACE}", " ")
         for said in ("20", "71.20 %", "5.00 epochs in 13 min 32 s", "cpu, PyTorch 2.15.0", "Q4", "more than 70 %"):
             assert said in plain, said
-        assert "In stage 2 a convolution has 64 channels, not 128. Read on in section 3.1.3." in plain
+        assert WIDTH.sentence in plain
 
 
 def test_it_says_nothing_that_is_meant_for_the_teacher_or_about_others(tmp_path: Path) -> None:
