@@ -59,7 +59,7 @@ def mode(path: Path) -> int:
 
 
 def test_a_graded_row_is_complete(tmp_path: Path) -> None:
-    known = entry(samples=125_000, stop_reason=StopReason.TIME_BUDGET)
+    known = entry(samples=125_000, stop_reason=StopReason.TIME_BUDGET, on_card=True)
     (row,) = written(tmp_path / "grades.csv", result(known=known)).to_dict("records")
     message = row.pop("message")
     assert row == {
