@@ -89,7 +89,7 @@ def test_points_can_be_given_to_someone_who_handed_in_nothing(graded: Path) -> N
         ("regrade", ("--students", "kim"), "WHY="),
         ("regrade", ("--why", "x"), "STUDENTS="),
         ("regrade", ("--students", "kin", "--why", "x"), "did you mean kim?"),
-        ("regrade", ("--students", "choi", "--why", "x"), "handed in nothing"),
+        ("regrade", ("--students", "choi", "--why", "x"), "handed in no file that can be run"),
     ],
 )
 def test_a_change_that_cannot_be_made_is_one_sentence(
