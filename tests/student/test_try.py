@@ -91,7 +91,7 @@ def test_it_says_accuracy_points_and_time_without_any_package_of_the_graders(
     expected = "20 (more than 70 %)" if percent > 70 else "6 (from 30 % on)" if percent >= 30 else "2"
     assert said(tried, "points") == expected
     assert said(tried, "trained").startswith("5.00 epochs in ")
-    assert "torch" in said(tried, "in all")
+    assert "torch" in said(tried, "in total")
 
 
 def test_it_says_what_its_numbers_are_worth(tried: subprocess.CompletedProcess[str]) -> None:
