@@ -42,7 +42,7 @@ def still_fork(*_: Any, **__: Any) -> None:
 
 
 class OwnLoading:
-    """Loads batches in the script's own process instead of in worker processes, where that gives the same ones.
+    """Loads batches in the script's own process instead of in worker processes.
 
     Whole batches are made faster than two processes exchange them. Without random transforms they are the same: no
     random number of a worker goes into them. With random transforms they are drawn for a whole batch at once.
