@@ -4,6 +4,7 @@ That is the folder, the roster, the rules and the data; `grade` keeps it in OUT 
 """
 
 import difflib
+import os
 import shlex
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
+from rich.control import Control
 from rich.markup import escape
 
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
@@ -39,6 +41,7 @@ app = typer.Typer(
     "A student tries one file with: python -m grader try hw6.py",
 )
 console = Console(highlight=False)
+_SHOW_CURSOR = Control.show_cursor(True).segment.text.encode()
 
 # The Makefile hands over what a person typed by these variables, so that no shell reads it.
 Submissions = Annotated[
@@ -159,8 +162,10 @@ def interrupted() -> threading.Event:
 
     def interrupt(*_: object) -> None:
         event.set()
-        # The live table hides it, and a process that is killed cannot bring it back.
-        console.show_cursor()
+        # The live table hides it, and a process that is killed cannot bring it back. Not through the console: Python's
+        # stdout refuses to be written to while it is being written to, and the signal may come just then.
+        if os.isatty(1):
+            os.write(1, _SHOW_CURSOR)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     signal.signal(signal.SIGINT, interrupt)
