@@ -29,7 +29,7 @@ from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
-from grader.run.check import check_architecture
+from grader.run.check import check_architecture, with_tested
 from grader.run.machine import Machine
 from grader.run.probes import images_to_score
 from grader.run.train import Trained, train
@@ -186,6 +186,8 @@ def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, 
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
                 trained = train(worker, data)
+        if trained.network is not None:
+            check = with_tested(check, trained.network, assignment)
         if trained.scores is not None:
             score = Score(count_correct(trained.scores, data.y_test), len(data.y_test), trained.probes)
     except (Cancelled, UserError):

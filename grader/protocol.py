@@ -209,6 +209,22 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Exported:
+    """The trained network was written down, or could not be; said before any test image is there.
+
+    Attributes:
+        why_not: Why it could not be, a clause without a full stop; empty if it was.
+        notes: What will be done that the script did not ask for.
+        flags: What a person should look at.
+    """
+
+    why_not: str = ""
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    event: Literal["exported"] = "exported"
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated:
     """How predictions were made, or why none could be.
 
@@ -226,7 +242,7 @@ class Evaluated:
     event: Literal["evaluated"] = "evaluated"
 
 
-Event = Started | SourceRead | Progress | NetworkSeen | QuestionsSeen | Stopped | Evaluated
+Event = Started | SourceRead | Progress | NetworkSeen | QuestionsSeen | Stopped | Exported | Evaluated
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +293,8 @@ def from_json(line: str) -> Event:
     """What a self-check or a trial said; not for what comes out of a sandbox, which is validated elsewhere."""
     kinds: dict[str, type[Event]] = {
         **{"started": Started, "source": SourceRead, "progress": Progress, "network": NetworkSeen},
-        **{"questions": QuestionsSeen, "stopped": Stopped, "evaluated": Evaluated},
+        **{"questions": QuestionsSeen, "stopped": Stopped, "exported": Exported},
+        "evaluated": Evaluated,
     }
     values = json.loads(line, object_hook=_tuples)
     if values["event"] == "network":

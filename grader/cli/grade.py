@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -286,7 +286,8 @@ def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None)
             say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} submissions at a time run on them")
         elif machine_has_cards():
             say("GPUs: none works, or CUDA_VISIBLE_DEVICES hides them; scripts train on the processor")
-        yield machine
+        with closing(machine.replayers):
+            yield machine
 
 
 def time_reference(

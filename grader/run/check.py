@@ -19,6 +19,7 @@ from grader.sandbox import Ending
 
 _MESSAGE = 600  # characters, if that holds one finding
 _REASON = 200  # characters
+_ANOTHER_NETWORK = "the network that was tested is not the one that was checked"
 
 
 def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
@@ -49,6 +50,31 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
         flags=(*_flags(source), *judged.flags),
         questions=_questions(run.questions),
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
+    )
+
+
+# From good to bad, where a network could be judged.
+_WORSE = (Verdict.CONFORMING, Verdict.VARIANT, Verdict.DEVIATES)
+
+
+def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Check:
+    """The check of a network whose trained graph was judged, too: it may be worse than what was checked, not better.
+
+    The check saw the network in train mode: what only that has (a dropout) stays.
+    """
+    judged = judge(tested, assignment.blocks)
+    known = {finding.code for finding in check.findings}
+    new = tuple(finding for finding in judged.findings if finding.code not in known)
+    if not new or check.verdict not in _WORSE:
+        return check
+    findings = (*new, *check.findings)
+    return replace(
+        check,
+        verdict=max(check.verdict, judged.verdict, key=_WORSE.index),
+        findings=findings,
+        message=message_of(findings),
+        layers=compare(tested, assignment.blocks) if tested.output is not None else check.layers,
+        flags=(*check.flags, f"{_ANOTHER_NETWORK}: {new[0].sentence.rstrip('.')}"),
     )
 
 

@@ -6,8 +6,8 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from grader.data import DataSet, write_training_set
 from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.calibrate import Calibration, calibrate
+from grader.run.replay import Place, Replayers
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation, find_isolation
 from grader.schedule import mps
@@ -49,6 +50,7 @@ class Machine:
         training_set: The folder with the training arrays; None for a check without data.
         calibration: How fast the reference trains here; None where it was not measured.
         mps_pipe: Where runs find the MPS server through which they share a card; None: a card takes turns.
+        replayers: What tests trained networks; whoever makes a machine to train on closes them.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Machine:
     training_set: Path | None
     calibration: Calibration | None = None
     mps_pipe: Path | None = None
+    replayers: Replayers = field(default_factory=Replayers)
 
     @property
     def threads(self) -> int:
@@ -69,6 +72,7 @@ class Machine:
     def slot(self, seat: Seat) -> Slot:
         """One run's place."""
         threads = max(1, self.cores) if seat.alone else self.threads
+        card, mps_pipe = seat.card or NO_CARD, self._pipe_for(seat)
         return Slot(
             number=seat.number,
             threads=threads,
@@ -77,9 +81,10 @@ class Machine:
             work=self.work,
             cancelled=seat.cancelled,
             watch=seat.watch,
-            card=seat.card or NO_CARD,
-            mps_pipe=self._pipe_for(seat),
+            card=card,
+            mps_pipe=mps_pipe,
             card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
+            replayer=self.replayers.at(Place(seat.number, threads, self.isolation, self.work, card, mps_pipe)),
         )
 
     def _pipe_for(self, seat: Seat) -> Path | None:
@@ -185,7 +190,7 @@ def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: He
         if timed:
             timing = calibrate(assignment, machine.quiet_slot(here.cancelled), TIMED_SECONDS)
             machine = replace(machine, calibration=timing)
-        with shared_cards(machine, assignment) as ready:
+        with closing(machine.replayers), shared_cards(machine, assignment) as ready:
             yield ready
 
 

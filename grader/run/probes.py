@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from grader.data import DataSet
 from grader.records import CLASSES, SCORE_DTYPE, Probes
+from grader.run.replay import alike
 
 # Enough for a standard error below four points; 600 extra forwards are a fraction of a percent of five epochs.
 _MOST_PROBES = 200
 _SCORE = np.dtype(SCORE_DTYPE)
-# Two forwards of one image in different batches differ by rounding; a look-up or a random network by far more.
-_TOLERANCE = 1e-2
 
 # In points of accuracy, beside four standard errors of the difference. The reference on CIFAR-10 loses one to four.
 _FALL = 25
@@ -85,7 +84,7 @@ def read_answer(answer: bytes, asked: ImagesToScore, labels: npt.NDArray[np.int6
     probes = Probes(
         count=count,
         plain=_right(plain, truth),
-        repeated_alike=int(_alike(plain, repeated).sum()),
+        repeated_alike=int(alike(plain, repeated).sum()),
         shifted=_right(shifted, truth),
         mirrored=_right(in_order[size + 2 * count :], truth) if asked.mirrored else None,
         untrained=_right(untrained, truth_of_first) if np.isfinite(untrained).all() else None,
@@ -101,13 +100,6 @@ def _shifted(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _right(rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> int:
     return int(((rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)).sum())
-
-
-def _alike(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    scale = np.abs(rows).max(axis=1, keepdims=True)
-    with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too
-        close = np.isclose(rows, others, rtol=0, atol=_TOLERANCE * scale + 1e-6, equal_nan=True)
-    return np.asarray(close.all(axis=1))
 
 
 def probe_doubts(probes: Probes | None) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from grader.assignment import Assignment
 from grader.data import DataSet
 from grader.progress import Stage, StageBegun
-from grader.protocol import Evaluated, Fault
+from grader.protocol import Evaluated, Exported, Fault, NetworkSeen
 from grader.records import (
     BFLOAT16,
     CHANNELS_LAST,
@@ -22,7 +22,8 @@ from grader.records import (
 )
 from grader.run.curve import MOST_SAMPLES
 from grader.run.probes import images_to_score, read_answer
-from grader.run.worker_client import Request, WaitingWorker, WorkerRun, start_worker
+from grader.run.replay import Replay
+from grader.run.worker_client import Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
 
 _ABOUT_THE_LOG = (
@@ -33,6 +34,7 @@ _FIRST_LOG = (
     b"\n[grader] The script failed here, while the grader had made its training faster.\n"
     b"[grader] It was trained again as it is:\n\n"
 )
+BESIDE_ITS_SCRIPT = "tested beside its own script"
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
@@ -51,34 +53,37 @@ class Trained:
     Attributes:
         run: What the ledger keeps.
         scores: Images x 10 little-endian float32 in the order of the test set; None if they did not all come.
-        probes: None where there are no scores.
+        probes: None where the network was replayed.
+        network: The graph that was replayed, as the check has it; None where none was.
         log: What the script printed, bounded.
     """
 
     run: Run
     scores: bytes | None = field(default=None, repr=False)
     probes: Probes | None = None
+    network: NetworkSeen | None = None
     log: bytes = field(default=b"", repr=False)
 
 
 def train(waiting: WaitingWorker, data: DataSet) -> Trained:
-    """Have a waiting worker train its submission, then answer for the test images.
+    """Have a waiting worker train its submission, then test the network.
 
     A script that failed after its network was made faster may have failed for that: it is trained again as it is.
 
     Raises:
-        InfrastructureError: The worker could not be started.
+        InfrastructureError: A worker or a replay could not be started.
         Cancelled: The slot was cancelled.
     """
     request = waiting.request
-    first = _trained(waiting.run(), request, data)
+    first = _trained(waiting, data)
     if first.run.stop_reason is not StopReason.ERROR or not _network_was_changed(first.run):
         return first
     request.slot.watch(StageBegun(request.submission.student_id, Stage.TRAINING))
     as_it_is = request.assignment.model_copy(update={"acceleration": (), "precision": "script"})
     # In another secret order: the first worker may have seen the images in this one.
     again = replace(request, assignment=as_it_is, images=images_to_score(data, np.random.default_rng()))
-    return _after(first, _trained(start_worker(again), again, data))
+    with waiting_worker(again) as second:
+        return _after(first, _trained(second, data))
 
 
 def _network_was_changed(run: Run) -> bool:
@@ -95,13 +100,33 @@ def _after(first: Trained, again: Trained) -> Trained:
     return replace(again, run=replace(again.run, notes=notes), log=first.log + _FIRST_LOG + again.log)
 
 
-def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
+def _trained(waiting: WaitingWorker, data: DataSet) -> Trained:
+    """Train once, then test the network where no student's code runs; beside its own script where that cannot be."""
+    request = waiting.request
+    slot, limits = request.slot, request.assignment.limits
+    assert slot.replayer is not None
+    slot.replayer.prepare(limits)
+    with waiting.begun() as worker:
+        worked = worker.wait()
+        replay = Replay(why_not=worked.exported.why_not if worked.exported else "it was not said why")
+        if worked.execution.network is not None:
+            replay = slot.replayer.replay(worked.execution.network, data, limits, slot.cancelled)
+            if replay.scores is None:
+                worked = worker.ask_after_all()
+    return _told(worked, replay, request, data)
+
+
+def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
     assignment = request.assignment
-    outcome, error = _outcome(worked, assignment)
-    scores = probes = None
-    if worked.execution.answer is not None and request.images is not None:
-        scores, probes = read_answer(worked.execution.answer, request.images, data.y_test)
-    evaluated = worked.evaluated or Evaluated()
+    scores, probes = replay.scores, None
+    said: Exported | Evaluated | None = worked.exported
+    flags: tuple[str, ...] = ()
+    if scores is None:
+        said = worked.evaluated
+        if worked.execution.answer is not None and request.images is not None:
+            scores, probes = read_answer(worked.execution.answer, request.images, data.y_test)
+            flags = (f"{BESIDE_ITS_SCRIPT}: {replay.why_not}",)
+    outcome, error = _outcome(worked, assignment, tested=scores is not None)
     run = Run(
         outcome=outcome,
         stop_reason=_stop_reason(worked),
@@ -110,11 +135,15 @@ def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
         torch_version=worked.started.torch_version,
         on_card=worked.started.on_card,
         error=error,
-        notes=evaluated.notes,
-        flags=(*evaluated.flags, *_unlikely(worked, assignment.budget.epochs, len(data.x_train))),
+        notes=said.notes if said else (),
+        flags=(
+            *(said.flags if said else ()),
+            *flags,
+            *_unlikely(worked, scores is not None, said is not None, assignment.budget.epochs, len(data.x_train)),
+        ),
         curve=worked.curve,
     )
-    return Trained(run, scores, probes, _ABOUT_THE_LOG + worked.execution.log)
+    return Trained(run, scores, probes, replay.network, _ABOUT_THE_LOG + worked.execution.log)
 
 
 def plausible(training: Training) -> Training:
@@ -133,10 +162,15 @@ def plausible(training: Training) -> Training:
     )
 
 
-def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
-    """What cannot well be true of what the worker said about its training."""
+def _unlikely(run: WorkerRun, scored: bool, told: bool, epochs: int, training_size: int) -> list[str]:
+    """What cannot well be true of what the worker said about its training.
+
+    Args:
+        scored: There are scores.
+        told: The worker said how they came about.
+    """
     found = []
-    if run.execution.answer is not None and (run.stopped is None or run.evaluated is None):
+    if scored and (run.stopped is None or not told):
         found.append(
             "scores came, but the worker did not say how training ended: the script may have sent its own scores"
         )
@@ -155,10 +189,10 @@ def _stop_reason(run: WorkerRun) -> StopReason:
     return StopReason(run.stopped.reason)
 
 
-def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
+def _outcome(run: WorkerRun, assignment: Assignment, *, tested: bool) -> tuple[Outcome, str]:
     """What the sandbox saw comes before what the worker says; the second value says what went wrong."""
     said = run.stopped.error if run.stopped else ""
-    if run.execution.answer is not None:
+    if tested:
         return Outcome.GRADED, said
     match run.execution.ending:
         case Ending.WALL_LIMIT:

@@ -16,6 +16,7 @@ from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.protocol import (
     Evaluated,
     Event,
+    Exported,
     NetworkSeen,
     Progress,
     QuestionsSeen,
@@ -26,9 +27,11 @@ from grader.protocol import (
     to_json,
 )
 from grader.records import CurvePoint, Submission
+from grader.replay.exported import MOST_NETWORK_BYTES
 from grader.run.curve import TrainingCurve
 from grader.run.probes import ImagesToScore
-from grader.sandbox import Execution, Isolation, Job, Listener, StartedJob, started
+from grader.run.replay import Replayer
+from grader.sandbox import BegunJob, Execution, Isolation, Job, Listener, StartedJob, started
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _Kind = TypeVar("_Kind")
@@ -50,6 +53,7 @@ class Slot:
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is; -1: none.
         mps_pipe: Where the run finds the MPS server through which it shares the card; None: it does not.
         card_share: The part of the card's memory that a submission may use.
+        replayer: Tests trained networks there; None where nothing is tested.
     """
 
     number: int
@@ -62,6 +66,7 @@ class Slot:
     card: str = ""
     mps_pipe: Path | None = None
     card_share: float = 1.0
+    replayer: Replayer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class WorkerRun:
     network: NetworkSeen | None
     questions: QuestionsSeen | None
     stopped: Stopped | None
+    exported: Exported | None
     evaluated: Evaluated | None
     first: Progress | None
     curve: tuple[CurvePoint, ...]
@@ -110,17 +116,35 @@ class WaitingWorker:
     request: Request
     job: StartedJob
 
-    def run(self) -> WorkerRun:
-        """Have it run the submission, to its end. Can be called once.
+    @contextlib.contextmanager
+    def begun(self) -> Iterator["BegunWorker"]:
+        """Have it run the submission. Can be called once."""
+        request, curve = self.request, TrainingCurve()
+        training = request.mode == "train"
+        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else None
+        with self.job.begun(request.slot.cancelled, listener) as job:
+            yield BegunWorker(job, curve)
+
+
+@dataclass(frozen=True, slots=True)
+class BegunWorker:
+    """A worker that runs a submission."""
+
+    job: BegunJob
+    curve: TrainingCurve
+
+    def wait(self) -> WorkerRun:
+        """Wait until it ends, or offers its network; then it waits, too.
 
         Raises:
             InfrastructureError: The worker did not get as far as the student's script.
             Cancelled: The slot was cancelled.
         """
-        request, curve = self.request, TrainingCurve()
-        training = request.mode == "train"
-        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else None
-        return _interpret(self.job.run(request.slot.cancelled, listener), curve)
+        return _interpret(self.job.wait(), self.curve)
+
+    def ask_after_all(self) -> WorkerRun:
+        """Ask a worker that offered its network about the images; as `wait`."""
+        return _interpret(self.job.ask_after_all(), self.curve)
 
 
 @contextlib.contextmanager
@@ -138,9 +162,9 @@ def waiting_worker(request: Request) -> Iterator[WaitingWorker]:
 
 
 def start_worker(request: Request) -> WorkerRun:
-    """Start a worker and have it run the submission at once; errors as those of `waiting_worker` and its `run`."""
-    with waiting_worker(request) as worker:
-        return worker.run()
+    """Start a worker and have it run the submission at once; errors as `waiting_worker` and `BegunWorker.wait`."""
+    with waiting_worker(request) as waiting, waiting.begun() as worker:
+        return worker.wait()
 
 
 def _lay_out(folder: Path, submission: Submission, task: Task) -> None:
@@ -170,7 +194,8 @@ def _job(request: Request, folder: Path) -> Job:
     )
     if request.images is None:
         return job
-    return replace(job, images=request.images.images.data.cast("B"), answer_bytes=request.images.answer_bytes)
+    images = request.images.images.data.cast("B")
+    return replace(job, images=images, answer_bytes=request.images.answer_bytes, network_bytes=MOST_NETWORK_BYTES)
 
 
 def _listener(student_id: str, watch: Watch, curve: TrainingCurve) -> Listener:
@@ -227,6 +252,7 @@ def _interpret(execution: Execution, curve: TrainingCurve) -> WorkerRun:
         network=_last(events, NetworkSeen),
         questions=_last(events, QuestionsSeen),
         stopped=_last(events, Stopped),
+        exported=_last(events, Exported),
         evaluated=_last(events, Evaluated),
         first=next((event for event in events if isinstance(event, Progress)), None),
         curve=curve.points(),

@@ -5,13 +5,14 @@ time. Does not cover: memory in a shared mapping that nothing has mapped (an unm
 on a GPU, the card's own memory. grader/docs/isolation.md says what each level holds.
 """
 
-from grader.sandbox.execute import StartedJob, execute, started
+from grader.sandbox.execute import BegunJob, StartedJob, execute, started
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.ladder import PROBES, Rung, find_isolation, rungs
 
 __all__ = [
     "PROBES",
+    "BegunJob",
     "Ending",
     "Execution",
     "Isolation",

@@ -1,7 +1,8 @@
 """Start one job, talk to it over pipes under a deadline, and end its whole process tree.
 
-One byte tells the job to begin. Its ready byte comes first; only then do the images go in; the answer has a length that
-the grader fixed. Anything else on that pipe is a violation. Every buffer is bounded, whatever the child sends.
+One byte tells the job to begin. First it says that it is ready, or it offers a network: a byte, eight that tell the
+length, and so many bytes. Only then do the images go in; the answer has a length that the grader fixed. Anything else
+on that pipe is a violation. Every buffer is bounded, whatever the child sends.
 """
 
 import contextlib
@@ -11,7 +12,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from grader.errors import Cancelled, InfrastructureError
 from grader.sandbox.bubblewrap import bubblewrap
@@ -21,7 +23,8 @@ from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.processes import KeptTree, NamespaceTree, ProcessTree
 
-BEGIN, READY = b"B", b"R"
+BEGIN, READY, NETWORK = b"B", b"R", b"N"
+_LENGTH_BYTES = 8
 _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
 # Of each piece: a script that floods the report must not keep the grader busy.
@@ -37,6 +40,30 @@ _FAREWELL_SECONDS = 10.0
 WORKER = ("-m", "grader.worker.main")
 
 
+class _Network:
+    """A network as it comes: its length in eight bytes, then so many bytes, at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = bytearray()
+
+    @property
+    def _end(self) -> int:
+        """Where it ends; before its length is there, where that does."""
+        length = self._bytes[:_LENGTH_BYTES]
+        return _LENGTH_BYTES + (int.from_bytes(length, "little") if len(length) == _LENGTH_BYTES else 0)
+
+    def add(self, chunk: bytes) -> bool:
+        """Take what came; False: it is more than there may be."""
+        self._bytes += chunk
+        return len(self._bytes) <= self._end <= _LENGTH_BYTES + self._most
+
+    def content(self) -> bytes | None:
+        """The network without its length; None as long as it is not all there."""
+        whole = len(self._bytes) > _LENGTH_BYTES and len(self._bytes) == self._end
+        return bytes(self._bytes[_LENGTH_BYTES:]) if whole else None
+
+
 class Conversation:
     """What came over each pipe so far, and what is still to be sent."""
 
@@ -50,6 +77,7 @@ class Conversation:
         self._log_half = job.limits.log_kb << 9
         self._log_first = bytearray()
         self._log_last = bytearray()
+        self._network: _Network | None = None
         self.printed = 0
         self.ready = False
         self.violated = False
@@ -65,6 +93,16 @@ class Conversation:
     def answer(self) -> bytes | None:
         """The answer, if it is complete and nothing was wrong with it."""
         return bytes(self._scores) if self.answered and not self.violated else None
+
+    def network(self) -> bytes | None:
+        """The network that the job offered, while it waits for what the grader makes of it."""
+        return self._network.content() if self._network and not self.ready and not self.violated else None
+
+    def send_images(self) -> None:
+        """Take the job for ready, and send it the images."""
+        self.ready = True
+        if self._unsent:
+            self.selector.register(self._pipes["images"], selectors.EVENT_WRITE)
 
     def report(self) -> tuple[bytes, ...]:
         """The lines that the worker sent, without those in the middle that were dropped."""
@@ -136,10 +174,14 @@ class Conversation:
 
     def _on_scores(self, chunk: bytes) -> None:
         if chunk and not self.ready:
+            if self._network is None and chunk.startswith(NETWORK):
+                self._network, chunk = _Network(self._job.network_bytes), chunk[len(NETWORK) :]
+            if self._network is not None:
+                self.violated |= not self._network.add(chunk)
+                return
             self.violated |= not chunk.startswith(READY) or not self._job.answer_bytes
-            self.ready, chunk = True, chunk[len(READY) :]
-            if self._unsent:
-                self.selector.register(self._pipes["images"], selectors.EVENT_WRITE)
+            chunk = chunk[len(READY) :]
+            self.send_images()
         self.violated |= bool(chunk) and bool(self._unsent)
         self._scores += chunk
         self.violated |= len(self._scores) > self._job.answer_bytes
@@ -195,32 +237,74 @@ class StartedJob:
     def __init__(self, job: Job, tree: ProcessTree, ours: dict[str, int]) -> None:
         self._job, self._tree, self._ours = job, tree, ours
 
-    def run(self, cancelled: threading.Event, listener: Listener | None = None) -> Execution:
-        """Tell the worker to begin; wait until it ends or meets a limit. Can be called once.
+    @contextlib.contextmanager
+    def begun(self, cancelled: threading.Event, listener: Listener | None = None) -> Iterator["BegunJob"]:
+        """Tell the job to begin.
 
         Args:
             cancelled: May be set from another thread, to end the job.
             listener: Hears the report and the output as they come.
+        """
+        with contextlib.closing(Conversation(self._job, self._ours, listener)) as conversation:
+            conversation.selector.register(self._tree.exit_descriptor, selectors.EVENT_READ)
+            conversation.begin()
+            yield BegunJob(conversation, self._tree, self._job, cancelled)
+
+    def run(self, cancelled: threading.Event, listener: Listener | None = None) -> Execution:
+        """Tell the job to begin, and wait until it ends or meets a limit. Can be called once; errors as `BegunJob`."""
+        with self.begun(cancelled, listener) as job:
+            return job.wait()
+
+    def ask(self, question: memoryview, answer_bytes: int, cancelled: threading.Event) -> Execution:
+        """Put a question to a job that answers one after the other: told to begin, it says that it is ready.
+
+        Only a job that failed is ended. Errors as `BegunJob.wait`.
+        """
+        asked = replace(self._job, images=question, answer_bytes=answer_bytes)
+        with StartedJob(asked, self._tree, self._ours).begun(cancelled) as job:
+            return job.wait_for_answer()
+
+
+class BegunJob:
+    """A job that was told to begin; what `wait` returns may leave it waiting for `ask_after_all`."""
+
+    def __init__(self, conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event) -> None:
+        self._conversation, self._tree, self._job, self._cancelled = conversation, tree, job, cancelled
+
+    def wait(self) -> Execution:
+        """Wait until the job ends, meets a limit, or offers its network; then it is left as it is, and waits too.
 
         Raises:
             Cancelled: `cancelled` was set; the job was ended.
             InfrastructureError: The job could not be ended.
         """
-        tree = self._tree
-        with contextlib.closing(Conversation(self._job, self._ours, listener)) as conversation:
-            conversation.begin()
-            ending = _supervise(conversation, tree, self._job, cancelled)
+        return self._supervised(lambda conversation: conversation.network() is not None)
+
+    def ask_after_all(self) -> Execution:
+        """Send the images to a job that offered its network, and wait as `wait` does."""
+        self._conversation.send_images()
+        return self.wait()
+
+    def wait_for_answer(self) -> Execution:
+        """Wait as `wait` does, but for the answer only: with it, the job is left as it is."""
+        return self._supervised(lambda conversation: conversation.answered)
+
+    def _supervised(self, enough: Callable[[Conversation], bool]) -> Execution:
+        conversation, tree = self._conversation, self._tree
+        ending = _supervise(conversation, tree, self._job, self._cancelled, enough)
+        if ending is not Ending.WAITS:
             tree.kill()
-            conversation.drain()
-            if tree.out_of_memory and conversation.answer() is None:
-                ending = Ending.MEMORY_LIMIT
-            return Execution(
-                ending=ending,
-                exit_code=tree.exit_code(),
-                answer=conversation.answer() if ending is not Ending.PROTOCOL else None,
-                report=conversation.report(),
-                log=conversation.log(),
-            )
+        conversation.drain()
+        if tree.out_of_memory and conversation.answer() is None:
+            ending = Ending.MEMORY_LIMIT
+        return Execution(
+            ending=ending,
+            exit_code=0 if ending is Ending.WAITS else tree.exit_code(),
+            answer=conversation.answer() if ending is not Ending.PROTOCOL else None,
+            network=conversation.network() if ending is Ending.WAITS else None,
+            report=conversation.report(),
+            log=conversation.log(),
+        )
 
 
 def _process_tree(
@@ -262,11 +346,18 @@ def _popen(command: list[str], theirs: dict[str, int], group: Group | None) -> s
     return process
 
 
-def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event) -> Ending:
+def _supervise(
+    conversation: Conversation,
+    tree: ProcessTree,
+    job: Job,
+    cancelled: threading.Event,
+    enough: Callable[[Conversation], bool],
+) -> Ending:
     looked = next_look = time.monotonic()
-    deadline = looked + job.ready_seconds
-    was_ready = was_answered = False
-    for _ in _ticks(conversation, tree):
+    deadline = looked + (job.answer_seconds if conversation.ready else job.ready_seconds)
+    was_ready, was_answered = conversation.ready, False
+    used_before = tree.processor_seconds
+    while _handled(conversation, tree):
         now = time.monotonic()
         if now - looked > _STANDSTILL_SECONDS:
             deadline += now - looked
@@ -275,6 +366,8 @@ def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelle
             raise Cancelled
         if conversation.violated:
             return Ending.PROTOCOL
+        if enough(conversation):
+            return Ending.WAITS
         if conversation.ready and not was_ready:
             was_ready, deadline = True, now + job.answer_seconds
         if conversation.answered and not was_answered:
@@ -289,25 +382,21 @@ def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelle
             tree.look()
         if tree.memory > job.limits.memory_mb << 20:
             return Ending.MEMORY_LIMIT
-        if tree.processor_seconds > job.processor_seconds:
+        if tree.processor_seconds - used_before > job.processor_seconds:
             return Ending.PROCESSOR_LIMIT
         if tree.written > job.limits.scratch_mb << 20:
             return Ending.DISK_LIMIT
     return Ending.PROTOCOL if conversation.violated else Ending.EXITED
 
 
-def _ticks(conversation: Conversation, tree: ProcessTree) -> Iterator[None]:
-    """Handle whatever comes; yield at least every tick, and end when the process has."""
-    selector = conversation.selector
-    selector.register(tree.exit_descriptor, selectors.EVENT_READ)
-    while True:
-        for key, _ in selector.select(_TICK_SECONDS):
-            if key.fd == tree.exit_descriptor:
-                selector.unregister(tree.exit_descriptor)
-                conversation.drain()
-                return
-            conversation.handle(key)
-        yield
+def _handled(conversation: Conversation, tree: ProcessTree) -> bool:
+    """Wait for whatever comes, a tick at most, and handle it; whether the job's first process still runs."""
+    for key, _ in conversation.selector.select(_TICK_SECONDS):
+        if key.fd == tree.exit_descriptor:
+            conversation.drain()
+            return False
+        conversation.handle(key)
+    return True
 
 
 def _pipes(stack: contextlib.ExitStack) -> tuple[dict[str, int], dict[str, int]]:

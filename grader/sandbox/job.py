@@ -18,6 +18,7 @@ class Job:
         training_set: Holds x_train.npy and y_train.npy; read-only inside, at /data. None: no data.
         images: Bytes that are sent once the worker says that it is ready; empty: nothing is asked.
         answer_bytes: Exactly so many bytes must come back for `images`.
+        network_bytes: The most that a network may have that the job offers before it is asked; 0: it may offer none.
         ready_seconds: Wall time from the byte to begin to the ready byte (or to the end, where nothing is asked).
         answer_seconds: Wall time from the ready byte to the last byte of the answer.
         threads: Processor threads that torch may use.
@@ -33,6 +34,7 @@ class Job:
     training_set: Path | None = None
     images: memoryview = field(default=memoryview(b""), repr=False)
     answer_bytes: int = 0
+    network_bytes: int = 0
     threads: int = 1
     slot: int = 0
     card: str = ""
@@ -58,8 +60,9 @@ class Listener:
 
 
 class Ending(StrEnum):
-    """How a job ended; everything but EXITED was ended by the sandbox."""
+    """How a job ended; everything but EXITED and WAITS was ended by the sandbox."""
 
+    WAITS = "waits"
     EXITED = "exited"
     WALL_LIMIT = "wall_limit"
     MEMORY_LIMIT = "memory_limit"
@@ -71,11 +74,12 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What is known of a job after its whole process tree is gone.
+    """What is known of a job after its whole process tree is gone, or while it waits.
 
     Attributes:
         exit_code: As a shell counts: 128 + n where signal n ended it.
         answer: `Job.answer_bytes` bytes, or None if they did not all come.
+        network: What the job offered, unvalidated; None where it does not wait for what the grader makes of it.
         report: Lines that the worker sent; unvalidated, since the student's code shares its process.
         log: The script's own output, shortened in the middle to the log limit.
     """
@@ -83,6 +87,7 @@ class Execution:
     ending: Ending
     exit_code: int
     answer: bytes | None = field(repr=False)
+    network: bytes | None = field(repr=False)
     report: tuple[bytes, ...] = field(repr=False)
     log: bytes = field(repr=False)
 

@@ -6,9 +6,9 @@ import threading
 
 from grader import text
 from grader.protocol import TEXT_LIMIT, Event, to_json
-from grader.records import IMAGE_BYTES
 
 _READ_BYTES = 1 << 20
+_LENGTH_BYTES = 8
 
 _sentences: dict[str, dict[str, None]] = {}
 
@@ -23,31 +23,47 @@ class Channel:
             os.set_inheritable(descriptor, False)
 
     def wait_to_begin(self) -> None:
-        """Read the byte that comes before all images."""
-        if not os.read(self._images, 1):
-            raise EOFError("the grader closed the images' pipe")
+        """Read the byte that comes before all else."""
+        self.receive(1)
 
     def say(self, event: Event) -> None:
         """Send one line of telemetry."""
         with self._lock:
             _write_all(self._report, (to_json(event) + "\n").encode())
 
-    def receive_images(self, count: int) -> bytearray:
-        """Say ready, then read `count` images of 32 x 32 x 3 uint8, all of them before any score goes out."""
+    def say_ready(self) -> None:
+        """Say that images may come."""
         _write_all(self._scores, b"R")
-        images = bytearray(count * IMAGE_BYTES)
-        rest = memoryview(images)
+
+    def offer(self, network: bytes) -> None:
+        """Offer a network in place of being ready; images may come all the same."""
+        _write_all(self._scores, b"N" + len(network).to_bytes(_LENGTH_BYTES, "little"))
+        _write_all(self._scores, network)
+
+    def receive(self, count: int) -> bytearray:
+        """Read so many bytes of what the grader sends.
+
+        Raises:
+            EOFError: The grader has closed its end.
+        """
+        received = bytearray(count)
+        rest = memoryview(received)
         while rest:
-            received = os.read(self._images, min(len(rest), _READ_BYTES))
-            if not received:
+            some = os.read(self._images, min(len(rest), _READ_BYTES))
+            if not some:
                 raise EOFError("the grader closed the images' pipe")
-            rest[: len(received)] = received
-            rest = rest[len(received) :]
-        return images
+            rest[: len(some)] = some
+            rest = rest[len(some) :]
+        return received
 
     def send_scores(self, scores: bytes) -> None:
         """Send the scores: images x 10 little-endian float32."""
         _write_all(self._scores, scores)
+
+
+def opened(word: str, how: int) -> int:
+    """The descriptor that a word of the command line means; Windows hands none down, so there it is a file's path."""
+    return int(word) if word.isdecimal() else os.open(word, how | getattr(os, "O_BINARY", 0))
 
 
 def one_line(error: BaseException) -> str:

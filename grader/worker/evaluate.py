@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from grader.records import CLASSES, SCORE_DTYPE
+from grader.replay.exported import sample_rows
 from grader.worker.budget import Budget, Statistics
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.preprocessing import Transform, draws, found_again, same_for_same_image
+from grader.worker.export import NotExportable, export, tensor_of
+from grader.worker.preprocessing import After, Transform, draws, found_again, same_for_same_image, with_after
 
 # Large enough to fill a GPU, small enough for any machine's memory.
 _BATCH_SIZE = 250
+# Training images, at least, of which a replay must give the same scores.
+_LEAST_SAMPLE = 200
 # A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
 _MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
 _LEFT_OUT = (
@@ -42,45 +47,89 @@ class NotScores(Exception):
     """The network's output is not ten numbers for each image."""
 
 
-def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
-    """Scores of the test images, as bytes of little-endian float32 in the order of `images`, then notes, then flags.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """How a trained network is tested, found out on training images.
 
-    The network runs in eval mode, outside autocast, in its parameters' dtype (DESIGN, rule 3).
+    Attributes:
+        transform: From a PIL image on: the script's.
+        after: What its loop does to an image after that, where the grader found it again.
+        random: The transform draws random numbers.
+        batch: The first images as the network gets them, a whole batch.
+        sample: Training images, uint8 of shape (N, 32, 32, 3): as many as `exported.sample_rows` chose.
+        scores: What the network made of them: N x 10 little-endian float32.
+    """
+
+    network: nn.Module
+    transform: Transform
+    after: After | None
+    random: bool
+    batch: torch.Tensor
+    sample: np.ndarray[Any, Any]
+    scores: bytes
+    notes: tuple[str, ...]
+    flags: tuple[str, ...]
+
+    def predict(self, images: np.ndarray[Any, Any]) -> bytes:
+        """Scores of images, uint8 of shape (N, 32, 32, 3), as bytes of little-endian float32 in their order."""
+        return _scores(self.network, images, with_after(self.transform, self.after), len(self.batch))[0]
+
+    def export(self) -> bytes:
+        """The network as replay/exported.py has it.
+
+        Raises:
+            NotExportable: It cannot be written down.
+        """
+        if self.random:
+            raise NotExportable("the transform of its test set draws random numbers")
+        with without_autocast():
+            return export(self.network, self.transform, self.after, self.batch, self.sample, self.scores)
+
+
+def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
+    """Make a network ready for the test: in eval mode, outside autocast, in its parameters' dtype (DESIGN, rule 3).
 
     Args:
         budget: Knows the network, the script's batch size and what its training batches looked like.
-        images: uint8 of shape (N, 32, 32, 3).
+        training: The training images, uint8 of shape (N, 32, 32, 3).
 
     Raises:
         NotScores: An output was not a tensor of shape (batch, 10).
     """
     network: nn.Module = budget.network
     transform, notes = preprocessing()
-    if draws(transform, Image.fromarray(images[0])):
+    random = draws(transform, Image.fromarray(training[0]))
+    if random:
         transform, notes = same_for_same_image(transform), (*notes, _DRAWS)
     network.eval()
-    seen, batch_size = Statistics(), _BATCH_SIZE
+    size, seen = _BATCH_SIZE, Statistics()
     try:
-        scores = _scores(network, images, transform, batch_size, seen)
+        scores, batch = _scores(network, _sample(training, size), transform, size, seen)
     except Exception:
-        if budget.batch_size in (0, _BATCH_SIZE):
+        if budget.batch_size in (0, size):
             raise
-        seen, batch_size = Statistics(), budget.batch_size
-        scores = _scores(network, images, transform, batch_size, seen)
-        notes += (
-            f"The network only takes batches of {budget.batch_size} images, so the grader tested it in such batches.",
-        )
-    flags = _mismatch(budget.statistics, seen)
-    if not flags:
-        return scores, notes, flags
+        size, seen = budget.batch_size, Statistics()
+        scores, batch = _scores(network, _sample(training, size), transform, size, seen)
+        notes += (f"The network only takes batches of {size} images, so the grader tested it in such batches.",)
+    after, flags = None, _mismatch(budget.statistics, seen)
+    if flags:
 
-    def again(some: np.ndarray[Any, Any], through: Transform, shown: Statistics) -> bytes:
-        return _scores(network, some, through, batch_size, shown)
+        def again(some: np.ndarray[Any, Any], through: Transform, shown: Statistics) -> bytes:
+            return _scores(network, some, through, size, shown)[0]
 
-    with_loop = found_again(transform, budget.statistics, again)
-    if with_loop is None:
-        return scores, (*notes, _LEFT_OUT), flags
-    return again(images, with_loop, Statistics()), (*notes, _FOUND_AGAIN), (*flags, _BROUGHT_TO_THE_SAME)
+        after = found_again(transform, budget.statistics, again)
+        notes = (*notes, _LEFT_OUT if after is None else _FOUND_AGAIN)
+    sample = _sample(training, size)
+    if after is not None:
+        flags = (*flags, _BROUGHT_TO_THE_SAME)
+        scores, batch = _scores(network, sample, with_after(transform, after), size)
+    return Prepared(network, transform, after, random, batch, sample, scores, notes, flags)
+
+
+def _sample(training: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    """Whole batches of training images, at least two: what holds for the first only must show."""
+    count = size * max(2, math.ceil(_LEAST_SAMPLE / size))
+    return np.ascontiguousarray(training[sample_rows(count, len(training))])
 
 
 def predict_untrained(budget: Budget, blocks: tuple[int, ...], images: np.ndarray[Any, Any]) -> bytes:
@@ -89,7 +138,7 @@ def predict_untrained(budget: Budget, blocks: tuple[int, ...], images: np.ndarra
         network = type(budget.network)(*blocks).eval()
         trained = next(budget.network.parameters())
         network.to(trained.device, trained.dtype)
-        return _scores(network, images, preprocessing()[0], budget.batch_size or _BATCH_SIZE, Statistics())
+        return _scores(network, images, preprocessing()[0], budget.batch_size or _BATCH_SIZE)[0]
     except Exception:  # a constructor or a forward that only works once is no fault here
         return np.full((len(images), CLASSES), np.nan, SCORE_DTYPE).tobytes()
 
@@ -119,32 +168,39 @@ def without_random_parts(transform: Any) -> Any:
 
 
 def _scores(
-    network: nn.Module, images: np.ndarray[Any, Any], transform: Transform, batch_size: int, seen: Statistics
-) -> bytes:
+    network: nn.Module,
+    images: np.ndarray[Any, Any],
+    transform: Transform,
+    batch_size: int,
+    seen: Statistics | None = None,
+) -> tuple[bytes, torch.Tensor]:
+    """Scores of images, and the first batch as the network got it."""
     weights = next((weight for weight in network.parameters() if weight.is_floating_point()), torch.zeros(()))
     parts = []
-    with torch.no_grad(), _without_autocast():
+    first: torch.Tensor | None = None
+    with torch.no_grad(), without_autocast():
         for start in range(0, len(images), batch_size):
-            batch = torch.stack([_tensor(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
+            batch = torch.stack([tensor_of(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
             rows = len(batch)
             padded = torch.cat([batch, batch[-1:].expand(batch_size - rows, *batch.shape[1:])])
             if padded.is_floating_point():
                 padded = padded.to(weights.dtype)
-            seen.add(padded[:rows])
-            output = network(padded.to(weights.device))
+            if seen is not None:
+                seen.add(padded[:rows])
+            shown = padded.to(weights.device)
+            first = shown.clone() if first is None else first
+            output = network(shown)
             if not isinstance(output, torch.Tensor) or tuple(output.shape) != (batch_size, CLASSES):
                 shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
                 raise NotScores(f"For {batch_size} images the output is {shape}, not ({batch_size}, {CLASSES})")
             parts.append(output[:rows].detach().float().cpu().numpy().astype(SCORE_DTYPE))
-    return np.concatenate(parts).tobytes()
-
-
-def _tensor(image: Any) -> torch.Tensor:
-    return image if isinstance(image, torch.Tensor) else ToTensor()(np.asarray(image))
+    assert first is not None
+    return np.concatenate(parts).tobytes(), first
 
 
 @contextlib.contextmanager
-def _without_autocast() -> Iterator[None]:
+def without_autocast() -> Iterator[None]:
+    """Compute in the dtypes of the weights and images, whatever the script has switched on."""
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield
 

@@ -18,12 +18,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from grader.protocol import Evaluated, Fault, QuestionsSeen, SourceRead, Stopped, Task
-from grader.records import BATCHED_TRANSFORMS, StopReason, Training
+from grader.protocol import Evaluated, Exported, Fault, QuestionsSeen, SourceRead, Stopped, Task
+from grader.records import BATCHED_TRANSFORMS, IMAGE_BYTES, StopReason, Training
 from grader.worker import dataset, patches
 from grader.worker.budget import Budget
-from grader.worker.channel import Channel, all_notes, note, one_line
-from grader.worker.evaluate import NotScores, predict, predict_untrained
+from grader.worker.channel import Channel, all_notes, note, one_line, opened
+from grader.worker.evaluate import NotScores, Prepared, predict_untrained, prepare
+from grader.worker.export import NotExportable
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
 from grader.worker.look.patience import when_overdue
@@ -36,20 +37,21 @@ from grader.worker.uncounted import Uncounted
 
 _SCRIPT = "hw6.py"
 _QUESTION_SECONDS = 30.0
+Images = np.ndarray[Any, Any]
 
 
 class Worker:
     """One script, from its start to the last byte for the grader."""
 
-    def __init__(self, task: Task, channel: Channel, training_size: int, companions: Path) -> None:
-        self._task, self._channel = task, channel
+    def __init__(self, task: Task, channel: Channel, training_images: Images, companions: Path) -> None:
+        self._task, self._channel, self._training_images = task, channel, training_images
         self._companions = sorted(companions.iterdir())
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
         self._source = Source()
         # A check ends where the first image would be learned from: run/check.py says why.
-        samples = 0 if task.mode == "check" else task.epochs * training_size
+        samples = 0 if task.mode == "check" else task.epochs * len(training_images)
         self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
         self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
 
@@ -151,9 +153,11 @@ class Worker:
             return
         try:
             self._uncounted.end_training()
-            received = self._channel.receive_images(self._task.images)
+            prepared = prepare(self._budget, self._training_images)
+            self._offer(prepared)
+            received = self._channel.receive(self._task.images * IMAGE_BYTES)
             images = np.frombuffer(received, np.uint8).reshape(-1, 32, 32, 3)
-            scores, notes, flags = predict(self._budget, images)
+            scores = prepared.predict(images)
             scores += predict_untrained(self._budget, self._task.blocks, images[: self._task.untrained])
         except NotScores as error:
             self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
@@ -161,9 +165,25 @@ class Worker:
             traceback.print_exception(_without_our_frames(error))
             self._channel.say(Evaluated(limit_met(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
-            flags = (*flags, *self._uncounted.doubts(self._budget.batches))
-            self._channel.say(Evaluated(notes=(*all_notes(), *notes), flags=flags))
+            flags = (*prepared.flags, *self._uncounted.doubts(self._budget.batches))
+            self._channel.say(Evaluated(notes=(*all_notes(), *prepared.notes), flags=flags))
             self._channel.send_scores(scores)
+
+    def _offer(self, prepared: Prepared) -> None:
+        """Hand the network out; where it cannot be, say that it is ready for the images."""
+        why_not, network = "", b""
+        try:
+            network = prepared.export()
+        except NotExportable as error:
+            why_not = str(error)
+        except Exception as error:  # whatever a recorded forward raises: the network is tested all the same
+            why_not = f"its forward cannot be recorded ({one_line(error)})"
+        flags = (*prepared.flags, *self._uncounted.doubts(self._budget.batches))
+        self._channel.say(Exported(why_not, (*all_notes(), *prepared.notes), flags))
+        if network:
+            self._channel.offer(network)
+        else:
+            self._channel.say_ready()
 
     def _fault_of_script(self) -> Fault:
         if self._error is None:
@@ -194,15 +214,10 @@ def _wait_for_threads() -> None:
             thread.join()
 
 
-def _opened(word: str, how: int) -> int:
-    """The descriptor that a word of the command line means; Windows hands none down, so there it is a file's path."""
-    return int(word) if word.isdecimal() else os.open(word, how | getattr(os, "O_BINARY", 0))
-
-
 def main(arguments: list[str]) -> Any:
     """Set the worker up, then run the script."""
     images, scores, report, job, data = arguments
-    channel = Channel(_opened(images, os.O_RDONLY), _opened(scores, os.O_WRONLY), _opened(report, os.O_WRONLY))
+    channel = Channel(opened(images, os.O_RDONLY), opened(scores, os.O_WRONLY), opened(report, os.O_WRONLY))
     task = Task(**json.loads(Path(job, "task.json").read_text()))
     arrays = dataset.load_arrays(Path(data)) if data else dataset.blank_arrays()
     dataset.serve(arrays, batched=BATCHED_TRANSFORMS in task.acceleration)
@@ -224,7 +239,9 @@ def main(arguments: list[str]) -> Any:
         channel.say(Stopped(StopReason.ERROR, error=missing))
         channel.say(Evaluated(Fault.SCRIPT, missing))
         return
-    Worker(task, channel, len(arrays[1]), Path(job, "companions")).run(source)
+    # As they were: a script may have changed its own.
+    untouched = dataset.load_arrays(Path(data))[0] if data else arrays[0]
+    Worker(task, channel, untouched, Path(job, "companions")).run(source)
 
 
 main(sys.argv[1:])

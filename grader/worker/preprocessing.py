@@ -19,6 +19,7 @@ from grader.worker.dataset import GraderCIFAR10
 
 Images = np.ndarray[Any, Any]
 Transform = Callable[[Image.Image], Any]
+After = Callable[[torch.Tensor], torch.Tensor]
 Scores = Callable[[Images, Transform, Statistics], bytes]
 
 _SAMPLE = 500
@@ -26,8 +27,8 @@ _SAMPLE = 500
 _GAIN = 0.05
 
 
-def found_again(transform: Transform, trained: Statistics, scores_of: Scores) -> Transform | None:
-    """A transform that ends with what the loop does; None where that explains nothing.
+def found_again(transform: Transform, trained: Statistics, scores_of: Scores) -> After | None:
+    """What the loop does to an image; None where that explains nothing.
 
     Args:
         transform: The script's own for test images.
@@ -43,12 +44,16 @@ def found_again(transform: Transform, trained: Statistics, scores_of: Scores) ->
     (mean, spread), (mean_after, spread_after) = _moments(before), _moments(trained)
     slope = spread_after / spread.clamp(min=1e-6)
 
-    def with_loop(image: Any) -> Any:
-        shown = transform(image)
+    def after(shown: torch.Tensor) -> torch.Tensor:
         return (shown - mean.to(shown.dtype)) * slope.to(shown.dtype) + mean_after.to(shown.dtype)
 
-    better = _accuracy(scores_of(images[rows], with_loop, Statistics()), labels[rows]) > plain + _GAIN
-    return with_loop if better else None
+    looped = scores_of(images[rows], with_after(transform, after), Statistics())
+    return after if _accuracy(looped, labels[rows]) > plain + _GAIN else None
+
+
+def with_after(transform: Transform, after: After | None) -> Transform:
+    """A transform, then what happens to its tensor."""
+    return transform if after is None else lambda image: after(transform(image))
 
 
 def _moments(statistics: Statistics) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from grader.results.entries import RunReason
 from grader.results.reruns import NextRun
 from grader.run.machine import usable_cores
 from grader.run.probes import probe_doubts
+from grader.run.replay import Place, Replayers
 from grader.run.worker_client import Slot
 from grader.sandbox import find_isolation
 from honest_scripts import honest_scripts
@@ -62,8 +64,9 @@ def false_flags(
     rules = load_assignment()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         Path(name).chmod(0o755)
-        slots = _slots(rules, part, Path(name))
-        with ThreadPoolExecutor(slots.qsize()) as pool:
+        replayers = Replayers()
+        slots = _slots(rules, part, Path(name), replayers)
+        with closing(replayers), ThreadPoolExecutor(slots.qsize()) as pool:
             seen = []
             for each in pool.map(partial(_grade, rules, part, slots), honest_scripts()):
                 typer.echo(str(each))
@@ -72,12 +75,14 @@ def false_flags(
     typer.echo(f"results: {out}")
 
 
-def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]":
+def _slots(rules: Assignment, data: DataSet, folder: Path, replayers: Replayers) -> "SimpleQueue[Slot]":
     training_set = folder / "training_set"
     write_training_set(data, training_set)
     isolation, slots = find_isolation(rules.limits), SimpleQueue[Slot]()
     for number in range(usable_cores()):
-        slots.put(Slot(number, 1, isolation, training_set, folder, threading.Event(), lambda _: None))
+        replayer = replayers.at(Place(number, 1, isolation, folder, "", None))
+        cancelled = threading.Event()
+        slots.put(Slot(number, 1, isolation, training_set, folder, cancelled, lambda _: None, replayer=replayer))
     return slots
 
 

@@ -236,22 +236,23 @@ def test_a_job_that_is_killed_gives_its_memory_back_at_once(
     isolation: Isolation, assignment: Assignment, images: Path, tmp_path: Path
 ) -> None:
     data = load_data(str(images))
-    slot = replace(only_slot(data, isolation, tmp_path / "work"), card="0")
-    before, most = used_mb(), 0
+    with only_slot(data, isolation, tmp_path / "work") as slot:
+        slot = replace(slot, card="0")
+        before, most = used_mb(), 0
 
-    def kill_once_it_holds_memory() -> None:
-        nonlocal most
-        until = time.monotonic() + 60
-        while most < before + HELD_MB and time.monotonic() < until:
-            most = max(most, used_mb())
-        slot.cancelled.set()
+        def kill_once_it_holds_memory() -> None:
+            nonlocal most
+            until = time.monotonic() + 60
+            while most < before + HELD_MB and time.monotonic() < until:
+                most = max(most, used_mb())
+            slot.cancelled.set()
 
-    killer = threading.Thread(target=kill_once_it_holds_memory)
-    killer.start()
-    request = Request(holds_memory(), assignment, slot, "train", 1, images_to_score(data, np.random.default_rng()))
-    with pytest.raises(Cancelled), waiting_worker(request) as worker:
-        train(worker, data)
-    killer.join()
+        killer = threading.Thread(target=kill_once_it_holds_memory)
+        killer.start()
+        request = Request(holds_memory(), assignment, slot, "train", 1, images_to_score(data, np.random.default_rng()))
+        with pytest.raises(Cancelled), waiting_worker(request) as worker:
+            train(worker, data)
+        killer.join()
     after = used_again(before)
     print(f"a killed job: {before} MB before, {most} MB while it ran, {after} MB after", flush=True)
     assert most >= before + HELD_MB

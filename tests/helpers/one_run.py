@@ -1,6 +1,8 @@
 """Train and test one file as the grader does, without the command around it."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from grader.assignment import Assignment
 from grader.data import DataSet, write_training_set
 from grader.records import Submission
 from grader.run.probes import images_to_score
+from grader.run.replay import Place, Replayer
 from grader.run.train import Trained, train
 from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.sandbox import Isolation
@@ -21,14 +24,18 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
         folder: The training set comes below it, where a test may have put more before.
     """
     submission = Submission(script.parent.name, content=script.read_bytes())
-    slot = only_slot(data, isolation, folder)
     images = images_to_score(data, np.random.default_rng())
-    with waiting_worker(Request(submission, assignment, slot, "train", assignment.seed, images)) as worker:
-        return train(worker, data)
+    with only_slot(data, isolation, folder) as slot:
+        request = Request(submission, assignment, slot, "train", assignment.seed, images)
+        with waiting_worker(request) as worker:
+            return train(worker, data)
 
 
-def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Slot:
+@contextmanager
+def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Iterator[Slot]:
     """A place with one thread, and the training set below `folder`."""
     folder.mkdir(exist_ok=True)
     write_training_set(data, folder / "training_set")
-    return Slot(0, 1, isolation, folder / "training_set", folder, threading.Event(), lambda _: None)
+    with closing(Replayer(Place(0, 1, isolation, folder, "", None))) as replayer:
+        cancelled = threading.Event()
+        yield Slot(0, 1, isolation, folder / "training_set", folder, cancelled, lambda _: None, replayer=replayer)

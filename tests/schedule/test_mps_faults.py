@@ -132,9 +132,10 @@ def test_a_script_does_not_train_on_the_processor_where_the_server_does_not_answ
         pytest.skip("this machine has a GPU, which answers")
     data = load_data(str(tiny_data))
     (tmp_path / "pipe").mkdir()
-    slot = replace(only_slot(data, isolation, tmp_path / "work"), card="0", mps_pipe=tmp_path / "pipe")
     student = Submission("kim", content=SMALL_SCRIPT.read_bytes())
-    judged = pipeline.grade_one(student, NextRun(RunReason.FIRST, 1), assignment, data, slot)
+    with only_slot(data, isolation, tmp_path / "work") as slot:
+        slot = replace(slot, card="0", mps_pipe=tmp_path / "pipe")
+        judged = pipeline.grade_one(student, NextRun(RunReason.FIRST, 1), assignment, data, slot)
     run, check = judged.trained.run, judged.check
     assert run.error == "CUDA error: no GPU answers through MPS"
     assert (run.outcome, run.training.samples) == (Outcome.CRASHED, 0)

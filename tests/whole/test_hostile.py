@@ -206,9 +206,8 @@ def test_a_check_that_hangs_ends_at_its_limit(isolation: Isolation, digits: Data
     hangs_at_once = text.replace("if self.trained and not", "if not")
     assert hangs_at_once != text
     limits = load_assignment(rules(tmp_path / "rules.toml", **LIMITS | {"check_seconds": 30}))
-    check = check_architecture(
-        Submission("kim", content=hangs_at_once.encode()), limits, only_slot(digits, isolation, tmp_path)
-    )
+    with only_slot(digits, isolation, tmp_path) as slot:
+        check = check_architecture(Submission("kim", content=hangs_at_once.encode()), limits, slot)
     assert (check.verdict, check.outcome) == (Verdict.UNREADABLE, None)
     assert "30 seconds" in check.message
 

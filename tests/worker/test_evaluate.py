@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from grader.worker import dataset
 from grader.worker.budget import Budget, Statistics
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.evaluate import NotScores, predict, preprocessing, without_random_parts
+from grader.worker.evaluate import NotScores, prepare, preprocessing, without_random_parts
 
 NORMALIZE = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
 PLAIN = transforms.Compose([transforms.ToTensor(), NORMALIZE])
@@ -49,7 +49,7 @@ class Network(nn.Module):
 
 
 def budget_of(network: nn.Module, batch_size: int = 4, trained_on: torch.Tensor | None = None) -> Budget:
-    """What `predict` reads of a budget."""
+    """What `prepare` reads of a budget."""
     statistics = Statistics()
     if trained_on is not None:
         statistics.add(trained_on)
@@ -57,7 +57,7 @@ def budget_of(network: nn.Module, batch_size: int = 4, trained_on: torch.Tensor 
 
 
 def scores_of(network: nn.Module, **options: Any) -> np.ndarray[Any, Any]:
-    scores, _, _ = predict(budget_of(network, **options), IMAGES)
+    scores = prepare(budget_of(network, **options), IMAGES).predict(IMAGES)
     return np.frombuffer(scores, "<f4").reshape(len(IMAGES), 10)
 
 
@@ -153,7 +153,7 @@ def test_scores_are_little_endian_float32() -> None:
         def scores(self, x: torch.Tensor) -> Any:
             return torch.arange(10.0).expand(len(x), 10)
 
-    scores, _, _ = predict(budget_of(Counting()), IMAGES)
+    scores = prepare(budget_of(Counting()), IMAGES).predict(IMAGES)
     assert scores == np.tile(np.arange(10, dtype="<f4"), len(IMAGES)).tobytes()
     assert len(scores) == len(IMAGES) * 10 * 4
 
@@ -188,7 +188,8 @@ class OnlyBatchesOf(Network):
 @pytest.mark.parametrize("size", [1, 4, 5, 10])
 def test_a_network_that_takes_one_batch_size_gets_it(size: int, flatten: Any) -> None:
     network = OnlyBatchesOf(size, flatten)
-    scores, notes, _ = predict(budget_of(network, batch_size=size), IMAGES)
+    prepared = prepare(budget_of(network, batch_size=size), IMAGES)
+    scores, notes = prepared.predict(IMAGES), prepared.notes
     with torch.no_grad():
         expected = network.fc(batch_of(transforms.ToTensor()).flatten(start_dim=1)).numpy()
     assert np.allclose(np.frombuffer(scores, "<f4").reshape(-1, 10), expected, atol=1e-5)
@@ -267,6 +268,6 @@ def test_test_images_that_look_unlike_the_training_images_are_flagged(
     trained_on: torch.Tensor | None, flagged: bool
 ) -> None:
     make_set(False, PLAIN)
-    _, _, flags = predict(budget_of(Network(), trained_on=trained_on), IMAGES)
+    flags = prepare(budget_of(Network(), trained_on=trained_on), IMAGES).flags
     assert bool(flags) is flagged
     assert all(flag.startswith("preprocessing differs") for flag in flags)

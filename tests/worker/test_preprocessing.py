@@ -11,7 +11,7 @@ from torchvision.transforms import ToTensor
 
 from grader.worker.budget import Budget, Statistics
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.evaluate import predict
+from grader.worker.evaluate import prepare
 
 MEAN = torch.tensor([0.3, 0.5, 0.6]).reshape(3, 1, 1)
 SPREAD = torch.tensor([0.05, 0.1, 0.2]).reshape(3, 1, 1)
@@ -52,9 +52,9 @@ def predicted(what_the_loop_does: Any, network: nn.Module) -> tuple[float, tuple
     for batch in torch.split(every, 20):
         statistics.add(what_the_loop_does(batch))
     budget = cast(Budget, SimpleNamespace(network=network, batch_size=20, statistics=statistics))
-    scores, notes, flags = predict(budget, images(1))
-    rows = np.frombuffer(scores, "<f4").reshape(200, 10)
-    return float((rows.argmax(axis=1) == LABELS).mean()), notes, flags
+    prepared = prepare(budget, images(0))
+    rows = np.frombuffer(prepared.predict(images(1)), "<f4").reshape(200, 10)
+    return float((rows.argmax(axis=1) == LABELS).mean()), prepared.notes, prepared.flags
 
 
 def test_a_step_of_the_loop_is_found_again_and_told() -> None:

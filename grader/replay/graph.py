@@ -1,0 +1,169 @@
+"""Run an exported network on images."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode, v2
+
+from grader.records import CLASSES, SCORE_DTYPE
+from grader.replay.exported import Call, ExportedNetwork, Graph, Step
+
+_MEMORY_FORMATS = {
+    "contiguous_format": torch.contiguous_format,
+    "preserve_format": torch.preserve_format,
+    "channels_last": torch.channels_last,
+}
+
+
+class Replayed:
+    """An exported network, made ready on its device.
+
+    Args:
+        weights: Their bytes, one after the other.
+
+    Attributes:
+        weights: As tensors, in order.
+        run: The network itself.
+    """
+
+    def __init__(self, network: ExportedNetwork, weights: memoryview) -> None:
+        self._network, self._device = network, torch.device(network.device)
+        self.weights = _tensors(network, weights, self._device)
+        self.run = _Run(network.graph, self.weights, self._device)
+        on_processor = [weight.cpu() for weight in self.weights] if network.steps else []
+        self._table = next((on_processor[step.table] for step in network.steps if step.table is not None), None)
+        self._steps = [_changed(step, on_processor) for step in network.steps if step.table is None]
+
+    def scores(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Scores of shape (N, 10) and SCORE_DTYPE for uint8 images of shape (N, 32, 32, 3).
+
+        Raises:
+            ValueError: The network gives something else.
+        """
+        size = self._network.batch
+        rows = []
+        with torch.no_grad():
+            for start in range(0, len(images), size):
+                some = images[start:][:size]
+                output = self.run(self.batch(np.concatenate([some, some[-1:].repeat(size - len(some), 0)])))
+                if tuple(output.shape) != (size, CLASSES):
+                    raise ValueError(f"an output of shape {tuple(output.shape)}")
+                rows.append(output[: len(some)].float().cpu().numpy().astype(SCORE_DTYPE))
+        return np.concatenate(rows)
+
+    def batch(self, images: np.ndarray[Any, Any]) -> Tensor:
+        """What the network gets for uint8 images of shape (batch, 32, 32, 3)."""
+        if self._table is None:
+            shown = torch.stack([self._through(Image.fromarray(image)) for image in images])
+        else:
+            values = torch.from_numpy(images).long()
+            shown = torch.stack([self._table[channel][values[..., channel]] for channel in range(3)], dim=1)
+            if self._steps:
+                shown = torch.stack([self._through(image) for image in shown])
+        if shown.is_floating_point():
+            shown = shown.to(getattr(torch, self._network.dtype))
+        return shown.to(self._device)
+
+    def _through(self, image: Any) -> Tensor:
+        for step in self._steps:
+            image = step(image)
+        return image if isinstance(image, Tensor) else transforms.ToTensor()(np.asarray(image))
+
+
+class _Run:
+    """A graph whose operations are looked up, and which knows after which call each value is no longer needed."""
+
+    def __init__(self, graph: Graph, weights: Sequence[Tensor], device: torch.device) -> None:
+        self._weights, self._device, self._output = weights, device, graph.output
+        self._calls = [(_operation(call.operation), call) for call in graph.calls]
+        self._last = {graph.output: len(graph.calls)}
+        for index in range(len(graph.calls) - 1, -1, -1):
+            for value in _values_in([graph.calls[index].args, list(graph.calls[index].kwargs.values())]):
+                self._last.setdefault(value, index)
+
+    def __call__(self, given: Tensor) -> Tensor:
+        values: dict[int, Tensor] = {0: given}
+        count = 1
+        for index, (operation, call) in enumerate(self._calls):
+            results = _flat(self._called(operation, call, values))
+            if len(results) != call.results:
+                raise ValueError(f"{call.operation} gave {len(results)} tensors, not {call.results}")
+            values.update(enumerate(results, count))
+            count += len(results)
+            for value in [value for value in values if self._last.get(value, -1) <= index]:
+                del values[value]
+        return values[self._output]
+
+    def _called(self, operation: Any, call: Call, values: dict[int, Tensor]) -> Any:
+        return operation(
+            *(self._argument(each, values) for each in call.args),
+            **{name: self._argument(each, values) for name, each in call.kwargs.items()},
+        )
+
+    def _argument(self, said: Any, values: dict[int, Tensor]) -> Any:
+        if isinstance(said, list):
+            return [self._argument(each, values) for each in said]
+        if not isinstance(said, dict):
+            return said
+        [(kind, what)] = said.items()
+        match kind:
+            case "value":
+                return values[what]
+            case "weight":
+                return self._weights[what]
+            case "device":
+                return torch.device("cpu") if what == "cpu" else self._device
+            case "memory_format":
+                return _MEMORY_FORMATS[what]
+            case "layout":
+                return torch.strided
+            case "number":
+                return float(what)
+        return getattr(torch, what)
+
+
+def _operation(name: str) -> Any:
+    packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)
+
+
+def _values_in(argument: Any) -> list[int]:
+    if isinstance(argument, list):
+        return [value for each in argument for value in _values_in(each)]
+    return [argument["value"]] if isinstance(argument, dict) and "value" in argument else []
+
+
+def _flat(results: Any) -> list[Tensor]:
+    if isinstance(results, Tensor):
+        return [results]
+    return [tensor for each in results for tensor in _flat(each)] if isinstance(results, list | tuple) else []
+
+
+def _tensors(network: ExportedNetwork, data: memoryview, device: torch.device) -> list[Tensor]:
+    """Every weight as a tensor of its own memory."""
+    tensors, start = [], 0
+    for weight in network.weights:
+        dtype = getattr(torch, weight.dtype)
+        own = bytearray(data[start : start + weight.size])
+        flat = torch.frombuffer(own, dtype=dtype) if own else torch.empty(0, dtype=dtype)
+        tensors.append(flat.reshape(weight.shape).to(device))
+        start += weight.size
+    return tensors
+
+
+def _changed(step: Step, weights: Sequence[Tensor]) -> Callable[[Any], Any]:
+    """What a step does to one image, on the processor."""
+    if step.graph is not None:
+        return _Run(step.graph, weights, torch.device("cpu"))
+    settings = dict(step.settings)
+    if "dtype" in settings:
+        settings["dtype"] = getattr(torch, settings["dtype"]["dtype"])
+    if "interpolation" in settings:
+        settings["interpolation"] = InterpolationMode(settings["interpolation"])
+    transform: Callable[[Any], Any] = getattr(v2 if step.version == 2 else transforms, step.known)(**settings)
+    return transform

@@ -1,0 +1,81 @@
+"""Score test images with exported networks: `python -m grader.replay.main QUESTIONS SCORES REPORT JOB DATA`.
+
+The first three are descriptors that were handed down, by number, or paths of files, as the worker has them; it has no
+use for the last two. For each byte to begin it says that it is ready, reads a network and images, says what it saw of
+the network, and sends the scores. A network that cannot be replayed ends the process.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grader.protocol import NetworkSeen
+from grader.records import IMAGE_BYTES
+from grader.replay.exported import ExportedNetwork, from_bytes
+from grader.replay.graph import Replayed
+from grader.worker.channel import Channel, opened
+from grader.worker.look.layer_names import LayerNames
+from grader.worker.look.trace import Recorder
+
+# So many bytes of a question each tell a length: of the network, and of the images.
+LENGTH_BYTES = 8
+
+
+class _Names:
+    """The parameters of an exported network, as a module would name them."""
+
+    def __init__(self, network: ExportedNetwork, weights: Sequence[Tensor]) -> None:
+        self._named = [(each.name, tensor) for each, tensor in zip(network.weights, weights, strict=True) if each.name]
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self._named
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        yield from ()
+
+    def named_modules(self) -> Iterator[tuple[str, Any]]:
+        yield from ()
+
+
+def _seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, Any]) -> NetworkSeen:
+    """The graph of one forward, in the form in which the check judges it."""
+    names: Any = _Names(network, replayed.weights)
+    shown = replayed.batch(images)
+    recorder = Recorder(shown, LayerNames(names, names))
+    with torch.no_grad(), recorder:
+        output = replayed.run(shown)
+    return NetworkSeen(
+        is_module=True, nodes=tuple(recorder.nodes), output=recorder.node_of(output), output_shape=tuple(output.shape)
+    )
+
+
+def _answer(channel: Channel) -> None:
+    lengths = channel.receive(2 * LENGTH_BYTES)
+    network_bytes, image_bytes = (int.from_bytes(lengths[at:][:LENGTH_BYTES], "little") for at in (0, LENGTH_BYTES))
+    network, weights, _ = from_bytes(bytes(channel.receive(network_bytes)))
+    images = np.frombuffer(channel.receive(image_bytes), np.uint8).reshape(-1, 32, 32, 3)
+    assert images.nbytes % IMAGE_BYTES == 0
+    replayed = Replayed(network, weights)
+    channel.say(_seen(network, replayed, images[: network.batch]))
+    channel.send_scores(replayed.scores(images).tobytes())
+
+
+def main(arguments: list[str]) -> None:
+    """Answer until nobody asks."""
+    questions, scores, report, *_ = arguments
+    channel = Channel(opened(questions, os.O_RDONLY), opened(scores, os.O_WRONLY), opened(report, os.O_WRONLY))
+    with contextlib.suppress(EOFError):
+        while True:
+            channel.wait_to_begin()
+            channel.say_ready()
+            _answer(channel)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

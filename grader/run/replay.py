@@ -1,0 +1,199 @@
+"""Test a trained network where no student's code runs (replay/): validate it, have it replayed, compare.
+
+A process that runs no student's code may serve a whole class: there is one for each slot, which imports torch once. It
+is ended after any failure.
+"""
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from grader.assignment import Limits
+from grader.data import DataSet
+from grader.protocol import NetworkSeen
+from grader.records import CLASSES, SCORE_DTYPE
+from grader.replay.exported import ExportedNetwork, from_bytes, sample_rows
+from grader.sandbox import Execution, Isolation, Job, StartedJob, started
+
+_PROGRAM = ("-m", "grader.replay.main")
+_LENGTH_BYTES = 8
+# As root, a replay has a user id that no submission has.
+_FIRST_SLOT = 500
+# For the first network, torch is imported within this time too, on a busy machine.
+_READY_SECONDS = 120
+# Two forwards of one image, in two processes and perhaps in another layout of memory, differ by rounding.
+_TOLERANCE = 1e-2
+_ROW = CLASSES * np.dtype(SCORE_DTYPE).itemsize
+_SEEN: TypeAdapter[NetworkSeen] = TypeAdapter(NetworkSeen)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of a replay.
+
+    Attributes:
+        scores: N x 10 little-endian float32 of the test images in their order; None where it is not faithful.
+        network: The graph that was tested, as the check has it; None where there are no scores.
+        why_not: Why there are no scores, a clause without a full stop.
+    """
+
+    scores: bytes | None = None
+    network: NetworkSeen | None = None
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replaying process runs, beside a submission: the fields are those of the submission's `Slot`."""
+
+    number: int
+    threads: int
+    isolation: Isolation
+    work: Path
+    card: str
+    mps_pipe: Path | None
+
+
+class Replayers:
+    """The processes that replay networks on this machine, one for each slot; none is left after `close`.
+
+    A copy on another machine has none of them.
+    """
+
+    def __init__(self) -> None:
+        self._each: dict[int, Replayer] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["Replayers"], tuple[()]]:
+        return Replayers, ()
+
+    def at(self, place: Place) -> "Replayer":
+        """The process of a slot, started when it is first needed; a new one where the slot is another than before."""
+        with self._lock:
+            known = self._each.get(place.number)
+            if known is None or known.place != place:
+                if known is not None:
+                    known.close()
+                known = self._each[place.number] = Replayer(place)
+            return known
+
+    def close(self) -> None:
+        """End them all."""
+        with self._lock:
+            for each in self._each.values():
+                each.close()
+            self._each.clear()
+
+
+class Replayer:
+    """One process, and the thread that starts it: bwrap dies with the thread that started it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._thread = ThreadPoolExecutor(1, f"replay-{place.number}")
+        self._stack = contextlib.ExitStack()
+        self._job: StartedJob | None = None
+
+    def prepare(self, limits: Limits) -> None:
+        """Have the process import torch while something else goes on, if there is no process yet."""
+        self._thread.submit(self._started, limits)
+
+    def replay(self, network: bytes, data: DataSet, limits: Limits, cancelled: threading.Event) -> Replay:
+        """Test a network that a worker offered.
+
+        Raises:
+            InfrastructureError: The process could not be started or ended.
+            Cancelled: `cancelled` was set.
+        """
+        try:
+            exported, _, own_scores = from_bytes(network)
+        except ValueError as error:
+            return Replay(why_not=f"what the script's process handed out is no network ({error})")
+        images = np.concatenate([data.x_train[sample_rows(exported.sample, len(data.x_train))], data.x_test])
+        question = _question(network, images)
+        execution = self._thread.submit(self._asked, question, len(images) * _ROW, limits, cancelled).result()
+        return _judged(execution, exported, own_scores)
+
+    def close(self) -> None:
+        """End the process and the thread."""
+        self._thread.submit(self._end).result()
+        self._thread.shutdown()
+
+    def _started(self, limits: Limits) -> StartedJob:
+        if self._job is None:
+            self._job = self._stack.enter_context(_started(self.place, limits))
+        return self._job
+
+    def _asked(self, question: memoryview, answer_bytes: int, limits: Limits, cancelled: threading.Event) -> Execution:
+        whole = False
+        try:
+            execution = self._started(limits).ask(question, answer_bytes, cancelled)
+            whole = execution.answer is not None
+        finally:
+            if not whole:
+                self._end()
+        return execution
+
+    def _end(self) -> None:
+        self._job = None
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def _started(place: Place, limits: Limits) -> Iterator[StartedJob]:
+    with tempfile.TemporaryDirectory(dir=place.work, prefix="replay-") as name:
+        folder = Path(name, "job")
+        folder.mkdir(mode=0o755)
+        job = Job(
+            folder=folder,
+            limits=limits,
+            ready_seconds=_READY_SECONDS,
+            answer_seconds=limits.evaluation_seconds,
+            threads=place.threads,
+            slot=_FIRST_SLOT + place.number,
+            card=place.card,
+            mps_pipe=place.mps_pipe,
+        )
+        with started(place.isolation, job, _PROGRAM) as waiting:
+            yield waiting
+
+
+def _question(network: bytes, images: npt.NDArray[np.uint8]) -> memoryview:
+    lengths = b"".join(size.to_bytes(_LENGTH_BYTES, "little") for size in (len(network), images.nbytes))
+    return memoryview(b"".join((lengths, network, np.ascontiguousarray(images).tobytes())))
+
+
+def _judged(execution: Execution, exported: ExportedNetwork, own_scores: memoryview) -> Replay:
+    if execution.answer is None:
+        last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
+        return Replay(why_not=f"its recorded forward fails when it is run again ({' '.join(last)[:200]})")
+    rows = np.frombuffer(execution.answer, SCORE_DTYPE).reshape(-1, CLASSES)
+    own = np.frombuffer(own_scores, SCORE_DTYPE).reshape(-1, CLASSES)
+    differing = int((~alike(own, rows[: exported.sample])).sum())
+    if differing:
+        said = f"its recorded forward scores {differing} of {exported.sample} training images differently"
+        return Replay(why_not=said)
+    return Replay(rows[exported.sample :].tobytes(), _seen(execution))
+
+
+def _seen(execution: Execution) -> NetworkSeen | None:
+    for line in execution.report:
+        with contextlib.suppress(ValidationError):
+            return _SEEN.validate_json(line)
+    return None
+
+
+def alike(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """For each row of scores, whether the other has about the same; both of shape (N, 10)."""
+    with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too
+        scale = np.abs(rows).max(axis=1, keepdims=True)
+        close = np.isclose(rows, others, rtol=0, atol=_TOLERANCE * scale + 1e-6, equal_nan=True)
+    return np.asarray(close.all(axis=1))

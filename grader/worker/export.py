@@ -1,0 +1,278 @@
+"""Write a trained network down as data, so that it can be tested in a process where no student's code runs.
+
+A real forward is recorded, below autograd: every operation of torch with its arguments, as replay/exported.py has them.
+What the recording does not see (a value read into Python, memory changed by NumPy) becomes a constant: where that makes
+a difference, the scores of the training images that go along show it.
+"""
+
+import math
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode, v2
+
+from grader.replay.exported import (
+    ITEM_BYTES,
+    KNOWN_STEPS,
+    MOST_BYTES,
+    MOST_CALLS,
+    Call,
+    ExportedNetwork,
+    Graph,
+    Step,
+    Weight,
+    allowed,
+    to_bytes,
+)
+from grader.worker.look.layer_names import storage_of
+
+_DTYPES = {getattr(torch, name): name for name in ITEM_BYTES}
+_MEMORY_FORMATS = {
+    torch.contiguous_format: "contiguous_format",
+    torch.preserve_format: "preserve_format",
+    torch.channels_last: "channels_last",
+}
+# Training images on which a table of a transform is tried; noise has no two neighbours alike, and they are photographs.
+_TRIED = 16
+_CHANNELS, _VALUES, _SIDE = 3, 256, 32
+
+
+class NotExportable(Exception):
+    """Why a network cannot be written down, for a person: a clause without a full stop."""
+
+
+def export(
+    network: nn.Module,
+    transform: Callable[[Any], Any],
+    after: Callable[[Tensor], Tensor] | None,
+    first: Tensor,
+    images: np.ndarray[Any, Any],
+    scores: bytes,
+) -> bytes:
+    """Write a network down, with what an image goes through before it.
+
+    Args:
+        transform: From a PIL image on.
+        after: What happens to an image after its transform, if anything does.
+        first: What the network gets for the first batch of `images`: its forward is recorded.
+        images: Training images, uint8 of shape (N, 32, 32, 3).
+        scores: What the network itself made of them, N x 10 little-endian float32.
+
+    Raises:
+        NotExportable: It draws random numbers, or does what the replay does not know.
+    """
+    weights = _Weights(network)
+    steps = [*_steps(transform, images[:_TRIED], weights)]
+    if after is not None:
+        steps.append(Step(graph=_traced(after, tensor_of(transform(Image.fromarray(images[0]))), weights)))
+    graph = _traced(network, first, weights)
+    exported = ExportedNetwork(
+        weights=weights.described(),
+        graph=graph,
+        steps=tuple(steps),
+        batch=len(first),
+        dtype=_DTYPES[first.dtype] if first.is_floating_point() else "float32",
+        device=first.device.type,
+        sample=len(images),
+    )
+    return to_bytes(exported, weights.content(), scores)
+
+
+class _Weights:
+    """The tensors that recorded operations use and none of them made."""
+
+    def __init__(self, network: nn.Module) -> None:
+        named = (*network.named_buffers(), *network.named_parameters())
+        self._names = {_key(tensor): name[:200] for name, tensor in named}
+        self._indices: dict[Any, int] = {}
+        self._tensors: list[Tensor] = []
+        self._copies: list[Tensor] = []
+        self._bytes = 0
+
+    def index(self, tensor: Tensor) -> int:
+        """The number of a tensor, which is copied as it is now when it is first met."""
+        key = _key(tensor)
+        if key not in self._indices:
+            if tensor.dtype not in _DTYPES or tensor.layout is not torch.strided or tensor.is_quantized:
+                raise NotExportable(f"it uses a tensor of the kind {tensor.dtype}")
+            self._bytes += tensor.numel() * tensor.element_size()
+            if self._bytes > MOST_BYTES:
+                raise NotExportable(f"it has more than {MOST_BYTES >> 20} MB of weights")
+            self._indices[key] = self.add(tensor)
+        return self._indices[key]
+
+    def add(self, tensor: Tensor) -> int:
+        """A number for a tensor that no operation used so far."""
+        self._tensors.append(tensor)  # its memory stays its own
+        self._copies.append(tensor.detach().cpu().contiguous().clone())
+        return len(self._tensors) - 1
+
+    def described(self) -> tuple[Weight, ...]:
+        """Name, dtype and shape of each."""
+        return tuple(
+            Weight(self._names.get(_key(tensor), ""), _DTYPES[tensor.dtype], tuple(tensor.shape))
+            for tensor in self._tensors
+        )
+
+    def content(self) -> bytes:
+        """The bytes of all, one after the other."""
+        return b"".join(copy.reshape(-1).view(torch.uint8).numpy().tobytes() for copy in self._copies)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The operations that run while it is active, in order."""
+
+    def __init__(self, given: Tensor, weights: _Weights) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[Call] = []
+        self._weights = weights
+        self._device = given.device
+        self._count = 0
+        # By where a tensor lies: in the worker a memory address means one tensor only as long as that is alive.
+        self._values: dict[Any, tuple[Any, int]] = {}
+        self._number(given)
+
+    def value(self, tensor: Tensor) -> int | None:
+        """The number of the value that a tensor is; None where no recorded operation made it."""
+        alive, number = self._values.get(_key(tensor), (lambda: None, 0))
+        return number if alive() is not None else None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func._can_decompose():
+            with self:
+                decomposed = func.decompose(*args, **kwargs)
+            if decomposed is not NotImplemented:
+                return decomposed
+        said = [self._argument(each) for each in args], {name: self._argument(each) for name, each in kwargs.items()}
+        output = func(*args, **kwargs)
+        results = list(_tensors(output))
+        if results:
+            operation = f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name or 'default'}"
+            if not allowed(operation):
+                raise NotExportable(f"it uses the operation {operation.partition('.')[0]}")
+            if len(self.calls) >= MOST_CALLS:
+                raise NotExportable(f"a forward runs more than {MOST_CALLS} operations")
+            self.calls.append(Call(operation, *said, len(results)))
+            for tensor in results:
+                self._number(tensor)
+        return output
+
+    def _number(self, tensor: Tensor) -> None:
+        self._values[_key(tensor)] = weakref.ref(tensor), self._count
+        self._count += 1
+
+    def _argument(self, value: Any) -> Any:
+        match value:
+            case Tensor():
+                known = self.value(value)
+                return {"weight": self._weights.index(value)} if known is None else {"value": known}
+            case list() | tuple():
+                return [self._argument(each) for each in value]
+            case None | bool() | int() | str():
+                return value
+            case float():
+                return value if math.isfinite(value) else {"number": str(value)}
+            case torch.dtype() if value in _DTYPES:
+                return {"dtype": _DTYPES[value]}
+            case torch.device():
+                return {"device": "network" if value.type == self._device.type else "cpu"}
+            case torch.memory_format() if value in _MEMORY_FORMATS:
+                return {"memory_format": _MEMORY_FORMATS[value]}
+            case torch.layout() if value is torch.strided:
+                return {"layout": "strided"}
+        raise NotExportable(f"an operation has an argument of the kind {type(value).__name__}")
+
+
+def _traced(function: Callable[[Tensor], Any], given: Tensor, weights: _Weights) -> Graph:
+    recorder = _Recorder(given, weights)
+    with torch.no_grad(), recorder:
+        output = function(given)
+    value = recorder.value(output) if isinstance(output, Tensor) else None
+    if value is None:
+        raise NotExportable("its scores do not come from operations of torch")
+    return Graph(tuple(recorder.calls), value)
+
+
+def _steps(transform: Any, images: np.ndarray[Any, Any], weights: _Weights) -> Iterator[Step]:
+    """What a transform does, as data.
+
+    Raises:
+        NotExportable: It does something else.
+    """
+    table = _table(transform, images)
+    if table is not None:
+        yield Step(table=weights.add(table))
+        return
+    shown: Any = Image.fromarray(images[0])
+    for each in _flat(transform):
+        name, version = type(each).__name__, 2 if type(each) is getattr(v2, type(each).__name__, None) else 1
+        known = name in KNOWN_STEPS and (version == 2 or type(each) is getattr(transforms, name, None))
+        if known:
+            yield Step(known=name, version=version, settings={key: _setting(each, key) for key in KNOWN_STEPS[name]})
+        elif isinstance(shown, Tensor):
+            yield Step(graph=_traced(each, shown, weights))
+        else:
+            raise NotExportable(f"its test transform has a step that the grader does not know ({name})")
+        shown = each(shown)
+
+
+def _flat(transform: Any) -> Iterable[Any]:
+    if type(transform) in (transforms.Compose, v2.Compose):
+        return [step for each in transform.transforms for step in _flat(each)]
+    return [transform]
+
+
+def _setting(step: Any, name: str) -> Any:
+    """A setting of one of torchvision's transforms: a number, a word, a list of them or a dtype."""
+    value = getattr(step, name, None)
+    if isinstance(value, torch.dtype) and value in _DTYPES:
+        return {"dtype": _DTYPES[value]}
+    if isinstance(value, InterpolationMode):
+        return value.value
+    if isinstance(value, list | tuple) and all(type(each) in (int, float) for each in value):
+        return list(value)
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise NotExportable(f"a step of its test transform has a setting that the grader does not know ({name})")
+
+
+def _table(transform: Callable[[Any], Any], images: np.ndarray[Any, Any]) -> Tensor | None:
+    """What each value of each channel becomes, of shape (3, 256); None where a transform does anything else."""
+    values = np.random.default_rng(0).permuted(np.tile(np.arange(_VALUES, dtype=np.uint8), (_CHANNELS, 4)), axis=1)
+    noise = values.T.reshape(_SIDE, _SIDE, _CHANNELS)
+    table: Tensor | None = None
+    for image in (noise, *images):
+        made = transform(Image.fromarray(image))
+        if not isinstance(made, Tensor) or made.shape != (_CHANNELS, _SIDE, _SIDE) or made.dtype not in _DTYPES:
+            return None
+        where = torch.from_numpy(image.transpose(2, 0, 1).astype(np.int64)).flatten(1)
+        if table is None:
+            table = torch.zeros((_CHANNELS, _VALUES), dtype=made.dtype).scatter(1, where, made.flatten(1))
+        if not torch.equal(table.gather(1, where), made.flatten(1)):
+            return None
+    return table
+
+
+def tensor_of(image: Any) -> Tensor:
+    """What a transform gave, as a tensor."""
+    return image if isinstance(image, Tensor) else transforms.ToTensor()(np.asarray(image))
+
+
+def _key(tensor: Tensor) -> Any:
+    return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
