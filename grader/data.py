@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grader.errors import UserError
+from grader.protocol.exported import sample_rows
 from grader.records import CLASSES, SCORE_DTYPE
 
 ASSIGNED_DATA = "CIFAR-10"
@@ -23,6 +24,9 @@ DIGITS_NOTICE = (
     "These results are for scikit-learn's digits, the demo's data set, not for CIFAR-10: do not grade anybody on them."
 )
 
+# Two forwards of one image, in other batches or in another process, differ by rounding, by this part of the largest
+# score at most; a look-up or a random network differs by far more.
+_ROUNDING = 1e-2
 _TORCHVISION_FOLDER = "cifar-10-batches-py"
 _OTHER_SOURCES = "name the folder of an earlier download or an .npz file with DATA= (--data)"
 
@@ -112,6 +116,19 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
     rows = np.frombuffer(scores, dtype).reshape(len(labels), CLASSES)
     right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
     return int(right.sum())
+
+
+def replayed_images(data: DataSet, sample: int) -> npt.NDArray[np.uint8]:
+    """What a replay is asked: `sample` training images, whose scores the network gave itself, then the test set."""
+    return np.concatenate([data.x_train[sample_rows(sample, len(data.x_train))], data.x_test])
+
+
+def alike(scores: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """For each image, whether two rows of scores, both of shape (N, 10), are about the same."""
+    with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too
+        scale = np.abs(scores).max(axis=1, keepdims=True)
+        close = np.isclose(scores, others, rtol=0, atol=_ROUNDING * scale + 1e-6, equal_nan=True)
+    return np.asarray(close.all(axis=1))
 
 
 def _cifar10(root: Path, *, download: bool) -> DataSet:

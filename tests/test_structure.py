@@ -32,6 +32,9 @@ LAYERS = (
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
 # All code that shares a process with a submission. A student's own tools share it too, on the student's machine.
 WORKER, OF_STUDENTS = "worker", "student"
+# The process in which a network is tested: started, never imported; it looks at a network as the worker does.
+REPLAY = "replay"
+STARTED = {WORKER, REPLAY}
 # What the worker knows of the rest; with it, it enters the sandbox and the student's zip, and needs no other package.
 SHARED = {"protocol", "records", "text", "errors"}
 CARRIED_PACKAGES = {"torch", "torchvision", "numpy", "PIL"}
@@ -105,25 +108,30 @@ def table_columns() -> list[list[str]]:
 
 
 def test_every_unit_has_its_layer() -> None:
-    assert {unit_of(file) for file in SOURCES} - {""} == DEPTH.keys() | {WORKER}
+    assert {unit_of(file) for file in SOURCES} - {""} == DEPTH.keys() | STARTED
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) not in ("", WORKER)], ids=label)
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) not in ({""} | STARTED)], ids=label)
 def test_imports_run_one_way(file: Path) -> None:
     own = unit_of(file)
     above = {unit for unit in imported_units(file) if unit in DEPTH and DEPTH[unit] <= DEPTH[own]}
     assert not above, f"{own} imports {above} from its own layer or from above"
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) not in (WORKER, OF_STUDENTS)], ids=label)
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) not in STARTED | {OF_STUDENTS}], ids=label)
 def test_only_a_student_s_own_tools_import_the_worker(file: Path) -> None:
     assert WORKER not in imported_units(file)
 
 
-@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in SHARED | {WORKER}], ids=label)
-def test_what_runs_beside_a_script_needs_torch_and_the_standard_library_only(file: Path) -> None:
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) != REPLAY], ids=label)
+def test_nothing_imports_the_process_that_sees_the_test_images(file: Path) -> None:
+    assert REPLAY not in imported_units(file)
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in SHARED | STARTED], ids=label)
+def test_what_runs_in_a_sandbox_needs_torch_and_the_standard_library_only(file: Path) -> None:
     assert packages(file) <= CARRIED_PACKAGES | {"grader"}
-    assert imported_units(file) <= SHARED
+    assert imported_units(file) <= SHARED | ({WORKER} if unit_of(file) == REPLAY else set())
 
 
 @pytest.mark.parametrize("file", [file for file in SOURCES if unit_of(file) in SHARED | {"judge"}], ids=label)

@@ -10,8 +10,9 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 
+from grader.protocol.exported import Call, ExportedNetwork, Graph, Step, values_in
 from grader.records import CLASSES, SCORE_DTYPE
-from grader.replay.exported import Call, ExportedNetwork, Graph, Step
+from grader.worker.draws import seed_by
 
 _MEMORY_FORMATS = {
     "contiguous_format": torch.contiguous_format,
@@ -59,7 +60,7 @@ class Replayed:
     def batch(self, images: np.ndarray[Any, Any]) -> Tensor:
         """What the network gets for uint8 images of shape (batch, 32, 32, 3)."""
         if self._table is None:
-            shown = torch.stack([self._through(Image.fromarray(image)) for image in images])
+            shown = torch.stack([self._image(Image.fromarray(image)) for image in images])
         else:
             values = torch.from_numpy(images).long()
             shown = torch.stack([self._table[channel][values[..., channel]] for channel in range(3)], dim=1)
@@ -69,10 +70,15 @@ class Replayed:
             shown = shown.to(getattr(torch, self._network.dtype))
         return shown.to(self._device)
 
+    def _image(self, image: Image.Image) -> Tensor:
+        if self._network.chance is not None:
+            seed_by(self._network.chance, image)
+        return self._through(image)
+
     def _through(self, image: Any) -> Tensor:
         for step in self._steps:
             image = step(image)
-        return image if isinstance(image, Tensor) else transforms.ToTensor()(np.asarray(image))
+        return image if isinstance(image, Tensor) else transforms.ToTensor()(np.array(image))
 
 
 class _Run:
@@ -83,7 +89,7 @@ class _Run:
         self._calls = [(_operation(call.operation), call) for call in graph.calls]
         self._last = {graph.output: len(graph.calls)}
         for index in range(len(graph.calls) - 1, -1, -1):
-            for value in _values_in([graph.calls[index].args, list(graph.calls[index].kwargs.values())]):
+            for value in values_in([graph.calls[index].args, list(graph.calls[index].kwargs.values())]):
                 self._last.setdefault(value, index)
 
     def __call__(self, given: Tensor) -> Tensor:
@@ -132,12 +138,6 @@ def _operation(name: str) -> Any:
     return getattr(getattr(torch.ops.aten, packet), overload)
 
 
-def _values_in(argument: Any) -> list[int]:
-    if isinstance(argument, list):
-        return [value for each in argument for value in _values_in(each)]
-    return [argument["value"]] if isinstance(argument, dict) and "value" in argument else []
-
-
 def _flat(results: Any) -> list[Tensor]:
     if isinstance(results, Tensor):
         return [results]
@@ -163,6 +163,8 @@ def _changed(step: Step, weights: Sequence[Tensor]) -> Callable[[Any], Any]:
     settings = dict(step.settings)
     if "dtype" in settings:
         settings["dtype"] = getattr(torch, settings["dtype"]["dtype"])
+    if step.known == "ColorJitter":  # keeps None for what it does not change, and takes 0
+        settings = {name: value or 0 for name, value in settings.items()}
     if "interpolation" in settings:
         settings["interpolation"] = InterpolationMode(settings["interpolation"])
     transform: Callable[[Any], Any] = getattr(v2 if step.version == 2 else transforms, step.known)(**settings)

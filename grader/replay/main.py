@@ -16,15 +16,12 @@ import torch
 from torch import Tensor
 
 from grader.protocol import NetworkSeen
+from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
 from grader.records import IMAGE_BYTES
-from grader.replay.exported import ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed
 from grader.worker.channel import Channel, opened
 from grader.worker.look.layer_names import LayerNames
 from grader.worker.look.trace import Recorder
-
-# So many bytes of a question each tell a length: of the network, and of the images.
-LENGTH_BYTES = 8
 
 
 class _Names:
@@ -43,7 +40,7 @@ class _Names:
         yield from ()
 
 
-def _seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, Any]) -> NetworkSeen:
+def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, Any]) -> NetworkSeen:
     """The graph of one forward, in the form in which the check judges it."""
     names: Any = _Names(network, replayed.weights)
     shown = replayed.batch(images)
@@ -62,7 +59,7 @@ def _answer(channel: Channel) -> None:
     images = np.frombuffer(channel.receive(image_bytes), np.uint8).reshape(-1, 32, 32, 3)
     assert images.nbytes % IMAGE_BYTES == 0
     replayed = Replayed(network, weights)
-    channel.say(_seen(network, replayed, images[: network.batch]))
+    channel.say(seen(network, replayed, images[: network.batch]))
     channel.send_scores(replayed.scores(images).tobytes())
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from grader.data import DataSet
+from grader.data import DataSet, alike
 from grader.records import CLASSES, SCORE_DTYPE, Probes
-from grader.run.replay import alike
 
 # Enough for a standard error below four points; 600 extra forwards are a fraction of a percent of five epochs.
 _MOST_PROBES = 200

@@ -13,24 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from grader.assignment import Limits
-from grader.data import DataSet
+from grader.data import DataSet, alike, replayed_images
 from grader.protocol import NetworkSeen
+from grader.protocol.exported import ExportedNetwork, from_bytes, question
 from grader.records import CLASSES, SCORE_DTYPE
-from grader.replay.exported import ExportedNetwork, from_bytes, sample_rows
 from grader.sandbox import Execution, Isolation, Job, StartedJob, started
 
 _PROGRAM = ("-m", "grader.replay.main")
-_LENGTH_BYTES = 8
 # As root, a replay has a user id that no submission has.
 _FIRST_SLOT = 500
 # For the first network, torch is imported within this time too, on a busy machine.
 _READY_SECONDS = 120
-# Two forwards of one image, in two processes and perhaps in another layout of memory, differ by rounding.
-_TOLERANCE = 1e-2
 _ROW = CLASSES * np.dtype(SCORE_DTYPE).itemsize
 _SEEN: TypeAdapter[NetworkSeen] = TypeAdapter(NetworkSeen)
 
@@ -117,9 +113,9 @@ class Replayer:
             exported, _, own_scores = from_bytes(network)
         except ValueError as error:
             return Replay(why_not=f"what the script's process handed out is no network ({error})")
-        images = np.concatenate([data.x_train[sample_rows(exported.sample, len(data.x_train))], data.x_test])
-        question = _question(network, images)
-        execution = self._thread.submit(self._asked, question, len(images) * _ROW, limits, cancelled).result()
+        images = replayed_images(data, exported.sample)
+        asked = memoryview(question(network, images.tobytes()))
+        execution = self._thread.submit(self._asked, asked, len(images) * _ROW, limits, cancelled).result()
         return _judged(execution, exported, own_scores)
 
     def close(self) -> None:
@@ -132,10 +128,10 @@ class Replayer:
             self._job = self._stack.enter_context(_started(self.place, limits))
         return self._job
 
-    def _asked(self, question: memoryview, answer_bytes: int, limits: Limits, cancelled: threading.Event) -> Execution:
+    def _asked(self, asked: memoryview, answer_bytes: int, limits: Limits, cancelled: threading.Event) -> Execution:
         whole = False
         try:
-            execution = self._started(limits).ask(question, answer_bytes, cancelled)
+            execution = self._started(limits).ask(asked, answer_bytes, cancelled)
             whole = execution.answer is not None
         finally:
             if not whole:
@@ -166,11 +162,6 @@ def _started(place: Place, limits: Limits) -> Iterator[StartedJob]:
             yield waiting
 
 
-def _question(network: bytes, images: npt.NDArray[np.uint8]) -> memoryview:
-    lengths = b"".join(size.to_bytes(_LENGTH_BYTES, "little") for size in (len(network), images.nbytes))
-    return memoryview(b"".join((lengths, network, np.ascontiguousarray(images).tobytes())))
-
-
 def _judged(execution: Execution, exported: ExportedNetwork, own_scores: memoryview) -> Replay:
     if execution.answer is None:
         last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
@@ -189,11 +180,3 @@ def _seen(execution: Execution) -> NetworkSeen | None:
         with contextlib.suppress(ValidationError):
             return _SEEN.validate_json(line)
     return None
-
-
-def alike(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """For each row of scores, whether the other has about the same; both of shape (N, 10)."""
-    with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too
-        scale = np.abs(rows).max(axis=1, keepdims=True)
-        close = np.isclose(rows, others, rtol=0, atol=_TOLERANCE * scale + 1e-6, equal_nan=True)
-    return np.asarray(close.all(axis=1))

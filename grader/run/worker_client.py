@@ -26,8 +26,8 @@ from grader.protocol import (
     Task,
     to_json,
 )
+from grader.protocol.exported import MOST_NETWORK_BYTES
 from grader.records import CurvePoint, Submission
-from grader.replay.exported import MOST_NETWORK_BYTES
 from grader.run.curve import TrainingCurve
 from grader.run.probes import ImagesToScore
 from grader.run.replay import Replayer

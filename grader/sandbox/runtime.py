@@ -12,7 +12,7 @@ import grader
 from grader.sandbox.job import Job
 
 PACKAGE = Path(grader.__file__).parent
-_WORKER_CODE = ("__init__.py", "errors.py", "records.py", "protocol.py", "text.py", "worker", "replay")
+_WORKER_CODE = ("__init__.py", "errors.py", "records.py", "protocol", "text.py", "worker", "replay")
 USER_ID_INSIDE = 65534
 _FIRST_SLOT_UID = 64000
 _LIBRARIES = (

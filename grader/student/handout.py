@@ -14,11 +14,11 @@ _FOLDER = "hw6-handout"
 _GIVEN = ("*.py", "README.md")
 _CARRIED = (
     *("grader/__init__.py", "grader/__main__.py", "grader/assignment.toml"),
-    *("grader/records.py", "grader/protocol.py", "grader/errors.py", "grader/text.py"),
+    *("grader/records.py", "grader/protocol/*.py", "grader/errors.py", "grader/text.py"),
     *("grader/progress.py", "grader/data.py"),
     *("grader/results/__init__.py", "grader/results/entries.py", "grader/report/__init__.py", "grader/report/pace.py"),
     *(f"grader/student/{name}.py" for name in ("__init__", "command", "self_check", "trial", "words")),
-    *("grader/judge/*.py", "grader/worker/**/*.py"),
+    *("grader/judge/*.py", "grader/worker/**/*.py", "grader/replay/*.py"),
 )
 # The same bytes for the same files: a zip entry's time starts in 1980.
 _TIME = (1980, 1, 1, 0, 0, 0)

@@ -2,13 +2,16 @@
 
 import mmap
 import os
+import stat
 import threading
+import time
 
 from grader import text
 from grader.protocol import TEXT_LIMIT, Event, to_json
 
 _READ_BYTES = 1 << 20
 _LENGTH_BYTES = 8
+_TICK_SECONDS = 0.1
 
 _sentences: dict[str, dict[str, None]] = {}
 
@@ -18,6 +21,8 @@ class Channel:
 
     def __init__(self, images: int, scores: int, report: int) -> None:
         self._images, self._scores, self._report = images, scores, report
+        # A student's trial has files in place of pipes: what is not there yet may still come.
+        self._ends = not stat.S_ISREG(os.fstat(images).st_mode)
         self._lock = threading.Lock()
         for descriptor in (images, scores, report):
             os.set_inheritable(descriptor, False)
@@ -50,8 +55,10 @@ class Channel:
         rest = memoryview(received)
         while rest:
             some = os.read(self._images, min(len(rest), _READ_BYTES))
-            if not some:
+            if not some and self._ends:
                 raise EOFError("the grader closed the images' pipe")
+            if not some:
+                time.sleep(_TICK_SECONDS)
             rest[: len(some)] = some
             rest = rest[len(some) :]
         return received

@@ -12,12 +12,13 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import ToTensor
 
+from grader.protocol.exported import MOST_CHANCE, sample_rows
 from grader.records import CLASSES, SCORE_DTYPE
-from grader.replay.exported import sample_rows
 from grader.worker.budget import Budget, Statistics
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.export import NotExportable, export, tensor_of
-from grader.worker.preprocessing import After, Transform, draws, found_again, same_for_same_image, with_after
+from grader.worker.draws import Transform, draws, same_for_same_image
+from grader.worker.export import export, tensor_of
+from grader.worker.preprocessing import After, found_again, with_after
 
 # Large enough to fill a GPU, small enough for any machine's memory.
 _BATCH_SIZE = 250
@@ -54,7 +55,7 @@ class Prepared:
     Attributes:
         transform: From a PIL image on: the script's.
         after: What its loop does to an image after that, where the grader found it again.
-        random: The transform draws random numbers.
+        chance: What decides, with the image, which random numbers the transform draws; None: it draws none.
         batch: The first images as the network gets them, a whole batch.
         sample: Training images, uint8 of shape (N, 32, 32, 3): as many as `exported.sample_rows` chose.
         scores: What the network made of them: N x 10 little-endian float32.
@@ -63,7 +64,7 @@ class Prepared:
     network: nn.Module
     transform: Transform
     after: After | None
-    random: bool
+    chance: int | None
     batch: torch.Tensor
     sample: np.ndarray[Any, Any]
     scores: bytes
@@ -72,18 +73,21 @@ class Prepared:
 
     def predict(self, images: np.ndarray[Any, Any]) -> bytes:
         """Scores of images, uint8 of shape (N, 32, 32, 3), as bytes of little-endian float32 in their order."""
-        return _scores(self.network, images, with_after(self.transform, self.after), len(self.batch))[0]
+        return _scores(self.network, images, self._whole_transform, len(self.batch))[0]
+
+    @property
+    def _whole_transform(self) -> Transform:
+        transform = self.transform if self.chance is None else same_for_same_image(self.transform, self.chance)
+        return with_after(transform, self.after)
 
     def export(self) -> bytes:
-        """The network as replay/exported.py has it.
+        """The network as protocol/exported.py has it.
 
         Raises:
             NotExportable: It cannot be written down.
         """
-        if self.random:
-            raise NotExportable("the transform of its test set draws random numbers")
         with without_autocast():
-            return export(self.network, self.transform, self.after, self.batch, self.sample, self.scores)
+            return export(self.network, self.transform, self.after, self.chance, self.batch, self.sample, self.scores)
 
 
 def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
@@ -97,10 +101,11 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
         NotScores: An output was not a tensor of shape (batch, 10).
     """
     network: nn.Module = budget.network
-    transform, notes = preprocessing()
-    random = draws(transform, Image.fromarray(training[0]))
-    if random:
-        transform, notes = same_for_same_image(transform), (*notes, _DRAWS)
+    own_transform, notes = preprocessing()
+    transform, chance = own_transform, None
+    if draws(own_transform, Image.fromarray(training[0])):
+        chance = int(torch.randint(MOST_CHANCE, ()))
+        transform, notes = same_for_same_image(own_transform, chance), (*notes, _DRAWS)
     network.eval()
     size, seen = _BATCH_SIZE, Statistics()
     try:
@@ -123,7 +128,7 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
     if after is not None:
         flags = (*flags, _BROUGHT_TO_THE_SAME)
         scores, batch = _scores(network, sample, with_after(transform, after), size)
-    return Prepared(network, transform, after, random, batch, sample, scores, notes, flags)
+    return Prepared(network, own_transform, after, chance, batch, sample, scores, notes, flags)
 
 
 def _sample(training: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:

@@ -1,10 +1,11 @@
 """Write a trained network down as data, so that it can be tested in a process where no student's code runs.
 
-A real forward is recorded, below autograd: every operation of torch with its arguments, as replay/exported.py has them.
+A real forward is recorded, below autograd: every operation of torch with its arguments, as protocol/exported.py says.
 What the recording does not see (a value read into Python, memory changed by NumPy) becomes a constant: where that makes
 a difference, the scores of the training images that go along show it.
 """
 
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 
-from grader.replay.exported import (
+from grader.protocol.exported import (
     ITEM_BYTES,
     KNOWN_STEPS,
     MOST_BYTES,
@@ -30,6 +31,7 @@ from grader.replay.exported import (
     Weight,
     allowed,
     to_bytes,
+    values_in,
 )
 from grader.worker.look.layer_names import storage_of
 
@@ -52,6 +54,7 @@ def export(
     network: nn.Module,
     transform: Callable[[Any], Any],
     after: Callable[[Tensor], Tensor] | None,
+    chance: int | None,
     first: Tensor,
     images: np.ndarray[Any, Any],
     scores: bytes,
@@ -61,6 +64,7 @@ def export(
     Args:
         transform: From a PIL image on.
         after: What happens to an image after its transform, if anything does.
+        chance: As `ExportedNetwork.chance`.
         first: What the network gets for the first batch of `images`: its forward is recorded.
         images: Training images, uint8 of shape (N, 32, 32, 3).
         scores: What the network itself made of them, N x 10 little-endian float32.
@@ -69,7 +73,8 @@ def export(
         NotExportable: It draws random numbers, or does what the replay does not know.
     """
     weights = _Weights(network)
-    steps = [*_steps(transform, images[:_TRIED], weights)]
+    table = _table(transform, images[:_TRIED]) if chance is None else None
+    steps = [*_steps(transform, images[0], weights)] if table is None else [Step(table=weights.add(table))]
     if after is not None:
         steps.append(Step(graph=_traced(after, tensor_of(transform(Image.fromarray(images[0]))), weights)))
     graph = _traced(network, first, weights)
@@ -80,6 +85,7 @@ def export(
         batch=len(first),
         dtype=_DTYPES[first.dtype] if first.is_floating_point() else "float32",
         device=first.device.type,
+        chance=chance,
         sample=len(images),
     )
     return to_bytes(exported, weights.content(), scores)
@@ -127,11 +133,11 @@ class _Weights:
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The operations that run while it is active, in order."""
+    """The operations that run while it is active, in order, each with whether it writes into a tensor."""
 
     def __init__(self, given: Tensor, weights: _Weights) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[Call] = []
+        self.calls: list[tuple[Call, bool]] = []
         self._weights = weights
         self._device = given.device
         self._count = 0
@@ -156,11 +162,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         results = list(_tensors(output))
         if results:
             operation = f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name or 'default'}"
-            if not allowed(operation):
-                raise NotExportable(f"it uses the operation {operation.partition('.')[0]}")
             if len(self.calls) >= MOST_CALLS:
                 raise NotExportable(f"a forward runs more than {MOST_CALLS} operations")
-            self.calls.append(Call(operation, *said, len(results)))
+            self.calls.append((Call(operation, *said, len(results)), func._schema.is_mutable))
             for tensor in results:
                 self._number(tensor)
         return output
@@ -198,20 +202,49 @@ def _traced(function: Callable[[Tensor], Any], given: Tensor, weights: _Weights)
     value = recorder.value(output) if isinstance(output, Tensor) else None
     if value is None:
         raise NotExportable("its scores do not come from operations of torch")
-    return Graph(tuple(recorder.calls), value)
+    return _needed(recorder.calls, value)
 
 
-def _steps(transform: Any, images: np.ndarray[Any, Any], weights: _Weights) -> Iterator[Step]:
-    """What a transform does, as data.
+def _needed(calls: list[tuple[Call, bool]], output: int) -> Graph:
+    """The calls that have a part in the output: what is only printed, or only looked at, may be anything.
 
     Raises:
-        NotExportable: It does something else.
+        NotExportable: One of them may not be replayed.
     """
-    table = _table(transform, images)
-    if table is not None:
-        yield Step(table=weights.add(table))
-        return
-    shown: Any = Image.fromarray(images[0])
+    first = list(itertools.accumulate((call.results for call, _ in calls), initial=1))
+    needed, kept = {output}, []
+    for index in range(len(calls) - 1, -1, -1):
+        call, writes = calls[index]
+        results = range(first[index], first[index + 1])
+        if writes or not needed.isdisjoint(results):
+            if not allowed(call.operation):
+                raise NotExportable(f"it uses the operation {call.operation.partition('.')[0]}")
+            needed.update(values_in([call.args, list(call.kwargs.values())]))
+            kept.append(index)
+    numbers, count = {0: 0}, 1
+    for index in reversed(kept):
+        numbers.update((old, count + place) for place, old in enumerate(range(first[index], first[index + 1])))
+        count += calls[index][0].results
+    return Graph(tuple(_renumbered(calls[index][0], numbers) for index in reversed(kept)), numbers[output])
+
+
+def _renumbered(call: Call, numbers: dict[int, int]) -> Call:
+    def renumbered(argument: Any) -> Any:
+        if isinstance(argument, list):
+            return [renumbered(each) for each in argument]
+        return {"value": numbers[argument["value"]]} if isinstance(argument, dict) and "value" in argument else argument
+
+    kwargs = {name: renumbered(each) for name, each in call.kwargs.items()}
+    return Call(call.operation, renumbered(call.args), kwargs, call.results)
+
+
+def _steps(transform: Any, image: np.ndarray[Any, Any], weights: _Weights) -> Iterator[Step]:
+    """The steps of a transform, as data.
+
+    Raises:
+        NotExportable: It has another.
+    """
+    shown: Any = Image.fromarray(image)
     for each in _flat(transform):
         name, version = type(each).__name__, 2 if type(each) is getattr(v2, type(each).__name__, None) else 1
         known = name in KNOWN_STEPS and (version == 2 or type(each) is getattr(transforms, name, None))
@@ -263,7 +296,7 @@ def _table(transform: Callable[[Any], Any], images: np.ndarray[Any, Any]) -> Ten
 
 def tensor_of(image: Any) -> Tensor:
     """What a transform gave, as a tensor."""
-    return image if isinstance(image, Tensor) else transforms.ToTensor()(np.asarray(image))
+    return image if isinstance(image, Tensor) else transforms.ToTensor()(np.array(image))
 
 
 def _key(tensor: Tensor) -> Any:

@@ -145,7 +145,7 @@ class IdentityResNet(nn.Module):
 
 @pytest.mark.sandbox
 @pytest.mark.usefixtures("isolation")
-def test_a_script_that_carries_the_answers_is_flagged_and_an_honest_one_is_not(tmp_path: Path) -> None:
+def test_a_script_that_carries_the_answers_gains_nothing(tmp_path: Path) -> None:
     digits = load_data("digits")
     known = {
         hashlib.md5(image.tobytes()).hexdigest(): int(label)
@@ -160,7 +160,5 @@ def test_a_script_that_carries_the_answers_is_flagged_and_an_honest_one_is_not(t
     finished = run_grader("grade", tmp_path / "class", "--data", "digits", "--out", tmp_path / "out")
     assert finished.returncode == 0, finished.stderr
     table = read_table(tmp_path / "out" / "grades.csv")
-    assert table["lookup"]["accuracy"] == "100.00"
-    assert "an untrained copy of the network classifies" in table["lookup"]["review"]
-    assert "untrained" not in table["honest"]["review"]
-    assert "shifted" not in table["honest"]["review"]
+    assert float(table["lookup"]["accuracy"]) < 30
+    assert float(table["honest"]["accuracy"]) > 30

@@ -2,6 +2,8 @@
 
 import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,13 +73,14 @@ class Workers:
         self.runs = list(runs)
         self.asked: list[Request] = []
 
-    def run(self, request: Request) -> Any:
-        """Take the place of a worker's whole run."""
-        self.asked.append(request)
-        return request
+    @contextmanager
+    def waiting(self, request: Request) -> Iterator[Any]:
+        """Take the place of a worker that waits."""
+        yield SimpleNamespace(request=request)
 
-    def trained(self, *_: object) -> Trained:
-        """Take the place of what is read from it."""
+    def trained(self, waiting: Any, _: object) -> Trained:
+        """Take the place of its whole run, and of the test."""
+        self.asked.append(waiting.request)
         return Trained(self.runs.pop(0))
 
 
@@ -101,14 +104,14 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
     monkeypatch: pytest.MonkeyPatch, assignment: Assignment, first: Run, times: int
 ) -> None:
     workers = Workers(first, Run(Outcome.GRADED, StopReason.FINISHED))
-    monkeypatch.setattr(train_stage, "start_worker", workers.run)
+    monkeypatch.setattr(train_stage, "waiting_worker", workers.waiting)
     monkeypatch.setattr(train_stage, "_trained", workers.trained)
     told: list[Event] = []
     reduced = assignment.model_copy(update={"precision": "bfloat16"})
     slot: Any = SimpleNamespace(watch=told.append)
     request = Request(submission(), reduced, slot, "train", 1)
-    waiting: Any = SimpleNamespace(request=request, run=lambda: workers.run(request))
-    run = train_stage.train(waiting, load_data("digits")).run
+    with workers.waiting(request) as waiting:
+        run = train_stage.train(waiting, load_data("digits")).run
     assert [type(event) for event in told] == [StageBegun][: times - 1]
     assert [asked.assignment.acceleration for asked in workers.asked] == [assignment.acceleration, ()][:times]
     assert [asked.assignment.precision for asked in workers.asked] == ["bfloat16", "script"][:times]

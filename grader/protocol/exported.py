@@ -24,7 +24,7 @@ ITEM_BYTES = {
 }
 # The specified network has 45 MB; one of twice the width 179.
 MOST_BYTES = 256 << 20
-_HEADER_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
+LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
 # Of a whole network, its header and scores with it.
 MOST_NETWORK_BYTES = MOST_BYTES + 2 * _MOST_HEADER_BYTES
 MOST_CALLS, _MOST_ARGUMENTS, _MOST_DEPTH, _MOST_DIMENSIONS = 3000, 4096, 4, 8
@@ -53,7 +53,7 @@ _REDUCTIONS = (
 )
 _SHAPES = (
     "view _unsafe_view reshape _reshape_alias permute transpose t squeeze unsqueeze expand slice select index "
-    "index_select narrow split split_with_sizes chunk unbind cat stack flatten unflatten constant_pad_nd "
+    "index_select _unsafe_index narrow split split_with_sizes chunk unbind cat stack flatten unflatten constant_pad_nd "
     "reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle roll flip repeat as_strided "
     "im2col col2im unfold upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa clone "
     "contiguous detach alias lift_fresh lift_fresh_copy lift _to_copy copy gather scatter scatter_add index_put "
@@ -68,7 +68,7 @@ ALLOWED = frozenset(" ".join((_ELEMENTWISE, _LAYERS, _REDUCTIONS, _SHAPES, _FACT
 _OPERATION = re.compile(r"([a-z0-9_]+?)_?\.[A-Za-z0-9_]{1,40}")
 _WORDS = re.compile(r"[a-z0-9_]{1,32}")
 
-# Transforms of torchvision that change an image in a fixed way, in both versions of its interface, and their settings.
+# Transforms of torchvision and their settings, by which one is made again.
 KNOWN_STEPS: dict[str, tuple[str, ...]] = {
     "ToTensor": (),
     "PILToTensor": (),
@@ -80,7 +80,17 @@ KNOWN_STEPS: dict[str, tuple[str, ...]] = {
     "CenterCrop": ("size",),
     "Pad": ("padding", "fill", "padding_mode"),
     "Grayscale": ("num_output_channels",),
+    "RandomHorizontalFlip": ("p",),
+    "RandomVerticalFlip": ("p",),
+    "RandomGrayscale": ("p",),
+    "RandomCrop": ("size", "padding", "pad_if_needed", "fill", "padding_mode"),
+    "RandomResizedCrop": ("size", "scale", "ratio", "interpolation", "antialias"),
+    "RandomRotation": ("degrees", "interpolation", "expand", "center", "fill"),
+    "ColorJitter": ("brightness", "contrast", "saturation", "hue"),
+    "RandomErasing": ("p", "scale", "ratio", "value", "inplace"),
 }
+# The largest number from which the random numbers of one image follow.
+MOST_CHANCE = 2**32 - 1
 
 
 def allowed(operation: str) -> bool:
@@ -164,6 +174,7 @@ class ExportedNetwork:
         batch: The images of every batch: a recorded `view(250, 512)` fits no other size.
         dtype: To which images are cast.
         device: "cpu" or "cuda".
+        chance: What decides, with the image, which random numbers its steps draw; None: they draw none.
         sample: So many training images, as `sample_rows` chooses them, were scored by the network itself.
     """
 
@@ -173,12 +184,20 @@ class ExportedNetwork:
     batch: int
     dtype: str
     device: str
+    chance: int | None
     sample: int
 
     @property
     def weight_bytes(self) -> int:
         """Of all weights together."""
         return sum(weight.size for weight in self.weights)
+
+
+def values_in(argument: Any) -> list[int]:
+    """The numbers of the values in an argument."""
+    if isinstance(argument, list):
+        return [value for each in argument for value in values_in(each)]
+    return [argument["value"]] if isinstance(argument, dict) and "value" in argument else []
 
 
 def sample_rows(count: int, size: int) -> list[int]:
@@ -194,7 +213,13 @@ def to_bytes(network: ExportedNetwork, weights: bytes, scores: bytes) -> bytes:
         scores: `network.sample` x 10 little-endian float32.
     """
     header = json.dumps(asdict(network), allow_nan=False).encode()
-    return b"".join((len(header).to_bytes(_HEADER_BYTES, "little"), header, weights, scores))
+    return b"".join((len(header).to_bytes(LENGTH_BYTES, "little"), header, weights, scores))
+
+
+def question(network: bytes, images: bytes) -> bytes:
+    """What a replay is asked: two lengths of eight bytes, then the network and the images, uint8 (N, 32, 32, 3)."""
+    lengths = (len(part).to_bytes(LENGTH_BYTES, "little") for part in (network, images))
+    return b"".join((*lengths, network, images))
 
 
 def from_bytes(data: bytes) -> tuple[ExportedNetwork, memoryview, memoryview]:
@@ -204,10 +229,10 @@ def from_bytes(data: bytes) -> tuple[ExportedNetwork, memoryview, memoryview]:
         ValueError: It is not well formed, or has something that may not be replayed.
     """
     view = memoryview(data)
-    length = int.from_bytes(view[:_HEADER_BYTES], "little")
-    if not 0 < length <= min(_MOST_HEADER_BYTES, len(view) - _HEADER_BYTES):
+    length = int.from_bytes(view[:LENGTH_BYTES], "little")
+    if not 0 < length <= min(_MOST_HEADER_BYTES, len(view) - LENGTH_BYTES):
         raise ValueError("no header")
-    body = view[_HEADER_BYTES:]
+    body = view[LENGTH_BYTES:]
     try:
         network = _network(json.loads(bytes(body[:length])))
     except (TypeError, KeyError, AttributeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
@@ -228,6 +253,7 @@ def _network(said: dict[str, Any]) -> ExportedNetwork:
         batch=_number(said["batch"], 1, _MOST_BATCH),
         dtype=_known(said["dtype"], ITEM_BYTES),
         device=_known(said["device"], ("cpu", "cuda")),
+        chance=None if said["chance"] is None else _number(said["chance"], 0, MOST_CHANCE),
         sample=_number(said["sample"], 1, _MOST_SAMPLE),
     )
     if network.weight_bytes > MOST_BYTES:

@@ -1,0 +1,208 @@
+"""A network that was written down and replayed gives the scores that it gives itself, and the check's graph."""
+
+import io
+import runpy
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import transforms
+from torchvision.transforms import v2
+
+from command import SUBMISSIONS, expectation
+from grader.data import alike
+from grader.judge.verdict import judge
+from grader.protocol.exported import from_bytes
+from grader.records import SCORE_DTYPE, Verdict
+from grader.replay.graph import Replayed
+from grader.replay.main import seen
+from grader.worker.export import NotExportable, export, tensor_of
+from grader.worker.look.network import build
+
+NETWORKS = sorted((SUBMISSIONS / "networks").iterdir())
+TWO = (2, 2, 2, 2)
+BATCH = 4
+IMAGES = np.random.default_rng(0).integers(0, 256, (2 * BATCH, 32, 32, 3), dtype=np.uint8)
+PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))])
+
+
+class Small(nn.Module):
+    """One convolution and one linear layer, with a batch normalization that has seen something."""
+
+    def __init__(self, side: int = 32) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.bn = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4 * side * side, 10)
+        assert self.bn.running_mean is not None
+        nn.init.normal_(self.bn.running_mean)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.scores(F.relu(self.bn(self.conv(x))))
+
+    def scores(self, x: Tensor) -> Any:
+        return self.fc(x.flatten(start_dim=1))
+
+
+def exported(network: nn.Module, transform: Any = PLAIN, after: Any = None, chance: int | None = None) -> bytes:
+    """A network, recorded with the first of two batches."""
+    network.eval()
+    shown = torch.stack([tensor_of(transform(Image.fromarray(image))) for image in IMAGES])
+    if after is not None:
+        shown = torch.stack([after(image) for image in shown])
+    with torch.no_grad():
+        own = [network(batch) for batch in (shown[:BATCH], shown[BATCH:])]
+        scores = torch.cat(own).numpy().astype(SCORE_DTYPE).tobytes()
+    return export(network, transform, after, chance, shown[:BATCH], IMAGES, scores)
+
+
+def replayed_alike(data: bytes) -> bool:
+    """Whether the replay of both batches gives the network's own scores."""
+    network, weights, scores = from_bytes(data)
+    own = np.frombuffer(scores, SCORE_DTYPE).reshape(-1, 10)
+    return bool(alike(own, Replayed(network, weights).scores(IMAGES)).all())
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in NETWORKS if expectation(case)["verdict"] in ("conforming", "variant")],
+    ids=lambda c: c.name,
+)
+def test_a_right_network_of_any_style_is_replayed_and_is_right_as_replayed(case: Path) -> None:
+    make: Callable[..., Any] = runpy.run_path(str(case / "hw6.py"), run_name="network")["IdentityResNet"]
+    network, _ = build(make, TWO)
+    assert isinstance(network, nn.Module)
+    with redirect_stdout(io.StringIO()):
+        data = exported(network)
+    assert replayed_alike(data)
+    described, weights, _ = from_bytes(data)
+    judged = judge(seen(described, Replayed(described, weights), IMAGES[:BATCH]), TWO)
+    # What only train mode, one image or another look shows, the check has seen.
+    expected = (Verdict.CONFORMING, expectation(case)["verdict"])
+    assert judged.verdict in expected, [finding.sentence for finding in judged.findings]
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        transforms.ToTensor(),
+        PLAIN,
+        v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize((0.5,) * 3, (0.5,) * 3)]),
+        lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1,
+        lambda image: torch.from_numpy(np.array(image).transpose(2, 0, 1) ** 2.2).double(),
+        transforms.Compose([transforms.Resize(40), transforms.CenterCrop(32), PLAIN]),
+        transforms.Compose([transforms.Pad(2), transforms.CenterCrop(32), transforms.Grayscale(3), PLAIN]),
+        transforms.Compose([transforms.ToTensor(), lambda x: (x - x.mean()) / x.std()]),
+        transforms.Compose([transforms.ToTensor(), lambda x: x[[2, 1, 0]], lambda x: x.clamp(max=0.9)]),
+        transforms.Grayscale(3),
+    ],
+    ids=["tensor", "normalised", "second", "numpy", "gamma", "resized", "grey", "own_spread", "bgr", "no_tensor"],
+)
+def test_a_transform_of_any_style_is_replayed(transform: Any) -> None:
+    network = Small()
+    if transform(Image.fromarray(IMAGES[0])).__class__ is Tensor:
+        network = network.to(transform(Image.fromarray(IMAGES[0])).dtype)
+    assert replayed_alike(exported(network, transform))
+
+
+def test_what_the_grader_found_of_the_loop_comes_after_the_transform() -> None:
+    assert replayed_alike(exported(Small(), after=lambda x: (x - 0.3) * 2 + 0.1))
+
+
+def test_a_random_transform_draws_the_same_for_the_same_image() -> None:
+    from grader.worker.draws import same_for_same_image
+
+    augment = transforms.Compose(
+        [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ColorJitter(0.3), PLAIN]
+    )
+    network = Small().eval()
+    same = same_for_same_image(augment, 11)
+    shown = torch.stack([same(Image.fromarray(image)) for image in IMAGES])
+    with torch.no_grad():
+        scores = network(shown).numpy().astype(SCORE_DTYPE).tobytes()
+    data = export(network, augment, None, 11, shown[:BATCH], IMAGES, scores)
+    assert replayed_alike(data)
+
+
+class Odd(Small):
+    """A forward that a test gives."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.own = forward
+
+    def scores(self, x: Tensor) -> Any:
+        return self.own(self, x)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: net.fc(x.view(BATCH, -1)),
+        lambda net, x: net.fc(x.flatten(1)).softmax(dim=1) if float(x.max()) < 1e6 else x,
+        lambda net, x: net.fc(torch.cat([torch.zeros_like(x), x], 1)[:, 4:].flatten(1)),
+        lambda net, x: net.fc(torch.einsum("bchw->bhwc", x).permute(0, 3, 1, 2).reshape(BATCH, -1)),
+        lambda net, x: torch.stack([net.fc(each.flatten()) for each in x.unbind()]),
+        lambda net, x: F.linear(x.flatten(1), torch.sigmoid(net.fc.weight)),
+        lambda net, x: net.fc(x.add_(1).mul_(2).clamp_(-3, 3).flatten(1)),
+        lambda net, x: net.fc(x.flatten(1)).masked_fill(torch.arange(10) == 3, float("-inf")),
+        lambda net, x: net.fc(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2).flatten(1)),
+        lambda net, x: net.fc(F.layer_norm(F.gelu(F.silu(x)), x.shape[1:]).flatten(1)),
+        lambda net, x: net.fc(F.group_norm(F.leaky_relu(x), 2).flatten(1)).double(),
+    ],
+    ids=[
+        *("view", "reads_a_value", "zeros", "einsum", "one_by_one", "made_weight", "in_place", "infinite", "pools"),
+        *("other_norms", "groups"),
+    ],
+)
+def test_a_forward_of_any_style_is_replayed(forward: Any) -> None:
+    assert replayed_alike(exported(Odd(forward)))
+
+
+@pytest.mark.parametrize(
+    ("forward", "named"),
+    [
+        (lambda net, x: net.fc(F.dropout(x, 0.5, training=True).flatten(1)), "operation"),
+        (lambda net, x: net.fc(x.flatten(1)) + torch.randn(10), "randn"),
+        (lambda net, x: net.fc(torch.fft.fft(x.flatten(1)).real), "operation"),
+    ],
+)
+def test_what_draws_or_is_not_known_is_not_written_down_and_named(forward: Any, named: str) -> None:
+    with pytest.raises(NotExportable, match=named):
+        exported(Odd(forward))
+
+
+def test_what_a_recording_cannot_see_shows_in_the_scores() -> None:
+    def through_numpy(net: Any, x: Tensor) -> Any:
+        brightest = torch.from_numpy(x.numpy()[:, :, 7, 7].max(axis=1))
+        return net.fc(x.flatten(1)) + brightest[:, None] * torch.arange(10)
+
+    assert not replayed_alike(exported(Odd(through_numpy)))
+
+
+def test_a_table_of_known_images_gains_nothing_where_no_known_image_was_recorded() -> None:
+    def recognises(net: Any, x: Tensor) -> Tensor:
+        scores: Tensor = net.fc(x.flatten(1))
+        if hash(x.numpy().tobytes()) in {1, 2, 3}:  # of test images
+            scores = F.one_hot(torch.zeros(BATCH, dtype=torch.long), 10).float()
+        return scores
+
+    assert replayed_alike(exported(Odd(recognises)))
+
+
+def test_the_tested_graph_names_weights_as_the_network_does() -> None:
+    network, weights, _ = from_bytes(exported(Small()))
+    graph = seen(network, Replayed(network, weights), IMAGES[:BATCH])
+    assert [(node.op, node.weight) for node in graph.nodes if node.weight] == [
+        ("conv", "conv.weight"),
+        ("batch_norm", "bn.weight"),
+        ("linear", "fc.weight"),
+    ]
+    assert judge(graph, TWO).verdict is Verdict.DEVIATES
