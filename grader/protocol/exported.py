@@ -266,7 +266,7 @@ def _weight(said: dict[str, Any]) -> Weight:
     if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
         raise ValueError("no shape")
     name = said["name"]
-    if not isinstance(name, str) or len(name) > 200:
+    if not isinstance(name, str) or len(name) > 100:
         raise ValueError("no name")
     return Weight(name, _known(said["dtype"], ITEM_BYTES), tuple(_number(each, 0, MOST_BYTES) for each in shape))
 

@@ -1,8 +1,9 @@
 """Start one job, talk to it over pipes under a deadline, and end its whole process tree.
 
-One byte tells the job to begin. First it says that it is ready, or it offers a network: a byte, eight that tell the
-length, and so many bytes. Only then do the images go in; the answer has a length that the grader fixed. Anything else
-on that pipe is a violation. Every buffer is bounded, whatever the child sends.
+One byte tells the job to begin. A byte of its own may say that its main part is over. Then it says that it is ready, or
+offers a network: a byte, eight that tell the length, and so many bytes. Only then do the images go in; the answer has a
+length that the grader fixed. Anything else on that pipe is a violation. Every buffer is bounded, whatever the child
+sends.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
 from grader.sandbox.processes import KeptTree, NamespaceTree, ProcessTree
 
-BEGIN, READY, NETWORK = b"B", b"R", b"N"
+BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
 _LENGTH_BYTES = 8
 _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
@@ -79,7 +80,7 @@ class Conversation:
         self._log_last = bytearray()
         self._network: _Network | None = None
         self.printed = 0
-        self.ready = False
+        self.over = self.ready = False
         self.violated = False
         self.selector = selectors.DefaultSelector()
         for name in ("log", "report", "scores"):
@@ -173,6 +174,8 @@ class Conversation:
                 self._report_last.append(line)
 
     def _on_scores(self, chunk: bytes) -> None:
+        if not (self.over or self.ready or self._network) and chunk.startswith(OVER):
+            self.over, chunk = True, chunk[len(OVER) :]
         if chunk and not self.ready:
             if self._network is None and chunk.startswith(NETWORK):
                 self._network, chunk = _Network(self._job.network_bytes), chunk[len(NETWORK) :]
@@ -355,7 +358,7 @@ def _supervise(
 ) -> Ending:
     looked = next_look = time.monotonic()
     deadline = looked + (job.answer_seconds if conversation.ready else job.ready_seconds)
-    was_ready, was_answered = conversation.ready, False
+    was_over, was_ready, was_answered = conversation.over, conversation.ready, False
     used_before = tree.processor_seconds
     while _handled(conversation, tree):
         now = time.monotonic()
@@ -368,8 +371,9 @@ def _supervise(
             return Ending.PROTOCOL
         if enough(conversation):
             return Ending.WAITS
-        if conversation.ready and not was_ready:
-            was_ready, deadline = True, now + job.answer_seconds
+        if (conversation.over, conversation.ready) != (was_over, was_ready):
+            was_over, was_ready = conversation.over, conversation.ready
+            deadline = now + job.answer_seconds
         if conversation.answered and not was_answered:
             was_answered, deadline = True, now + _FAREWELL_SECONDS
         if now > deadline:

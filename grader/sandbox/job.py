@@ -19,8 +19,8 @@ class Job:
         images: Bytes that are sent once the worker says that it is ready; empty: nothing is asked.
         answer_bytes: Exactly so many bytes must come back for `images`.
         network_bytes: The most that a network may have that the job offers before it is asked; 0: it may offer none.
-        ready_seconds: Wall time from the byte to begin to the ready byte (or to the end, where nothing is asked).
-        answer_seconds: Wall time from the ready byte to the last byte of the answer.
+        ready_seconds: Wall time from the byte to begin until the job's main part is over, or it is ready, or ended.
+        answer_seconds: Wall time from then on to a network or the ready byte, and from there to the last of the answer.
         threads: Processor threads that torch may use.
         slot: Number of the place, from 0; a check and the training that waits for it have the same.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.

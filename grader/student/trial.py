@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from grader.data import DataSet, alike, replayed_images, write_training_set
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
@@ -35,8 +36,8 @@ from grader.records import CLASSES, SCORE_DTYPE
 
 _CODE = Path(__file__).parents[2]
 _TICK_SECONDS = 0.2
-# What the pipes carry in the sandbox: a byte to begin; then that the worker is ready for images, or a network.
-_BEGIN, _READY, _NETWORK = b"B", b"R", b"N"
+# What the pipes carry in the sandbox: a byte to begin, one when training is over, then a network or that it is ready.
+_BEGIN, _OVER, _READY, _NETWORK = b"B", b"O", b"R", b"N"
 _Kind = TypeVar("_Kind")
 
 
@@ -78,17 +79,16 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
         for companion in _beside(file)[: rules["limits"]["companions"]]:
             shutil.copyfile(companion, folder / "job" / "companions" / companion.name)
         write_training_set(data, folder / "training_set")
-        asked = False
-        scores: bytes | None = None
+        before, scores = 0, None
         with _Following(folder, file.name, watch) as following, _started(folder) as process:
             try:
                 while process.poll() is None and scores is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(_TICK_SECONDS)
                     following.follow()
-                    offered = None if asked or not test else _offered(folder / "scores")
+                    offered = _offered(folder / "scores") if test and not before else None
                     if offered is not None:
-                        asked = True
+                        before = len(_OVER + _READY) + (LENGTH_BYTES + len(offered) if offered else 0)
                         scores = _replayed(folder / "replay", offered, data) if offered else None
                         if scores is None:
                             with (folder / "images").open("ab") as questions:
@@ -96,24 +96,22 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
             finally:
                 process.kill()
             following.follow()
-        if scores is None and asked:
-            answer = (folder / "scores").read_bytes()
-            size = len(images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
-            scores = answer[-size:] if len(answer) == len(_READY) + _offered_bytes(answer) + size else None
+        if scores is None and before:
+            answer = (folder / "scores").read_bytes()[before:]
+            scores = answer if len(answer) == _answer_bytes(images) else None
     return following.trial(scores, process.returncode)
 
 
-def _offered_bytes(said: bytes) -> int:
-    """How long the network and its length are, of what a worker said after its first byte; 0 where it offered none."""
-    return LENGTH_BYTES + int.from_bytes(said[1:][:LENGTH_BYTES], "little") if said.startswith(_NETWORK) else 0
+def _answer_bytes(images: npt.NDArray[np.uint8]) -> int:
+    return len(images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
 
 
 def _offered(scores: Path) -> bytes | None:
     """The network that the worker has offered; empty where it offers none, None as long as that is not known."""
     with scores.open("rb") as file:
-        first = file.read(1)
-        if first == _READY:
-            return b""
+        said = file.read(len(_OVER + _READY))
+        if said != _OVER + _NETWORK:
+            return b"" if said == _OVER + _READY else None
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         network = file.read(length)
     return network if network and len(network) == length else None
@@ -125,7 +123,7 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     images = replayed_images(data, exported.sample)
     folder.mkdir()
     (folder / "images").write_bytes(_BEGIN + question(network, images.tobytes()))
-    size = len(_READY) + len(images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
+    size = len(_READY) + _answer_bytes(images)
     scores = folder / "scores"
     scores.touch()
     (folder / "report").touch()
@@ -137,10 +135,9 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
         finally:
             process.kill()
     answer = scores.read_bytes()[len(_READY) :]
-    rows = np.frombuffer(answer[: len(answer) // 4 * 4], SCORE_DTYPE)
-    if rows.size != len(images) * CLASSES:
+    if len(answer) != _answer_bytes(images):
         return None
-    rows = rows.reshape(-1, CLASSES)
+    rows = np.frombuffer(answer, SCORE_DTYPE).reshape(-1, CLASSES)
     known = np.frombuffer(own, SCORE_DTYPE).reshape(-1, CLASSES)
     return rows[exported.sample :].tobytes() if alike(known, rows[: exported.sample]).all() else None
 

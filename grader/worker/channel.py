@@ -36,6 +36,10 @@ class Channel:
         with self._lock:
             _write_all(self._report, (to_json(event) + "\n").encode())
 
+    def say_over(self) -> None:
+        """Say that training is over: what follows has a time limit of its own."""
+        _write_all(self._scores, b"O")
+
     def say_ready(self) -> None:
         """Say that images may come."""
         _write_all(self._scores, b"R")

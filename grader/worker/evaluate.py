@@ -17,7 +17,7 @@ from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget, Statistics
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.draws import Transform, draws, same_for_same_image
-from grader.worker.export import export, tensor_of
+from grader.worker.export import export, tensor_of, weights_of
 from grader.worker.preprocessing import After, found_again, with_after
 
 # Large enough to fill a GPU, small enough for any machine's memory.
@@ -53,6 +53,7 @@ class Prepared:
     """How a trained network is tested, found out on training images.
 
     Attributes:
+        trained: The network's weights at the end of training.
         transform: From a PIL image on: the script's.
         after: What its loop does to an image after that, where the grader found it again.
         chance: What decides, with the image, which random numbers the transform draws; None: it draws none.
@@ -62,6 +63,7 @@ class Prepared:
     """
 
     network: nn.Module
+    trained: dict[str, torch.Tensor]
     transform: Transform
     after: After | None
     chance: int | None
@@ -87,7 +89,16 @@ class Prepared:
             NotExportable: It cannot be written down.
         """
         with without_autocast():
-            return export(self.network, self.transform, self.after, self.chance, self.batch, self.sample, self.scores)
+            return export(
+                self.network,
+                self.trained,
+                self.transform,
+                self.after,
+                self.chance,
+                self.batch,
+                self.sample,
+                self.scores,
+            )
 
 
 def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
@@ -101,6 +112,7 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
         NotScores: An output was not a tensor of shape (batch, 10).
     """
     network: nn.Module = budget.network
+    trained = weights_of(network)
     own_transform, notes = preprocessing()
     transform, chance = own_transform, None
     if draws(own_transform, Image.fromarray(training[0])):
@@ -128,7 +140,7 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
     if after is not None:
         flags = (*flags, _BROUGHT_TO_THE_SAME)
         scores, batch = _scores(network, sample, with_after(transform, after), size)
-    return Prepared(network, own_transform, after, chance, batch, sample, scores, notes, flags)
+    return Prepared(network, trained, own_transform, after, chance, batch, sample, scores, notes, flags)
 
 
 def _sample(training: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:

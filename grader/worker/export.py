@@ -44,14 +44,26 @@ _MEMORY_FORMATS = {
 # Training images on which a table of a transform is tried; noise has no two neighbours alike, and they are photographs.
 _TRIED = 16
 _CHANNELS, _VALUES, _SIDE = 3, 256, 32
+_MOST_NAME = 100
 
 
 class NotExportable(Exception):
     """Why a network cannot be written down, for a person: a clause without a full stop."""
 
 
+# Kept here before a script runs, which may put its own in their place.
+_named_parameters, _named_buffers = nn.Module.named_parameters, nn.Module.named_buffers
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of a network's weights and buffers, by name."""
+    named = (*_named_buffers(network), *_named_parameters(network))
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
 def export(
     network: nn.Module,
+    trained: dict[str, Tensor],
     transform: Callable[[Any], Any],
     after: Callable[[Tensor], Tensor] | None,
     chance: int | None,
@@ -62,6 +74,7 @@ def export(
     """Write a network down, with what an image goes through before it.
 
     Args:
+        trained: Its weights at the end of training.
         transform: From a PIL image on.
         after: What happens to an image after its transform, if anything does.
         chance: As `ExportedNetwork.chance`.
@@ -70,9 +83,9 @@ def export(
         scores: What the network itself made of them, N x 10 little-endian float32.
 
     Raises:
-        NotExportable: It draws random numbers, or does what the replay does not know.
+        NotExportable: It draws random numbers, does what the replay does not know, or has learned since.
     """
-    weights = _Weights(network)
+    weights = _Weights(network, trained)
     table = _table(transform, images[:_TRIED]) if chance is None else None
     steps = [*_steps(transform, images[0], weights)] if table is None else [Step(table=weights.add(table))]
     if after is not None:
@@ -94,9 +107,10 @@ def export(
 class _Weights:
     """The tensors that recorded operations use and none of them made."""
 
-    def __init__(self, network: nn.Module) -> None:
-        named = (*network.named_buffers(), *network.named_parameters())
-        self._names = {_key(tensor): name[:200] for name, tensor in named}
+    def __init__(self, network: nn.Module, trained: dict[str, Tensor]) -> None:
+        named = (*_named_buffers(network), *_named_parameters(network))
+        self._names = {_key(tensor): name for name, tensor in named}
+        self._trained = trained
         self._indices: dict[Any, int] = {}
         self._tensors: list[Tensor] = []
         self._copies: list[Tensor] = []
@@ -111,6 +125,9 @@ class _Weights:
             self._bytes += tensor.numel() * tensor.element_size()
             if self._bytes > MOST_BYTES:
                 raise NotExportable(f"it has more than {MOST_BYTES >> 20} MB of weights")
+            before = self._trained.get(self._names.get(key, ""), tensor)
+            if before.shape != tensor.shape or not torch.equal(before.nan_to_num(), tensor.nan_to_num()):
+                raise NotExportable("its weights changed after the training was over")
             self._indices[key] = self.add(tensor)
         return self._indices[key]
 
@@ -123,7 +140,7 @@ class _Weights:
     def described(self) -> tuple[Weight, ...]:
         """Name, dtype and shape of each."""
         return tuple(
-            Weight(self._names.get(_key(tensor), ""), _DTYPES[tensor.dtype], tuple(tensor.shape))
+            Weight(self._names.get(_key(tensor), "")[:_MOST_NAME], _DTYPES[tensor.dtype], tuple(tensor.shape))
             for tensor in self._tensors
         )
 

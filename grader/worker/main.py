@@ -152,6 +152,7 @@ class Worker:
             self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
             return
         try:
+            self._channel.say_over()
             self._uncounted.end_training()
             prepared = prepare(self._budget, self._training_images)
             self._offer(prepared)

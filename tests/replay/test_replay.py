@@ -23,7 +23,7 @@ from grader.protocol.exported import from_bytes
 from grader.records import SCORE_DTYPE, Verdict
 from grader.replay.graph import Replayed
 from grader.replay.main import seen
-from grader.worker.export import NotExportable, export, tensor_of
+from grader.worker.export import NotExportable, export, tensor_of, weights_of
 from grader.worker.look.network import build
 
 NETWORKS = sorted((SUBMISSIONS / "networks").iterdir())
@@ -60,7 +60,7 @@ def exported(network: nn.Module, transform: Any = PLAIN, after: Any = None, chan
     with torch.no_grad():
         own = [network(batch) for batch in (shown[:BATCH], shown[BATCH:])]
         scores = torch.cat(own).numpy().astype(SCORE_DTYPE).tobytes()
-    return export(network, transform, after, chance, shown[:BATCH], IMAGES, scores)
+    return export(network, weights_of(network), transform, after, chance, shown[:BATCH], IMAGES, scores)
 
 
 def replayed_alike(data: bytes) -> bool:
@@ -127,7 +127,7 @@ def test_a_random_transform_draws_the_same_for_the_same_image() -> None:
     shown = torch.stack([same(Image.fromarray(image)) for image in IMAGES])
     with torch.no_grad():
         scores = network(shown).numpy().astype(SCORE_DTYPE).tobytes()
-    data = export(network, augment, None, 11, shown[:BATCH], IMAGES, scores)
+    data = export(network, weights_of(network), augment, None, 11, shown[:BATCH], IMAGES, scores)
     assert replayed_alike(data)
 
 
@@ -177,6 +177,15 @@ def test_a_forward_of_any_style_is_replayed(forward: Any) -> None:
 def test_what_draws_or_is_not_known_is_not_written_down_and_named(forward: Any, named: str) -> None:
     with pytest.raises(NotExportable, match=named):
         exported(Odd(forward))
+
+
+def test_what_learned_after_its_training_is_not_written_down() -> None:
+    network = Small()
+    trained = weights_of(network)
+    with torch.no_grad():
+        network.fc.bias.add_(1)
+    with pytest.raises(NotExportable, match="after the training"):
+        export(network.eval(), trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
 
 
 def test_what_a_recording_cannot_see_shows_in_the_scores() -> None:
