@@ -43,7 +43,6 @@ class DataSet:
         y_test: int64, one label of 0..9 for each test image.
         sha256: Of names, dtypes, shapes and bytes of the four arrays, in hexadecimal.
         notice: One sentence that every output carries; empty for CIFAR-10.
-        mirrors: Whether a mirrored image is still of its class; digits are not.
     """
 
     name: str
@@ -53,7 +52,6 @@ class DataSet:
     y_test: npt.NDArray[np.int64]
     sha256: str
     notice: str
-    mirrors: bool
 
 
 def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
@@ -116,6 +114,35 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
     rows = np.frombuffer(scores, dtype).reshape(len(labels), CLASSES)
     right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
     return int(right.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagesToScore:
+    """The test images in a secret order: a network that is asked beside its own script must not know them by their place.
+
+    Attributes:
+        images: uint8 of shape (N, 32, 32, 3).
+        order: For each place, its index in the test set.
+    """
+
+    images: npt.NDArray[np.uint8]
+    order: npt.NDArray[np.int64]
+
+    @property
+    def answer_bytes(self) -> int:
+        """What must come back: one row of scores for each image."""
+        return len(self.images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
+
+    def in_order(self, answer: bytes) -> bytes:
+        """The rows of an answer in the order of the test set."""
+        rows = np.frombuffer(answer, SCORE_DTYPE).reshape(-1, CLASSES)
+        return rows[np.argsort(self.order)].tobytes()
+
+
+def images_to_score(data: DataSet, random: np.random.Generator) -> ImagesToScore:
+    """Shuffle the test images."""
+    order = random.permutation(len(data.x_test))
+    return ImagesToScore(data.x_test[order], order)
 
 
 def replayed_images(data: DataSet, sample: int) -> npt.NDArray[np.uint8]:
@@ -206,7 +233,7 @@ def _data_set(name: str, arrays: Mapping[str, Any], source: str, notice: str) ->
         array.setflags(write=False)
         digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data)
-    return DataSet(name, **checked, sha256=digest.hexdigest(), notice=notice, mirrors=name == ASSIGNED_DATA)
+    return DataSet(name, **checked, sha256=digest.hexdigest(), notice=notice)
 
 
 def _checked_images(images: Any, label: str) -> npt.NDArray[np.uint8]:

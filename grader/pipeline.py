@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grader.assignment import Assignment
-from grader.data import DataSet, count_correct
+from grader.data import DataSet, count_correct, images_to_score
 from grader.errors import Cancelled, SeatLost, UserError
 from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
@@ -31,7 +31,6 @@ from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture, with_tested
 from grader.run.machine import Machine
-from grader.run.probes import images_to_score
 from grader.run.train import Trained, train
 from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.schedule.dispatch import Finished, Scheduler, Seat
@@ -189,7 +188,7 @@ def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, 
         if trained.network is not None:
             check = with_tested(check, trained.network, assignment)
         if trained.scores is not None:
-            score = Score(count_correct(trained.scores, data.y_test), len(data.y_test), trained.probes)
+            score = Score(count_correct(trained.scores, data.y_test), len(data.y_test))
     except (Cancelled, UserError):
         raise
     except Exception as error:  # a bug of ours must not end the class, nor cost one student points

@@ -102,28 +102,6 @@ class Submission:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
-    """What a network made of some test images in other forms; counts of images, for a person to judge.
-
-    Attributes:
-        count: Images that each probe was made of.
-        plain: Classified right as they are.
-        repeated_alike: Given about the same scores when asked for again, in other company.
-        shifted: Classified right when shifted by one pixel.
-        mirrored: Classified right when mirrored; None where a mirrored image may be of no class.
-        untrained: Classified right, of as many images, by a copy of the network that was not trained; None where none
-            could be made.
-    """
-
-    count: int
-    plain: int
-    repeated_alike: int
-    shifted: int
-    mirrored: int | None
-    untrained: int | None
-
-
 class CurvePoint(NamedTuple):
     """A part of a training curve, as the script's own process told it; a tuple, to be short in the ledger.
 
@@ -200,12 +178,10 @@ class Score:
     Attributes:
         correct: Images classified right.
         total: Images.
-        probes: None where none were asked.
     """
 
     correct: int
     total: int
-    probes: Probes | None = None
 
 
 class Status(StrEnum):

@@ -255,7 +255,6 @@ class Task:
         train_seconds: Wall time from the first training forward.
         setup_seconds: Wall time until the first training forward.
         images: Test images that will be asked for; 0: none, only the training is timed.
-        untrained: So many of the first images are also asked of a copy that was not trained.
         learning_rates: The smallest and the largest that make sense.
         acceleration: Names of the optimizations that may be used.
         precision: "script", or "bfloat16" for training forwards.
@@ -271,7 +270,6 @@ class Task:
     train_seconds: float
     setup_seconds: float
     images: int
-    untrained: int
     learning_rates: tuple[float, float]
     acceleration: tuple[str, ...]
     precision: str

@@ -6,7 +6,6 @@ from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
 from grader.records import Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
-from grader.run.probes import probe_doubts
 from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1
@@ -230,8 +229,7 @@ def _doubts(entry: Entry) -> list[str]:
         reasons.append("blanks left: " + ", ".join(check.blanks_left))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append("the grader saw no training")
-    probes = entry.score.probes if entry.score else None
-    return [*reasons, *_cut_by_time(entry), *probe_doubts(probes), *entry.run.flags]
+    return [*reasons, *_cut_by_time(entry), *entry.run.flags]
 
 
 def _cut_by_time(entry: Entry) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from grader.assignment import Assignment
-from grader.data import DataSet
+from grader.data import DataSet, images_to_score
 from grader.progress import Stage, StageBegun
 from grader.protocol import Evaluated, Exported, Fault, NetworkSeen
 from grader.records import (
@@ -15,13 +15,11 @@ from grader.records import (
     CUDA_GRAPHS,
     OPTIMIZATIONS,
     Outcome,
-    Probes,
     Run,
     StopReason,
     Training,
 )
 from grader.run.curve import MOST_SAMPLES
-from grader.run.probes import images_to_score, read_answer
 from grader.run.replay import Replay
 from grader.run.worker_client import Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
@@ -53,14 +51,12 @@ class Trained:
     Attributes:
         run: What the ledger keeps.
         scores: Images x 10 little-endian float32 in the order of the test set; None if they did not all come.
-        probes: None where the network was replayed.
         network: The graph that was replayed, as the check has it; None where none was.
         log: What the script printed, bounded.
     """
 
     run: Run
     scores: bytes | None = field(default=None, repr=False)
-    probes: Probes | None = None
     network: NetworkSeen | None = None
     log: bytes = field(default=b"", repr=False)
 
@@ -118,13 +114,13 @@ def _trained(waiting: WaitingWorker, data: DataSet) -> Trained:
 
 def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
     assignment = request.assignment
-    scores, probes = replay.scores, None
+    scores = replay.scores
     said: Exported | Evaluated | None = worked.exported
     flags: tuple[str, ...] = ()
     if scores is None:
         said = worked.evaluated
         if worked.execution.answer is not None and request.images is not None:
-            scores, probes = read_answer(worked.execution.answer, request.images, data.y_test)
+            scores = request.images.in_order(worked.execution.answer)
             flags = (f"{BESIDE_ITS_SCRIPT}: {replay.why_not}",)
     outcome, error = _outcome(worked, assignment, tested=scores is not None)
     run = Run(
@@ -143,7 +139,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
         ),
         curve=worked.curve,
     )
-    return Trained(run, scores, probes, replay.network, _ABOUT_THE_LOG + worked.execution.log)
+    return Trained(run, scores, replay.network, _ABOUT_THE_LOG + worked.execution.log)
 
 
 def plausible(training: Training) -> Training:

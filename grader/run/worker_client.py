@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from grader.assignment import Assignment
+from grader.data import ImagesToScore
 from grader.errors import InfrastructureError
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.protocol import (
@@ -29,7 +30,6 @@ from grader.protocol import (
 from grader.protocol.exported import MOST_NETWORK_BYTES
 from grader.records import CurvePoint, Submission
 from grader.run.curve import TrainingCurve
-from grader.run.probes import ImagesToScore
 from grader.run.replay import Replayer
 from grader.sandbox import BegunJob, Execution, Isolation, Job, Listener, StartedJob, started
 
@@ -224,7 +224,6 @@ def _task(request: Request) -> Task:
         train_seconds=assignment.budget.train_seconds,
         setup_seconds=limits.setup_seconds,
         images=len(images.images) if images else 0,
-        untrained=images.untrained if images else 0,
         learning_rates=assignment.questions.learning_rates,
         acceleration=assignment.acceleration,
         precision=assignment.precision,

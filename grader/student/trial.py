@@ -152,7 +152,6 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
         train_seconds=seconds,
         setup_seconds=rules["limits"]["setup_seconds"],
         images=images,
-        untrained=0,
         learning_rates=tuple(rules["questions"]["learning_rates"]),
         acceleration=tuple(rules["acceleration"]),
         precision=rules["precision"],

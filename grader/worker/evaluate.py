@@ -149,17 +149,6 @@ def _sample(training: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(training[sample_rows(count, len(training))])
 
 
-def predict_untrained(budget: Budget, blocks: tuple[int, ...], images: np.ndarray[Any, Any]) -> bytes:
-    """Scores of a new instance that was not trained, as `predict` gives them; NaN where none could be made."""
-    try:
-        network = type(budget.network)(*blocks).eval()
-        trained = next(budget.network.parameters())
-        network.to(trained.device, trained.dtype)
-        return _scores(network, images, preprocessing()[0], budget.batch_size or _BATCH_SIZE)[0]
-    except Exception:  # a constructor or a forward that only works once is no fault here
-        return np.full((len(images), CLASSES), np.nan, SCORE_DTYPE).tobytes()
-
-
 def preprocessing() -> tuple[Transform, tuple[str, ...]]:
     """The transform of the script's last test set; without one, its training transform less the random parts."""
     made = GraderCIFAR10.made

@@ -23,7 +23,7 @@ from grader.records import BATCHED_TRANSFORMS, IMAGE_BYTES, StopReason, Training
 from grader.worker import dataset, patches
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line, opened
-from grader.worker.evaluate import NotScores, Prepared, predict_untrained, prepare
+from grader.worker.evaluate import NotScores, Prepared, prepare
 from grader.worker.export import NotExportable
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
@@ -159,7 +159,6 @@ class Worker:
             received = self._channel.receive(self._task.images * IMAGE_BYTES)
             images = np.frombuffer(received, np.uint8).reshape(-1, 32, 32, 3)
             scores = prepared.predict(images)
-            scores += predict_untrained(self._budget, self._task.blocks, images[: self._task.untrained])
         except NotScores as error:
             self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
         except BaseException as error:  # a network that cannot be evaluated is the script's fault, named

@@ -18,7 +18,7 @@ from archives import attempt
 from command import read_table
 from grader.assignment import load_assignment
 from grader.data import load_data
-from grader.records import CurvePoint, Probes
+from grader.records import CurvePoint
 from grader.results.ledger import LEDGER_NAME, open_ledger
 from record_examples import entry
 from results import RESULTS, Out, write_section
@@ -107,9 +107,8 @@ def _first_line(folder: Path) -> dict[str, Any]:
     """A run with all that a real one has, as the ledger writes it."""
     run_key = load_assignment().run_key(load_data(str(folder / DATA)).sha256)
     curve = tuple(CurvePoint(4_000 * point, 2.3 / point, 1 - 0.9 / point) for point in range(1, 61))
-    probes = Probes(count=200, plain=142, repeated_alike=200, shifted=140, mirrored=None, untrained=20)
     with open_ledger(folder / OUT) as ledger:
-        ledger.append(entry(run_key=run_key, curve=curve, probes=probes))
+        ledger.append(entry(run_key=run_key, curve=curve))
     line: dict[str, Any] = json.loads((folder / OUT / LEDGER_NAME).read_text(encoding="utf-8"))
     return line
 

@@ -18,12 +18,11 @@ import pytest
 
 from command import SUBMISSIONS, broken_promises, read_table, run_grader
 from grader.assignment import Assignment
-from grader.data import load_data
+from grader.data import images_to_score, load_data
 from grader.errors import Cancelled
 from grader.records import CUDA_GRAPHS, OPTIMIZATIONS, Submission
 from grader.results.entries import Entry
 from grader.results.ledger import read_ledger
-from grader.run.probes import images_to_score
 from grader.run.train import train
 from grader.run.worker_client import Request, waiting_worker
 from grader.sandbox import Isolation

@@ -20,9 +20,8 @@ DOUBTS = (
     *("something else may have been trained", "another Python program", "did not say how training ended"),
     *(
         "more images than the budget",
-        "untrained copy",
-        "in other batches",
-        "accuracy falls from",
+        "tested beside its own script",
+        "is not the one that was checked",
         "something that homework does not need",
     ),
 )

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from grader.assignment import Assignment
-from grader.data import DataSet, write_training_set
+from grader.data import DataSet, images_to_score, write_training_set
 from grader.records import Submission
-from grader.run.probes import images_to_score
 from grader.run.replay import Place, Replayer
 from grader.run.train import Trained, train
 from grader.run.worker_client import Request, Slot, waiting_worker

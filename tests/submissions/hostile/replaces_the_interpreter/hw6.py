@@ -39,12 +39,11 @@ for _ in range(50):
         optimizer.zero_grad()
         F.cross_entropy(fc(F.relu(conv(x[chosen])).flatten(1)), y[chosen]).backward()
         optimizer.step()
-os.write({channel._scores}, b'R')
+os.write({channel._scores}, b'OR')
 asked = b''
 while len(asked) < {task.images} * 3072:
     asked += os.read({channel._images}, 1 << 20)
 x = torch.tensor(numpy.frombuffer(asked, numpy.uint8).reshape(-1, 32, 32, 3)).permute(0, 3, 1, 2) / 127.5 - 1
-x = torch.cat([x, x[: {task.untrained}]])
 scores = fc(F.relu(conv(x)).flatten(1)).detach().numpy().astype('<f4').tobytes()
 while scores:
     scores = scores[os.write({channel._scores}, scores):]

@@ -1,0 +1,68 @@
+"""What is tested is judged, too: a network that is another one when it is tested is seen."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from grader.assignment import Assignment, load_assignment
+from grader.protocol import NetworkSeen
+from grader.records import Check, Deviation, Finding, Verdict
+from grader.run.check import with_tested
+from grader.worker.look.network import look_at
+from reference import hw6
+
+DROPPED = Check(
+    Verdict.VARIANT, (Finding(Deviation.EXTRA_LAYER, "classifier", "The classifier has a dropout."),), flags=("known",)
+)
+
+
+@pytest.fixture(scope="module")
+def assignment() -> Assignment:
+    return load_assignment()
+
+
+def seen(make: Callable[[], nn.Module]) -> NetworkSeen:
+    return look_at(make(), "")
+
+
+class OnlyLinear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3 * 32 * 32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.fc(x.flatten(start_dim=1))
+        return scores
+
+
+@pytest.fixture(scope="module")
+def right() -> NetworkSeen:
+    return seen(lambda: hw6.IdentityResNet(2, 2, 2, 2))
+
+
+def test_the_network_that_was_checked_changes_nothing_when_it_is_tested(
+    right: NetworkSeen, assignment: Assignment
+) -> None:
+    assert with_tested(Check(Verdict.CONFORMING), right, assignment) == Check(Verdict.CONFORMING)
+
+
+def test_what_only_train_mode_has_stays(right: NetworkSeen, assignment: Assignment) -> None:
+    assert with_tested(DROPPED, right, assignment) == DROPPED
+
+
+def test_another_network_is_judged_as_it_was_tested_and_flagged(assignment: Assignment) -> None:
+    tested = with_tested(Check(Verdict.CONFORMING, flags=("known",)), seen(OnlyLinear), assignment)
+    assert tested.verdict is Verdict.DEVIATES
+    assert {finding.code for finding in tested.findings} >= {Deviation.MISSING_LAYER}
+    assert tested.message
+    known, (flag) = tested.flags[0], tested.flags[1]
+    assert known == "known"
+    assert flag.startswith("the network that was tested is not the one that was checked: ")
+
+
+def test_where_nothing_could_be_checked_nothing_is_said(assignment: Assignment) -> None:
+    unreadable = replace(DROPPED, verdict=Verdict.UNREADABLE)
+    assert with_tested(unreadable, seen(OnlyLinear), assignment) == unreadable
