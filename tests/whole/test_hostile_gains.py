@@ -68,6 +68,13 @@ class Removal:
     test_set_inside: bool = False
 
 
+# A network that is replayed never meets a test image: whoever knows them must be asked beside its own script.
+BESIDE = """
+from grader.worker import evaluate, export
+def stay(_):
+    raise export.NotExportable("it stays here")
+evaluate.Prepared.export = stay
+"""
 COUNTER = Removal(NO_STOP)
 CHILDREN = Removal(NO_STOP_IN_CHILDREN)
 IN_MEMORY = "dataset.pixels, dataset.answers = read('x_test'), read('y_test')"
@@ -95,10 +102,10 @@ REMOVALS = {
     "says_that_batches_are_empty": Removal(
         "import builtins; from grader.worker import budget; budget._rows = lambda batch: builtins.len(batch)"
     ),
-    "learns_the_test_set": Removal(TEST_SET_INSIDE + STAND_IN, test_set_inside=True),
-    "searches_the_disk_for_labels": Removal(test_set_inside=True),
-    "searches_memory_for_labels": Removal(TEST_SET_INSIDE + IN_MEMORY, test_set_inside=True),
-    "answers_in_the_public_order": Removal(outside=in_public_order),
+    "learns_the_test_set": Removal(BESIDE + TEST_SET_INSIDE + STAND_IN, test_set_inside=True),
+    "searches_the_disk_for_labels": Removal(BESIDE, test_set_inside=True),
+    "searches_memory_for_labels": Removal(BESIDE + TEST_SET_INSIDE + IN_MEMORY, test_set_inside=True),
+    "answers_in_the_public_order": Removal(BESIDE, outside=in_public_order),
     "answers_before_the_images": Removal(outside=early_answers_count),
     "replaces_the_interpreter": Removal("import os; os.set_inheritable = lambda *_: None"),
 }
