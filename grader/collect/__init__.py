@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from grader.assignment import Assignment, Limits
-from grader.collect.deadline import how_late, seconds_late, shown
+from grader.collect.deadline import doubts_about_times, how_late, seconds_late, shown
 from grader.collect.folder import layouts_of
 from grader.collect.layouts import Format, Reading, reading
 from grader.collect.roster import Roster, RosterLine, read_roster
@@ -78,7 +78,7 @@ def collect(
     return Collection(
         tuple(sorted(settled, key=lambda submission: submission.student_id)),
         tuple(sorted(decisions, key=lambda decision: decision.file)),
-        (*read.notices, *renamed, *_notices(deadline, lines, read)),
+        (*read.notices, *renamed, *_notices(deadline, lines, read), *_doubts(found, zone)),
     )
 
 
@@ -300,3 +300,10 @@ def _notices(deadline: datetime | None, lines: Mapping[str, RosterLine], read: R
     of_class = shown(deadline) if deadline else "none for the class"
     on_roster = f", and {own} on the roster with their own deadline" if own else ""
     return (f"deadline: {of_class}{on_roster}; times are {read.times}",)
+
+
+def _doubts(found: Iterable[Found], zone: tzinfo | None) -> tuple[str, ...]:
+    """Say so where times look as if a copy or an unpacking had made them."""
+    attempts = [item for item in found if isinstance(item, Attempt) and item.timed]
+    times = [time for item in attempts if item.moment is not None and (time := _shown_time(item.moment, zone))]
+    return tuple(doubts_about_times(times, datetime.now(zone).date()))
