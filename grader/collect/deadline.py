@@ -88,7 +88,7 @@ def doubts_about_times(times: Sequence[datetime], today: date) -> Iterator[str]:
     if same > 1 and 2 * same > len(times):
         yield (
             f"{same} of {len(times)} files have the same minute, {minute}: a copy or an unpacking may have set it; "
-            "keep the times (cp -a, unzip), or pass the archive"
+            "keep the times (cp -a), or pass the learning system's archive"
         )
     if later := [time for time in times if time.date() > today]:
         yield (

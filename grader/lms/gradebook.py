@@ -13,8 +13,8 @@ _NOTHING = re.compile("(?!)")
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 # Headers of columns by which a folder or another system may call a student, where the first column's ids do not fit.
 _ALSO_AN_ID = re.compile(
-    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration"
-    r"|로그인|아이디|메일|학번",
+    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration|\Aid\Z"
+    r"|canvas|moodle|blackboard|로그인|아이디|메일|학번",
     re.IGNORECASE,
 )
 

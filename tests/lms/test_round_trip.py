@@ -24,6 +24,7 @@ from grader.lms.sheets import plain, read_sheet
 from grader.lms.upload import Upload, filled_in
 from grader.records import Outcome
 from grader.results.entries import Grade, Result
+from grader.results.score import result_of
 from record_examples import entry, submission
 from submission_folders import ASSIGNMENT
 
@@ -147,6 +148,41 @@ def test_what_a_system_hands_out_comes_back_to_whom_it_belongs(form: Form, tmp_p
     gradebook.write_bytes(upload.content)
     again = read_roster(gradebook).lines
     assert list(again) == list(form.ids)
+
+
+@pytest.mark.parametrize("form", [FORMS["blackboard"], FORMS["canvas"], FORMS["moodle"]], ids=lambda form: form.system)
+def test_what_is_handed_in_after_the_grading_has_no_points_yet_and_the_old_score_stays(
+    form: Form, tmp_path: Path
+) -> None:
+    kim, name = form.ids[0], "Kim, Min"
+    archive, gradebook = tmp_path / "handed-in.zip", tmp_path / "gradebook"
+    gradebook.write_bytes(form.gradebook([(kim, name, "6.00")]))
+    first, again = form.entries(name, kim, 1), form.entries(name, kim, 2)
+    again = {entry: content if entry.endswith(".txt") else b"new" for entry, content in again.items()}
+    archive.write_bytes(packed(first))
+    (before,) = collect(archive, gradebook, ASSIGNMENT).submissions
+    graded_before = entry(student_id=kim, sha256=before.sha256, run_key="key")
+    assert result_of(before, [graded_before], "key", ASSIGNMENT).grade.points is not None
+    # Blackboard keeps both attempts; in the others' archives the new one takes the old one's place.
+    archive.write_bytes(packed({**first, **again} if form.system is System.BLACKBOARD else again))
+    (after,) = collect(archive, gradebook, ASSIGNMENT).submissions
+    row = result_of(after, [graded_before], "key", ASSIGNMENT)
+    assert (after.content, row.grade.points, row.due) == (b"new", None, True)
+    upload = filled_in(gradebook.read_bytes(), form.system, [row], MOST, "hw6", column_of(b"", form.system))
+    assert all(old == new for old, new in only_the_score_differs(gradebook.read_bytes(), upload.content, upload.column))
+    assert upload.without_points == (kim,)
+
+
+def test_one_student_s_extension_stands_in_the_gradebook_s_copy(tmp_path: Path) -> None:
+    late = "2026-11-22-10-00-00"
+    archive, gradebook = tmp_path / "handed-in.zip", tmp_path / "gradebook.csv"
+    archive.write_bytes(packed(attempt("kim", late, hw6__py=b"kim's") | attempt("lee", late, hw6__py=b"lee's")))
+    header = "Last Name,First Name,Username,deadline"
+    gradebook.write_text(f"{header}\nKim,Min,kim,2026-11-23 23:59 Asia/Seoul\nLee,Sam,lee,\n")
+    due = datetime(2026, 11, 21, 23, 59, tzinfo=ZoneInfo("Asia/Seoul"))
+    kim, lee = collect(archive, gradebook, ASSIGNMENT, due).submissions
+    assert (kim.content, kim.late) == (b"kim's", "")
+    assert (lee.content, "after the deadline" in lee.late) == (None, True)
 
 
 def test_gradescope_s_files_name_each_student_once() -> None:
