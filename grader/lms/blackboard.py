@@ -17,7 +17,7 @@ from datetime import datetime, tzinfo
 
 from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Fault, Known, Stored, normal
+from grader.lms.files import Blame, Fault, Known, Stored, WithoutFile, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.text import decoded
@@ -53,7 +53,9 @@ class _Account:
     originals: Mapping[str, str] = field(default_factory=dict)
 
 
-def attempts(files: Sequence[Handed], zone: tzinfo | None, known: Known) -> Iterator[SystemAttempt | Decision]:
+def attempts(
+    files: Sequence[Handed], zone: tzinfo | None, known: Known
+) -> Iterator[SystemAttempt | WithoutFile | Decision]:
     """Give every attempt, and every entry that belongs to none.
 
     Args:
@@ -77,12 +79,19 @@ def attempts(files: Sequence[Handed], zone: tzinfo | None, known: Known) -> Iter
     titles = {head.removesuffix(end) for head, end in ends if head.endswith(end)}
     for (head, time), entries in held.items():
         account = accounts.get((head, time))
-        student_id = account.username if account and account.username else _whose(head, titles, known)
-        if not student_id:
-            stored = [file.stored for _, file in entries] + ([account.stored] if account else [])
-            yield from (Decision(one.shown, "", Status.UNRECOGNISED, _NOBODYS_NAME) for one in stored)
+        told = account.username if account else ""
+        readings = {told} if told else _readings(head, titles, known)
+        if len(readings) == 1:
+            yield _attempt(readings.pop(), head, time, entries, account, zone)
             continue
-        yield _attempt(student_id, head, time, entries, account, zone)
+        stored = [file.stored for _, file in entries] + ([account.stored] if account else [])
+        yield from (Decision(one.shown, "", Status.UNRECOGNISED, _NOBODYS_NAME) for one in stored)
+        # Each of those who could be meant cannot be graded, so that nobody's work is passed over for 0.
+        fault = Fault(f"may be that of {' or '.join(sorted(readings))}: {_NOBODYS_NAME}", Blame.LAYOUT)
+        for student_id in sorted(one for one in readings if any(one in names for names in known)):
+            yield WithoutFile(
+                student_id, f"{stored[0].shown} {fault.said}", stored[0].shown, fault, _moment(time, zone)
+            )
 
 
 def _attempt(
@@ -117,14 +126,13 @@ def _moment(time: str, zone: tzinfo | None) -> int | None:
         return None
 
 
-def _whose(head: str, titles: Collection[str], known: Known) -> str:
-    """Find the username at the end of `<Assignment>_<username>`, where only one reading is possible."""
-    readings = {head.removeprefix(f"{title}_") for title in titles if head.startswith(f"{title}_")}
+def _readings(head: str, titles: Collection[str], known: Known) -> set[str]:
+    """Find whose username may be at the end of `<Assignment>_<username>`; those on the roster come first."""
+    by_title = {head.removeprefix(f"{title}_") for title in titles if head.startswith(f"{title}_")}
     for names in known:
-        readings = readings or {student_id for student_id in names if head.endswith(f"_{student_id}")}
-    if not readings and head.count("_") == 1:
-        readings = {head.partition("_")[2]}
-    return readings.pop() if len(readings) == 1 else ""
+        if listed := {one for one in names if (one in by_title if by_title else head.endswith(f"_{one}"))}:
+            return listed
+    return by_title or ({head.partition("_")[2]} if head.count("_") == 1 else set())
 
 
 def _read_account(stored: Stored) -> _Account:

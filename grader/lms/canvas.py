@@ -75,9 +75,11 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
     held: dict[str, list[Handed]] = defaultdict(list)
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     remarks: dict[str, dict[str, None]] = defaultdict(dict)
-    for file in files:
-        all_readings = _readings(file.name)
-        readings = _of_the_roster(all_readings, known) or all_readings
+    readings_of = [_readings(file.name) for file in files]
+    # All files of a user begin alike.
+    names = {readings[0].user: readings[0].name for readings in readings_of if len(readings) == 1}
+    for file, possible in zip(files, readings_of, strict=True):
+        readings = _likely(possible, names, known)
         shown = file.stored.shown
         if not readings:
             yield Decision(shown, "", Status.UNRECOGNISED, "its name is not one that Canvas gives")
@@ -112,14 +114,22 @@ def _readings(name: str) -> list[_Reading]:
     ]
 
 
-def _of_the_roster(readings: Sequence[_Reading], known: Known) -> list[_Reading]:
-    """The readings whose user is on the roster; of several, those that bear the user's name there."""
-    for names in known:
-        listed = [reading for reading in readings if reading.user in names]
-        named = [reading for reading in listed if same_name(reading.name, names[reading.user])]
-        if listed:
-            return named if len(named) == 1 else listed
-    return []
+def _likely(readings: Sequence[_Reading], names: Mapping[str, str], known: Known) -> Sequence[_Reading]:
+    """The readings that are left: those whose user is on the roster, less those that other files contradict.
+
+    Of several, the one that bears the user's name on the roster.
+
+    Args:
+        names: How the other files of a user begin, where that is certain.
+    """
+    if len(readings) < 2:
+        return readings
+    left = [reading for reading in readings if names.get(reading.user, reading.name) == reading.name] or readings
+    for each in known:
+        if listed := [reading for reading in left if reading.user in each]:
+            called = [one for one in listed if one.name and same_name(one.name, each[one.user])]
+            return called if len(called) == 1 else listed
+    return left
 
 
 def _remarks(reading: _Reading, known: Known) -> Iterator[str]:

@@ -4,12 +4,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import gradebooks
 from archives import canvas_entry, moodle_entry, unpack, write_archive
 from grader.assignment import load_assignment
 from grader.errors import UserError
-from grader.records import Collection, Status
+from grader.lms.archive import Handed
+from grader.lms.attempts import SystemAttempt
+from grader.lms.canvas import attempts
+from grader.lms.files import DiskFile, WithoutFile
+from grader.records import Collection, Decision, Status
 from grader.results.score import grade
 from submission_folders import by_student, collected, decision_on, statuses
 
@@ -96,13 +102,26 @@ def test_of_several_readings_the_roster_s_is_taken(tmp_path: Path, name: str, us
 
 
 def test_of_several_readings_on_the_roster_the_one_of_the_student_s_name_is_taken(tmp_path: Path) -> None:
-    book = gradebooks.canvas((("3", "Team", ""), ("101", "Park_3, A.", "")))
-    entry = canvas_entry("park_3", "101", 9001)
-    students = by_student(from_archive(tmp_path, {canvas_entry("a", "3", 5): b"3's", entry: b"x"}, gradebook=book))
-    assert (students["101"].content, students["3"].content) == (None, b"3's")
     book = gradebooks.canvas((("3", "Team", ""), ("101", "Park_3", "")))
-    students = by_student(from_archive(tmp_path, {canvas_entry("team", "3", 5): b"3's", entry: b"x"}, gradebook=book))
-    assert (students["101"].content, students["3"].content) == (b"x", b"3's")
+    students = by_student(from_archive(tmp_path, {canvas_entry("park_3", "101", 9001): b"x"}, gradebook=book))
+    assert (students["101"].content, students["3"].content) == (b"x", None)
+
+
+def test_a_reading_that_the_user_s_other_files_contradict_is_none(tmp_path: Path) -> None:
+    book = gradebooks.canvas((("3", "A", ""), ("101", "B", "")))
+    entries = {canvas_entry("lee", "3", 4): b"3's", canvas_entry("team_3", "101", 9001): b"x"}
+    for gradebook in (book, b""):
+        students = by_student(from_archive(tmp_path, entries, gradebook=gradebook))
+        assert (students["101"].content, students["3"].content) == (b"x", b"3's")
+
+
+def test_nobody_gets_another_s_file_by_a_name_that_ends_in_the_other_s_number(tmp_path: Path) -> None:
+    book = gradebooks.canvas((("101", "Kim", ""), ("500", "kim_101", "")))
+    entries = {canvas_entry("kim", "101", 9001): b"kim's", canvas_entry("kim_101", "500", 9009): b"other's"}
+    students = by_student(from_archive(tmp_path, entries, gradebook=book))
+    assert (students["101"].content, students["500"].content) == (b"kim's", None)
+    assert "user 500's hw6.py" in students["500"].unreadable
+    assert list(by_student(from_archive(tmp_path, entries))) == ["101"]
 
 
 def test_where_the_roster_cannot_decide_both_are_asked_for_by_name_and_neither_gets_0(tmp_path: Path) -> None:
@@ -218,3 +237,29 @@ def test_a_mac_s_folder_around_everything_is_passed_over(tmp_path: Path) -> None
 def test_an_archive_of_no_known_layout_names_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"set FORMAT=, or unpack it and pass a folder with <student>/hw6\.py"):
         from_archive(tmp_path, {"kim/hw6.py": b"x", "lee/hw6.py": b"y"})
+
+
+# The same examples everywhere: a test that fails, fails for everyone.
+few = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+PARTS = st.lists(st.sampled_from(("team", "LATE", "anon", "_", "_", "3", "4", "101", "text.html", "")), max_size=6).map(
+    "".join
+)
+
+
+@few
+@given(st.lists(st.tuples(st.sampled_from(("3", "4", "101")), PARTS, PARTS, st.booleans()), max_size=3), st.booleans())
+def test_whatever_names_canvas_makes_nobody_is_graded_on_another_s_file_or_lost(
+    handed_in: list[tuple[str, str, str, bool]], listed: bool
+) -> None:
+    came: dict[str, str] = {}
+    for number, (user, name, file, late) in enumerate(handed_in):
+        came.setdefault(user, canvas_entry(name, user, 9_001 + number, f"{file}hw6.py", late))
+    files = [Handed(entry, DiskFile(entry, Path(entry))) for entry in sorted(came.values())]
+    known = [dict.fromkeys(("3", "4", "101"), "")] if listed else []
+    found = list(attempts(files, known))
+    asked = {one.archive for one in found if isinstance(one, WithoutFile)}
+    aside = {one.file for one in found if isinstance(one, Decision)}
+    taken = {file.stored.shown: one.student_id for one in found if isinstance(one, SystemAttempt) for file in one.files}
+    assert taken.keys() | aside == set(came.values())
+    assert asked == (aside if listed else set())
+    assert taken.items() <= {entry: user for user, entry in came.items()}.items()
