@@ -161,6 +161,8 @@ def test_moodle_s_group_is_no_participant(tmp_path: Path) -> None:
     students = by_student(from_archive(tmp_path, entries, gradebook=book))
     assert students["37"].remarks == ()
     assert "a group's attempt bears the group's number" in students["38"].remarks[0]
+    blind = {moodle_entry("Participant", "37"): b"x", moodle_entry("Participant", "38"): b"y"}
+    assert {one.remarks for one in from_archive(tmp_path, blind, gradebook=book).submissions} == {()}
 
 
 @pytest.mark.parametrize("name", [".Kim", "", "_", "..", "__MACOSX", "1_2_3"])
