@@ -118,7 +118,7 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImagesToScore:
-    """The test images in a secret order: a network that is asked beside its own script must not know them by their place.
+    """The test images in a secret order: a network that is asked beside its script must not know them by their place.
 
     Attributes:
         images: uint8 of shape (N, 32, 32, 3).

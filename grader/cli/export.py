@@ -11,6 +11,7 @@ from grader.assignment import Assignment
 from grader.cli.options import DEFAULT_OUT, Out, app, collected, mistakes_in_one_sentence, named, remembered, say
 from grader.errors import UserError
 from grader.lms import System
+from grader.lms.gradebook import examples
 from grader.lms.gradescope import results_json
 from grader.lms.upload import Upload, filled_in
 from grader.pipeline import results
@@ -79,8 +80,11 @@ def _write_filled_in(
     except OSError as error:
         raise UserError(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
     upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
-    if not upload.scores and not upload.without_points:
-        raise UserError(f"{path} lists none of the graded students: name the gradebook of this course with GRADEBOOK=")
+    if upload.of_another_class:
+        raise UserError(
+            f"{path} is not the gradebook of this class: it lists {examples(upload.only_listed)}, and graded are "
+            f"{examples(upload.only_graded)}; name its gradebook with GRADEBOOK=, or grade with it as ROSTER="
+        )
     write_private(target, upload.content)
     _say_what_changes(upload)
     say(f"\nupload: {target}")
@@ -94,6 +98,10 @@ def _say_what_changes(upload: Upload) -> None:
         say(f"  {score.student_id}: {score.before or 'none'} -> {score.after}{', less than before' * score.falls}")
     lists = (
         ("unchanged, because they have no points yet", upload.without_points),
+        (
+            "unchanged, because a word stands in place of the score (make override sets points instead)",
+            [f"{student_id} ({word})" for student_id, word in upload.decided],
+        ),
         ("graded, but not in the gradebook", upload.only_graded),
         ("unchanged, because they are only in the gradebook", upload.only_listed),
     )

@@ -4,6 +4,7 @@ That is the folder, the roster, the rules and the data; `grade` keeps it in OUT 
 """
 
 import difflib
+import json
 import os
 import shlex
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.control import Control
 from rich.markup import escape
@@ -239,14 +240,15 @@ def remember(inputs: Inputs, out: Path) -> None:
     Raises:
         UserError: Nothing can be written there.
     """
-    write_private(out / INPUTS_NAME, TypeAdapter(Inputs).dump_json(inputs, indent=2))
+    # Not pydantic's JSON: a path may hold bytes that are no UTF-8.
+    write_private(out / INPUTS_NAME, json.dumps(asdict(inputs), indent=2).encode())
 
 
 def remembered(out: Path, now: Inputs) -> Inputs:
     """The inputs of the last `grade` into `out`, if there was one, with what is named now in their place."""
     try:
-        kept = TypeAdapter(Inputs).validate_json((out / INPUTS_NAME).read_bytes())
-    except (OSError, ValidationError):
+        kept = TypeAdapter(Inputs).validate_python(json.loads((out / INPUTS_NAME).read_bytes()))
+    except (OSError, ValueError):
         kept = Inputs()
     return replace(kept, **{name: value for name, value in asdict(now).items() if value})
 

@@ -2,21 +2,21 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection as Many
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from grader.assignment import Assignment, Limits
-from grader.collect.deadline import how_late, seconds_late, shown
+from grader.collect.deadline import doubts_about_times, how_late, seconds_late, shown
 from grader.collect.folder import layouts_of
 from grader.collect.layouts import Format, Reading, reading
-from grader.collect.roster import RosterLine, read_roster
+from grader.collect.roster import Roster, RosterLine, read_roster
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.attempts import add_companions, companions_aside
 from grader.lms.files import Attempt, Blame, Fault, Found, WithoutFile
+from grader.lms.gradebook import best_column, examples, too_few
 from grader.records import Collection, Decision, Status, Submission
 
 __all__ = ["Format", "collect"]
@@ -44,15 +44,18 @@ def collect(
         layout: None: recognised by the names.
 
     Raises:
-        UserError: The roster cannot be used, the submissions cannot be opened, or there is nobody's work in them.
+        UserError: The roster cannot be used or is another class's, the submissions cannot be opened, or there is
+            nobody's work in them.
     """
-    lines = {} if roster is None else read_roster(roster)
+    listed = Roster() if roster is None else read_roster(roster)
+    lines = listed.lines
     zone = _zone(deadline, lines)
-    with reading(submissions, layout, assignment, roster, lines, zone) as read:
-        attempts, without, decisions = _by_student(read.found)
+    with reading(submissions, layout, assignment, roster, listed.known(), zone) as read:
+        found, renamed = (read.found, ()) if roster is None else _by_roster(read.found, listed, submissions, roster)
+        attempts, without, decisions = _by_student(found)
         handed_in = attempts.keys() | without.keys()
         if not handed_in:
-            raise UserError(_nobody(submissions, read.system, assignment))
+            raise UserError(_nobody(submissions, read.system, assignment, decisions))
         settled: list[Submission] = []
         kept = 0
         for student_id in handed_in:
@@ -71,17 +74,15 @@ def collect(
                     f"the files of {submissions} that count are larger than 1 GB together: grade it in parts"
                 )
     if roster is not None:
-        if lines.keys().isdisjoint(handed_in) and not any(each.content or each.unreadable for each in settled):
-            raise UserError(_strangers_only(submissions, handed_in, roster, lines))
         settled, decisions = _compare_with_roster(settled, decisions, lines)
     return Collection(
         tuple(sorted(settled, key=lambda submission: submission.student_id)),
         tuple(sorted(decisions, key=lambda decision: decision.file)),
-        (*read.notices, *_notices(deadline, lines, read)),
+        (*read.notices, *renamed, *_notices(deadline, lines, read), *_doubts(found, zone)),
     )
 
 
-def _zone(deadline: datetime | None, lines: dict[str, RosterLine]) -> tzinfo | None:
+def _zone(deadline: datetime | None, lines: Mapping[str, RosterLine]) -> tzinfo | None:
     """Times without a zone are the course's: they are read in the class's deadline's, or the first on the roster."""
     deadlines = [deadline, *(line.deadline for line in lines.values())]
     return next((due.tzinfo for due in deadlines if due is not None), None)
@@ -121,18 +122,51 @@ def _with_closed_archive(
     )
 
 
-def _nobody(submissions: Path, system: System | None, assignment: Assignment) -> str:
+def _nobody(submissions: Path, system: System | None, assignment: Assignment, decisions: Sequence[Decision]) -> str:
     if system is None:
         return f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}"
     name = system.value.capitalize()
-    return f"SUBMISSIONS={submissions} has no attempt named as {name} names it: name another layout with FORMAT="
+    said = f"SUBMISSIONS={submissions} has no attempt named as {name} names it: name another layout with FORMAT="
+    first = next((decision for decision in decisions if decision.status is Status.UNRECOGNISED), None)
+    return f"{said}; of {first.file}, {first.reason}" if first else said
 
 
-def _strangers_only(submissions: Path, found: Many[str], roster: Path, lines: Many[str]) -> str:
-    some = ", ".join(sorted(found)[:3])
+def _by_roster(
+    found: Sequence[Found], listed: Roster, submissions: Path, roster: Path
+) -> tuple[Sequence[Found], tuple[str, ...]]:
+    """Match the students of the folder with the roster: by its ids, else by the column that names the most of them.
+
+    Returns:
+        What was found, under the roster's ids, and a notice if they come from another column.
+
+    Raises:
+        UserError: Nobody is on the roster, or fewer than half are: it is another class's, or the folder is.
+    """
+    with_file = {item.student_id for item in found if isinstance(item, Attempt)}
+    students = with_file or {item.student_id for item in found if isinstance(item, WithoutFile)}
+    matched = students & listed.lines.keys()
+    if not students or not too_few(len(matched), len(students)):
+        return found, ()
+    columns = listed.columns()
+    column = best_column(students, columns)
+    if not column:
+        raise UserError(_of_another_class(students, listed, submissions, roster))
+    ids = columns[column]
+    notice = f"students are matched by the roster's column {column}, since its {listed.key} names too few of them"
+    return [replace(item, student_id=ids.get(item.student_id, item.student_id)) for item in found], (notice,)
+
+
+def _of_another_class(students: Set[str], listed: Roster, submissions: Path, roster: Path) -> str:
+    strangers, absent = students - listed.lines.keys(), listed.lines.keys() - students
+    matched = len(students) - len(strangers)
+    some = f"only {matched}" if matched else "none"
+    alike = {_loosely(student_id) for student_id in listed.lines}
+    nearly = any(_loosely(student_id) in alike for student_id in strangers)
+    hint = "; some ids differ only in capitals, blanks or zeros in front" if nearly else ""
     return (
-        f"SUBMISSIONS={submissions} has no file that can be run, and none of its students is on the roster {roster}: "
-        f"it has {some}, the roster has {', '.join(list(lines)[:3])}; pass the folder that holds the students' folders"
+        f"{some} of the {len(students)} students in SUBMISSIONS={submissions} is on the roster {roster}: "
+        f"it has {examples(strangers)}, the roster has {examples(absent)}{hint}; pass the folder that holds the "
+        "students' folders, or a roster with a column of these ids, logins or e-mail addresses"
     )
 
 
@@ -224,7 +258,7 @@ def _size(submission: Submission) -> int:
 
 
 def _compare_with_roster(
-    submissions: list[Submission], decisions: list[Decision], lines: dict[str, RosterLine]
+    submissions: list[Submission], decisions: list[Decision], lines: Mapping[str, RosterLine]
 ) -> tuple[list[Submission], list[Decision]]:
     """Add names, remarks about strangers, and everyone who handed in nothing."""
     absent = lines.keys() - {submission.student_id for submission in submissions}
@@ -258,7 +292,7 @@ def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:
     return (f"perhaps the same student as {other}: make the ids equal in the roster",) if other else ()
 
 
-def _notices(deadline: datetime | None, lines: dict[str, RosterLine], read: Reading) -> tuple[str, ...]:
+def _notices(deadline: datetime | None, lines: Mapping[str, RosterLine], read: Reading) -> tuple[str, ...]:
     """Say which deadline holds, and whose word a file's time is."""
     own = sum(line.deadline is not None for line in lines.values())
     if not read.times or (deadline is None and not own):
@@ -266,3 +300,10 @@ def _notices(deadline: datetime | None, lines: dict[str, RosterLine], read: Read
     of_class = shown(deadline) if deadline else "none for the class"
     on_roster = f", and {own} on the roster with their own deadline" if own else ""
     return (f"deadline: {of_class}{on_roster}; times are {read.times}",)
+
+
+def _doubts(found: Iterable[Found], zone: tzinfo | None) -> tuple[str, ...]:
+    """Say so where times look as if a copy or an unpacking had made them."""
+    attempts = [item for item in found if isinstance(item, Attempt) and item.timed]
+    times = [time for item in attempts if item.moment is not None and (time := _shown_time(item.moment, zone))]
+    return tuple(doubts_about_times(times, datetime.now(zone).date()))

@@ -1,7 +1,9 @@
 """Deadlines: a moment with its zone, and how long after it a file came."""
 
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from grader.errors import UserError
@@ -73,6 +75,26 @@ def how_late(seconds: int, deadline: datetime) -> str:
 def shown(deadline: datetime) -> str:
     """Show a deadline with its offset, as `2026-12-01 23:59:00+09:00`."""
     return deadline.isoformat(" ", "seconds")
+
+
+def doubts_about_times(times: Sequence[datetime], today: date) -> Iterator[str]:
+    """Say what of the files' times cannot be when they were handed in, one sentence each, without a full stop.
+
+    Args:
+        times: Of all files, in one zone.
+        today: In the same zone.
+    """
+    minute, same = Counter(f"{time:%Y-%m-%d %H:%M}" for time in times).most_common(1)[0] if times else ("", 0)
+    if same > 1 and 2 * same > len(times):
+        yield (
+            f"{same} of {len(times)} files have the same minute, {minute}: a copy or an unpacking may have set it; "
+            "keep the times (cp -a), or pass the learning system's archive"
+        )
+    if later := [time for time in times if time.date() > today]:
+        yield (
+            f"{len(later)} of {len(times)} files have a time after today, up to {shown(max(later))}: check the clock "
+            "and the zone of whatever unpacked them"
+        )
 
 
 def _wall_time(day: str, time: str) -> datetime:

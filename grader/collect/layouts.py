@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -15,7 +15,7 @@ from grader.errors import UserError
 from grader.lms import System, blackboard, canvas, moodle
 from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
 from grader.lms.attempts import SystemAttempt, sort_out
-from grader.lms.files import NOBODYS, Found, decoded_name
+from grader.lms.files import NOBODYS, Found, Known, WithoutFile, decoded_name
 from grader.records import Decision, Status
 
 # How the files lie: in a plain folder, or as a learning system lays them out. These words a teacher may say.
@@ -45,13 +45,13 @@ def reading(
     chosen: Format | None,
     assignment: Assignment,
     roster: Path | None,
-    known: Collection[str],
+    known: Known,
     zone: tzinfo | None,
 ) -> Iterator[Reading]:
     """Recognise the layout, unless it was chosen, and sort out every entry; files can be read inside the context.
 
     Args:
-        known: The roster's ids.
+        known: Who is on the roster.
         zone: In which times without a zone are read; None: this machine's.
 
     Raises:
@@ -72,7 +72,7 @@ def reading(
                 f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: set FORMAT=, or "
                 f"unpack it and pass a folder with {layouts_of(file_name)}"
             )
-        aside, own = _set_apart(files, roster)
+        aside, own = _set_apart(files, system, roster)
         found = list(aside)
         for item in _attempts(system, own, zone, known):
             found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
@@ -92,15 +92,20 @@ def _names(folder: Path) -> list[str]:
 
 
 def _recognised(names: Sequence[str]) -> System | None:
+    for system in (System.BLACKBOARD, System.MOODLE):
+        if any(_named_by(system, name) for name in names):
+            return system
     own = [name for name in names if not made_by_system(name)]
-    if any(blackboard.fits(name) for name in own):
-        return System.BLACKBOARD
-    if any(moodle.fits(name) for name in own):
-        return System.MOODLE
     return System.CANVAS if own and all(canvas.fits(name) for name in own) else None
 
 
-def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decision], list[Handed]]:
+def _named_by(system: System, name: str) -> bool:
+    """Whether a system gave a file this name, also where a title or a student's name begins with a dot."""
+    pattern = {System.BLACKBOARD: blackboard.NAME, System.MOODLE: moodle.NAME}.get(system)
+    return pattern is not None and not name.startswith("._") and pattern.fullmatch(name) is not None
+
+
+def _set_apart(files: Sequence[Handed], system: System, roster: Path | None) -> tuple[list[Decision], list[Handed]]:
     """Take out what no student handed in, and what has a name that may not be followed."""
     aside, own = [], []
     for file in files:
@@ -108,7 +113,7 @@ def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decis
         if leads_out(file.name):
             reason = "not read: its name leads out of the archive or is one that no file can have"
             aside.append(Decision(shown, "", Status.UNRECOGNISED, reason))
-        elif made_by_system(file.name):
+        elif made_by_system(file.name) and not _named_by(system, file.name):
             aside.append(Decision(shown, "", Status.BESIDE, NOBODYS))
         elif roster is None or file.name != roster.name:
             own.append(file)
@@ -116,11 +121,11 @@ def _set_apart(files: Sequence[Handed], roster: Path | None) -> tuple[list[Decis
 
 
 def _attempts(
-    system: System, files: Sequence[Handed], zone: tzinfo | None, known: Collection[str]
-) -> Iterator[SystemAttempt | Decision]:
+    system: System, files: Sequence[Handed], zone: tzinfo | None, known: Known
+) -> Iterator[SystemAttempt | WithoutFile | Decision]:
     if system is System.BLACKBOARD:
         return blackboard.attempts(files, zone, known)
-    return canvas.attempts(files) if system is System.CANVAS else moodle.attempts(files)
+    return canvas.attempts(files, known) if system is System.CANVAS else moodle.attempts(files, known)
 
 
 def _said(system: System, recognised: bool, zone: tzinfo | None) -> tuple[str, tuple[str, ...]]:

@@ -2,42 +2,73 @@
 
 import csv
 import io
-import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from grader.collect.deadline import parse_deadline
 from grader.errors import UserError
+from grader.lms import blackboard, canvas, moodle
+from grader.lms.files import Known
+from grader.lms.gradebook import Gradebook, named_alike, other_ids, students_by_column
 from grader.lms.sheets import decode, delimiter_of
 
-COLUMNS = ("student_id", "name")
 DEADLINE = "deadline"
 _WAY_OUT = "save it as CSV with the columns student_id,name"
-_HANGUL = re.compile("[\uac00-\ud7a3]+")
+_OURS = Gradebook("", key="student_id", shapes=(("student_id", "name"),), name_of=lambda row: row["name"])
+# Moodle's worksheet may have a column Username too, which is Blackboard's key.
+_BOOKS = (_OURS, canvas.GRADEBOOK, moodle.GRADEBOOK, blackboard.GRADEBOOK)
 
 
 @dataclass(frozen=True, slots=True)
 class RosterLine:
-    """What the roster says of one student; a deadline of their own overrides the class's, None does not."""
+    """What the roster says of one student.
+
+    Attributes:
+        deadline: Their own, which overrides the class's; None does not.
+        also: What else they may be called, by the columns: logins, e-mail addresses, numbers.
+    """
 
     name: str
     deadline: datetime | None = None
+    also: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_roster(path: Path) -> dict[str, RosterLine]:
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Everyone on it, by id, in the file's order.
+
+    Attributes:
+        key: The column that the ids come from.
+        by_system: A learning system wrote it, so that its names are spelt as in that system's archive.
+    """
+
+    lines: Mapping[str, RosterLine] = field(default_factory=dict)
+    key: str = ""
+    by_system: bool = False
+
+    def columns(self) -> dict[str, dict[str, str]]:
+        """For each column that may name students, whom its cells name."""
+        return students_by_column({student_id: line.also for student_id, line in self.lines.items()})
+
+    def known(self) -> Known:
+        """Who is on it, for the learning systems."""
+        names = {student_id: line.name if self.by_system else "" for student_id, line in self.lines.items()}
+        also = {cell: names[student] for students in self.columns().values() for cell, student in students.items()}
+        return names, also
+
+
+def read_roster(path: Path) -> Roster:
     """Read a CSV file with a header: the columns `student_id` and `name`, and if there is one, `deadline`.
 
-    Or what the teacher downloads from the system from which the submissions came: Blackboard's gradebook (`Username`),
-    Canvas' (`ID`), Moodle's grading worksheet (`Identifier`). Students are matched by id alone. Other columns are
-    passed over.
+    Or what the teacher downloads from the system from which the submissions came: Blackboard's gradebook, Canvas',
+    Moodle's grading worksheet. Students are matched by id, and never by name. Other columns are passed over, but for
+    logins, e-mail addresses and numbers, by which submissions may be named instead.
 
     UTF-8, UTF-16 with a byte order mark, or cp949; separated by commas, semicolons or tabs, as spreadsheets save it.
-
-    Returns:
-        Each student's line, by id, in the file's order. Ids stay text, without blanks around them and in NFC.
+    Ids stay text, without blanks around them and in NFC.
 
     Raises:
         UserError: There is no such file, a column is missing, nobody is on it, or a line or a deadline is wrong.
@@ -48,84 +79,69 @@ def read_roster(path: Path) -> dict[str, RosterLine]:
         raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:
         raise UserError(f"the roster {path} is neither UTF-8, UTF-16 nor cp949 text: {_WAY_OUT}") from None
-    lines: dict[str, RosterLine] = {}
     try:
-        for line, student_id, name, deadline in _rows(text):
-            if student_id in lines:
-                raise UserError(f"the roster {path} has {student_id} twice, again in line {line}: remove one of them")
-            source = f"the roster {path}, line {line}, student {student_id}: the deadline "
-            lines[student_id] = RosterLine(name, parse_deadline(deadline, source))
+        roster = _read(text, path)
     except (csv.Error, ValueError) as error:
         raise UserError(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
-    if not lines:
+    if not roster.lines:
         raise UserError(f"the roster {path} lists nobody: {_WAY_OUT} and one line for each student")
-    return lines
+    return roster
 
 
-def _rows(text: str) -> Iterator[tuple[int, str, str, str]]:
-    """Give line number, id, name and deadline (mostly empty) of each student.
+def _read(text: str, path: Path) -> Roster:
+    """Read every line.
 
     Raises:
         ValueError: Says which column is missing, or which line is wrong and how.
         csv.Error: The text is not CSV.
+        UserError: A student is on it twice, or a deadline is wrong.
     """
     # strict: otherwise a quote that is never closed swallows every student below it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     columns = [column.strip() for column in next(reader, [])]
-    needed, student_of = _kind(columns)
-    for column in needed:
-        if columns.count(column) != 1:
+    book = named_alike(columns, _BOOKS) or _OURS
+    _check(columns, book)
+    lines: dict[str, RosterLine] = {}
+    for cells in reader:
+        row = _by_column(cells, columns, reader.line_num)
+        student_id = book.id_of(row.get(book.key, ""))
+        # Between Canvas' header and the students there are rows about the assignments, without an id.
+        if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK):
+            continue
+        if not student_id:
+            raise ValueError(f"line {reader.line_num} has no {book.key}")
+        source = f"the roster {path}, line {reader.line_num}, student {student_id}: the deadline "
+        if student_id in lines:
+            raise UserError(
+                f"the roster {path} has {student_id} twice, again in line {reader.line_num}: remove one of them"
+            )
+        deadline = parse_deadline(row.get(DEADLINE, ""), source)
+        lines[student_id] = RosterLine(book.name_of(row), deadline, other_ids(row, book.key))
+    return Roster(lines, book.key, book is not _OURS)
+
+
+def _check(columns: Sequence[str], book: Gradebook) -> None:
+    """Refuse a header without the columns that name a student, or with two that could be meant.
+
+    Raises:
+        ValueError: Says which.
+    """
+    for column in book.shape_of(columns):
+        # A system's own columns come first; a teacher may have named one of theirs alike.
+        if column not in columns or (book is _OURS and columns.count(column) != 1):
             raise ValueError(f"its first line needs one column {column} and has {', '.join(columns) or 'nothing'}")
     if columns.count(DEADLINE) > 1:
         raise ValueError(f"its first line has more than one column {DEADLINE}")
-    for row in reader:
-        cells = [unicodedata.normalize("NFC", cell.strip()) for cell in row]
-        if not any(cells):
-            continue
-        if any(cells[len(columns) :]):
-            raise ValueError(f"line {reader.line_num} has more cells than the first line; quote a name with a comma")
-        by_column = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
-        student = student_of(by_column)
-        if student is None:
-            continue
-        student_id, name = student
-        if not student_id:
-            raise ValueError(f"line {reader.line_num} has no {needed[0]}")
-        yield reader.line_num, student_id, name, by_column.get(DEADLINE, "")
 
 
-_StudentOf = Callable[[Mapping[str, str]], tuple[str, str] | None]
+def _by_column(row: Sequence[str], columns: Sequence[str], line: int) -> dict[str, str]:
+    """Give a row's cells, composed and without blanks around them; of equal columns, the first.
 
-
-def _kind(columns: Sequence[str]) -> tuple[tuple[str, ...], _StudentOf]:
-    """Tell by its header whose file it is: the columns that it needs, and how a row names a student."""
-    if "student_id" in columns:
-        return COLUMNS, _of_ours
-    if "Username" in columns:
-        return ("Username", "Last Name", "First Name"), _of_blackboard
-    if "Student" in columns and "ID" in columns:
-        return ("ID", "Student"), _of_canvas
-    if "Identifier" in columns:
-        return ("Identifier",), _of_moodle
-    return COLUMNS, _of_ours
-
-
-def _of_ours(row: Mapping[str, str]) -> tuple[str, str]:
-    return row["student_id"], row["name"]
-
-
-def _of_blackboard(row: Mapping[str, str]) -> tuple[str, str]:
-    last, first = row["Last Name"], row["First Name"]
-    korean = _HANGUL.fullmatch(last) and _HANGUL.fullmatch(first)
-    return row["Username"], f"{last}{first}" if korean else f"{first} {last}".strip()
-
-
-def _of_canvas(row: Mapping[str, str]) -> tuple[str, str] | None:
-    """Between the header and the students there are rows about the assignments, without an id."""
-    return (row["ID"], row["Student"]) if row["ID"] else None
-
-
-def _of_moodle(row: Mapping[str, str]) -> tuple[str, str]:
-    """`Participant 37` is the student whose folder in the archive has the number 37, in whatever language."""
-    number = re.search(r"\d+$", row["Identifier"], re.ASCII)
-    return number[0] if number else "", row.get("Full name", "")
+    Raises:
+        ValueError: The row has more cells than the header.
+    """
+    cells = [unicodedata.normalize("NFC", cell.strip()) for cell in row]
+    if any(cells[len(columns) :]):
+        raise ValueError(f"line {line} has more cells than the first line; quote a name with a comma")
+    pairs = list(zip(columns, cells, strict=False))
+    return dict.fromkeys(columns, "") | dict(reversed(pairs))

@@ -1,6 +1,6 @@
-"""Learning systems: a module reads each one's archive; upload.py and gradescope.py write what goes back.
+"""Learning systems: on each one's page, what it reads, what it writes, and where that is known from.
 
-Below them stands what they share.
+Below them stands what they share: archives, which file of an attempt counts, gradebooks. upload.py fills the scores in.
 """
 
 from enum import StrEnum

@@ -1,7 +1,11 @@
-"""Blackboard's "Assignment File Download": `<Assignment>_<username>_attempt_<time>_<file>`, and a `.txt` each attempt.
+"""Blackboard: what its archive and its gradebook hold, after files that were seen; there is no vendor's specification.
 
-No vendor's specification was found; the form follows from files that were seen. Both the assignment's name and the
-username may hold underscores, so the `.txt` is believed before the entry's name.
+Read: the "Assignment File Download", `<Assignment>_<username>_attempt_<time>_<file>`, and a `.txt` each attempt. All
+attempts are there with their times, so the deadline decides, a student's own where the roster has one; an attempt after
+the grading is one more. Both the assignment's name and the username may hold underscores, so the `.txt` is believed
+before the entry's name. A group's attempt bears whatever name Blackboard gives it there, and counts for that one.
+
+Read and written: the Grade Center's file, `Last Name, First Name, Username` and a column for each grade.
 """
 
 import itertools
@@ -13,13 +17,23 @@ from datetime import datetime, tzinfo
 
 from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Fault, Stored, normal
+from grader.lms.files import Blame, Fault, Known, Stored, WithoutFile, normal
+from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.text import decoded
 
 # The first mark counts: what comes after it, a student may have named.
-_NAME = re.compile(
+NAME = re.compile(
     r"(?P<head>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.*)|(?P<account>\.txt))", re.DOTALL
+)
+GRADEBOOK = Gradebook(
+    "Blackboard",
+    key="Username",
+    shapes=(("Last Name", "First Name", "Username"),),
+    score=re.compile(r".*\[Total Pts: *(?P<most>[\d.,]+)?.*\] *\|\s*\w+"),
+    name_of=lambda row: full_name(row["Last Name"], row["First Name"]),
+    # After a new attempt the old score may follow in parentheses.
+    waiting=re.compile(r"(?:Needs Grading|In Progress)(?: ?\(.*\))?", re.IGNORECASE),
 )
 _USERNAME = re.compile(r"\(([^()]+)\)\s*$")
 _ORIGINAL, _ENTRY = "Original filename:", "Filename:"
@@ -39,24 +53,19 @@ class _Account:
     originals: Mapping[str, str] = field(default_factory=dict)
 
 
-def fits(name: str) -> bool:
-    """Whether an entry's name is of this form."""
-    return _NAME.fullmatch(name) is not None
-
-
 def attempts(
-    files: Sequence[Handed], zone: tzinfo | None, known: Collection[str]
-) -> Iterator[SystemAttempt | Decision]:
+    files: Sequence[Handed], zone: tzinfo | None, known: Known
+) -> Iterator[SystemAttempt | WithoutFile | Decision]:
     """Give every attempt, and every entry that belongs to none.
 
     Args:
         zone: In which the names' times are read; None: this machine's. Of an hour that comes twice, it is the first.
-        known: The roster's ids; they help where the `.txt` is missing.
+        known: They help where the `.txt` is missing.
     """
     held: dict[tuple[str, str], list[tuple[str, Handed]]] = defaultdict(list)
     accounts: dict[tuple[str, str], _Account] = {}
     for file in files:
-        name = _NAME.fullmatch(file.name)
+        name = NAME.fullmatch(file.name)
         if name is None:
             yield Decision(file.stored.shown, "", Status.UNRECOGNISED, "its name is not one that Blackboard gives")
             continue
@@ -70,12 +79,19 @@ def attempts(
     titles = {head.removesuffix(end) for head, end in ends if head.endswith(end)}
     for (head, time), entries in held.items():
         account = accounts.get((head, time))
-        student_id = account.username if account and account.username else _whose(head, titles, known)
-        if not student_id:
-            stored = [file.stored for _, file in entries] + ([account.stored] if account else [])
-            yield from (Decision(one.shown, "", Status.UNRECOGNISED, _NOBODYS_NAME) for one in stored)
+        told = account.username if account else ""
+        readings = {told} if told else _readings(head, titles, known)
+        if len(readings) == 1:
+            yield _attempt(readings.pop(), head, time, entries, account, zone)
             continue
-        yield _attempt(student_id, head, time, entries, account, zone)
+        stored = [file.stored for _, file in entries] + ([account.stored] if account else [])
+        yield from (Decision(one.shown, "", Status.UNRECOGNISED, _NOBODYS_NAME) for one in stored)
+        # Each of those who could be meant cannot be graded, so that nobody's work is passed over for 0.
+        fault = Fault(f"may be that of {' or '.join(sorted(readings))}: {_NOBODYS_NAME}", Blame.LAYOUT)
+        for student_id in sorted(one for one in readings if any(one in names for names in known)):
+            yield WithoutFile(
+                student_id, f"{stored[0].shown} {fault.said}", stored[0].shown, fault, _moment(time, zone)
+            )
 
 
 def _attempt(
@@ -110,13 +126,13 @@ def _moment(time: str, zone: tzinfo | None) -> int | None:
         return None
 
 
-def _whose(head: str, titles: Collection[str], known: Collection[str]) -> str:
-    """Find the username at the end of `<Assignment>_<username>`, where only one reading is possible."""
-    readings = {head.removeprefix(f"{title}_") for title in titles if head.startswith(f"{title}_")}
-    readings = readings or {student_id for student_id in known if head.endswith(f"_{student_id}")}
-    if not readings and head.count("_") == 1:
-        readings = {head.partition("_")[2]}
-    return readings.pop() if len(readings) == 1 else ""
+def _readings(head: str, titles: Collection[str], known: Known) -> set[str]:
+    """Find whose username may be at the end of `<Assignment>_<username>`; those on the roster come first."""
+    by_title = {head.removeprefix(f"{title}_") for title in titles if head.startswith(f"{title}_")}
+    for names in known:
+        if listed := {one for one in names if (one in by_title if by_title else head.endswith(f"_{one}"))}:
+            return listed
+    return by_title or ({head.partition("_")[2]} if head.count("_") == 1 else set())
 
 
 def _read_account(stored: Stored) -> _Account:

@@ -7,7 +7,7 @@ a file, or an entry that was set aside.
 import os
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -159,6 +159,8 @@ class WithoutFile:
 
 
 Found = Attempt | WithoutFile | Decision
+# The roster's students and their names: by id, and then by whatever else a system may call them.
+Known = Sequence[Mapping[str, str]]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,4 +1,8 @@
-"""Gradescope's results.json, one for each student."""
+"""Gradescope: nothing of it is read; what is written is one results.json for each student, after its autograder's docs.
+
+Whose it is, its `extra_data` says. Gradescope knows the deadlines and extensions of its own, and grades a new upload
+anew; a group's one upload counts there for all of its members.
+"""
 
 import json
 from decimal import Decimal

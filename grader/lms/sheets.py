@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from grader.text import encoding_of
 
 _DELIMITERS = ",;\t"
+_FIRST_HEADER = re.compile(rf'\s*(?:"(?:[^"]|"")*"|[^"{_DELIMITERS}\r\n])*?([{_DELIMITERS}])')
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ def decode(content: bytes) -> tuple[str, Encoding]:
 
 
 def delimiter_of(text: str) -> str:
-    """The delimiter that the first line has most of."""
-    header = text.partition("\n")[0]
-    return max(_DELIMITERS, key=header.count)
+    """What ends the first header; later ones may hold the other delimiters, without quotes too."""
+    first = _FIRST_HEADER.match(text)
+    return first[1] if first else _DELIMITERS[0]
 
 
 def read_sheet(content: bytes) -> Sheet:

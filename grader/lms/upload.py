@@ -5,13 +5,14 @@ grades' columns are left out, so that an upload cannot put back what was changed
 """
 
 import html
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 from grader.errors import UserError
-from grader.lms import System
+from grader.lms import System, blackboard, canvas, moodle
+from grader.lms.files import normal
+from grader.lms.gradebook import Gradebook, best_column, other_ids, students_by_column, too_few
 from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
 from grader.results.entries import Result
 from grader.text import one_line
@@ -39,6 +40,8 @@ class Upload:
     Attributes:
         scores: Everyone who has points and is in the file, in its order.
         without_points: Who is in the file and has no points: a score stays as it was, and is never made 0.
+        decided: In whose row a word stands that a person or the system decided, such as EX, and the word: it stays,
+            unless a person set points.
         only_graded: Who is graded and not in the file.
         only_listed: Who is in the file and not graded: the row stays as it was.
         notices: What the teacher should know, one sentence each.
@@ -48,51 +51,25 @@ class Upload:
     column: str
     scores: tuple[NewScore, ...]
     without_points: tuple[str, ...]
+    decided: tuple[tuple[str, str], ...]
     only_graded: tuple[str, ...]
     only_listed: tuple[str, ...]
     notices: tuple[str, ...]
 
+    @property
+    def of_another_class(self) -> bool:
+        """Whether nobody of the graded is in the file, or fewer than half on both sides.
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a system's file is laid out; `kept` are the columns that it needs to tell students apart."""
-
-    name: str
-    key: str
-    kept: frozenset[str]
-    id_of: Callable[[str], str]
-    score: re.Pattern[str]
-    feedback: str = ""
+        The gradebook of one section lists few of a class, and a class may be graded in parts.
+        """
+        both = len(self.scores) + len(self.without_points) + len(self.decided)
+        return too_few(both, both + len(self.only_graded)) and too_few(both, both + len(self.only_listed))
 
 
-def _participant(cell: str) -> str:
-    number = re.search(r"\d+$", cell, re.ASCII)
-    return number[0] if number else ""
-
-
-_SYSTEMS = {
-    System.BLACKBOARD: _Layout(
-        "Blackboard",
-        "Username",
-        frozenset({"Last Name", "First Name", "Username"}),
-        str,
-        re.compile(r".*\[Total Pts: *(?P<most>[\d.,]+)?.*\] *\|\s*\w+"),
-    ),
-    System.CANVAS: _Layout(
-        "Canvas",
-        "ID",
-        frozenset({"Student", "ID", "SIS User ID", "SIS Login ID", "Integration ID", "Section"}),
-        str,
-        re.compile(r".+ \(\d+\)"),
-    ),
-    System.MOODLE: _Layout(
-        "Moodle",
-        "Identifier",
-        frozenset({"Identifier", "Last modified (grade)"}),
-        _participant,
-        re.compile("Grade"),
-        "Feedback comments",
-    ),
+_BOOKS = {
+    System.BLACKBOARD: blackboard.GRADEBOOK,
+    System.CANVAS: canvas.GRADEBOOK,
+    System.MOODLE: moodle.GRADEBOOK,
 }
 
 
@@ -110,35 +87,37 @@ def filled_in(
     Raises:
         UserError: The file is not that system's, or several columns could be meant.
     """
-    layout = _SYSTEMS[system]
+    book = _BOOKS[system]
     try:
         sheet = read_sheet(gradebook)
     except ValueError as error:
-        raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {layout.name} let you download") from None
+        raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {book.name} let you download") from None
     columns = named_columns(sheet.rows[0]) if sheet.rows else {}
-    for needed in sorted(layout.kept - {"SIS User ID", "SIS Login ID", "Integration ID"}):
+    for needed in (*book.shape_of(columns), *sorted(book.needed)):
         if needed not in columns:
-            raise UserError(f"GRADEBOOK= has no column {needed}: pass what {layout.name} let you download, in English")
-    header = _score_column(columns, layout, hint, column)
-    return _filled_in(sheet, layout, columns, header, results, most)
+            raise UserError(f"GRADEBOOK= has no column {needed}: pass what {book.name} let you download, in English")
+    header = _score_column(columns, book, hint, column)
+    return _filled_in(sheet, book, columns, header, results, most)
 
 
 def _filled_in(
-    sheet: Sheet, layout: _Layout, columns: dict[str, int], header: str, results: Sequence[Result], most: Decimal
+    sheet: Sheet, book: Gradebook, columns: Mapping[str, int], header: str, results: Sequence[Result], most: Decimal
 ) -> Upload:
-    key, score, feedback = columns[layout.key], columns[header], columns.get(layout.feedback)
+    score, feedback = columns[header], columns.get(book.feedback) if book.feedback else None
     graded = {result.submission.student_id: result for result in results}
     rows = [sheet.rows[0]]
-    scores, without_points, only_listed, seen = [], [], [], set()
-    for row in sheet.rows[1:]:
-        student_id = layout.id_of(plain(row[key])) if key < len(row) else ""
+    scores, without_points, decided, only_listed, seen = [], [], [], [], set()
+    for student_id, row in zip(_students(sheet, book, columns, graded.keys()), sheet.rows[1:], strict=True):
         result = graded.get(student_id)
-        if result is not None and score < len(row):
+        if result is not None:
             if student_id in seen:
                 raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
             seen.add(student_id)
+            row = (*row, *[""] * (score + 1 - len(row)))
             before = plain(row[score])
-            if result.grade.points is None:
+            if _is_decision(before, book) and not result.overridden:
+                decided.append((student_id, before))
+            elif result.grade.points is None:
                 without_points.append(student_id)
                 row = _without_words(row, score, sheet)
             else:
@@ -147,7 +126,8 @@ def _filled_in(
         elif student_id:
             only_listed.append(student_id)
         rows.append(row)
-    kept = sorted({columns[name] for name in layout.kept & columns.keys()} | {score, *_place(feedback)})
+    named = {*book.shape_of(columns), *book.needed, *book.kept}
+    kept = sorted({columns[name] for name in named & columns.keys()} | {score, *_place(feedback)})
     trimmed = tuple(tuple(row[place] for place in kept if place < len(row)) for row in rows)
     try:
         content = replace(sheet, rows=trimmed).encode()
@@ -155,9 +135,39 @@ def _filled_in(
         raise UserError(
             "GRADEBOOK= is in an encoding that lacks a character of a message: download it as UTF-8"
         ) from None
-    notices = _worth(sheet, layout, columns, header, most)
-    missing = tuple(sorted(graded.keys() - seen))
-    return Upload(content, header, tuple(scores), tuple(without_points), missing, tuple(only_listed), notices)
+    return Upload(
+        content,
+        header,
+        tuple(scores),
+        tuple(without_points),
+        tuple(decided),
+        only_graded=tuple(sorted(graded.keys() - seen)),
+        only_listed=tuple(only_listed),
+        notices=_worth(sheet, book, columns, header, most),
+    )
+
+
+def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded: Set[str]) -> list[str]:
+    """Whose each row below the header is: the id under which the student was graded, or the row's own; or nobody's."""
+    cells = [
+        {name: normal(plain(row[place])) for name, place in columns.items() if place < len(row)}
+        for row in sheet.rows[1:]
+    ]
+    own = [book.id_of(row.get(book.key, "")) for row in cells]
+    listed = set(filter(None, own))
+    both = len(listed & graded)
+    if not too_few(both, len(graded)) or not too_few(both, len(listed)):
+        return own
+    pairs = zip(own, cells, strict=True)
+    named = students_by_column({student_id: other_ids(row, book.key) for student_id, row in pairs if student_id})
+    column = best_column(graded, named)
+    called = {student_id: cell for cell, student_id in named[column].items()} if column else {}
+    return [called.get(student_id, student_id) for student_id in own]
+
+
+def _is_decision(text: str, book: Gradebook) -> bool:
+    """Whether a word stands where a score would: whoever put it there meant it, and no score may replace it."""
+    return bool(text) and _number(text) is None and not book.waiting.fullmatch(text)
 
 
 def _place(column: int | None) -> tuple[int, ...]:
@@ -165,7 +175,7 @@ def _place(column: int | None) -> tuple[int, ...]:
 
 
 def _without_words(row: tuple[str, ...], score: int, sheet: Sheet) -> tuple[str, ...]:
-    """Leave a score blank where there is none: Blackboard writes "Needs Grading" there, which is no score."""
+    """Leave a score blank where there is none: Blackboard writes "Needs Grading" there, which it does not take back."""
     if _number(plain(row[score])) is not None:
         return row
     return (*row[:score], written("", sheet.delimiter, quoted=row[score].startswith('"')), *row[score + 1 :])
@@ -186,13 +196,13 @@ def _with_result(
     return tuple(cells)
 
 
-def _score_column(columns: dict[str, int], layout: _Layout, hint: str, wanted: str) -> str:
+def _score_column(columns: Mapping[str, int], book: Gradebook, hint: str, wanted: str) -> str:
     """Choose the one column that takes the score.
 
     Raises:
         UserError: None could be meant, or several.
     """
-    possible = [name for name in columns if layout.score.fullmatch(name)]
+    possible = [name for name in columns if book.score.fullmatch(name)]
     if wanted:
         exact = [name for name in possible if name == wanted]
         named = exact or [name for name in possible if wanted.casefold() in name.casefold()]
@@ -206,19 +216,19 @@ def _score_column(columns: dict[str, int], layout: _Layout, hint: str, wanted: s
     )
 
 
-def _worth(sheet: Sheet, layout: _Layout, columns: dict[str, int], header: str, most: Decimal) -> tuple[str, ...]:
+def _worth(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], header: str, most: Decimal) -> tuple[str, ...]:
     """Say so where the system's column is worth other points than the assignment gives."""
-    match = layout.score.fullmatch(header)
-    worth = _number(match["most"] or "") if match and "most" in layout.score.groupindex else None
+    match = book.score.fullmatch(header)
+    worth = _number(match["most"] or "") if match and "most" in book.score.groupindex else None
     for row in sheet.rows[1:]:
         cells = [plain(raw) for raw in row]
-        if layout.name == "Canvas" and cells[columns["Student"]].startswith("Points Possible"):
+        if cells[0].startswith("Points Possible") and columns[header] < len(cells):
             worth = _number(cells[columns[header]])
         elif "Maximum Grade" in columns and columns["Maximum Grade"] < len(cells):
             worth = _number(cells[columns["Maximum Grade"]])
     if worth is None or worth == most:
         return ()
-    return (f"{layout.name}'s column is worth {worth.normalize():f} points, and the assignment gives {most:f} at most",)
+    return (f"{book.name}'s column is worth {worth.normalize():f} points, and the assignment gives {most:f} at most",)
 
 
 def _number(text: str) -> Decimal | None:

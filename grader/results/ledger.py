@@ -30,6 +30,8 @@ RESERVE_NAME = ".reserve"
 
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 _ON_EVERY_LINE = {"student_id", "sha256"}
+# What a disk answers that lacks a function which others have, such as a network share.
+_LACKING = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 # Room for some hundred lines, held back so that a disk that fills up costs no result.
 _RESERVE_BYTES = 1 << 20
 
@@ -195,19 +197,34 @@ def _locked(out: Path) -> int:
             f"another grader (process {holder}) is working in {out}; "
             "wait until it ends or name another folder with OUT="
         ) from None
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise
+        if error.errno not in _LACKING:
+            raise
+        raise UserError(
+            f"the disk of {out} has no locks ({error.strerror}), so two graders could spoil each other's results: "
+            "name a folder on a disk of this machine with OUT=, and copy it when the grading is over"
+        ) from None
     return descriptor
 
 
 def _hold_back(reserve: Path) -> None:
-    """Take room on the disk that only `OpenLedger.append` gives back."""
+    """Take room on the disk that only `OpenLedger.append` gives back, if the disk can hold any back."""
     descriptor = os.open(reserve, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+        with _where_the_disk_can():
+            os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _where_the_disk_can() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _LACKING:
+            raise
 
 
 def _line(record: Line) -> bytes:
@@ -229,7 +246,9 @@ def _write_all(descriptor: int, content: bytes) -> None:
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        # A share may not know how to wait for a folder.
+        with _where_the_disk_can():
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -4,14 +4,15 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from archives import BLACKBOARD, attempt, write_archive
 from command import read_table, run_grader
 from grader.assignment import Assignment
-from grader.collect.deadline import how_late, parse_deadline, seconds_late
+from grader.collect.deadline import doubts_about_times, how_late, parse_deadline, seconds_late
 from grader.errors import UserError
 from grader.records import Outcome, Status
 from grader.report.table import checks_table
@@ -22,6 +23,7 @@ from submission_folders import by_student, collected, decision_on, hand_in, stat
 
 DUE = 1_796_087_940
 DEADLINE = datetime(2026, 12, 1, 1, 19, tzinfo=UTC)
+PAST = 1_760_000_000
 HOUR = 3_600
 
 
@@ -132,6 +134,29 @@ def test_lateness_is_said_in_its_two_largest_units(seconds: int, said: str) -> N
     assert how_late(seconds, DEADLINE) == f"{said} after the deadline, 2026-12-01 01:19:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("deadline", "at", "late"),
+    [
+        # 02:30 comes twice: the deadline means the second, an attempt's name the first. The doubt is the student's.
+        ("2026-10-25 02:30 Europe/Berlin", "2026-10-25-02-30-00", False),
+        ("2026-10-25 02:30 Europe/Berlin", "2026-10-25-02-59-59", False),
+        ("2026-10-25 02:30 Europe/Berlin", "2026-10-25-03-00-00", True),
+        ("2026-10-25 01:59 Europe/Berlin", "2026-10-25-02-00-00", True),
+        # 02:30 never comes.
+        ("2026-03-29 02:30 Europe/Berlin", "2026-03-29-03-30-00", False),
+        ("2026-03-29 02:30 Europe/Berlin", "2026-03-29-03-30-01", True),
+        ("2026-03-29 01:59 Europe/Berlin", "2026-03-29-03-00-00", True),
+        ("2026-03-29 03:00 Europe/Berlin", "2026-03-29-03-00-00", False),
+    ],
+)
+def test_around_a_change_of_the_clocks_no_attempt_is_late_that_may_be_in_time(
+    tmp_path: Path, deadline: str, at: str, late: bool
+) -> None:
+    archive = write_archive(tmp_path / BLACKBOARD, attempt("kim", at, hw6__py=b"x"))
+    (kim,) = collected(archive, deadline=parsed(deadline)).submissions
+    assert bool(kim.late) is late
+
+
 def test_lateness_is_counted_across_a_change_of_the_clocks() -> None:
     deadline = parsed("2026-10-25 00:00 Europe/Berlin")
     six_hours_on_the_clock = datetime(2026, 10, 25, 5, tzinfo=UTC)
@@ -189,8 +214,8 @@ def test_a_late_file_is_not_even_opened(folder: Path) -> None:
 
 
 def test_without_a_deadline_the_last_file_counts_and_nothing_is_late(folder: Path) -> None:
-    hand_in(folder / "kim_hw6.py", b"first", at=DUE)
-    hand_in(folder / "kim" / "hw6.py", b"last", at=DUE + HOUR)
+    hand_in(folder / "kim_hw6.py", b"first", at=PAST)
+    hand_in(folder / "kim" / "hw6.py", b"last", at=PAST + HOUR)
     collection = collected(folder)
     assert by_student(collection)["kim"].content == b"last"
     assert Status.LATE not in statuses(collection).values()
@@ -250,3 +275,37 @@ def test_a_report_with_a_deadline_grades_by_the_file_in_time(tmp_path: Path) -> 
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: DEADLINE=2026-12-01T10:19 names no time zone")
     assert len(refused.stderr.splitlines()) == 1
+
+
+def said_of_times(folder: Path, *times: int) -> str:
+    for number, at in enumerate(times):
+        hand_in(folder / f"s{number}_hw6.py", at=at)
+    return "; ".join(notice for notice in collected(folder).notices if "files have" in notice)
+
+
+def test_a_class_whose_files_have_one_minute_is_said_to_be_copied(folder: Path) -> None:
+    start = PAST // 60 * 60
+    said = said_of_times(folder, start, start + 59, start + 30, start + HOUR, start - HOUR)
+    assert said.startswith("3 of 5 files have the same minute, 2025-10-09 ")
+    assert "after today" not in said
+
+
+def test_half_of_the_files_in_one_minute_are_nothing_to_say(folder: Path) -> None:
+    assert said_of_times(folder, PAST, PAST, PAST + HOUR, PAST - HOUR) == ""
+
+
+def test_one_file_alone_is_nothing_to_say(folder: Path) -> None:
+    assert said_of_times(folder, PAST) == ""
+
+
+def test_files_from_after_today_are_said(folder: Path) -> None:
+    tomorrow = int(time.time()) + 25 * HOUR
+    assert said_of_times(folder, PAST, tomorrow, tomorrow + HOUR, PAST + HOUR).startswith(
+        "2 of 4 files have a time after"
+    )
+
+
+def test_today_is_that_of_the_deadline_s_zone() -> None:
+    late_evening = parsed("2026-12-01 23:30 Asia/Seoul")
+    assert not list(doubts_about_times([late_evening], late_evening.date()))
+    assert list(doubts_about_times([late_evening], late_evening.astimezone(UTC).date() - timedelta(days=1)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import gradebooks
+from grader.collect.roster import read_roster
 from grader.errors import UserError
 from grader.records import Collection, Status, Submission
 from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
@@ -23,6 +24,7 @@ def test_the_roster_gives_names_and_adds_who_handed_in_nothing(folder: Path) -> 
 
 
 def test_who_is_not_on_the_roster_is_kept_and_remarked(folder: Path) -> None:
+    hand_in(folder / "kim_hw6.py")
     hand_in(folder / "guest_hw6.py", b"kept")
     hand_in(folder / "notes.txt")
     roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
@@ -37,8 +39,10 @@ def test_who_is_not_on_the_roster_is_kept_and_remarked(folder: Path) -> None:
 @pytest.mark.parametrize("other", ["Kim_Min", "KIM_MIN"])
 def test_an_id_that_nearly_matches_is_named_in_both_rows(folder: Path, other: str) -> None:
     hand_in(folder / f"{other}_hw6.py")
-    hand_in(folder / "12_hw6.py")
-    students = by_student(collected(folder, write_roster(folder.parent / "roster.csv", "kim_min,Kim", "0012,Lee")))
+    for student in ("12", "park", "choi"):
+        hand_in(folder / f"{student}_hw6.py")
+    lines = ("kim_min,Kim", "0012,Lee", "park,Park", "choi,Choi")
+    students = by_student(collected(folder, write_roster(folder.parent / "roster.csv", *lines)))
     assert f"perhaps the same student as {other}" in students["kim_min"].remarks[0]
     assert students[other].remarks[0] == "not on the roster"
     assert "perhaps the same student as kim_min" in students[other].remarks[1]
@@ -216,12 +220,9 @@ def test_two_columns_of_deadlines_are_one_sentence(folder: Path) -> None:
 
 
 def ids_and_names(folder: Path, content: bytes) -> dict[str, str]:
-    hand_in(folder / "nobody_hw6.py")
     roster = folder.parent / "downloaded.xls"
     roster.write_bytes(content)
-    students = by_student(collected(folder, roster))
-    assert "not on the roster" in students.pop("nobody").remarks
-    return {student_id: one.name for student_id, one in students.items()}
+    return {student_id: line.name for student_id, line in read_roster(roster).lines.items()}
 
 
 def test_blackboard_s_gradebook_is_a_roster(folder: Path) -> None:
@@ -247,7 +248,76 @@ def test_moodle_s_worksheet_is_a_roster_by_the_number_of_the_participant(folder:
     assert ids_and_names(folder, translated.encode()) == {"38": "이서연"}
 
 
+def test_canvas_other_gradebook_with_the_names_in_two_columns_is_a_roster(folder: Path) -> None:
+    students = (("101", "김,민수", ""), ("102", "Lee,Sam", "6"))
+    assert ids_and_names(folder, gradebooks.canvas(students, split=True)) == {"101": "김민수", "102": "Sam Lee"}
+
+
+def test_a_teacher_s_own_columns_hide_no_system_s(folder: Path) -> None:
+    worksheet = "Identifier,Full name,Username,Email address,Grade\nParticipant 37,Kim,kim,kim@uni.kr,\n"
+    assert ids_and_names(folder, worksheet.encode()) == {"37": "Kim"}
+    book = "Student,ID,SIS Login ID,Section,student_id,ID\nKim,101,kim,A,2026,\n"
+    assert ids_and_names(folder, book.encode()) == {"101": "Kim"}
+
+
+def refusal(folder: Path, roster: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        collected(folder, roster)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def test_a_gradebook_is_matched_by_id_and_never_by_name(folder: Path) -> None:
     hand_in(folder / "김민수_hw6.py")
-    names = ids_and_names(folder, gradebooks.canvas((("101", "김민수", ""),)))
-    assert names == {"101": "김민수", "김민수": ""}
+    roster = folder.parent / "downloaded.csv"
+    roster.write_bytes(gradebooks.canvas((("101", "김민수", ""),)))
+    assert "it has 김민수, the roster has 101" in refusal(folder, roster)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_class_of_which_fewer_than_half_are_on_the_roster_is_refused_with_three_of_each_side(
+    folder: Path, known: int
+) -> None:
+    for student in ("c", "b", "a", "d", "1")[: 4 + known]:
+        hand_in(folder / student / "hw6.py")
+    roster = write_roster(folder.parent / "roster.csv", *(f"{number},N" for number in (1, 2, 3, 4, 5)))
+    sentence = refusal(folder, roster)
+    assert sentence.startswith(f"only {known} of the 5 students" if known else "none of the 4 students")
+    assert f"it has a, b, c, the roster has {'2, 3, 4' if known else '1, 2, 3'}; pass the" in sentence
+
+
+def test_half_of_a_class_is_enough(folder: Path) -> None:
+    for student in ("1", "guest"):
+        hand_in(folder / student / "hw6.py")
+    assert len(collected(folder, write_roster(folder.parent / "roster.csv", "1,N", "2,N")).submissions) == 3
+
+
+def test_ids_that_lost_their_zeros_are_refused_and_said(folder: Path) -> None:
+    hand_in(folder / "12_hw6.py")
+    assert "zeros in front" in refusal(folder, write_roster(folder.parent / "roster.csv", "0012,Lee"))
+
+
+@pytest.mark.parametrize("called", ["kim", "kim@uni.ac.kr", "s-1"])
+def test_folders_by_login_or_address_or_number_are_matched_by_that_column(folder: Path, called: str) -> None:
+    hand_in(folder / called / "hw6.py", b"kim's")
+    hand_in(folder / "guest" / "hw6.py")
+    header = "Student,ID,SIS User ID,SIS Login ID,E-mail,Section"
+    lines = ('"Kim, M",101,s-1,kim,kim@uni.ac.kr,A', '"Lee, S",102,s-2,lee,lee@uni.ac.kr,A')
+    collection = collected(folder, write_roster(folder.parent / "canvas.csv", *lines, header=header))
+    students = by_student(collection)
+    assert (students["101"].name, students["101"].content) == ("Kim, M", b"kim's")
+    assert set(students) == {"101", "102", "guest"}
+    assert any("matched by the roster's column" in notice for notice in collection.notices)
+    assert decision_on(collection, f"{called}/hw6.py").student_id == "101"
+
+
+def test_a_login_that_two_have_names_nobody(folder: Path) -> None:
+    hand_in(folder / "kim" / "hw6.py")
+    roster = write_roster(folder.parent / "r.csv", "1,K,kim", "2,K,kim", header="student_id,name,login")
+    assert refusal(folder, roster).startswith("none of the 1 students")
+
+
+def test_ids_come_before_logins_where_they_name_the_class(folder: Path) -> None:
+    hand_in(folder / "1" / "hw6.py", b"one's")
+    roster = write_roster(folder.parent / "r.csv", "1,K,2", "2,L,1", header="student_id,name,login")
+    assert by_student(collected(folder, roster))["1"].content == b"one's"

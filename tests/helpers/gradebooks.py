@@ -29,19 +29,30 @@ def blackboard(students: Sequence[tuple[str, str, str]] = STUDENTS, other: str =
     return "".join(quoted(row, "\t") + "\r\n" for row in [header, *rows]).encode("utf-16")
 
 
-def canvas(students: Sequence[tuple[str, str, str]] = STUDENTS, delimiter: str = ",", mark: bool = True) -> bytes:
-    """UTF-8, quoted where it must be, with Canvas' rows before the first student and its read-only columns after."""
+def canvas(
+    students: Sequence[tuple[str, str, str]] = STUDENTS, delimiter: str = ",", mark: bool = True, split: bool = False
+) -> bytes:
+    """UTF-8, quoted where it must be, with Canvas' rows before the first student and its read-only columns after.
+
+    With `split`, a name's last and first part, which a comma parts, have a column each.
+    """
 
     def line(cells: Sequence[str]) -> str:
         return delimiter.join(
-            quoted([cell], delimiter) if set(cell) & set(f'{delimiter}"\n') else cell for cell in cells
+            quoted([cell], delimiter) if set(cell) & set(f'{delimiter}"\r\n') else cell for cell in cells
         )
 
-    header = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "HW5 (4700)", CANVAS_COLUMN, "Final Score"]
+    def named(name: str) -> list[str]:
+        last, _, first = name.partition(",")
+        return [last, first] if split else [name]
+
+    names = ["LastName", "FirstName"] if split else ["Student"]
+    blank = [""] * (len(names) - 1)
+    header = [*names, "ID", "SIS User ID", "SIS Login ID", "Section", "HW5 (4700)", CANVAS_COLUMN, "Final Score"]
     rows = [
-        ["", "", "", "", "", "", "Manual Posting", ""],
-        ["    Points Possible", "", "", "", "", "10.00", "20.00", "(read only)"],
-        *([name, user, f"s-{user}", "", "A,B\nC", "7", score, "91"] for user, name, score in students),
+        ["", *blank, "", "", "", "", "", "Manual Posting", ""],
+        ["    Points Possible", *blank, "", "", "", "", "10.00", "20.00", "(read only)"],
+        *([*named(name), user, f"s-{user}", "", "A,B\nC", "7", score, "91"] for user, name, score in students),
     ]
     text = "".join(line(row) + "\n" for row in [header, *rows])
     return text.encode("utf-8-sig" if mark else "utf-8")

@@ -10,6 +10,7 @@ from archives import BLACKBOARD, account, attempt, bb, unpack, write_archive
 from grader.collect import collect
 from grader.errors import UserError
 from grader.records import Collection, Status
+from grader.results.score import grade
 from submission_folders import ASSIGNMENT, by_student, collected, decision_on, statuses, write_roster
 
 T1, T2, T3 = "2026-11-20-23-58-03", "2026-11-21-10-00-00", "2026-11-22-00-00-01"
@@ -131,6 +132,20 @@ def test_nobody_is_guessed_where_the_name_has_two_readings(tmp_path: Path) -> No
     collection = blackboard(tmp_path, parts, {bb("b_x", T2, "hw6.py", "A"): b"whose"})
     assert set(by_student(collection)) == {"kim", "x"}
     assert "the grader cannot tell whose file it is" in decision_on(collection, bb("b_x", T2, "hw6.py", "A")).reason
+
+
+def test_of_two_readings_the_roster_s_is_taken_and_where_both_are_on_it_neither_gets_0(tmp_path: Path) -> None:
+    orphan = bb("lee_s", T1, "hw6.py")
+    archive = write_archive(tmp_path / BLACKBOARD, {orphan: b"x"} | {bb("kim", T1, "hw6.py"): b"k"})
+    roster = write_roster(tmp_path / "r.csv", "lee_s,Lee", "s_,S", "kim,Kim")
+    assert by_student(collected(archive, roster))["lee_s"].content == b"x"
+    roster = write_roster(tmp_path / "r.csv", "lee_s,Lee", "s,S", "kim,Kim")
+    students = by_student(collected(archive, roster))
+    for student in ("lee_s", "s"):
+        assert students[student].content is None
+        assert f"{orphan} may be that of lee_s or s: the grader cannot tell" in students[student].unreadable
+        assert grade(students[student], None, ASSIGNMENT).points is None
+    assert students["kim"].content == b"k"
 
 
 def test_an_attempt_without_a_file_hides_no_earlier_one(tmp_path: Path) -> None:

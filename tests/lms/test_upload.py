@@ -109,6 +109,56 @@ def test_a_word_in_place_of_a_score_is_left_blank_where_there_are_no_points() ->
     assert [row[BB_COLUMN] for row in table(upload.content, "\t")] == ["", "2"]
 
 
+@pytest.mark.parametrize("word", ["EX", "ex", "N/A", "Excused", "-", "—", "제외", "90 %", "A+", "1 000"])
+@pytest.mark.parametrize("points", [20, 0, None])
+def test_a_word_that_is_a_decision_stays_and_is_named(word: str, points: int | None) -> None:
+    students = (("kim", "Kim", word), ("lee", "Lee", ""))
+    files = {System.CANVAS: gradebooks.canvas(students), System.BLACKBOARD: gradebooks.blackboard(students)}
+    for system, content in files.items():
+        upload = fill(content, system, {"kim": points, "lee": 6}, "" if system is System.CANVAS else "Project 6")
+        assert upload.decided == (("kim", word),)
+        assert upload.scores == (NewScore("lee", "", "6"),)
+        rows = table(upload.content, "," if system is System.CANVAS else "\t")
+        assert [row[upload.column] for row in rows][-2:] == [word, "6"]
+
+
+def test_points_that_a_person_set_replace_a_decision() -> None:
+    content = gradebooks.canvas((("kim", "Kim", "EX"),))
+    upload = filled_in(content, System.CANVAS, [replace(result("kim", 20), overridden=True)], MOST, "hw6")
+    assert (upload.decided, upload.scores) == ((), (NewScore("kim", "EX", "20"),))
+
+
+@pytest.mark.parametrize("word", ["Needs Grading", "In Progress", "Needs Grading(12.00)"])
+def test_blackboard_s_words_for_no_score_yet_are_no_decision(word: str) -> None:
+    upload = fill(gradebooks.blackboard((("kim", "Kim", word),)), System.BLACKBOARD, {"kim": 6}, "Project 6")
+    assert upload.scores == (NewScore("kim", word, "6"),)
+
+
+def test_graded_by_login_the_gradebook_s_login_column_is_the_key() -> None:
+    book = b"Student,ID,SIS Login ID,Section,HW6 (1)\nKim,101,kim,A,\nLee,102,lee,A,6\n"
+    upload = fill(book, System.CANVAS, {"kim": 20, "lee": 2})
+    assert (upload.only_graded, upload.only_listed, upload.of_another_class) == ((), (), False)
+    assert upload.content.decode() == "Student,ID,SIS Login ID,Section,HW6 (1)\nKim,101,kim,A,20\nLee,102,lee,A,2\n"
+
+
+def test_a_gradebook_of_another_class_is_known_and_one_of_a_section_is_not_taken_for_it() -> None:
+    graded = dict.fromkeys(("a", "b", "c", "d", "e", "f", "g", "lee"), 6)
+    assert fill(gradebooks.canvas(), System.CANVAS, graded).of_another_class
+    assert not fill(gradebooks.canvas(), System.CANVAS, graded | {"park": 6}).of_another_class
+
+
+def test_a_row_that_a_spreadsheet_cut_short_gets_its_score() -> None:
+    book = b"Student,ID,Section,HW6 (1)\nKim,kim,A\nLee,lee,A,6\n"
+    assert fill(book, System.CANVAS, {"kim": 20, "lee": 2}).content == (
+        b"Student,ID,Section,HW6 (1)\nKim,kim,A,20\nLee,lee,A,2\n"
+    )
+
+
+def test_a_column_without_a_name_takes_no_message() -> None:
+    book = b"Student,ID,Section,,HW6 (1)\nKim,kim,A,x,\n"
+    assert fill(book, System.CANVAS, {"kim": 20}).content == b"Student,ID,Section,HW6 (1)\nKim,kim,A,20\n"
+
+
 def test_an_infrastructure_fault_has_no_points_to_upload() -> None:
     failed = submission(student_id="kim", content=None, unreadable="hw6.py cannot be read")
     row = Result(failed, None, grade(failed, None, load_assignment()))

@@ -1,5 +1,7 @@
 """What is in the ledger stays there, and a killed grader loses only the line that it was writing."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -7,7 +9,8 @@ import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +20,12 @@ from pydantic import TypeAdapter
 
 from grader.errors import InfrastructureError, UserError
 from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
-from grader.results.entries import Entry, Override, Regrade
+from grader.report.feedback import write_feedback
+from grader.results.entries import Entry, Override, Regrade, Result
 from grader.results.ledger import LEDGER_NAME, LOCK_NAME, log_of, open_ledger, read_ledger, record_run
-from record_examples import ENTRY, check, entry
+from grader.results.score import grade
+from record_examples import ENTRY, check, entry, submission
+from submission_folders import ASSIGNMENT
 
 HOLD_THE_LOCK = """
 import sys
@@ -296,6 +302,53 @@ def test_a_grader_that_was_turned_away_does_not_free_the_lock(tmp_path: Path) ->
         for _ in range(2):
             with pytest.raises(UserError), open_ledger(tmp_path):
                 pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_share_without_locks_is_one_sentence_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", lacks(code))
+    with pytest.raises(UserError, match=r"has no locks \(.*\).*this machine with OUT="), open_ledger(tmp_path):
+        pass
+    assert not (tmp_path / LEDGER_NAME).exists()
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_share_that_cannot_hold_room_back_or_wait_for_a_folder_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fsync = os.fsync
+    monkeypatch.setattr(os, "posix_fallocate", lacks(code))
+    for_folders = lacks(code)
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (for_folders if stat.S_ISDIR(os.fstat(file).st_mode) else fsync)(file)
+    )
+    append(tmp_path, ENTRY)
+    assert read_ledger(tmp_path).entries() == (ENTRY,)
+
+
+def lacks(code: int) -> Callable[..., None]:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def test_students_whose_ids_differ_in_case_share_no_file_where_case_is_folded(tmp_path: Path) -> None:
+    students = ("Kim", "kim", "KIM", "straße", "STRASSE", "jos\u00e9", "jose\u0301")
+    with open_ledger(tmp_path) as ledger:
+        for student in students:
+            for _ in range(2):
+                record_run(entry(student_id=student), b"log", ledger, tmp_path / "logs")
+    rows = [
+        Result(submission(student_id=student), None, grade(submission(), ENTRY, ASSIGNMENT)) for student in students
+    ]
+    write_feedback(rows, ASSIGNMENT, tmp_path / "feedback")
+    for folder in ("logs", "feedback"):
+        names = [unicodedata.normalize("NFC", name) for name in os.listdir(tmp_path / folder)]
+        folded = {unicodedata.normalize("NFC", name.upper().casefold()) for name in names}
+        assert len(folded) == len(names) == 2 * len(students)
 
 
 def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("lee", "Lee, S", ""),
         ("choi", "최", "6.00"),
         ("park", "=1+1", "20"),
+        ("han", "한", "EX"),
     )
     (folder / "gc_2026.xls").write_bytes(gradebooks.blackboard(students))
     return folder
@@ -68,6 +69,7 @@ def test_an_archive_goes_in_and_the_grades_that_blackboard_takes_come_out(
     rows = read_table(out / "grades.csv")
     assert {student: row["outcome"] for student, row in rows.items()} == {
         "choi": "no_submission",
+        "han": "no_submission",
         "kim": "graded",
         "lee": "no_submission",
         "park": "no_submission",
@@ -81,10 +83,16 @@ def test_an_archive_goes_in_and_the_grades_that_blackboard_takes_come_out(
     assert "choi: 6.00 -> 0, less than before" in exported.stdout
     sheet = read_sheet((out / "upload" / "gc_2026.xls").read_bytes())
     uploaded = [(plain(row[2]), plain(row[3])) for row in sheet.rows[1:]]
-    assert uploaded == [("kim", kim), ("lee", "0"), ("choi", "0"), ("park", "0")]
+    assert uploaded == [("kim", kim), ("lee", "0"), ("choi", "0"), ("park", "0"), ("han", "EX")]
+    assert "a word stands in place of the score (make override sets points instead): han (EX)" in exported.stdout
 
     assert run_grader("export", "gradescope", "--out", out).returncode == 0
     assert json.loads((out / "upload" / "gradescope" / "kim.json").read_bytes())["score"] == float(kim)
+    other = tmp_path / "other.xls"
+    other.write_bytes(gradebooks.blackboard((("a", "A", ""), ("b", "B", ""), ("c", "C", ""))))
+    refused = run_grader("export", "blackboard", "--out", out, "--gradebook", other, "--column", "Project 6")
+    assert (refused.returncode, (out / "upload" / "other.xls").exists()) == (2, False)
+    assert "it lists a, b, c, and graded are choi, han, kim" in refused.stderr
     wrong = run_grader("export", "canvas", "--out", out)
     assert wrong.returncode == 2
     assert "pass what Canvas let you download" in wrong.stderr

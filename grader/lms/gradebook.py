@@ -1,0 +1,125 @@
+"""What is known of a learning system's gradebook: whose row is whose, and which column takes the score.
+
+Each system's own page holds one; the roster and the upload read it.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+_NOTHING = re.compile("(?!)")
+_HANGUL = re.compile("[\uac00-\ud7a3]+")
+# Headers of columns by which a folder or another system may call a student, where the first column's ids do not fit.
+_ALSO_AN_ID = re.compile(
+    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration|\Aid\Z"
+    r"|canvas|moodle|blackboard|로그인|아이디|메일|학번",
+    re.IGNORECASE,
+)
+
+
+def own_text(cell: str) -> str:
+    """An id that a system writes as it is."""
+    return cell
+
+
+def nobody_s(_: Mapping[str, str]) -> str:
+    """The name in a file without names."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gradebook:
+    """The file that a teacher downloads from a system and gives back.
+
+    Attributes:
+        name: The system's.
+        key: The column by which the system tells students apart.
+        shapes: The columns that name a student, in their order: one tuple for each form in which the system writes it.
+        needed: Further columns without which the system does not take the file back.
+        kept: Columns that go back if they are there.
+        score: A header of a column that takes a score; its group `most`, if it has one, is the column's points.
+        id_of: Gives the id in a cell of `key`; empty: the row is nobody's.
+        name_of: Gives the name in a row.
+        feedback: The column that takes the message; empty: none does.
+        waiting: What stands in a score's place where there is none yet. Any other word is a person's decision.
+    """
+
+    name: str
+    key: str
+    shapes: tuple[tuple[str, ...], ...]
+    score: re.Pattern[str] = _NOTHING
+    needed: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    id_of: Callable[[str], str] = own_text
+    name_of: Callable[[Mapping[str, str]], str] = nobody_s
+    feedback: str = ""
+    waiting: re.Pattern[str] = _NOTHING
+
+    def shape_of(self, columns: Collection[str]) -> tuple[str, ...]:
+        """The columns that name a student in this file; where none of the forms is whole, those of the first."""
+        return next((shape for shape in self.shapes if set(shape) <= set(columns)), self.shapes[0])
+
+
+def full_name(last: str, first: str) -> str:
+    """A name from its two parts, as Koreans or as others write it."""
+    korean = _HANGUL.fullmatch(last) and _HANGUL.fullmatch(first)
+    return f"{last}{first}" if korean else f"{first} {last}".strip()
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two spellings have the same letters: systems take out signs and marks, and turn first and last around."""
+    return _letters(one) == _letters(other)
+
+
+def _letters(name: str) -> list[str]:
+    return sorted(filter(str.isalnum, unicodedata.normalize("NFKD", name.casefold())))
+
+
+def other_ids(row: Mapping[str, str], key: str) -> dict[str, str]:
+    """By what else a student may be called: the row's logins, e-mail addresses and numbers, by their columns."""
+    also = {column: cell for column, cell in row.items() if cell and column != key and _ALSO_AN_ID.search(column)}
+    before = {f"{column}, before the @": cell.partition("@")[0] for column, cell in also.items() if "@" in cell}
+    return also | before
+
+
+def students_by_column(rows: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """For each column, whom its cells name; a cell that two students have names nobody.
+
+    Args:
+        rows: For each student, the columns and cells that `other_ids` gives.
+    """
+    named: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for student_id, cells in rows.items():
+        for column, cell in cells.items():
+            named[column][cell].append(student_id)
+    return {
+        column: {cell: whose[0] for cell, whose in cells.items() if len(whose) == 1} for column, cells in named.items()
+    }
+
+
+def best_column(wanted: Set[str], columns: Mapping[str, Mapping[str, str]]) -> str:
+    """The column that names the most of these students; empty where each names fewer than half."""
+    hits = {column: len(wanted & students.keys()) for column, students in columns.items()}
+    best = max(hits, key=lambda column: hits[column], default="")
+    return best if best and not too_few(hits[best], len(wanted)) else ""
+
+
+def too_few(matched: int, of: int) -> bool:
+    """Whether so few of these students are found that it must be another list: nobody, or fewer than half."""
+    return matched == 0 or 2 * matched < of
+
+
+def examples(students: Collection[str]) -> str:
+    """Name three of them."""
+    return ", ".join(sorted(students)[:3]) or "nobody"
+
+
+def named_alike(columns: Sequence[str], books: Sequence[Gradebook]) -> Gradebook | None:
+    """Whose file a header is: the system's columns come first, as it writes them; else they stand somewhere."""
+    for book in books:
+        if any(tuple(columns[: len(shape)]) == shape for shape in book.shapes):
+            return book
+    whole = (book for book in books if any(set(shape) <= set(columns) for shape in book.shapes))
+    return next(whole, None) or next((book for book in books if book.key in columns), None)
