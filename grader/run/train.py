@@ -23,6 +23,7 @@ from grader.run.curve import MOST_SAMPLES
 from grader.run.replay import Replay
 from grader.run.worker_client import Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
+from grader.text import one_line
 
 _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
@@ -32,6 +33,7 @@ _FIRST_LOG = (
     b"\n[grader] The script failed here, while the grader had made its training faster.\n"
     b"[grader] It was trained again as it is:\n\n"
 )
+_MOST_REASON = 300
 BESIDE_ITS_SCRIPT = "tested beside its own script"
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
@@ -104,7 +106,9 @@ def _trained(waiting: WaitingWorker, data: DataSet) -> Trained:
     slot.replayer.prepare(limits)
     with waiting.begun() as worker:
         worked = worker.wait()
-        replay = Replay(why_not=worked.exported.why_not if worked.exported else "it was not said why")
+        # What the script's process says is bounded before it is shown.
+        said = one_line(worked.exported.why_not, _MOST_REASON) if worked.exported else "it was not said why"
+        replay = Replay(why_not=said)
         if worked.execution.network is not None:
             replay = slot.replayer.replay(worked.execution.network, data, limits, slot.cancelled)
             if replay.scores is None:

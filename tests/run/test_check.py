@@ -1,19 +1,22 @@
 """What is tested is judged, too: a network that is another one when it is tested is seen."""
 
+import runpy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from command import ROOT
 from grader.assignment import Assignment, load_assignment
 from grader.protocol import NetworkSeen
 from grader.records import Check, Deviation, Finding, Verdict
 from grader.run.check import with_tested
 from grader.worker.look.network import look_at
-from reference import hw6
 
+REFERENCE: Any = runpy.run_path(str(ROOT / "reference" / "hw6.py"), run_name="network")["IdentityResNet"]
 DROPPED = Check(
     Verdict.VARIANT, (Finding(Deviation.EXTRA_LAYER, "classifier", "The classifier has a dropout."),), flags=("known",)
 )
@@ -40,7 +43,7 @@ class OnlyLinear(nn.Module):
 
 @pytest.fixture(scope="module")
 def right() -> NetworkSeen:
-    return seen(lambda: hw6.IdentityResNet(2, 2, 2, 2))
+    return seen(lambda: REFERENCE(2, 2, 2, 2))
 
 
 def test_the_network_that_was_checked_changes_nothing_when_it_is_tested(
