@@ -172,7 +172,10 @@ def _judged(execution: Execution, exported: ExportedNetwork, own_scores: memoryv
     if differing:
         said = f"its recorded forward scores {differing} of {exported.sample} training images differently"
         return Replay(why_not=said)
-    return Replay(rows[exported.sample :].tobytes(), _seen(execution))
+    network = _seen(execution)
+    if network is None:
+        return Replay(why_not="its graph is larger than the grader can judge")
+    return Replay(rows[exported.sample :].tobytes(), network)
 
 
 def _seen(execution: Execution) -> NetworkSeen | None:

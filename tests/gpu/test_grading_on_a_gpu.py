@@ -23,7 +23,7 @@ from grader.errors import Cancelled
 from grader.records import CUDA_GRAPHS, OPTIMIZATIONS, Submission
 from grader.results.entries import Entry
 from grader.results.ledger import read_ledger
-from grader.run.train import train
+from grader.run.train import BESIDE_ITS_SCRIPT, train
 from grader.run.worker_client import Request, waiting_worker
 from grader.sandbox import Isolation
 from grader.schedule.gpus import machine_has_cards
@@ -176,6 +176,11 @@ def test_graphs_earn_what_the_script_earns_without_them(case: str, together: Cla
     print(f"{case}: {with_graphs['accuracy']} % with graphs, {without['accuracy']} % without", flush=True)
     assert with_graphs["points"] == without["points"]
     assert abs(float(with_graphs["accuracy"]) - float(without["accuracy"])) < 6
+
+
+@pytest.mark.parametrize("case", REPLAYED)
+def test_a_network_is_tested_apart_from_its_script_on_the_card_too(case: str, together: Class) -> None:
+    assert BESIDE_ITS_SCRIPT not in together.table[case]["review"]
 
 
 def test_a_network_that_cannot_be_captured_is_trained_once_and_the_reason_is_kept(together: Class) -> None:
