@@ -99,6 +99,10 @@ def allowed(operation: str) -> bool:
     return matched is not None and matched[1] in ALLOWED
 
 
+class NoNetwork(ValueError):
+    """Bytes that are no network, or one that may not be replayed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weight:
     """A tensor that the network brings along.
@@ -226,21 +230,23 @@ def from_bytes(data: bytes) -> tuple[ExportedNetwork, memoryview, memoryview]:
     """Read and validate a network: it, its weights' bytes, and its scores of the sample.
 
     Raises:
-        ValueError: It is not well formed, or has something that may not be replayed.
+        NoNetwork: It is not well formed, or has something that may not be replayed.
     """
     view = memoryview(data)
     length = int.from_bytes(view[:LENGTH_BYTES], "little")
     if not 0 < length <= min(_MOST_HEADER_BYTES, len(view) - LENGTH_BYTES):
-        raise ValueError("no header")
+        raise NoNetwork("no header")
     body = view[LENGTH_BYTES:]
     try:
         network = _network(json.loads(bytes(body[:length])))
-    except (TypeError, KeyError, AttributeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
-        raise ValueError(f"no network: {type(error).__name__}") from None
+    except NoNetwork:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        raise NoNetwork(type(error).__name__) from None
     weights = body[length : length + network.weight_bytes]
     scores = body[length + network.weight_bytes :]
     if len(weights) != network.weight_bytes or len(scores) != network.sample * CLASSES * ITEM_BYTES["float32"]:
-        raise ValueError("weights or scores of another length")
+        raise NoNetwork("weights or scores of another length")
     return network, weights, scores
 
 
@@ -257,17 +263,17 @@ def _network(said: dict[str, Any]) -> ExportedNetwork:
         sample=_number(said["sample"], 1, _MOST_SAMPLE),
     )
     if network.weight_bytes > MOST_BYTES:
-        raise ValueError("too many weights")
+        raise NoNetwork("too many weights")
     return network
 
 
 def _weight(said: dict[str, Any]) -> Weight:
     shape = said["shape"]
     if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
-        raise ValueError("no shape")
+        raise NoNetwork("no shape")
     name = said["name"]
     if not isinstance(name, str) or len(name) > 100:
-        raise ValueError("no name")
+        raise NoNetwork("no name")
     return Weight(name, _known(said["dtype"], ITEM_BYTES), tuple(_number(each, 0, MOST_BYTES) for each in shape))
 
 
@@ -275,16 +281,16 @@ def _graph(said: dict[str, Any], weights: int) -> Graph:
     calls: list[Call] = []
     values = 1
     if len(said["calls"]) > MOST_CALLS:
-        raise ValueError("too many calls")
+        raise NoNetwork("too many calls")
     for each in said["calls"]:
         call = Call(each["operation"], each["args"], each["kwargs"], _number(each["results"], 1, _MOST_RESULTS))
         if not isinstance(call.operation, str) or not allowed(call.operation):
-            raise ValueError("an operation that may not be replayed")
+            raise NoNetwork("an operation that may not be replayed")
         if not isinstance(call.args, list) or not all(_WORDS.fullmatch(name) for name in call.kwargs):
-            raise ValueError("no arguments")
+            raise NoNetwork("no arguments")
         arguments = [*call.args, *call.kwargs.values()]
         if sum(1 for argument in arguments for _ in _checked(argument, values, weights)) > _MOST_ARGUMENTS:
-            raise ValueError("too many arguments")
+            raise NoNetwork("too many arguments")
         calls.append(call)
         values += call.results
     return Graph(tuple(calls), _number(said["output"], 0, values - 1))
@@ -294,10 +300,10 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
     """One None for each plain part of an argument.
 
     Raises:
-        ValueError: It is no argument.
+        NoNetwork: It is no argument.
     """
     if depth > _MOST_DEPTH:
-        raise ValueError("too deep an argument")
+        raise NoNetwork("too deep an argument")
     if isinstance(argument, list):
         for each in argument:
             yield from _checked(each, values, weights, depth + 1)
@@ -307,7 +313,7 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
         return
     if isinstance(argument, str):
         if not _WORDS.fullmatch(argument):
-            raise ValueError("no word")
+            raise NoNetwork("no word")
         return
     [(kind, what)] = argument.items()
     match kind:
@@ -326,33 +332,33 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
         case "number":
             _known(what, ("inf", "-inf", "nan"))
         case _:
-            raise ValueError("no argument")
+            raise NoNetwork("no argument")
 
 
 def _step(said: dict[str, Any], index: int, steps: int, weights: tuple[Weight, ...]) -> Step:
     if said["table"] is not None:
         table = _number(said["table"], 0, len(weights) - 1)
         if index or steps > 2 or weights[table].shape != (3, 256):
-            raise ValueError("no table")
+            raise NoNetwork("no table")
         return Step(table=table)
     if said["graph"] is not None:
         return Step(graph=_graph(said["graph"], len(weights)))
     settings = said["settings"]
     if settings.keys() != set(KNOWN_STEPS[said["known"]]):
-        raise ValueError("other settings")
+        raise NoNetwork("other settings")
     for each in settings.values():
         if sum(1 for _ in _checked(each, 0, 0)) > 16:
-            raise ValueError("no settings")
+            raise NoNetwork("no settings")
     return Step(known=said["known"], version=_number(said["version"], 1, 2), settings=settings)
 
 
 def _number(value: Any, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise ValueError("a number out of bounds")
+        raise NoNetwork("a number out of bounds")
     return value
 
 
 def _known(value: Any, names: Any) -> str:
     if not isinstance(value, str) or value not in names:
-        raise ValueError("an unknown name")
+        raise NoNetwork("an unknown name")
     return value

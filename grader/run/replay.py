@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from grader.assignment import Limits
 from grader.data import DataSet, alike, replayed_images
 from grader.protocol import NetworkSeen
-from grader.protocol.exported import ExportedNetwork, from_bytes, question
+from grader.protocol.exported import ExportedNetwork, NoNetwork, from_bytes, question
 from grader.records import CLASSES, SCORE_DTYPE
 from grader.sandbox import Execution, Isolation, Job, StartedJob, started
 
@@ -111,7 +111,7 @@ class Replayer:
         """
         try:
             exported, _, own_scores = from_bytes(network)
-        except ValueError as error:
+        except NoNetwork as error:
             return Replay(why_not=f"what the script's process handed out is no network ({error})")
         images = replayed_images(data, exported.sample)
         asked = memoryview(question(network, images.tobytes()))

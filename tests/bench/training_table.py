@@ -76,8 +76,8 @@ def table(measured: list[Measured], matrix: tuple[float, str]) -> list[str]:
     lines = [
         f"On {device}. Random images, 100 for testing.",
         "*Beside training*: of each submission; *own*: without prediction, too, so what the grader adds; *once*: of a",
-        "class, before its first submission and after its last. The grader asks for 900 predictions here, most of them",
-        "probes; the bare script's hundred are in both of its columns.",
+        "class, before its first submission and after its last. The grader makes 700 predictions here, most of them",
+        "to compare the replay; the bare script's hundred are in both of its columns.",
         "*Ratio*: what five epochs of CIFAR-10 (250,000 images) would take for each submission at the measured rate,",
         "with the time beside training, as a part of what the bare scripts take one after another in the same round;",
         "median, and the least and largest of the rounds. *Floor*: the share of the measured matrix rate",
