@@ -1,0 +1,131 @@
+"""One process tests the networks of a slot, one after another, and none is left."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import ToTensor
+
+from grader.assignment import Assignment
+from grader.data import DataSet, load_data
+from grader.protocol.exported import sample_rows
+from grader.records import SCORE_DTYPE
+from grader.run.replay import Place, Replay, Replayer, Replayers
+from grader.sandbox import Isolation
+from grader.worker.export import export, weights_of
+
+pytestmark = pytest.mark.sandbox
+
+SAMPLE, BATCH = 8, 4
+
+
+@pytest.fixture
+def data(tiny_data: Path) -> DataSet:
+    return load_data(str(tiny_data))
+
+
+@pytest.fixture
+def place(isolation: Isolation, tmp_path: Path) -> Place:
+    return Place(0, 1, isolation, tmp_path, "", None)
+
+
+@pytest.fixture
+def replayer(place: Place) -> Iterator[Replayer]:
+    with closing(Replayer(place)) as started:
+        yield started
+
+
+def linear(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+
+
+def shown(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> torch.Tensor:
+    return torch.stack([ToTensor()(Image.fromarray(image)) for image in images])
+
+
+def offered(network: nn.Module, data: DataSet, lie: float = 0.0) -> bytes:
+    """What a worker offers of a network; `lie` is added to the scores that it claims to give."""
+    sample = data.x_train[sample_rows(SAMPLE, len(data.x_train))]
+    with torch.no_grad():
+        scores = (network(shown(sample)) + lie * torch.arange(10)).numpy().astype(SCORE_DTYPE).tobytes()
+    return export(network, weights_of(network), ToTensor(), None, None, shown(sample[:BATCH]), sample, scores)
+
+
+def replayed(replayer: Replayer, network: bytes, data: DataSet, assignment: Assignment) -> Replay:
+    return replayer.replay(network, data, assignment.limits, threading.Event())
+
+
+def replaying() -> list[int]:
+    """The processes that replay networks for this one."""
+    everyone = psutil.Process().children(recursive=True)
+    return [each.pid for each in everyone if "grader.replay.main" in each.cmdline() and "bwrap" not in each.name()]
+
+
+def test_one_process_gives_every_network_its_own_scores(
+    replayer: Replayer, data: DataSet, assignment: Assignment
+) -> None:
+    used = []
+    for seed in (1, 2):
+        network = linear(seed)
+        replay = replayed(replayer, offered(network, data), data, assignment)
+        assert replay.scores is not None, replay.why_not
+        with torch.no_grad():
+            own = network(shown(data.x_test)).numpy()
+        assert np.allclose(np.frombuffer(replay.scores, SCORE_DTYPE).reshape(-1, 10), own, atol=1e-5)
+        assert replay.network is not None
+        assert [node.op for node in replay.network.nodes] == ["input", "linear"]
+        used.append(replaying())
+    assert used[0] == used[1] != []
+
+
+def test_scores_that_are_not_the_networks_are_told_and_give_none(
+    replayer: Replayer, data: DataSet, assignment: Assignment
+) -> None:
+    replay = replayed(replayer, offered(linear(1), data, lie=1.0), data, assignment)
+    assert (replay.scores, replay.network) == (None, None)
+    assert replay.why_not == "its recorded forward scores 8 of 8 training images differently"
+
+
+def test_what_is_no_network_never_reaches_the_process(
+    replayer: Replayer, data: DataSet, assignment: Assignment
+) -> None:
+    replay = replayed(replayer, b"no network at all", data, assignment)
+    assert "is no network" in replay.why_not
+    assert replaying() == []
+
+
+def test_after_a_network_that_fails_the_next_one_gets_another_process(
+    replayer: Replayer, data: DataSet, assignment: Assignment
+) -> None:
+    whole = offered(linear(1), data)
+    # Another shape of as many bytes: a network that is well formed, and fails when it runs.
+    broken = whole.replace(b'"shape": [10, 3072]', b'"shape": [3072, 10]')
+    assert broken != whole
+    replay = replayed(replayer, broken, data, assignment)
+    assert replay.scores is None
+    assert replay.why_not.startswith("its recorded forward fails when it is run again (RuntimeError: ")
+    assert replaying() == []
+    assert replayed(replayer, whole, data, assignment).scores is not None
+
+
+def test_a_slot_with_other_threads_gets_a_process_of_its_own_and_none_is_left(
+    place: Place, data: DataSet, assignment: Assignment
+) -> None:
+    network, replayers = offered(linear(1), data), Replayers()
+    with closing(replayers):
+        first = replayers.at(place)
+        assert replayers.at(place) is first
+        assert replayed(first, network, data, assignment).scores is not None
+        (before,) = replaying()
+        other = replayers.at(Place(0, 2, place.isolation, place.work, "", None))
+        assert not psutil.pid_exists(before)
+        assert replayed(other, network, data, assignment).scores is not None
+    assert replaying() == []
