@@ -11,7 +11,7 @@ _ACTIVATIONS = {
     *("leaky_relu", "gelu", "elu", "celu", "selu", "sigmoid", "tanh", "silu", "mish", "hardtanh", "prelu"),
     *("_prelu_kernel", "hardswish", "softplus", "rrelu_with_noise", "clamp", "hardsigmoid", "log_sigmoid_forward"),
 }
-_POOLINGS = {"max_pool", "_adaptive_avg_pool2d", "adaptive_max_pool2d"}
+_POOLINGS = {"max_pool", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "amax"}
 _REPLACED = {"batch_norm": _NORMS, "relu": _ACTIVATIONS, "avg_pool": _POOLINGS}
 _IMPOSSIBLE = 1e9
 # A batch norm or ReLU is sooner left out or put in than a layer that the others are arranged around.

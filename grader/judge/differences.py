@@ -28,6 +28,10 @@ WORDS = {
     "mul": "multiplication",
     "add_other": "another addition",
     "cat": "concatenation",
+    "amax": "maximum over the image",
+    "clamp": "clamp to two bounds",
+    "constant_pad_nd": "padding",
+    "write": "write into another tensor",
 }
 
 _MISSING = {
@@ -112,7 +116,7 @@ def convolution_differences(
         yield Difference(Deviation.WRONG_STRIDE, place, sentence, name=name)
     if node.kernel != kernel or node.padding != padding or not node.plain:
         found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
-        more = "" if node.plain else ", groups or dilation"
+        more = "" if node.plain else " and with groups or dilation"
         wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
         sentence = f"{where} {{name has}} a filter of {found}{more}; the handout asks for {wanted} ({{section}})."
         yield Difference(Deviation.WRONG_KERNEL, place, sentence, name=name)
@@ -239,9 +243,9 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             node = replace(node, stride=expected.stride)
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
-            sentence = f"{where}{_a(words(node))} stands in the place of {expected.name} ({{section}})."
+            sentence = f"{where}{_a(words(node))} stands in the place of {{name}} ({{section}})."
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
-            yield Difference(code, expected.place, sentence)
+            yield Difference(code, expected.place, sentence, name=expected.name)
         elif node.op == "conv":
             yield from convolution_differences(
                 node, expected.place, expected.name, expected.width, (3, 3), expected.stride
@@ -342,8 +346,9 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         yield from convolution_differences(convolutions[0], place, "option B's convolution", width, (1, 1), stride)
         extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
     else:
-        yield from _option_a(place, pooled, zeros)
-        extra = [node for node in extra if pooled or node.op in SMALL]
+        instead = [node for node in extra if node.op not in SMALL]
+        yield from _option_a(place, pooled, zeros, instead)
+        extra = [node for node in extra if (pooled and zeros) or node.op in SMALL]
     if extra:
         sentence = (
             f"in {{places}}, the skip connection has more than option A or B: {_with_article(extra)} ({{section}})."
@@ -353,7 +358,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small, op=op)
 
 
-def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
+def _option_a(place: Place, pooled: bool, zeros: bool, instead: list[Node]) -> Iterator[Difference]:
     if not pooled:
         sentence = (
             "in {places}, the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution "
@@ -361,7 +366,8 @@ def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
         )
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
     elif not zeros:
-        sentence = "in {places}, the skip connection does not add option A's channels of zeros ({section})."
+        found = f", but has {_with_article(instead)}" if instead else ""
+        sentence = f"in {{places}}, the skip connection does not add option A's channels of zeros{found} ({{section}})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
 
 

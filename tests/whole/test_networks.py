@@ -18,12 +18,15 @@ from grader.sandbox import Isolation
 from grader.worker.look.network import build, look_at
 
 CASES = sorted((SUBMISSIONS / "networks").iterdir())
+PAIRS = sorted((SUBMISSIONS / "pairs").iterdir())
+# Of the pairs, those that need most of the trace: the others are as slow, and nearer to the networks above.
+QUICK = ("channels_one_by_one", "copied_skip", "einsum_and_unfold", "relu_by_its_formula")
 THROUGH_THE_SANDBOX = ("right_functional_calls", "right_reads_values", "dead_convolution", "not_a_module")
 TWO = (2, 2, 2, 2)
 
 
-def judged(case: Path) -> Judgement:
-    make: Any = runpy.run_path(str(case / "hw6.py"), run_name="network")["IdentityResNet"]
+def judged(script: Path) -> Judgement:
+    make: Any = runpy.run_path(str(script), run_name="network")["IdentityResNet"]
     network, failure = build(make, TWO)
     if network is None:
         network = make(2, 2, 2)
@@ -34,7 +37,7 @@ def judged(case: Path) -> Judgement:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_network_is_judged_as_it_promises(case: Path) -> None:
     expected = expectation(case)
-    judgement = judged(case)
+    judgement = judged(case / "hw6.py")
     said = [finding.sentence for finding in judgement.findings]
     assert {str(finding.code) for finding in judgement.findings} == set(expected["deviations"]), said
     assert judgement.verdict == expected["verdict"], said
@@ -45,6 +48,33 @@ def test_a_network_is_judged_as_it_promises(case: Path) -> None:
     if judgement.verdict is Verdict.CONFORMING:
         silent = expected.get("counts_honoured", True) and not expected.get("computed_twice", False)
         assert bool(judgement.notes) is not silent, judgement.notes
+
+
+def marked(pair: Path) -> Any:
+    marks = [] if pair.name in QUICK else [pytest.mark.slow]
+    if why := expectation(pair).get("open"):
+        marks.append(pytest.mark.xfail(reason=why))
+    return pytest.param(pair, marks=marks, id=pair.name)
+
+
+@pytest.mark.parametrize("pair", [marked(pair) for pair in PAIRS])
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit:DeprecationWarning", "ignore:`torch.jit:FutureWarning", "ignore:The .grad"
+)
+def test_a_right_network_and_a_wrong_one_that_differ_in_one_place_are_told_apart(pair: Path, tmp_path: Path) -> None:
+    expected = expectation(pair)
+    wrong = expected["wrong"]
+    text = (pair / "hw6.py").read_text(encoding="utf-8")
+    assert text.count(wrong["instead_of"]) == 1
+    script = tmp_path / "hw6.py"
+    script.write_text(text.replace(wrong["instead_of"], wrong["stands"]), encoding="utf-8")
+    assert judged(pair / "hw6.py") == Judgement(Verdict(expected["verdict"]))
+    judgement = judged(script)
+    said = [finding.sentence for finding in judgement.findings]
+    assert judgement.verdict == wrong["verdict"], said
+    assert {str(finding.code) for finding in judgement.findings} == set(wrong["deviations"]), said
+    if place := wrong.get("where"):
+        assert any(finding.where.startswith(place) for finding in judgement.findings), said
 
 
 def test_every_code_has_a_case_and_fourteen_networks_are_right() -> None:
