@@ -177,7 +177,7 @@ def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
     seen = network.behaviour
     if seen.trace_differs:
         yield "in eval mode the network computes something else than its traced graph"
-    # Where no block at all is the identity, the weights lie where the trial cannot set them, as a product's or a norm's.
+    # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
     if conforming and any(seen.identities or ()) and not keeps_its_input(network):
         yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
 

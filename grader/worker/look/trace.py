@@ -124,7 +124,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._register(result, self._node(name, func, args, kwargs, tensors, inputs, result, random))
 
     def _rewritten(self, before: int, inputs: list[int]) -> list[int]:
-        """The inputs of one more write into part of a tensor: it takes the place of the write before, if that is new."""
+        """The inputs of one more write into a part: it takes the place of the write before, if nothing used that."""
         if self.nodes[before].op != "write" or any(node.op not in _PARTS for node in self.nodes[before:]):
             return [before, *inputs]
         whole = [root for node in (before, *inputs) for root in self._whole(node)]
