@@ -127,8 +127,9 @@ def _is_relu(seen: Operation, value: Tensor) -> bool:
 
 
 def _is_value(given: object, value: Tensor) -> bool:
-    same_kind = isinstance(given, Tensor) and given.dtype == value.dtype and given.shape == value.shape
-    return same_kind and torch.equal(given, value)
+    if not isinstance(given, Tensor) or given.dtype != value.dtype or given.shape != value.shape:
+        return False
+    return torch.equal(given, value)
 
 
 def convolved(value: Tensor, weight: Tensor, result: Tensor) -> tuple[Layer, tuple[int, ...]] | None:
