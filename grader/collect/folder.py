@@ -1,7 +1,7 @@
 """Reads a submissions folder: which entry belongs to which student, and what was set aside.
 
-Three layouts name the student: `<student>/hw6.py`, `<student>_hw6.py` and `hw6_<student>.py`. What counts as `hw6.py` in
-them is the rule of grader/lms/attempts.py. Symbolic links are never followed: they could lead out of the folder.
+Three layouts name the student: `<student>/hw6.py`, `<student>_hw6.py` and `hw6_<student>.py`. What counts as `hw6.py`
+in them is the rule of grader/lms/attempts.py. Symbolic links are never followed: they could lead out of the folder.
 """
 
 import os
