@@ -192,6 +192,9 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
             place = Place(HEAD, part=AFTER)
             sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows (section 3.1.5)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
+        elif before is not None and place.part == FIRST and "batch_norm" in operations <= SMALL:
+            sentence = f"The first convolution is followed by {named}; in the handout stage 1 follows (section 3.1.1)."
+            yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
         elif operations == {"add"}:
             sentence = (
                 "in {places}, something is added more than once; the handout adds the block's input once, at its end "

@@ -322,6 +322,28 @@ def test_one_width_of_a_stage_is_one_finding() -> None:
     assert finding.sentence == said
 
 
+def small_layers(names: str, width: int) -> list[nn.Module]:
+    return [{"bn": nn.BatchNorm2d(width), "relu": nn.ReLU(), "dropout": nn.Dropout()}[name] for name in names.split()]
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict"),
+    [
+        *(("bn", Verdict.VARIANT), ("bn relu", Verdict.VARIANT), ("relu bn", Verdict.VARIANT)),
+        *(("relu", Verdict.DEVIATES), ("dropout", Verdict.DEVIATES)),
+    ],
+)
+def test_the_same_layers_behind_the_first_convolution_and_before_the_pooling_are_judged_alike(
+    names: str, verdict: Verdict
+) -> None:
+    first, last = reference((1, 1, 1, 1)), reference((1, 1, 1, 1))
+    first.conv = nn.Sequential(first.conv, *small_layers(names, 64))
+    last.stage4.extend(small_layers(names, 512))
+    judgements = [judged(network, (1, 1, 1, 1)) for network in (first, last)]
+    assert [judgement.verdict for judgement in judgements] == [verdict, verdict]
+    assert [len(judgement.findings) for judgement in judgements] == [1, 1]
+
+
 def test_what_is_missing_comes_before_what_is_shared_and_small_things_come_last() -> None:
     network = reference()
     network.stage4[1].relu = nn.Identity()
