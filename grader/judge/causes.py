@@ -173,8 +173,13 @@ def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:
     if len(numbers) == 1:
         return f"block {where[0].block} of stages {_numbers(stages)}", False
     if len(where) <= _LISTED:
-        return listed([f"block {place.block} of stage {place.stage}" for place in where]), True
+        return listed([_of_one_stage(stage, where) for stage in stages]), True
     return f"{len(where)} of the {len(blocks)} blocks", True
+
+
+def _of_one_stage(stage: int, where: list[Place]) -> str:
+    own = [place.block for place in where if place.stage == stage]
+    return f"block{'s' if len(own) > 1 else ''} {_numbers(own)} of stage {stage}"
 
 
 def _numbers(values: Iterable[int]) -> str:

@@ -40,6 +40,8 @@ _MISSING = {
     "add": Deviation.SKIP_MISSING,
 }
 
+_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
+
 # The assigned network has about sixty; what is hostile may have thousands.
 _MOST_LAYERS = 200
 _MOST_WORDS = 150
@@ -129,7 +131,7 @@ def _number(values: tuple[int, ...]) -> str:
 def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
     """Every difference along the main path and in its skip connections, in the network's order."""
     found: list[Difference] = []
-    for block in _by_place(steps):
+    for block in _by_place(path, steps):
         whole = len(block.steps) > 1 and all(step.at is None for step in block.steps)
         if whole:
             sentence = "{places} {is} missing ({section})."
@@ -142,15 +144,26 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
     return _paired(found)
 
 
-def _by_place(steps: list[Step]) -> list[Block]:
-    """The steps by place; what was added counts with the layer before it."""
+def _by_place(path: Path, steps: list[Step]) -> list[Block]:
+    """The steps by place; what was added counts with the block whose skip spans it, else with the layer before it."""
+    spans = _spans(path, steps)
     blocks: list[Block] = [Block(Place(0, part=FIRST))]
     for step in steps:
-        place = step.expected.place if step.expected else blocks[-1].place
+        place = step.expected.place if step.expected else spans.get(step.at or 0, blocks[-1].place)
         if place != blocks[-1].place:
             blocks.append(Block(place))
         blocks[-1].steps.append(step)
     return blocks
+
+
+def _spans(path: Path, steps: list[Step]) -> dict[int, Place]:
+    """For what lies between the beginning of a block's skip and its addition, by index on the path, that block."""
+    spans: dict[int, Place] = {}
+    for step in steps:
+        skip = path.skips.get(step.at or 0)
+        if step.expected is not None and step.at is not None and skip is not None and skip.source is not None:
+            spans |= dict.fromkeys(range(skip.source + 1, step.at), step.expected.place)
+    return spans
 
 
 def _stage(place: Place) -> str:
@@ -204,10 +217,22 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         elif len([node for node in nodes if node.op == "add"]) and len(nodes) > 3:
             sentence = f"{_stage(place)} has a block too many ({{section}})."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence)
+        elif place.block and "conv" in operations <= SMALL | {"conv"}:
+            yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
             sentence = f"{where} there is {named} that the handout does not ask for ({{section}})."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, random=random)
+
+
+def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:
+    count = sum(node.op == "conv" for node in nodes)
+    number = _NUMBERS.get(count, str(count))
+    small = listed([word for op, word in (("batch_norm", "BN"), ("relu", "ReLU")) if any(n.op == op for n in nodes)])
+    its = f", with {'its' if count == 1 else 'their'} {small}" if small else ""
+    too_many = f"there {'is' if count == 1 else 'are'} {number} convolution{'s' if count > 1 else ''} too many"
+    sentence = f"in {{places}}, {too_many}{its}; in Figure 1 a block has two."
+    return Difference(Deviation.EXTRA_LAYER, place, sentence, op="conv")
 
 
 def _next_is_head(block: Block, network: NetworkSeen, path: Path, at: int) -> bool:
@@ -222,7 +247,10 @@ def _missing(block: Block) -> Iterator[Difference]:
         if expected.op in SMALL and f"the {half} convolution" in absent:
             continue  # the whole half of the block is missing: its convolution stands for it
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
-        if expected.op == "add":
+        whole_half = expected.op == "conv" and sum(f"the {half} " in other for other in absent) > 2
+        if whole_half and expected.place.block:
+            sentence = "in {places}, one of the two convolutions is missing, with its BN and ReLU (Figure 1)."
+        elif expected.op == "add":
             sentence = (
                 "in {places}, the block's input is not added to its output: the skip connection is missing (Figure 1)."
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from grader.judge.alignment import align, computed_once, main_path
 from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
-from grader.judge.specification import POOLING, Place, expected_layers
+from grader.judge.specification import HEIGHTS, POOLING, Place, expected_layers
 from grader.judge.weights import Places, layer_of, some, weight_differences
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Finding, Verdict
@@ -67,7 +67,7 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         findings(
             found, network, tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
         ),
-        _notes(network, blocks, again) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
+        () if verdict is Verdict.UNREADABLE else tuple(_notes(network, blocks, again, verdict)),
         tuple(_disagreements(network, identity_expected)),
     )
 
@@ -160,16 +160,18 @@ def _once(found: list[Difference]) -> list[Difference]:
     return [each for each in found if not each.small or (each.code, each.place) not in large]
 
 
-def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...]) -> tuple[str, ...]:
+def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...], verdict: Verdict) -> Iterator[str]:
     """What is right all the same: other numbers of blocks are optional in the handout, and time is the student's."""
-    notes = []
-    if layers := list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight)):
-        notes.append(f"The network computes the value of {some(layers)} twice. This is right, but once is enough.")
+    layers = list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight))
+    if layers and verdict is not Verdict.DEVIATES:
+        yield f"The network computes the value of {some(layers)} twice. This is right, but once is enough."
+    heights = [node.shape[2] for node in network.nodes if node.op == "add" and len(node.shape) == 4]
+    additions = tuple(heights.count(height) for height in HEIGHTS)
     for asked, found in network.behaviour.counts:
-        if asked != blocks and found != asked:
-            said = f"it fails ({found})" if isinstance(found, str) else f"it has {found}"
-            notes.append(f"Asked for {asked} blocks, the network does not follow: {said}. This is optional.")
-    return tuple(notes)
+        said = f"it fails ({found})" if isinstance(found, str) else f"it has {found}"
+        # Blocks are counted by their additions: of a network without the right ones, counts say nothing.
+        if asked != blocks and found != asked and (additions == blocks or isinstance(found, str)):
+            yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."
 
 
 def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:

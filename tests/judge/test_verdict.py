@@ -109,6 +109,19 @@ def test_a_forward_that_raises_leaves_the_network_unread() -> None:
     assert "ValueError: two lines" in judgement.findings[0].sentence
 
 
+@pytest.mark.parametrize(("case", "noted"), [("relu_after_last_add", True), ("skip_missing", False)])
+def test_other_block_counts_are_noted_of_a_network_that_deviates_where_blocks_can_be_counted(
+    case: str, noted: bool
+) -> None:
+    counts = (((1, 1, 1, 1), (2, 2, 2, 2)),)
+    make = runpy.run_path(str(NETWORKS / case / "hw6.py"), run_name="network")["IdentityResNet"]
+    seen = look_at(make(*TWO), "")
+    judgement = judge(replace(seen, behaviour=replace(seen.behaviour, counts=counts)), TWO)
+    assert judgement.verdict is Verdict.DEVIATES
+    said = ("Asked for (1, 1, 1, 1) blocks, the network does not follow: it has (2, 2, 2, 2). This is optional.",)
+    assert judgement.notes == (said if noted else ())
+
+
 def test_a_class_that_makes_no_module_is_named() -> None:
     judgement = judged("a network")
     assert judgement.verdict is Verdict.DEVIATES
@@ -309,6 +322,46 @@ def test_the_same_fault_in_both_halves_of_every_block_is_one_finding() -> None:
     )
     (finding,) = judge(replace(seen, nodes=nodes, output=len(nodes) - 1), TWO).findings
     assert finding.sentence == "In every block, both ReLUs are missing; the order in Figure 1 is BN, ReLU, convolution."
+
+
+class OfConvolutions(nn.Module):
+    """A block that keeps its shape, of so many convolutions, each with its BN and ReLU."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        layers = [(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)) for _ in range(count)]
+        self.way = nn.Sequential(*(layer for three in layers for layer in three))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.way(images)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((4, 4), "In every block of stage 1, there are two convolutions too many, with their BN and ReLU; "),
+        ((4, 2), "In block 1 of stage 1, there are two convolutions too many, with their BN and ReLU; "),
+        ((2, 3), "In block 2 of stage 1, there is one convolution too many, with its BN and ReLU; "),
+        ((1, 1), "In every block of stage 1, one of the two convolutions is missing, with its BN and ReLU "),
+        ((2, 1), "In block 2 of stage 1, one of the two convolutions is missing, with its BN and ReLU "),
+    ],
+    ids=str,
+)
+def test_convolutions_too_many_or_too_few_are_those_of_the_blocks_that_have_them(
+    counts: tuple[int, int], said: str
+) -> None:
+    network = reference((2, 2, 1, 1))
+    network.stage1 = nn.Sequential(*(OfConvolutions(64, count) for count in counts))
+    (finding,) = judged(network, (2, 2, 1, 1)).findings
+    assert finding.sentence.startswith(said)
+
+
+def test_the_same_fault_in_blocks_of_several_stages_is_one_sentence() -> None:
+    network = reference()
+    for block, width in ((network.stage1[0], 64), (network.stage1[1], 64), (network.stage4[1], 512)):
+        block.skip = nn.Conv2d(width, width, 1)
+    (finding,) = judged(network).findings
+    assert finding.sentence.startswith("In blocks 1 and 2 of stage 1 and block 2 of stage 4, the skip connection ")
 
 
 def test_one_width_of_a_stage_is_one_finding() -> None:
