@@ -373,7 +373,7 @@ class Check:
         """What is wrong or unclear about an answer, a line for each; blanks are named elsewhere."""
         if self.none_reached:
             return ("Q1 to Q9 are unclear: in the watched run, the script does not reach its training.",)
-        words = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
+        words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
         return tuple(
             f"{each.name} is {words[each.answer]}: {each.reason}" for each in self.questions if each.answer in words
         )

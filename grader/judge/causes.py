@@ -135,6 +135,8 @@ def _of_stage(difference: Difference, by_stage: dict[int, set[int]], wrong: list
 
 def _filled(sentence: str, where: list[Place], blocks: tuple[Place, ...]) -> str:
     said, many = named(where, blocks)
+    if not where[0].block:
+        sentence = sentence.replace("in {places},", "at {places},")
     filled = (
         sentence.replace("{places}", said)
         .replace("{is}", "are" if many else "is")

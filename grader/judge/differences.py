@@ -90,9 +90,10 @@ def words(node: Node) -> str:
     return WORDS.get(node.op, node.op.strip("_"))
 
 
-def _with_article(nodes: Iterable[Node]) -> str:
-    """Operations in a row: "a batch normalization and a ReLU"."""
-    return listed([_a(word) for word in dict.fromkeys(map(words, nodes))])
+def _with_article(nodes: Iterable[Node], after: str = "") -> str:
+    """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
+    found = dict.fromkeys(map(words, nodes))
+    return listed([f"another {word}" if word == WORDS.get(after) else _a(word) for word in found])
 
 
 def _a(word: str) -> str:
@@ -195,7 +196,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
         last = after_addition and _next_is_head(block, network, path, run[-1])
-        named = _with_article(nodes)
+        named = _with_article(nodes, before.expected.op if before and before.expected else "")
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
         if after_addition and operations == {"relu"}:

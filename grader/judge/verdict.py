@@ -52,7 +52,9 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     elif _never_made(network):
         pass  # why not is found already
     elif network.forward_error:
-        sentence = f"The network fails on four images of 3 x 32 x 32 ({network.forward_error}); see section 3.2.1."
+        sentence = (
+            f"The network fails on four images of 3 x 32 x 32 ({_quoted(network.forward_error)}); see section 3.2.1."
+        )
         found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
     else:
         structure = _structure(network, blocks)
@@ -80,6 +82,11 @@ def _verdict(network: NetworkSeen, found: list[Difference]) -> Verdict:
     return Verdict.VARIANT if found else Verdict.CONFORMING
 
 
+def _quoted(error: str) -> str:
+    """An error inside a sentence, which has its own full stop."""
+    return error.rstrip(". ")
+
+
 def _never_made(network: NetworkSeen) -> bool:
     return bool(network.constructor_error) and not network.nodes and not network.forward_error
 
@@ -87,7 +94,7 @@ def _never_made(network: NetworkSeen) -> bool:
 def _constructor(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[Difference]:
     if network.constructor_error:
         arguments = ", ".join(map(str, blocks))
-        sentence = f"IdentityResNet({arguments}) failed ({network.constructor_error}); see section 3.2."
+        sentence = f"IdentityResNet({arguments}) failed ({_quoted(network.constructor_error)}); see section 3.2."
         yield Difference(Deviation.CONSTRUCTOR, _CONSTRUCTOR, sentence)
 
 
@@ -115,8 +122,8 @@ def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator
     if any(each.place.part == POOLING for each in structure):
         return  # the finding about the pooling says why
     asked = (_batch(network), _SCORES)
-    said = "no tensor" if shape is None else str(shape)
-    sentence = f"For {asked[0]} images the output is {said}, not {asked} (section 3.2.1)."
+    said = "is no tensor; it should have the shape" if shape is None else f"has the shape {shape}, not"
+    sentence = f"For {asked[0]} images the output {said} {asked} (section 3.2.1)."
     yield Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence)
 
 
@@ -128,7 +135,9 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
     seen = network.behaviour
     alone, batch = seen.single_image, network.output_shape
     if isinstance(alone, str):
-        sentence = f"The forward pass fails for a single image ({alone}); it should take any number (section 3.2.1)."
+        sentence = (
+            f"The forward pass fails for a single image ({_quoted(alone)}); it should take any number (section 3.2.1)."
+        )
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
     elif alone is not None and batch and batch[0] == _batch(network) and alone == batch[1:]:
         sentence = (
@@ -168,7 +177,7 @@ def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...
     heights = [node.shape[2] for node in network.nodes if node.op == "add" and len(node.shape) == 4]
     additions = tuple(heights.count(height) for height in HEIGHTS)
     for asked, found in network.behaviour.counts:
-        said = f"it fails ({found})" if isinstance(found, str) else f"it has {found}"
+        said = f"it fails ({_quoted(found)})" if isinstance(found, str) else f"it has {found}"
         # Blocks are counted by their additions: of a network without the right ones, counts say nothing.
         if asked != blocks and found != asked and (additions == blocks or isinstance(found, str)):
             yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."

@@ -78,8 +78,36 @@ def test_the_reference_conforms_with_any_number_of_blocks(blocks: tuple[int, ...
 def test_another_output_shape_is_named(output: object) -> None:
     judgement = judged(ConstantForward(output))
     assert judgement.verdict is Verdict.DEVIATES
-    shape = str(tuple(output.shape)) if isinstance(output, Tensor) else "no tensor"
-    assert any(f"the output is {shape}, not (4, 10)" in finding.sentence for finding in judgement.findings)
+    shaped = f"has the shape {tuple(output.shape)}, not" if isinstance(output, Tensor) else ""
+    said = shaped or "is no tensor; it should have the shape"
+    assert any(f"the output {said} (4, 10)" in finding.sentence for finding in judgement.findings)
+
+
+def test_what_runs_for_nothing_at_the_first_convolution_is_said_without_its_name_twice() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.stem = reference((1, 1, 1, 1)), nn.Conv2d(3, 64, 3, padding=1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.stem(images)
+            scores: Tensor = self.network(images)
+            return scores
+
+    (finding,) = judged(Twice(), (1, 1, 1, 1)).findings
+    assert finding.sentence.startswith("At the first convolution, the convolution stem is computed, but never used")
+
+
+def test_an_error_that_is_quoted_keeps_no_full_stop_inside_a_sentence() -> None:
+    (finding,) = judged(ConstantForward(ValueError("Sizes must match."))).findings
+    assert "(ValueError: Sizes must match); see section 3.2.1." in finding.sentence
+
+
+def test_a_second_linear_layer_is_another_one() -> None:
+    network = reference((1, 1, 1, 1))
+    network.fc = nn.Sequential(network.fc, nn.ReLU(), nn.Linear(10, 10))
+    (finding,) = judged(network, (1, 1, 1, 1)).findings
+    assert "After the linear layer there is a ReLU and another linear layer that" in finding.sentence
 
 
 def test_scores_that_do_not_depend_on_the_images_are_named() -> None:
@@ -333,7 +361,7 @@ class OfConvolutions(nn.Module):
         self.way = nn.Sequential(*(layer for three in layers for layer in three))
 
     def forward(self, images: Tensor) -> Tensor:
-        return images + self.way(images)
+        return torch.add(images, self.way(images))
 
 
 @pytest.mark.parametrize(
