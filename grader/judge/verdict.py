@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import sub
 
 from grader.judge.alignment import align, computed_once, main_path
 from grader.judge.causes import findings
@@ -69,7 +70,9 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         findings(
             found, network, tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
         ),
-        () if verdict is Verdict.UNREADABLE else tuple(_notes(network, blocks, again, verdict)),
+        ()
+        if verdict is Verdict.UNREADABLE or network.constructor_error
+        else tuple(_notes(network, blocks, again, verdict)),
         tuple(_disagreements(network, identity_expected)),
     )
 
@@ -174,12 +177,20 @@ def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...
     layers = list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight))
     if layers and verdict is not Verdict.DEVIATES:
         yield f"The network computes the value of {some(layers)} twice. This is right, but once is enough."
+    yield from _counts_not_followed(network, blocks)
+
+
+def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[str]:
+    """Blocks are counted by their additions, with one image: of a network that fails these, counts say nothing."""
     heights = [node.shape[2] for node in network.nodes if node.op == "add" and len(node.shape) == 4]
-    additions = tuple(heights.count(height) for height in HEIGHTS)
-    for asked, found in network.behaviour.counts:
+    countable = tuple(heights.count(height) for height in HEIGHTS) == blocks
+    tried = [(asked, found) for asked, found in network.behaviour.counts if asked != blocks]
+    surplus = [tuple(map(sub, found, asked)) for asked, found in tried if not isinstance(found, str)]
+    if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
+        return  # what is always there besides the blocks is no block
+    for asked, found in tried:
         said = f"it fails ({_quoted(found)})" if isinstance(found, str) else f"it has {found}"
-        # Blocks are counted by their additions: of a network without the right ones, counts say nothing.
-        if asked != blocks and found != asked and (additions == blocks or isinstance(found, str)):
+        if found != asked and (countable or isinstance(found, str)):
             yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."
 
 

@@ -141,13 +141,27 @@ def test_a_forward_that_raises_leaves_the_network_unread() -> None:
 def test_other_block_counts_are_noted_of_a_network_that_deviates_where_blocks_can_be_counted(
     case: str, noted: bool
 ) -> None:
-    counts = (((1, 1, 1, 1), (2, 2, 2, 2)),)
+    counts = (((1, 1, 1, 1), (2, 2, 2, 2)), ((3, 1, 2, 4), (3, 1, 2, 4)))
     make = runpy.run_path(str(NETWORKS / case / "hw6.py"), run_name="network")["IdentityResNet"]
     seen = look_at(make(*TWO), "")
     judgement = judge(replace(seen, behaviour=replace(seen.behaviour, counts=counts)), TWO)
     assert judgement.verdict is Verdict.DEVIATES
     said = ("Asked for (1, 1, 1, 1) blocks, the network does not follow: it has (2, 2, 2, 2). This is optional.",)
     assert judgement.notes == (said if noted else ())
+
+
+@pytest.mark.parametrize(
+    ("single_image", "counts"),
+    [
+        ("RuntimeError: sizes", (((1, 1, 1, 1), "RuntimeError: sizes"), ((3, 1, 2, 4), "RuntimeError: sizes"))),
+        ((1, 10), (((1, 1, 1, 1), (1, 1, 1, 2)), ((3, 1, 2, 4), (3, 1, 2, 5)))),
+    ],
+    ids=["one image fails", "noise is added besides"],
+)
+def test_block_counts_that_another_fault_makes_wrong_are_not_noted(single_image: Any, counts: Any) -> None:
+    seen = look_at(reference(), "")
+    behaviour = replace(seen.behaviour, single_image=single_image, counts=counts)
+    assert judge(replace(seen, behaviour=behaviour), TWO).notes == ()
 
 
 def test_a_class_that_makes_no_module_is_named() -> None:

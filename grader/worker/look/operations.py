@@ -113,13 +113,13 @@ def _is_relu(seen: Operation, value: Tensor) -> bool:
         return False
     if seen.name == "relu":
         return True
-    in_place = seen.func._schema.name.endswith("_")
+    # Where no argument is the value any more, the operation changed it in place, or it was of another dtype.
+    which = {index for index, each in enumerate(seen.args) if _is_value(each, value)} or {0}
+    if seen.func._schema.name.endswith("_"):
+        which.add(0)
     try:
         large = value * _LARGE
-        given = [
-            large.clone() if (in_place and index == 0) or _is_value(each, value) else each
-            for index, each in enumerate(seen.args)
-        ]
+        given = [large.clone() if index in which else each for index, each in enumerate(seen.args)]
         again = seen.func(*given, **seen.kwargs)
     except Exception:  # whatever is no function of one tensor is no ReLU either
         return False
