@@ -347,8 +347,17 @@ class Check:
     @property
     def open_questions(self) -> tuple[str, ...]:
         """What is wrong or unclear about an answer, a line for each; blanks are named elsewhere."""
-        named = (Answer.WRONG, Answer.UNKNOWN)
-        return tuple(f"{each.name} {each.answer}: {each.reason}" for each in self.questions if each.answer in named)
+        if self.none_reached:
+            return ("Q1 to Q9 are unclear: in the watched run, the script does not reach its training.",)
+        words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
+        return tuple(
+            f"{each.name} is {words[each.answer]}: {each.reason}" for each in self.questions if each.answer in words
+        )
+
+    @property
+    def none_reached(self) -> bool:
+        """Whether nothing is known of any answer, as of a file that only has the class: said once, not nine times."""
+        return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
 
 
 def exact_percent(correct: int, total: int) -> Fraction:

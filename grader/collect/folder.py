@@ -1,21 +1,24 @@
 """Reads a submissions folder: which entry belongs to which student, and what was set aside.
 
-Three layouts name the student: `<student>/hw6.py`, `<student>_hw6.py` and `hw6_<student>.py`. Symbolic links are never
-followed: they could lead out of the folder.
+Three layouts name the student: `<student>/hw6.py`, `<student>_hw6.py` and `hw6_<student>.py`. What counts as `hw6.py`
+in them is the rule of grader/lms/attempts.py. Symbolic links are never followed: they could lead out of the folder.
 """
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from grader.errors import UserError
+from grader.lms.archive import Handed, InnerFile
+from grader.lms.attempts import SystemAttempt, bears_the_name, named_student, sort_out
 from grader.lms.files import (
     NOBODYS,
     Attempt,
     DiskFile,
     Found,
+    Stored,
     WithoutFile,
-    can_be_imported,
     decoded_name,
     is_system_file,
     listed,
@@ -30,7 +33,7 @@ def layouts_of(file_name: str) -> str:
     return f"<student>/{file_name}, <student>_{file_name} or {file.stem}_<student>{file.suffix}"
 
 
-def scan(folder: Path, file_name: str, roster: Path | None) -> Iterator[Found]:
+def scan(folder: Path, file_name: str, limit_kb: int, roster: Path | None) -> Iterator[Found]:
     """Sort out every entry of the folder, in the order of their names; the roster, if it lies there, is passed over.
 
     Raises:
@@ -45,7 +48,7 @@ def scan(folder: Path, file_name: str, roster: Path | None) -> Iterator[Found]:
     passed_over = roster.name if roster and folder.samefile(roster.parent) else None
     for child in children:
         if child.name != passed_over:
-            yield from _sort_out(child, file_name)
+            yield from _sort_out(child, file_name, limit_kb)
 
 
 def _children(folder: Path) -> list[os.DirEntry[str]]:
@@ -53,19 +56,19 @@ def _children(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: (_shown(entry.name), entry.name))
 
 
-def _sort_out(child: os.DirEntry[str], file_name: str) -> Iterator[Found]:
+def _sort_out(child: os.DirEntry[str], file_name: str, limit_kb: int) -> Iterator[Found]:
     name = _shown(child.name)
-    student_id = _student_named_by(name, file_name)
+    student_id, how = named_student(name, file_name)
     is_folder = child.is_dir(follow_symlinks=False)
     shown = f"{name}/" if is_folder else name
     if is_system_file(name):
         yield Decision(shown, "", Status.BESIDE, NOBODYS)
-    elif name == file_name:
-        yield Decision(shown, "", Status.UNRECOGNISED, f"it names no student, as {layouts_of(file_name)} would")
     elif student_id:
-        yield _attempt(Path(child.path), student_id, shown)
+        yield _attempt(Path(child.path), student_id, shown, how)
+    elif name == file_name or (not is_folder and bears_the_name(name, file_name)):
+        yield Decision(shown, "", Status.UNRECOGNISED, f"it names no student, as {layouts_of(file_name)} would")
     elif is_folder:
-        yield from _sort_out_folder(child, name, file_name)
+        yield from _sort_out_folder(child, name, file_name, limit_kb)
     elif child.is_symlink() and os.path.isdir(child.path):
         # It stands where a student's folder belongs: an attempt that turns out unreadable.
         yield _attempt(Path(child.path), normal(name), shown)
@@ -73,59 +76,65 @@ def _sort_out(child: os.DirEntry[str], file_name: str) -> Iterator[Found]:
         yield Decision(shown, "", Status.UNRECOGNISED, f"its name is none of {layouts_of(file_name)}")
 
 
-def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str) -> Iterator[Found]:
-    """Sort out the entries of one student's folder; folders in it are not opened."""
-    student_id = normal(name)
+def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_kb: int) -> Iterator[Found]:
+    """Sort out the files of one student's folder as those of an attempt; folders in it are not opened."""
+    student_id, label = normal(name), f"the folder {name}/"
     try:
         children = _children(Path(folder.path))
     except OSError:
         yield _attempt(Path(folder.path, file_name), student_id, f"{name}/{file_name}")
         return
-    others: list[str] = []
-    found = [Path(child.path) for child in children if _shown(child.name) == file_name]
-    companions: dict[str, DiskFile] = {}
+    files: list[Handed] = []
+    folders: list[str] = []
     for child in children:
         shown = _shown(child.name)
-        if shown == file_name:
-            continue
-        if found and can_be_imported(shown) and not child.is_dir(follow_symlinks=False):
-            companions[normal(shown)] = DiskFile(f"{name}/{shown}", Path(child.path))
-        elif is_system_file(shown):
-            yield Decision(f"{name}/{shown}", student_id, Status.BESIDE, NOBODYS)
+        # A folder where the file belongs is an attempt that turns out unreadable.
+        if child.is_dir(follow_symlinks=False) and shown != file_name and not is_system_file(shown):
+            folders.append(shown)
         else:
-            others.append(f"{shown}/" if child.is_dir(follow_symlinks=False) else shown)
-    for path in found:
-        yield _attempt(path, student_id, f"{name}/{file_name}", companions)
-    if found:
-        for other in others:
-            yield Decision(f"{name}/{other}", student_id, Status.BESIDE, f"not graded: it lies beside {file_name}")
-        return
-    for other in others or [""]:
-        reason = f"the folder has no {file_name}: look at it by hand"
-        yield Decision(f"{name}/{other}", student_id, Status.UNRECOGNISED, reason)
-    held = f"has no {file_name}, only {listed(others)}" if others else "is empty"
-    yield WithoutFile(student_id, f"the folder {name}/ {held}")
+            files.append(Handed(shown, DiskFile(f"{name}/{shown}", Path(child.path))))
+    counts = False
+    for found in sort_out(SystemAttempt(student_id, label, tuple(files), None, timed=True), file_name, limit_kb):
+        if isinstance(found, Attempt):
+            counts = True
+            found = replace(found, moment=_moment(found.stored), by_system=False)
+        elif isinstance(found, WithoutFile):
+            found = _without_file(found, label, files, folders, file_name)
+        yield found
+    for other in folders:
+        beside = Decision(f"{name}/{other}/", student_id, Status.BESIDE, f"not opened: it lies beside {file_name}")
+        yield beside if counts else _unrecognised(f"{name}/{other}/", student_id, label, file_name)
+    if not folders and all(is_system_file(file.name) for file in files):
+        yield _unrecognised(f"{name}/", student_id, label, file_name)
 
 
-def _student_named_by(name: str, file_name: str) -> str:
-    """Give the student of `<student>_hw6.py` or `hw6_<student>.py`; empty if the name is neither."""
-    stem, suffix = Path(file_name).stem, Path(file_name).suffix
-    if name.endswith(f"_{file_name}"):
-        student_id = name.removesuffix(f"_{file_name}")
-    elif name.startswith(f"{stem}_") and name.endswith(suffix):
-        student_id = name.removeprefix(f"{stem}_").removesuffix(suffix)
-    else:
-        student_id = ""
-    return normal(student_id) if student_id.strip() else ""
+def _unrecognised(shown: str, student_id: str, label: str, file_name: str) -> Decision:
+    return Decision(shown, student_id, Status.UNRECOGNISED, f"{label} has no {file_name}: look at it by hand")
 
 
-def _attempt(path: Path, student_id: str, shown: str, companions: dict[str, DiskFile] | None = None) -> Attempt:
-    """Look at the entry itself, not at what a link points to."""
+def _without_file(
+    found: WithoutFile, label: str, files: list[Handed], folders: list[str], file_name: str
+) -> WithoutFile:
+    own = [file for file in files if not is_system_file(file.name)]
+    names = sorted([*(file.name for file in own), *(f"{folder}/" for folder in folders)])
+    held = f"has no {file_name}, only {listed(names)}" if names else "is empty"
+    closed = [_moment(file.stored) for file in own if file.stored.shown == found.archive]
+    return replace(found, remark=f"{label} {held}", moment=next(iter(closed), None))
+
+
+def _attempt(path: Path, student_id: str, shown: str, how: str = "") -> Attempt:
+    stored = DiskFile(shown, path)
+    return Attempt(student_id, stored, _moment(stored), how=how)
+
+
+def _moment(stored: Stored) -> int | None:
+    """The time of the file, or of the archive that holds it; of a link itself, not of what it points to."""
+    while isinstance(stored, InnerFile):
+        stored = stored.outer
     try:
-        moment = path.lstat().st_mtime_ns
+        return stored.path.lstat().st_mtime_ns if isinstance(stored, DiskFile) else None
     except OSError:
-        moment = None
-    return Attempt(student_id, DiskFile(shown, path), moment, dict(companions or {}))
+        return None
 
 
 def _shown(name: str) -> str:

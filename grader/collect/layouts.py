@@ -62,7 +62,7 @@ def reading(
     if layout is None and not _is_archive(submissions):
         layout = _recognised(_names(submissions)) or _FOLDER
     if layout == _FOLDER:
-        found = list(scan(submissions, file_name, roster))
+        found = list(scan(submissions, file_name, limit_kb, roster))
         yield Reading(None, found, "the files' own, which a copy may have changed", ())
         return
     with unpacked(submissions) as files:

@@ -11,7 +11,7 @@ _ACTIVATIONS = {
     *("leaky_relu", "gelu", "elu", "celu", "selu", "sigmoid", "tanh", "silu", "mish", "hardtanh", "prelu"),
     *("_prelu_kernel", "hardswish", "softplus", "rrelu_with_noise", "clamp", "hardsigmoid", "log_sigmoid_forward"),
 }
-_POOLINGS = {"max_pool", "_adaptive_avg_pool2d", "adaptive_max_pool2d"}
+_POOLINGS = {"max_pool", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "amax"}
 _REPLACED = {"batch_norm": _NORMS, "relu": _ACTIVATIONS, "avg_pool": _POOLINGS}
 _IMPOSSIBLE = 1e9
 # A batch norm or ReLU is sooner left out or put in than a layer that the others are arranged around.
@@ -176,7 +176,7 @@ def _at_boundaries(steps: list[Step], found: list[Node]) -> list[Step]:
         end = begin
         while end < len(steps) and _gap(steps[end]) and _gap(steps[end]) == _gap(steps[begin]):
             end += 1
-        if end - begin > 1:
+        if end - begin > 1 or _gap(steps[begin]) == "added":
             steps = _moved(steps, begin, end, found) or steps
         begin = max(end, begin + 1)
     return steps
@@ -193,6 +193,9 @@ def _moved(steps: list[Step], begin: int, end: int, found: list[Node]) -> list[S
     moved = list(steps)
     while begin > 0 and not _ends_a_place(moved, begin - 1):
         before, last = moved[begin - 1], moved[end - 1]
+        if _gap(before) and _gap(before) == _gap(last):
+            begin -= 1
+            continue
         if before.expected is None or before.at is None:
             return None
         if last.at is None and last.expected is not None:

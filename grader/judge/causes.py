@@ -135,6 +135,8 @@ def _of_stage(difference: Difference, by_stage: dict[int, set[int]], wrong: list
 
 def _filled(sentence: str, where: list[Place], blocks: tuple[Place, ...]) -> str:
     said, many = named(where, blocks)
+    if not where[0].block:
+        sentence = sentence.replace("in {places},", "at {places},")
     filled = (
         sentence.replace("{places}", said)
         .replace("{is}", "are" if many else "is")
@@ -173,8 +175,13 @@ def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:
     if len(numbers) == 1:
         return f"block {where[0].block} of stages {_numbers(stages)}", False
     if len(where) <= _LISTED:
-        return listed([f"block {place.block} of stage {place.stage}" for place in where]), True
+        return listed([_of_one_stage(stage, where) for stage in stages]), True
     return f"{len(where)} of the {len(blocks)} blocks", True
+
+
+def _of_one_stage(stage: int, where: list[Place]) -> str:
+    own = [place.block for place in where if place.stage == stage]
+    return f"block{'s' if len(own) > 1 else ''} {_numbers(own)} of stage {stage}"
 
 
 def _numbers(values: Iterable[int]) -> str:

@@ -28,6 +28,10 @@ WORDS = {
     "mul": "multiplication",
     "add_other": "another addition",
     "cat": "concatenation",
+    "amax": "maximum over the image",
+    "clamp": "clamp to two bounds",
+    "constant_pad_nd": "padding",
+    "write": "write into another tensor",
 }
 
 _MISSING = {
@@ -35,6 +39,8 @@ _MISSING = {
     "relu": Deviation.MISSING_RELU,
     "add": Deviation.SKIP_MISSING,
 }
+
+_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 # The assigned network has about sixty; what is hostile may have thousands.
 _MOST_LAYERS = 200
@@ -84,9 +90,10 @@ def words(node: Node) -> str:
     return WORDS.get(node.op, node.op.strip("_"))
 
 
-def _with_article(nodes: Iterable[Node]) -> str:
-    """Operations in a row: "a batch normalization and a ReLU"."""
-    return listed([_a(word) for word in dict.fromkeys(map(words, nodes))])
+def _with_article(nodes: Iterable[Node], after: str = "") -> str:
+    """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
+    found = dict.fromkeys(map(words, nodes))
+    return listed([f"another {word}" if word == WORDS.get(after) else _a(word) for word in found])
 
 
 def _a(word: str) -> str:
@@ -112,7 +119,7 @@ def convolution_differences(
         yield Difference(Deviation.WRONG_STRIDE, place, sentence, name=name)
     if node.kernel != kernel or node.padding != padding or not node.plain:
         found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
-        more = "" if node.plain else ", groups or dilation"
+        more = "" if node.plain else " and with groups or dilation"
         wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
         sentence = f"{where} {{name has}} a filter of {found}{more}; the handout asks for {wanted} ({{section}})."
         yield Difference(Deviation.WRONG_KERNEL, place, sentence, name=name)
@@ -125,7 +132,7 @@ def _number(values: tuple[int, ...]) -> str:
 def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
     """Every difference along the main path and in its skip connections, in the network's order."""
     found: list[Difference] = []
-    for block in _by_place(steps):
+    for block in _by_place(path, steps):
         whole = len(block.steps) > 1 and all(step.at is None for step in block.steps)
         if whole:
             sentence = "{places} {is} missing ({section})."
@@ -138,15 +145,26 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
     return _paired(found)
 
 
-def _by_place(steps: list[Step]) -> list[Block]:
-    """The steps by place; what was added counts with the layer before it."""
+def _by_place(path: Path, steps: list[Step]) -> list[Block]:
+    """The steps by place; what was added counts with the block whose skip spans it, else with the layer before it."""
+    spans = _spans(path, steps)
     blocks: list[Block] = [Block(Place(0, part=FIRST))]
     for step in steps:
-        place = step.expected.place if step.expected else blocks[-1].place
+        place = step.expected.place if step.expected else spans.get(step.at or 0, blocks[-1].place)
         if place != blocks[-1].place:
             blocks.append(Block(place))
         blocks[-1].steps.append(step)
     return blocks
+
+
+def _spans(path: Path, steps: list[Step]) -> dict[int, Place]:
+    """For what lies between the beginning of a block's skip and its addition, by index on the path, that block."""
+    spans: dict[int, Place] = {}
+    for step in steps:
+        skip = path.skips.get(step.at or 0)
+        if step.expected is not None and step.at is not None and skip is not None and skip.source is not None:
+            spans |= dict.fromkeys(range(skip.source + 1, step.at), step.expected.place)
+    return spans
 
 
 def _stage(place: Place) -> str:
@@ -178,7 +196,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
         last = after_addition and _next_is_head(block, network, path, run[-1])
-        named = _with_article(nodes)
+        named = _with_article(nodes, before.expected.op if before and before.expected else "")
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
         if after_addition and operations == {"relu"}:
@@ -187,6 +205,9 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         elif last and operations <= SMALL:
             place = Place(HEAD, part=AFTER)
             sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows (section 3.1.5)."
+            yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
+        elif before is not None and place.part == FIRST and "batch_norm" in operations <= SMALL:
+            sentence = f"The first convolution is followed by {named}; in the handout stage 1 follows (section 3.1.1)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
         elif operations == {"add"}:
             sentence = (
@@ -197,10 +218,22 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         elif len([node for node in nodes if node.op == "add"]) and len(nodes) > 3:
             sentence = f"{_stage(place)} has a block too many ({{section}})."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence)
+        elif place.block and "conv" in operations <= SMALL | {"conv"}:
+            yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
             sentence = f"{where} there is {named} that the handout does not ask for ({{section}})."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, random=random)
+
+
+def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:
+    count = sum(node.op == "conv" for node in nodes)
+    number = _NUMBERS.get(count, str(count))
+    small = listed([word for op, word in (("batch_norm", "BN"), ("relu", "ReLU")) if any(n.op == op for n in nodes)])
+    its = f", with {'its' if count == 1 else 'their'} {small}" if small else ""
+    too_many = f"there {'is' if count == 1 else 'are'} {number} convolution{'s' if count > 1 else ''} too many"
+    sentence = f"in {{places}}, {too_many}{its}; in Figure 1 a block has two."
+    return Difference(Deviation.EXTRA_LAYER, place, sentence, op="conv")
 
 
 def _next_is_head(block: Block, network: NetworkSeen, path: Path, at: int) -> bool:
@@ -215,7 +248,10 @@ def _missing(block: Block) -> Iterator[Difference]:
         if expected.op in SMALL and f"the {half} convolution" in absent:
             continue  # the whole half of the block is missing: its convolution stands for it
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
-        if expected.op == "add":
+        whole_half = expected.op == "conv" and sum(f"the {half} " in other for other in absent) > 2
+        if whole_half and expected.place.block:
+            sentence = "in {places}, one of the two convolutions is missing, with its BN and ReLU (Figure 1)."
+        elif expected.op == "add":
             sentence = (
                 "in {places}, the block's input is not added to its output: the skip connection is missing (Figure 1)."
             )
@@ -239,9 +275,9 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             node = replace(node, stride=expected.stride)
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
-            sentence = f"{where}{_a(words(node))} stands in the place of {expected.name} ({{section}})."
+            sentence = f"{where}{_a(words(node))} stands in the place of {{name}} ({{section}})."
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
-            yield Difference(code, expected.place, sentence)
+            yield Difference(code, expected.place, sentence, name=expected.name)
         elif node.op == "conv":
             yield from convolution_differences(
                 node, expected.place, expected.name, expected.width, (3, 3), expected.stride
@@ -342,8 +378,9 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         yield from convolution_differences(convolutions[0], place, "option B's convolution", width, (1, 1), stride)
         extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
     else:
-        yield from _option_a(place, pooled, zeros)
-        extra = [node for node in extra if pooled or node.op in SMALL]
+        instead = [node for node in extra if node.op not in SMALL]
+        yield from _option_a(place, pooled, zeros, instead)
+        extra = [node for node in extra if (pooled and zeros) or node.op in SMALL]
     if extra:
         sentence = (
             f"in {{places}}, the skip connection has more than option A or B: {_with_article(extra)} ({{section}})."
@@ -353,7 +390,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small, op=op)
 
 
-def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
+def _option_a(place: Place, pooled: bool, zeros: bool, instead: list[Node]) -> Iterator[Difference]:
     if not pooled:
         sentence = (
             "in {places}, the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution "
@@ -361,7 +398,8 @@ def _option_a(place: Place, pooled: bool, zeros: bool) -> Iterator[Difference]:
         )
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
     elif not zeros:
-        sentence = "in {places}, the skip connection does not add option A's channels of zeros ({section})."
+        found = f", but has {_with_article(instead)}" if instead else ""
+        sentence = f"in {{places}}, the skip connection does not add option A's channels of zeros{found} ({{section}})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
 
 

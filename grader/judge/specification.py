@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 STAGES = (1, 2, 3, 4)
 WIDTHS = (64, 128, 256, 512)
+HEIGHTS = (32, 16, 8, 4)
 HEAD = 5  # what follows stage 4
 FIRST, AFTER, POOLING, LINEAR = "first convolution", "after stage 4", "average pooling", "linear layer"
 _SECTIONS = {FIRST: "section 3.1.1", POOLING: "section 3.1.5", LINEAR: "section 3.1.6"}

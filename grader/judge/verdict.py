@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import sub
 
 from grader.judge.alignment import align, computed_once, main_path
 from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
-from grader.judge.specification import POOLING, Place, expected_layers
+from grader.judge.specification import HEIGHTS, POOLING, Place, expected_layers
 from grader.judge.weights import Places, layer_of, some, weight_differences
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Finding, Verdict
@@ -52,7 +53,9 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
     elif _never_made(network):
         pass  # why not is found already
     elif network.forward_error:
-        sentence = f"The network fails on four images of 3 x 32 x 32 ({network.forward_error}); see section 3.2.1."
+        sentence = (
+            f"The network fails on four images of 3 x 32 x 32 ({_quoted(network.forward_error)}); see section 3.2.1."
+        )
         found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
     else:
         structure = _structure(network, blocks)
@@ -67,7 +70,9 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         findings(
             found, network, tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
         ),
-        _notes(network, blocks, again) if verdict in (Verdict.CONFORMING, Verdict.VARIANT) else (),
+        ()
+        if verdict is Verdict.UNREADABLE or network.constructor_error
+        else tuple(_notes(network, blocks, again, verdict)),
         tuple(_disagreements(network, identity_expected)),
     )
 
@@ -80,6 +85,11 @@ def _verdict(network: NetworkSeen, found: list[Difference]) -> Verdict:
     return Verdict.VARIANT if found else Verdict.CONFORMING
 
 
+def _quoted(error: str) -> str:
+    """An error inside a sentence, which has its own full stop."""
+    return error.rstrip(". ")
+
+
 def _never_made(network: NetworkSeen) -> bool:
     return bool(network.constructor_error) and not network.nodes and not network.forward_error
 
@@ -87,7 +97,7 @@ def _never_made(network: NetworkSeen) -> bool:
 def _constructor(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[Difference]:
     if network.constructor_error:
         arguments = ", ".join(map(str, blocks))
-        sentence = f"IdentityResNet({arguments}) failed ({network.constructor_error}); see section 3.2."
+        sentence = f"IdentityResNet({arguments}) failed ({_quoted(network.constructor_error)}); see section 3.2."
         yield Difference(Deviation.CONSTRUCTOR, _CONSTRUCTOR, sentence)
 
 
@@ -115,8 +125,8 @@ def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator
     if any(each.place.part == POOLING for each in structure):
         return  # the finding about the pooling says why
     asked = (_batch(network), _SCORES)
-    said = "no tensor" if shape is None else str(shape)
-    sentence = f"For {asked[0]} images the output is {said}, not {asked} (section 3.2.1)."
+    said = "is no tensor; it should have the shape" if shape is None else f"has the shape {shape}, not"
+    sentence = f"For {asked[0]} images the output {said} {asked} (section 3.2.1)."
     yield Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence)
 
 
@@ -128,7 +138,9 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
     seen = network.behaviour
     alone, batch = seen.single_image, network.output_shape
     if isinstance(alone, str):
-        sentence = f"The forward pass fails for a single image ({alone}); it should take any number (section 3.2.1)."
+        sentence = (
+            f"The forward pass fails for a single image ({_quoted(alone)}); it should take any number (section 3.2.1)."
+        )
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
     elif alone is not None and batch and batch[0] == _batch(network) and alone == batch[1:]:
         sentence = (
@@ -160,16 +172,26 @@ def _once(found: list[Difference]) -> list[Difference]:
     return [each for each in found if not each.small or (each.code, each.place) not in large]
 
 
-def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...]) -> tuple[str, ...]:
+def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...], verdict: Verdict) -> Iterator[str]:
     """What is right all the same: other numbers of blocks are optional in the handout, and time is the student's."""
-    notes = []
-    if layers := list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight)):
-        notes.append(f"The network computes the value of {some(layers)} twice. This is right, but once is enough.")
-    for asked, found in network.behaviour.counts:
-        if asked != blocks and found != asked:
-            said = f"it fails ({found})" if isinstance(found, str) else f"it has {found}"
-            notes.append(f"Asked for {asked} blocks, the network does not follow: {said}. This is optional.")
-    return tuple(notes)
+    layers = list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight))
+    if layers and verdict is not Verdict.DEVIATES:
+        yield f"The network computes the value of {some(layers)} twice. This is right, but once is enough."
+    yield from _counts_not_followed(network, blocks)
+
+
+def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[str]:
+    """Blocks are counted by their additions, with one image: of a network that fails these, counts say nothing."""
+    heights = [node.shape[2] for node in network.nodes if node.op == "add" and len(node.shape) == 4]
+    countable = tuple(heights.count(height) for height in HEIGHTS) == blocks
+    tried = [(asked, found) for asked, found in network.behaviour.counts if asked != blocks]
+    surplus = [tuple(map(sub, found, asked)) for asked, found in tried if not isinstance(found, str)]
+    if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
+        return  # what is always there besides the blocks is no block
+    for asked, found in tried:
+        said = f"it fails ({_quoted(found)})" if isinstance(found, str) else f"it has {found}"
+        if found != asked and (countable or isinstance(found, str)):
+            yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."
 
 
 def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
@@ -177,7 +199,8 @@ def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
     seen = network.behaviour
     if seen.trace_differs:
         yield "in eval mode the network computes something else than its traced graph"
-    if conforming and seen.identities is not None and not keeps_its_input(network):
+    # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
+    if conforming and any(seen.identities or ()) and not keeps_its_input(network):
         yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
 
 

@@ -10,6 +10,7 @@ from grader.records import Deviation
 
 _NAMED = 3
 _LAYERS_OF_A_BLOCK = 4
+_PARAMETRIZED = ".parametrizations."  # as torch.nn.utils.parametrize names what a weight is computed from
 
 
 class Places:
@@ -62,6 +63,8 @@ def weight_differences(network: NetworkSeen, places: Places) -> list[Difference]
 
 def layer_of(weight: str) -> str:
     """The layer that a parameter belongs to, as the student named it: "stage1.0.conv1" of "stage1.0.conv1.weight"."""
+    if _PARAMETRIZED in weight:
+        return weight.partition(_PARAMETRIZED)[0]
     layer, _, last = weight.rpartition(".")
     return (
         layer if layer and last in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked") else weight
@@ -163,6 +166,14 @@ def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Differen
             "but training changes nothing (section 3.2)."
         )
         yield Difference(Deviation.NOT_DIFFERENTIABLE, place, sentence)
+        return
+    for index in sorted(places.alive):
+        if not network.nodes[index].gradient:
+            sentence = (
+                "in {places}, a part of the computation is detached: the scores use it, but no gradient comes back "
+                "through it (section 3.2)."
+            )
+            yield Difference(Deviation.NOT_DIFFERENTIABLE, places.of(index), sentence)
 
 
 def _unused(network: NetworkSeen, owners_of_shared: set[str]) -> Iterator[Difference]:

@@ -31,8 +31,9 @@ from grader.lms.files import (
 )
 from grader.records import Companion, Decision, Status, Submission
 
-# What browsers, systems and people add to the name of a copy.
-_COPY = r"(?:[ _-]*(?:\(\d+\)|copy|복사본)|[ _-]\d{1,3})*"
+# What browsers, systems and people add to the name of a copy; the second, a bare number, may belong to an id as well.
+_MARK = r"[ _-]*(?:\(\d+\)|copy|복사본)"
+_COPY = rf"(?:{_MARK}|[ _-]\d{{1,3}})*"
 _EXACT = 0
 _HOW = (
     "",
@@ -204,16 +205,43 @@ def _without_file(
 
 def _rank(name: str, file_name: str) -> int | None:
     """Give the place of a name in the rules; None if it is not the assignment's."""
-    base, expected = PurePosixPath(name).name, PurePosixPath(file_name)
+    base = PurePosixPath(name).name
     if base == file_name:
         return _EXACT
-    stem = re.escape(expected.stem) + _COPY
-    suffix = re.escape(expected.suffix)
-    notebook = [r"\.ipynb"] if expected.suffix == ".py" else []
-    for rank, end in enumerate([suffix, rf"{suffix}{_COPY}\.txt", *notebook], start=1):
+    stem = re.escape(PurePosixPath(file_name).stem) + _COPY
+    for rank, end in enumerate(_ends(file_name), start=1):
         if re.fullmatch(stem + end, base, re.IGNORECASE):
             return rank
     return None
+
+
+def _ends(file_name: str) -> list[str]:
+    """How the names of copies end, as patterns in the order of the rules."""
+    suffix = re.escape(PurePosixPath(file_name).suffix)
+    return [suffix, rf"{suffix}{_COPY}\.txt", *([r"\.ipynb"] if suffix == r"\.py" else [])]
+
+
+def named_student(name: str, file_name: str) -> tuple[str, str]:
+    """The student of `<student>_hw6.py` or `hw6_<student>.py` and how its name counts; "" twice if it is neither.
+
+    What stands for `hw6.py` in it is found by the same rule as in an attempt: `kim_HW6 (1).py`, `hw6_kim.ipynb`.
+    """
+    for at in reversed([index for index, sign in enumerate(name) if sign == "_"]):
+        rank = _rank(name[at + 1 :], file_name)
+        if rank is not None and name[:at].strip():
+            return normal(name[:at]), _HOW[rank].format(file=file_name)
+    stem = PurePosixPath(file_name).stem
+    for rank, end in enumerate(_ends(file_name), start=1):
+        found = re.fullmatch(rf"({re.escape(stem)})_(.+?)((?:{_MARK})*)({end})", name, re.IGNORECASE)
+        if found and found[2].strip():
+            exact = rank == 1 and not found[3] and found[1] == stem and found[4] == PurePosixPath(file_name).suffix
+            return normal(found[2]), _HOW[_EXACT if exact else rank].format(file=file_name)
+    return "", ""
+
+
+def bears_the_name(name: str, file_name: str) -> bool:
+    """Whether it is the assignment's file by its name, or a copy of that."""
+    return _rank(name, file_name) is not None
 
 
 def _beaten(main: Handed) -> str:

@@ -97,6 +97,7 @@ class Node:
         padding: As `kernel`.
         plain: No groups, no dilation, not transposed.
         random: A random number had a part in it.
+        gradient: A gradient comes back to all that it was computed from.
     """
 
     op: str
@@ -109,6 +110,7 @@ class Node:
     padding: tuple[int, ...] = ()
     plain: bool = True
     random: bool = False
+    gradient: bool = True
 
 
 @dataclass(frozen=True, slots=True)

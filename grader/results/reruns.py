@@ -76,13 +76,8 @@ def is_done(runs: Sequence[Entry], assignment: Assignment) -> bool:
 
 
 def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
-    """The run that counts: as the policy says where there are several, the last failure of ours where there is none.
-
-    A run that was short of something while others shared its machine gives way to its repetition.
-    """
-    counting = [run for run in runs if _stands(run)]
-    if any(run.reason is RunReason.ALONE for run in counting):
-        counting = [run for run in counting if not _short_in_company(run)]
+    """The run that counts: as the policy says where there are several, the last failure of ours where there is none."""
+    counting = _one_of_each_seed([run for run in runs if _stands(run)])
     graded = sorted((run for run in counting if run.outcome is Outcome.GRADED), key=_accuracy)
     if graded:
         return graded[-1] if assignment.borderline.grade_by == "best" else graded[(len(graded) - 1) // 2]
@@ -142,7 +137,7 @@ def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRu
     edge = _next_edge(first, assignment)
     if edge is None or edge - _accuracy(first) > Fraction(policy.below_edge):
         return None
-    best = max(_accuracy(run) for run in counting if run.outcome is Outcome.GRADED)
+    best = max(_accuracy(run) for run in _one_of_each_seed(counting) if run.outcome is Outcome.GRADED)
     if policy.grade_by == "best" and _edge_above(best, assignment) != edge:
         return None
     why = f"{float(_accuracy(first)):.2f} % is just below {float(edge):g} %: trained with another seed"
@@ -162,6 +157,21 @@ def _short_in_company(entry: Entry) -> str:
     # A network that was made before can still be tested, so that the run is graded in the state that it had.
     full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.filled_its_card
     return "out of GPU memory" if full and entry.evidence.card else ""
+
+
+def _one_of_each_seed(counting: Sequence[Entry]) -> list[Entry]:
+    """Of a run and its repetitions alone, the best one; a repetition that saw fewer images is none."""
+    by_seed: dict[int, list[Entry]] = {}
+    for run in counting:
+        by_seed.setdefault(run.evidence.seed, []).append(run)
+    return [_best_of_repeated(runs) for runs in by_seed.values()]
+
+
+def _best_of_repeated(runs: Sequence[Entry]) -> Entry:
+    tested = [run for run in runs if run.outcome is Outcome.GRADED]
+    saw = max((run.run.training.samples for run in tested if run.reason is not RunReason.ALONE), default=0)
+    comparable = [run for run in tested if run.reason is not RunReason.ALONE or run.run.training.samples >= saw]
+    return max(reversed(comparable), key=_accuracy, default=runs[-1])
 
 
 def _accuracy(entry: Entry) -> Fraction:

@@ -15,6 +15,7 @@ from grader.worker.speed.transforms import Step, batch_steps, transformed
 
 # The real test set is a sixth of CIFAR-10, a fifth of its training set.
 _STAND_IN_FRACTION = 5
+_HUNDRED = 100
 
 _GETITEM = torchvision.datasets.CIFAR10.__getitem__
 
@@ -129,7 +130,12 @@ def blank_arrays(count: int = 50_000) -> Arrays:
 
 
 def _stand_in(arrays: Arrays) -> Arrays:
+    """A fifth of the images in whole hundreds, as test loops expect of a test set; all where that is less than one."""
     images, labels = arrays
-    per_class = max(1, len(labels) // _STAND_IN_FRACTION // len(CLASS_NAMES))
-    rows = np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in range(len(CLASS_NAMES))])
-    return images[np.sort(rows)], labels[np.sort(rows)]
+    size = max(_HUNDRED, len(labels) // _STAND_IN_FRACTION // _HUNDRED * _HUNDRED)
+    place_in_class = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        place_in_class[own] = np.arange(len(own))
+    rows = np.sort(np.argsort(place_in_class, kind="stable")[:size])
+    return images[rows], labels[rows]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from archives import packed
 from grader.collect import collect
 from grader.errors import UserError
 from grader.records import Status, Submission
@@ -91,8 +92,73 @@ def test_underscores_and_blanks_belong_to_the_id(folder: Path) -> None:
     assert list(by_student(collected(folder))) == ["kim_min_su", "lee seo yeon"]
 
 
+# A student's own name for the file, and how it counts; an archive's attempts are held to the same in tests/lms.
+COPY, TXT, NOTEBOOK = "the name is that of a copy", "only .txt was added", "a notebook, whose code cells run"
+NAMES = [
+    ("HW6.py", COPY),
+    ("hw6 (1).PY", COPY),
+    ("hw6 - Copy.py", COPY),
+    ("hw6.py.txt", TXT),
+    ("HW6 (2).ipynb", NOTEBOOK),
+]
+
+
 @pytest.mark.parametrize(
-    "file", ["hw6.py", "_hw6.py", "hw6_.py", " _hw6.py", "notes.txt", "kim_hw6.ipynb", "kim_HW6.PY"]
+    ("file", "why"),
+    [
+        *((f"kim/{name}", why) for name, why in NAMES),
+        *((f"kim_{name}", why) for name, why in NAMES),
+        *(("HW6_kim.py", COPY), ("hw6_kim (1).py", COPY), ("hw6_kim.py.txt", TXT), ("hw6_kim.ipynb", NOTEBOOK)),
+    ],
+)
+def test_a_copy_s_or_a_notebook_s_name_counts_as_in_an_archive(folder: Path, file: str, why: str) -> None:
+    hand_in(folder / file, b"x")
+    collection = collected(folder)
+    kim = by_student(collection)["kim"]
+    assert (kim.file, kim.content, kim.remarks) == (file, b"x", ())
+    decision = decision_on(collection, file)
+    assert decision.status is Status.TAKEN
+    assert f"the last file of this student; counts as hw6.py: {why}" in decision.reason
+
+
+def test_of_several_names_in_a_folder_the_rule_decides_and_the_others_are_listed(folder: Path) -> None:
+    for at, name in enumerate(["hw6.py", "hw6 (1).py", "hw6.ipynb"]):
+        hand_in(folder / "kim" / name, name.encode(), at=1_760_000_000 + at)
+    collection = collected(folder)
+    assert by_student(collection)["kim"].content == b"hw6.py"
+    assert statuses(collection) == {
+        "kim/hw6.py": Status.TAKEN,
+        "kim/hw6 (1).py": Status.SUPERSEDED,
+        "kim/hw6.ipynb": Status.SUPERSEDED,
+    }
+    assert len(by_student(collection)["kim"].remarks) == 2
+
+
+def test_a_folder_s_only_script_and_a_zip_count_as_in_an_archive(folder: Path) -> None:
+    hand_in(folder / "kim" / "final.py", b"x", at=1_760_000_000)
+    hand_in(folder / "lee" / "work.zip", packed({"src/hw6.py": b"zipped"}), at=1_760_000_007)
+    students = by_student(collected(folder))
+    assert students["kim"].remarks == ("kim/final.py counts as hw6.py: the only Python file of the attempt",)
+    assert (students["lee"].content, students["lee"].file) == (b"zipped", "lee/work.zip/src/hw6.py")
+    assert students["lee"].submitted_at == datetime.fromtimestamp(1_760_000_007, UTC)
+
+
+def test_a_zip_in_a_folder_that_cannot_be_opened_is_the_student_s(folder: Path) -> None:
+    hand_in(folder / "kim" / "hw6.zip", b"no zip", at=1_760_000_000)
+    kim = by_student(collected(folder))["kim"]
+    assert kim.unreadable == "kim/hw6.zip is not a zip archive that can be read"
+    late = by_student(collected(folder, deadline=datetime(2025, 1, 1, tzinfo=UTC)))["kim"]
+    assert late.unreadable == ""
+
+
+def test_the_number_of_a_copy_belongs_to_the_id_where_that_comes_last(folder: Path) -> None:
+    for file in ("hw6_2023_1.py", "hw6_2023-2.py", "2023_3_hw6_1.py"):
+        hand_in(folder / file)
+    assert list(by_student(collected(folder))) == ["2023-2", "2023_1", "2023_3"]
+
+
+@pytest.mark.parametrize(
+    "file", ["hw6.py", "HW6.PY", "hw6 (1).py", "hw6.ipynb", "_hw6.py", "hw6_.py", " _hw6.py", "notes.txt", "kim_hw7.py"]
 )
 def test_a_file_that_names_no_student_is_listed(folder: Path, file: str) -> None:
     hand_in(folder / file)
@@ -162,7 +228,7 @@ def test_of_two_files_of_one_time_the_name_that_sorts_last_counts(folder: Path) 
     assert "same time" in by_student(collection)["kim"].remarks[0]
 
 
-@pytest.mark.parametrize("file", ["final.py", "HW6.PY", "hw6 (1).py", "src/hw6.py"])
+@pytest.mark.parametrize("file", ["hw6.rar", "hw61.txt", "src/hw6.py"])
 def test_a_student_s_folder_without_the_file_is_not_lost(folder: Path, file: str) -> None:
     hand_in(folder / "kim" / file)
     collection = collected(folder)
@@ -193,11 +259,11 @@ def test_an_empty_student_s_folder_is_not_lost(folder: Path, hidden: list[str]) 
 
 
 def test_a_folder_without_the_file_does_not_hide_the_student_s_other_file(folder: Path) -> None:
-    hand_in(folder / "kim" / "final.py")
+    hand_in(folder / "kim" / "final.rar")
     hand_in(folder / "kim_hw6.py", b"counts")
     submission = by_student(collected(folder))["kim"]
     assert submission.content == b"counts"
-    assert submission.remarks == ("the folder kim/ has no hw6.py, only final.py",)
+    assert submission.remarks == ("the folder kim/ has no hw6.py, only final.rar",)
 
 
 def test_a_composed_and_a_decomposed_korean_name_are_one_student(folder: Path) -> None:

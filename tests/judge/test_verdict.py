@@ -78,8 +78,36 @@ def test_the_reference_conforms_with_any_number_of_blocks(blocks: tuple[int, ...
 def test_another_output_shape_is_named(output: object) -> None:
     judgement = judged(ConstantForward(output))
     assert judgement.verdict is Verdict.DEVIATES
-    shape = str(tuple(output.shape)) if isinstance(output, Tensor) else "no tensor"
-    assert any(f"the output is {shape}, not (4, 10)" in finding.sentence for finding in judgement.findings)
+    shaped = f"has the shape {tuple(output.shape)}, not" if isinstance(output, Tensor) else ""
+    said = shaped or "is no tensor; it should have the shape"
+    assert any(f"the output {said} (4, 10)" in finding.sentence for finding in judgement.findings)
+
+
+def test_what_runs_for_nothing_at_the_first_convolution_is_said_without_its_name_twice() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.stem = reference((1, 1, 1, 1)), nn.Conv2d(3, 64, 3, padding=1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.stem(images)
+            scores: Tensor = self.network(images)
+            return scores
+
+    (finding,) = judged(Twice(), (1, 1, 1, 1)).findings
+    assert finding.sentence.startswith("At the first convolution, the convolution stem is computed, but never used")
+
+
+def test_an_error_that_is_quoted_keeps_no_full_stop_inside_a_sentence() -> None:
+    (finding,) = judged(ConstantForward(ValueError("Sizes must match."))).findings
+    assert "(ValueError: Sizes must match); see section 3.2.1." in finding.sentence
+
+
+def test_a_second_linear_layer_is_another_one() -> None:
+    network = reference((1, 1, 1, 1))
+    network.fc = nn.Sequential(network.fc, nn.ReLU(), nn.Linear(10, 10))
+    (finding,) = judged(network, (1, 1, 1, 1)).findings
+    assert "After the linear layer there is a ReLU and another linear layer that" in finding.sentence
 
 
 def test_scores_that_do_not_depend_on_the_images_are_named() -> None:
@@ -107,6 +135,33 @@ def test_a_forward_that_raises_leaves_the_network_unread() -> None:
     assert judgement.verdict is Verdict.UNREADABLE
     assert places(judgement) == [(Deviation.OUTPUT_SHAPE, "forward")]
     assert "ValueError: two lines" in judgement.findings[0].sentence
+
+
+@pytest.mark.parametrize(("case", "noted"), [("relu_after_last_add", True), ("skip_missing", False)])
+def test_other_block_counts_are_noted_of_a_network_that_deviates_where_blocks_can_be_counted(
+    case: str, noted: bool
+) -> None:
+    counts = (((1, 1, 1, 1), (2, 2, 2, 2)), ((3, 1, 2, 4), (3, 1, 2, 4)))
+    make = runpy.run_path(str(NETWORKS / case / "hw6.py"), run_name="network")["IdentityResNet"]
+    seen = look_at(make(*TWO), "")
+    judgement = judge(replace(seen, behaviour=replace(seen.behaviour, counts=counts)), TWO)
+    assert judgement.verdict is Verdict.DEVIATES
+    said = ("Asked for (1, 1, 1, 1) blocks, the network does not follow: it has (2, 2, 2, 2). This is optional.",)
+    assert judgement.notes == (said if noted else ())
+
+
+@pytest.mark.parametrize(
+    ("single_image", "counts"),
+    [
+        ("RuntimeError: sizes", (((1, 1, 1, 1), "RuntimeError: sizes"), ((3, 1, 2, 4), "RuntimeError: sizes"))),
+        ((1, 10), (((1, 1, 1, 1), (1, 1, 1, 2)), ((3, 1, 2, 4), (3, 1, 2, 5)))),
+    ],
+    ids=["one image fails", "noise is added besides"],
+)
+def test_block_counts_that_another_fault_makes_wrong_are_not_noted(single_image: Any, counts: Any) -> None:
+    seen = look_at(reference(), "")
+    behaviour = replace(seen.behaviour, single_image=single_image, counts=counts)
+    assert judge(replace(seen, behaviour=behaviour), TWO).notes == ()
 
 
 def test_a_class_that_makes_no_module_is_named() -> None:
@@ -311,6 +366,46 @@ def test_the_same_fault_in_both_halves_of_every_block_is_one_finding() -> None:
     assert finding.sentence == "In every block, both ReLUs are missing; the order in Figure 1 is BN, ReLU, convolution."
 
 
+class OfConvolutions(nn.Module):
+    """A block that keeps its shape, of so many convolutions, each with its BN and ReLU."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        layers = [(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)) for _ in range(count)]
+        self.way = nn.Sequential(*(layer for three in layers for layer in three))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.add(images, self.way(images))
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((4, 4), "In every block of stage 1, there are two convolutions too many, with their BN and ReLU; "),
+        ((4, 2), "In block 1 of stage 1, there are two convolutions too many, with their BN and ReLU; "),
+        ((2, 3), "In block 2 of stage 1, there is one convolution too many, with its BN and ReLU; "),
+        ((1, 1), "In every block of stage 1, one of the two convolutions is missing, with its BN and ReLU "),
+        ((2, 1), "In block 2 of stage 1, one of the two convolutions is missing, with its BN and ReLU "),
+    ],
+    ids=str,
+)
+def test_convolutions_too_many_or_too_few_are_those_of_the_blocks_that_have_them(
+    counts: tuple[int, int], said: str
+) -> None:
+    network = reference((2, 2, 1, 1))
+    network.stage1 = nn.Sequential(*(OfConvolutions(64, count) for count in counts))
+    (finding,) = judged(network, (2, 2, 1, 1)).findings
+    assert finding.sentence.startswith(said)
+
+
+def test_the_same_fault_in_blocks_of_several_stages_is_one_sentence() -> None:
+    network = reference()
+    for block, width in ((network.stage1[0], 64), (network.stage1[1], 64), (network.stage4[1], 512)):
+        block.skip = nn.Conv2d(width, width, 1)
+    (finding,) = judged(network).findings
+    assert finding.sentence.startswith("In blocks 1 and 2 of stage 1 and block 2 of stage 4, the skip connection ")
+
+
 def test_one_width_of_a_stage_is_one_finding() -> None:
     seen = look_at(reference(), "")
     nodes = tuple(
@@ -320,6 +415,28 @@ def test_one_width_of_a_stage_is_one_finding() -> None:
     (finding,) = judge(replace(seen, nodes=nodes), TWO).findings
     said = "The convolutions of stage 3 have 192 output channels; the handout asks for 256 (section 3.1.4)."
     assert finding.sentence == said
+
+
+def small_layers(names: str, width: int) -> list[nn.Module]:
+    return [{"bn": nn.BatchNorm2d(width), "relu": nn.ReLU(), "dropout": nn.Dropout()}[name] for name in names.split()]
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict"),
+    [
+        *(("bn", Verdict.VARIANT), ("bn relu", Verdict.VARIANT), ("relu bn", Verdict.VARIANT)),
+        *(("relu", Verdict.DEVIATES), ("dropout", Verdict.DEVIATES)),
+    ],
+)
+def test_the_same_layers_behind_the_first_convolution_and_before_the_pooling_are_judged_alike(
+    names: str, verdict: Verdict
+) -> None:
+    first, last = reference((1, 1, 1, 1)), reference((1, 1, 1, 1))
+    first.conv = nn.Sequential(first.conv, *small_layers(names, 64))
+    last.stage4.extend(small_layers(names, 512))
+    judgements = [judged(network, (1, 1, 1, 1)) for network in (first, last)]
+    assert [judgement.verdict for judgement in judgements] == [verdict, verdict]
+    assert [len(judgement.findings) for judgement in judgements] == [1, 1]
 
 
 def test_what_is_missing_comes_before_what_is_shared_and_small_things_come_last() -> None:

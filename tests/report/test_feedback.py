@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.records import Deviation, Finding, Outcome, Verdict
+from grader.records import Answer, Deviation, Finding, Outcome, Question, Verdict
 from grader.report.feedback import band_words, write_feedback
 from grader.results.entries import Result
 from html_elements import Parsed
@@ -50,6 +50,13 @@ def test_it_says_nothing_that_is_meant_for_the_teacher_or_about_others(tmp_path:
         assert "Name of anna" in text
         for foreign in ("berta", "secret", "seed", "isolation", "2" * 16):
             assert foreign not in text
+
+
+def test_questions_of_which_none_was_reached_are_one_sentence(tmp_path: Path) -> None:
+    unknown = tuple(Question(f"Q{number}", Answer.UNKNOWN, "Backward does not run.") for number in range(1, 10))
+    for text in feedback(tmp_path, result(submission(), entry(check=check(questions=unknown)))):
+        assert "Q1 to Q9 are unclear: in the watched run, the script does not reach its training." in text
+        assert "Backward" not in text
 
 
 def test_the_reason_of_a_change_is_the_teacher_s_own(tmp_path: Path) -> None:

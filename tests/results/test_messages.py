@@ -10,6 +10,7 @@ from grader.records import Check, Deviation, Finding, Outcome, StopReason, Submi
 from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_student, for_teacher
 from grader.run.check import message_of
+from message_table import rows_about, rows_of_runs
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 
 ASSIGNMENT = load_assignment()
@@ -46,6 +47,11 @@ def test_another_data_set_is_named_and_nothing_is_claimed_about_what_is_in_it() 
     elsewhere = entry(evidence=replace(entry().evidence, data_name="copy.npz"))
     assert "This result is for the data set copy.npz." in student(elsewhere)
     assert "CIFAR" not in student(elsewhere)
+
+
+def test_the_page_of_messages_says_what_a_student_reads_of_each_outcome() -> None:
+    for row in rows_of_runs():
+        assert rows_about(row.split("|")[1].strip()) == [row], "python tests/helpers/message_table.py writes it anew"
 
 
 def test_a_graded_student_reads_the_exact_count() -> None:

@@ -147,10 +147,48 @@ def test_a_run_that_time_cut_with_full_points_is_not_repeated() -> None:
     assert reason_of_next(run(7500, jobs=2, **CUT)) is None
 
 
-def test_the_repetition_alone_counts_and_not_the_run_that_it_repeats() -> None:
-    counting = result([run(7100, jobs=2, **CUT), run(6000, RunReason.ALONE)], ASSIGNMENT)
+@pytest.mark.parametrize("grade_by", ["best", "median"])
+@pytest.mark.parametrize(
+    ("before", "again", "counts"),
+    [
+        ((4500, 180), (1600, 88), 4500),
+        ((4500, 180), (7100, 88), 4500),
+        ((4500, 180), (7100, 250), 7100),
+        ((4500, 180), (1600, 250), 4500),
+        ((4500, 180), (4500, 180), 4500),
+    ],
+    ids=["fewer images, worse", "fewer images, better", "more images, better", "more images, worse", "the same"],
+)
+def test_a_repetition_takes_nothing_away_and_counts_only_if_it_saw_no_fewer_images(
+    before: tuple[int, int], again: tuple[int, int], counts: int, grade_by: str
+) -> None:
+    cut = run(before[0], jobs=2, samples=before[1], **CUT)
+    alone = run(again[0], RunReason.ALONE, samples=again[1], **CUT)
+    counting = result([cut, alone], borderline(grade_by=grade_by))
     assert counting is not None
-    assert counting.reason is RunReason.ALONE
+    assert counting.score == Score(counts, 10_000)
+    assert reason_of_next(cut, alone) is None
+
+
+def test_of_several_repetitions_the_better_one_counts() -> None:
+    cut = run(2000, jobs=2, samples=100, **CUT)
+    repeated = [run(correct, RunReason.ALONE, samples=200) for correct in (4000, 7100, 6000)]
+    assert points(cut, *repeated) == 20
+
+
+def test_a_repetition_that_was_tested_counts_however_much_a_run_saw_that_was_not() -> None:
+    assert points(run(None, jobs=2, samples=500, **HUNG), run(7100, RunReason.ALONE, samples=400)) == 20
+
+
+def test_a_repetition_stands_for_the_run_of_its_own_seed_only() -> None:
+    runs = [
+        run(6900, samples=250),
+        run(6950, RunReason.BORDERLINE, seed=2, jobs=2, samples=180, **CUT),
+        run(6980, RunReason.ALONE, seed=2, samples=200),
+    ]
+    counting = result([*runs, run(6100, RunReason.BORDERLINE, seed=3)], borderline(grade_by="median"))
+    assert counting is not None
+    assert counting.score == Score(6900, 10_000)
 
 
 def test_a_fault_of_ours_in_a_repetition_leaves_the_first_run_standing() -> None:

@@ -1,5 +1,6 @@
 """What an operation of torch is in the handout's terms, by its name where it has weights, else by what it computes."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ _BATCH_NORMS = (
 _PRODUCTS = ("addmm", "mm", "linear", "matmul", "_addmm_activation")
 # Far beyond the bound of a ReLU that has an upper one.
 _LARGE = 1e4
+_WIDEST_FILTER = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,47 @@ def _is_relu(seen: Operation, value: Tensor) -> bool:
         return False
     if seen.name == "relu":
         return True
+    # Where no argument is the value any more, the operation changed it in place, or it was of another dtype.
+    which = {index for index, each in enumerate(seen.args) if _is_value(each, value)} or {0}
+    if seen.func._schema.name.endswith("_"):
+        which.add(0)
     try:
         large = value * _LARGE
-        again = seen.func(large.clone(), *seen.args[1:])
+        given = [large.clone() if index in which else each for index, each in enumerate(seen.args)]
+        again = seen.func(*given, **seen.kwargs)
     except Exception:  # whatever is no function of one tensor is no ReLU either
         return False
     return isinstance(again, Tensor) and torch.equal(again, large.clamp(min=0))
+
+
+def _is_value(given: object, value: Tensor) -> bool:
+    if not isinstance(given, Tensor) or given.dtype != value.dtype or given.shape != value.shape:
+        return False
+    return torch.equal(given, value)
+
+
+def convolved(value: Tensor, weight: Tensor, result: Tensor) -> tuple[Layer, tuple[int, ...]] | None:
+    """The convolution with this weight that turns `value` into `result` less a bias, and the shape of its output.
+
+    Args:
+        weight: In whatever shape it lies.
+        result: The image may lie in one dimension, as `fold` and `view` take it.
+    """
+    if value.ndim != 4 or result.ndim < 3 or len(value) != len(result) or 0 in (value.numel(), result.numel()):
+        return None
+    result = result.flatten(2)
+    channels, wide = value.shape[1], result.shape[1]
+    side = math.isqrt(weight.numel() // (channels * wide))
+    stride = math.isqrt(value.shape[2] * value.shape[3] // result.shape[2])
+    if not 0 < side <= _WIDEST_FILTER or not stride or side * side * channels * wide != weight.numel():
+        return None
+    for filters in (weight, weight.mT):
+        again = F.conv2d(value, filters.reshape(wide, channels, side, side), None, stride, side // 2)
+        if again.shape[2] * again.shape[3] == result.shape[2]:
+            rest = result - again.flatten(2)
+            if float((rest - rest.mean((0, 2), keepdim=True)).abs().max()) < 1e-3 * float(result.abs().max()):
+                return Layer("conv", weight, (side, side), (stride, stride), (side // 2,) * 2), tuple(again.shape)
+    return None
 
 
 def _halves(value: Tensor, result: Tensor) -> bool:

@@ -5,6 +5,7 @@ an operation does whatever it is called (option A has a dozen spellings). It cos
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,11 @@ from grader.worker.look.layer_names import LayerNames, storage_of
 MAX_OPERATIONS = 3000
 MAX_NODES = 300
 _DIMENSIONS = 6
+_STEPS_OF_A_CONVOLUTION = 8
 _RANDOM = ("rand", "bernoulli", "normal", "uniform", "dropout", "multinomial", "poisson")
+_COMPARISONS = ("gt", "ge", "lt", "le")
+# Parts of a tensor, and what is written into one: a forward may fill zeros channel by channel.
+_PARTS = ("write", "select", "slice", "unsqueeze")
 _FACTORIES = ("zeros", "ones", "empty", "full", "rand", "randn", "randint")
 
 _Key = tuple[int, int, tuple[int, ...], tuple[int, ...]]
@@ -54,6 +59,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: dict[int, int] = {storage_of(images): 0}
         self._bases: dict[int, Tensor] = {storage_of(images): images}
         self._random: set[int] = set()
+        # What a node's operation read of the network, where a convolution may be computed from it in several steps.
+        self._factors: list[list[Tensor]] = [[]]
+        # Nodes before which weights stand that are trained.
+        self._learning: set[int] = set()
+        self._grad_enabled = True
 
     def node_of(self, value: object) -> int | None:
         """The node that a tensor comes from; None for what does not depend on the images."""
@@ -77,6 +87,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in written:
             self._keep(tensor)
         output = func(*args, **kwargs)
+        self._grad_enabled = torch.is_grad_enabled()
         with torch.no_grad():
             self._record(func, args, kwargs, tensors, written, output)
         return output
@@ -106,11 +117,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if base is not None and base.numel() != result.numel():
             name, result = "write", base
             before = self.node_of(base)
-            inputs = ([] if before is None else [before]) + inputs
+            inputs = inputs if before is None else self._rewritten(before, inputs)
         if not inputs:
             self._constant(tensors, result, random)
             return
         self._register(result, self._node(name, func, args, kwargs, tensors, inputs, result, random))
+
+    def _rewritten(self, before: int, inputs: list[int]) -> list[int]:
+        """The inputs of one more write into a part: it takes the place of the write before, if nothing used that."""
+        if self.nodes[before].op != "write" or any(node.op not in _PARTS for node in self.nodes[before:]):
+            return [before, *inputs]
+        whole = [root for node in (before, *inputs) for root in self._whole(node)]
+        if any(node >= before for node in whole):
+            return [before, *inputs]
+        del self.nodes[before:], self._values[before:], self._factors[before:]
+        self._views = {key: node for key, node in self._views.items() if node < before}
+        self._storages = {key: node for key, node in self._storages.items() if node < before}
+        return list(dict.fromkeys(whole))
+
+    def _whole(self, node: int) -> tuple[int, ...]:
+        """What the values come from that were written, or of which this is a part."""
+        made = self.nodes[node]
+        return tuple(root for each in made.inputs for root in self._whole(each)) if made.op in _PARTS else (node,)
 
     def _constant(self, tensors: list[Tensor], result: Tensor, random: bool) -> None:
         """A result that no image has a part in: a weight's copy, zeros, noise."""
@@ -124,6 +152,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 break
 
     def _register(self, result: Tensor, node: int | None) -> None:
+        base = self._bases.get(storage_of(result), result)
+        if node is None and base.numel() > result.numel():
+            return  # a part that nothing was written into yet
         if node is None:
             self._forget(result)
             self._bases.setdefault(storage_of(result), result)
@@ -171,7 +202,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._padding(inputs[0], layer),
                 layer.plain,
             )
-            return self._append(node, result)
+            return self._append(node, result, tensors)
         if name == "_to_copy":
             return inputs[0]  # another dtype or device
         values = [self._values[node] for node in inputs]
@@ -179,18 +210,42 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if _same(value, result):
                 return index
         if name == "add" and len(inputs) == 1 and self._is_bias(inputs[0], tensors):
+            self._values[inputs[0]] = result
             return inputs[0]
         if not result.any():
             return None
         seen = operations.Operation(name, func, args, kwargs, result)
-        return self._append(self._described(seen, inputs, random), result)
+        node = self._convolved(inputs, tensors, result) or self._described(seen, inputs, random)
+        return self._append(node, result, tensors)
 
     def _is_bias(self, node: int, tensors: list[Tensor]) -> bool:
         """Whether an addition to a layer's result adds its bias by hand."""
         return self.nodes[node].op in ("linear", "conv") and any(self._names.name(each) for each in tensors)
 
+    def _convolved(self, inputs: list[int], tensors: list[Tensor], result: Tensor) -> Node | None:
+        """A convolution that took several operations: the image's parts side by side, and a product with a weight."""
+        node, factors = inputs[0], self._of_network(tensors)
+        if len(inputs) > 1:
+            return None
+        for _ in range(_STEPS_OF_A_CONVOLUTION):
+            for factor in factors:
+                if found := operations.convolved(self._values[node], factor, result):
+                    layer, shape = found
+                    weight, registered = self._weight(factor)
+                    return Node("conv", (node,), shape, weight, registered, layer.kernel, layer.stride, layer.padding)
+            made = self.nodes[node]
+            if len(made.inputs) != 1 or (made.weight and made.op != "linear"):
+                return None
+            factors = factors + self._factors[node]
+            node = made.inputs[0]
+        return None
+
+    def _of_network(self, tensors: list[Tensor]) -> list[Tensor]:
+        return [each for each in tensors if each.ndim > 1 and self._names.name(each)]
+
     def _described(self, seen: operations.Operation, inputs: list[int], random: bool) -> Node:
         shape = tuple(seen.result.shape[:_DIMENSIONS])
+        inputs = self._without_comparisons(inputs)
         for ancestor in self._unary_ancestors(inputs):
             if known := operations.recognised(seen, self._values[ancestor], ancestor == inputs[0]):
                 return Node(
@@ -206,6 +261,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return Node("add", together, shape)
         name = "add_other" if seen.name == "add" else seen.name[:40]
         return Node(name, tuple(dict.fromkeys(inputs))[:8], shape, random=random)
+
+    def _without_comparisons(self, inputs: list[int]) -> list[int]:
+        """What an operation computes with, where it is told by a comparison which values it takes."""
+        compared = [self.nodes[node].inputs[0] if self.nodes[node].op in _COMPARISONS else node for node in inputs]
+        return inputs if compared == inputs or len(set(compared)) > 1 else compared[:1]
 
     def _summed(self, inputs: list[int], result: Tensor) -> tuple[int, ...]:
         """The two nodes whose sum a result is, where they were stacked or concatenated before; else empty."""
@@ -241,14 +301,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return tuple(a + b for a, b in zip(layer.padding, self.nodes[node].padding, strict=True))
         return layer.padding
 
-    def _append(self, node: Node, result: Tensor) -> int:
-        self.nodes.append(node)
+    def _append(self, node: Node, result: Tensor, tensors: list[Tensor]) -> int:
+        learning = [each for each in tensors if each.is_floating_point() and self.node_of(each) in self._learning]
+        trained = [each for each in tensors if each.requires_grad]
+        cut = self._grad_enabled and trained and not all(each.requires_grad for each in learning)
+        self.nodes.append(replace(node, gradient=not cut))
         self._values.append(result)
+        self._factors.append(self._of_network(tensors))
+        if learning or trained:
+            self._learning.add(len(self.nodes) - 1)
         return len(self.nodes) - 1
 
 
 def _same(value: Tensor, result: Tensor) -> bool:
-    return value.numel() == result.numel() and torch.equal(value.reshape(-1), result.reshape(-1).to(value.dtype))
+    if value.dtype == torch.bool or value.numel() != result.numel():
+        return False
+    return torch.equal(value.reshape(-1), result.reshape(-1).to(value.dtype))
 
 
 def _key(tensor: Tensor) -> _Key:

@@ -1,0 +1,106 @@
+"""What students read, as the tables of grader/docs/messages.md, which running this file writes."""
+
+import io
+import re
+import runpy
+import sys
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from command import ROOT, SUBMISSIONS, expectation
+from record_examples import ABSENT, SUBMISSION, check, entry
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from grader.assignment import load_assignment
+from grader.judge.verdict import Judgement, judge
+from grader.records import Deviation, Finding, Outcome, StopReason, Verdict
+from grader.results.messages import for_student
+from grader.worker.look.network import build, look_at
+
+DOC = ROOT / "grader" / "docs" / "messages.md"
+NETWORKS = SUBMISSIONS / "networks"
+TWO = (2, 2, 2, 2)
+_INTRODUCTION = """# What do students read?
+
+Here you can look a sentence up: when it is said, and of what. `python tests/helpers/message_table.py` writes this page
+from the test cases, and tests hold it up to date.
+
+"""
+_ERROR = re.compile(r"\(\w+: .*\)(?=[;,.])")
+
+
+def judged(script: Path) -> Judgement:
+    """What is said of the network that a script's class makes."""
+    make: Any = runpy.run_path(str(script), run_name="network")["IdentityResNet"]
+    network, failure = build(make, TWO)
+    if network is None:
+        network = make(2, 2, 2)
+    with redirect_stdout(io.StringIO()):
+        return judge(look_at(network, failure, make), TWO)
+
+
+def rows_of_network(case: Path, judgement: Judgement) -> list[str]:
+    """A row for each finding and each note of a case in tests/submissions/networks."""
+    findings = {finding.sentence: str(finding.code) for finding in judgement.findings}
+    about = expectation(case)["about"]
+    said = [*findings.items(), *((note, "note") for note in judgement.notes)]
+    return [
+        _row(case.name, str(judgement.verdict), code, _ERROR.sub("(its error)", sentence), about)
+        for sentence, code in said
+    ]
+
+
+def rows_of_runs() -> list[str]:
+    """A row for each way in which a run may end."""
+    assignment = load_assignment()
+    error = "RuntimeError: shape mismatch"
+    graded = [(f"graded, {reason}", entry(stop_reason=reason)) for reason in StopReason]
+    graded.append(("graded, without training", entry(samples=0)))
+    finding = Finding(Deviation.EXTRA_LAYER, "linear layer", "")
+    deviates = check(verdict=Verdict.DEVIATES, findings=(finding,), message="The main findings stand here, as below.")
+    graded.append(("graded, another network", entry(check=replace(deviates, blanks_left=("Q4",)))))
+    failed = [
+        (str(outcome), entry(outcome=outcome, correct=None, stop_reason=StopReason.KILLED, samples=0, error=error))
+        for outcome in Outcome
+        if outcome not in (Outcome.GRADED, Outcome.PENDING, Outcome.NO_SUBMISSION)
+    ]
+    rows = [_row(name, for_student(each, SUBMISSION, assignment)) for name, each in (*graded, *failed)]
+    rows.append(_row(str(Outcome.NO_SUBMISSION), for_student(None, ABSENT, assignment)))
+    return rows
+
+
+def rows_about(name: str) -> list[str]:
+    """The rows of the page that begin with a name."""
+    return [line for line in DOC.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {name} |")]
+
+
+def names() -> set[str]:
+    """The first cell of each row of the page."""
+    lines = DOC.read_text(encoding="utf-8").splitlines()
+    return {line.split("|")[1].strip() for line in lines if line.startswith("| ")}
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _table(header: tuple[str, ...], rows: Iterable[str]) -> str:
+    return "\n".join([_row(*header), "|---" * len(header) + "|", *rows]) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    networks = [row for case in sorted(NETWORKS.iterdir()) for row in rows_of_network(case, judged(case / "hw6.py"))]
+    runs = _table(("how it ended", "what the student reads"), rows_of_runs())
+    of_networks = _table(("test case", "verdict", "code", "sentence", "the network"), networks)
+    page = f"{_INTRODUCTION}## Of a run\n\n{runs}\n## Of a network\n\n{of_networks}"
+    DOC.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
