@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> Any:
     # A run is set up while its check goes on.
     channel.wait_to_begin()
     channel.say(ready)
-    source = read_source(Path(job, "submission").read_bytes())
+    source = read_source(Path(job, "submission").read_bytes(), sorted(Path(job, "companions").iterdir()))
     channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
     if source.fault:
         channel.say(Stopped(StopReason.ERROR, error=source.fault))
