@@ -162,6 +162,16 @@ def notebook_code(text: str) -> str | None:
         return None
 
 
+def without_outputs(content: bytes) -> bytes:
+    """A notebook's code cells alone, as a notebook; whatever is none stays as it is."""
+    text = decoded(content)
+    if notebook_code(text) is None:
+        return content
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    kept = {"cells": [{"cell_type": "code", "source": "".join(cell["source"])} for cell in cells]}
+    return json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
 def _cell_code(source: str) -> str:
     """A cell in another language (`%%bash`, `%%writefile`) as a comment."""
     if not source.lstrip().startswith("%%") or _PYTHON_CELLS.match(source.lstrip()):

@@ -135,7 +135,7 @@ def plausible(training: Training) -> Training:
 
 def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
     """What cannot well be true of what the worker said about its training."""
-    found = []
+    found = list(run.doubts)
     if run.execution.answer is not None and (run.stopped is None or run.evaluated is None):
         found.append(
             "scores came, but the worker did not say how training ended: the script may have sent its own scores"

@@ -26,7 +26,7 @@ _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
 # Of each piece: a script that floods the report must not keep the grader busy.
 _LINES_HEARD = 4
-# The first lines say what was found at the start, the last how it ended; progress in between may be dropped.
+# The first lines say what was found at the start, the last how it ended; a worker sends fewer than these.
 _REPORT_FIRST_LINES, _REPORT_LAST_LINES = 16, 64
 
 _TICK_SECONDS = 0.2
@@ -47,6 +47,7 @@ class Conversation:
         self._report_first: list[bytes] = []
         self._report_last: deque[bytes] = deque(maxlen=_REPORT_LAST_LINES)
         self._report_rest = b""
+        self.said = 0
         self._log_half = job.limits.log_kb << 9
         self._log_first = bytearray()
         self._log_last = bytearray()
@@ -124,11 +125,14 @@ class Conversation:
     def _on_report(self, chunk: bytes) -> None:
         *lines, self._report_rest = (self._report_rest + chunk).split(b"\n")
         self._report_rest = self._report_rest[:_REPORT_LINE_BYTES]
-        lines = [line for line in lines if len(line) < _REPORT_LINE_BYTES]
+        whole = [line for line in lines if len(line) < _REPORT_LINE_BYTES]
         if self._listener:
-            for line in lines[-_LINES_HEARD:]:
+            for line in whole[-_LINES_HEARD:]:
                 self._listener.report(line)
-        for line in lines:
+        news = self._job.news
+        kept = [line for line in whole if not news or news not in line]
+        self.said += len(kept) + len(lines) - len(whole)
+        for line in kept:
             if len(self._report_first) < _REPORT_FIRST_LINES:
                 self._report_first.append(line)
             else:
@@ -220,6 +224,7 @@ class StartedJob:
                 answer=conversation.answer() if ending is not Ending.PROTOCOL else None,
                 report=conversation.report(),
                 log=conversation.log(),
+                said=conversation.said,
             )
 
 

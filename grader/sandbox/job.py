@@ -24,6 +24,7 @@ class Job:
         slot: Number of the place, from 0; a check and the training that waits for it have the same.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
         mps_pipe: The folder with the sockets of an MPS server, to which it may connect; None: it sees none.
+        news: What a line of the report holds that is of the moment: it is heard, and not kept. Empty: all are kept.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Job:
     slot: int = 0
     card: str = ""
     mps_pipe: Path | None = None
+    news: bytes = b""
 
     @property
     def processor_seconds(self) -> float:
@@ -76,7 +78,8 @@ class Execution:
     Attributes:
         exit_code: As a shell counts: 128 + n where signal n ended it.
         answer: `Job.answer_bytes` bytes, or None if they did not all come.
-        report: Lines that the worker sent; unvalidated, since the student's code shares its process.
+        report: Lines that the worker sent, less the news; unvalidated, since the student's code shares its process.
+        said: How many such lines there were. Of more than a worker sends, those in the middle were dropped.
         log: The script's own output, shortened in the middle to the log limit.
     """
 
@@ -85,6 +88,7 @@ class Execution:
     answer: bytes | None = field(repr=False)
     report: tuple[bytes, ...] = field(repr=False)
     log: bytes = field(repr=False)
+    said: int = 0
 
 
 @dataclass(frozen=True, slots=True)
