@@ -146,6 +146,7 @@ class NetworkSeen:
         output_shape: None if the output is not a tensor, or there is none.
         constructor_error: Why `IdentityResNet(2, 2, 2, 2)` failed; empty if it did not.
         forward_error: Why a forward failed; empty if it did not.
+        image_seconds: Processor time of one image's forward in train mode; None on a GPU.
 
     Raises:
         ValueError: An index does not point to an earlier node, the first node is no batch, or a convolution has no
@@ -162,6 +163,7 @@ class NetworkSeen:
     constructor_error: str = ""
     forward_error: str = ""
     behaviour: Behaviour = field(default_factory=Behaviour)
+    image_seconds: float | None = None
     event: Literal["network"] = "network"
 
     def __post_init__(self) -> None:

@@ -174,6 +174,8 @@ class Run:
         on_card: That was a GPU.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         curve: Its training curve, from its first second to its last; at most 60 points.
+        job_seconds: Wall time from the script's first line to the test, measured outside its process; 0: not known.
+        processor_seconds: Of all processes of the job in that time, measured outside them.
     """
 
     outcome: Outcome
@@ -186,6 +188,13 @@ class Run:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    job_seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+    @property
+    def began(self) -> bool:
+        """Whether a worker came as far as the script."""
+        return bool(self.device)
 
     @property
     def filled_its_card(self) -> bool:
@@ -353,6 +362,8 @@ class Check:
         layers: The network beside the handout's; none where it has no output, or where a ledger has no use for them.
         prepared_sha256: Of the text that ran, where it is not the file as handed in (a notebook's code, IPython's lines
             set aside); else empty.
+        image_seconds: Processor time of one training image, as a forward on the processor shows it; None on a GPU, or
+            where there was none.
     """
 
     verdict: Verdict
@@ -367,6 +378,7 @@ class Check:
     questions: tuple[Question, ...] = ()
     layers: tuple[Layer, ...] = ()
     prepared_sha256: str = ""
+    image_seconds: float | None = None
 
     @property
     def open_questions(self) -> tuple[str, ...]:

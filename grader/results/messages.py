@@ -10,6 +10,7 @@ from grader.run.probes import probe_doubts
 from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1
+_REGRADE = 'after two such ends, make regrade STUDENTS="..." WHY="..." asks for another'
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
 _WHOLE_LENGTH = 1000  # of what the grader says itself, in whole sentences
 
@@ -79,6 +80,19 @@ def of_run_due(entry: Entry | None, *, due: bool) -> list[str]:
     """
     not_final = due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE
     return ["not final, another run is due: run make grade"] if not_final else []
+
+
+def of_tries(ends: Sequence[Entry], entry: Entry | None, *, spent: bool) -> list[str]:
+    """Tell the teacher of runs that ended without a result when the script had begun.
+
+    Args:
+        ends: Those runs, since the last regrade.
+        entry: The run that counts, of which enough is said elsewhere.
+        spent: Whether there is no other run before a person asks for it.
+    """
+    others = [end for end in ends if end is not entry]
+    reasons = [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in others]
+    return [*reasons, f"no third run without a person: {_REGRADE}"] if spent else reasons
 
 
 def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:

@@ -9,7 +9,15 @@ from grader.assignment import Assignment
 from grader.records import Outcome, Score, Submission, Verdict, accuracy_percent, exact_percent
 from grader.results import messages
 from grader.results.entries import Change, Entry, Grade, Line, Override, Result
-from grader.results.reruns import generations, is_done, result, standing_override, standing_runs
+from grader.results.reruns import (
+    ends_without_result,
+    generations,
+    is_done,
+    result,
+    standing_override,
+    standing_runs,
+    tries_are_spent,
+)
 
 _NOT_RUNNABLE = frozenset(
     {
@@ -80,6 +88,7 @@ def result_of(
     due = submission.content is not None and not is_done(last.runs, assignment)
     review = (
         *graded.review,
+        *messages.of_tries(ends_without_result(last.runs), entry, spent=tries_are_spent(last.runs)),
         *messages.of_same_files(entry, others),
         *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
         *messages.of_run_due(entry, due=due and last.regrade is None),

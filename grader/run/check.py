@@ -25,6 +25,8 @@ _REASON = 200  # characters
 # Of everything that enters the sandbox, compressed. No honest file of the tests' corpus has more than 2,900 bytes;
 # beside all of torchvision's resnet.py one would have 8,000. Those that brought weights along had 10,000 to 42,000.
 _MOST_BYTES, _USUAL_BYTES = 8_000, 3_000
+# Of one image; the specified network takes 0.03 s on one core.
+_LONGEST_FORWARD = 1.0
 
 
 def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
@@ -74,6 +76,7 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
         flags=(*_flags(source), *judged.flags),
         questions=_questions(run.questions),
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
+        image_seconds=_image_seconds(run.network.image_seconds),
     )
 
 
@@ -133,6 +136,11 @@ def message_of(findings: tuple[Finding, ...]) -> str:
 
 def _questions(seen: QuestionsSeen | None) -> tuple[Question, ...]:
     return tuple(replace(each, reason=each.reason[:_REASON]) for each in seen.questions) if seen else ()
+
+
+def _image_seconds(forward: float | None) -> float | None:
+    """Of a whole step, whose backward pass takes about as long as its forward; None for what cannot have been timed."""
+    return 2 * forward if forward is not None and 0 < forward < _LONGEST_FORWARD else None
 
 
 def _fatal(network: NetworkSeen) -> Outcome | None:

@@ -1,6 +1,7 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from grader.run.curve import MOST_SAMPLES
 from grader.run.probes import images_to_score, read_answer
 from grader.run.worker_client import Request, WaitingWorker, WorkerRun, start_worker
 from grader.sandbox import Ending
+from grader.text import one_line
 
 _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
@@ -34,6 +36,13 @@ _FIRST_LOG = (
     b"[grader] It was trained again as it is:\n\n"
 )
 _KILLED_BY_SIGNAL_9 = 128 + 9
+# What else a script may start: a command for information uses less than the first, an installation less than the second.
+_OF_A_PROGRAM, _OF_AN_INSTALLATION = 1.0, 10.0
+_MOST_PROGRAMS = 3
+_INSTALLATION = re.compile(r"\S+ -m pip ")
+# Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
+# threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
+_UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
 _MET_INSIDE: dict[str, Outcome] = {
@@ -90,9 +99,17 @@ def _network_was_changed(run: Run) -> bool:
 def _after(first: Trained, again: Trained) -> Trained:
     """The second run of a script that failed while its training was made faster, with what the first one showed."""
     used = ", ".join(name for name, share in first.run.training.acceleration if share)
-    note = f"Your script failed while the grader sped up its training ({used}): {first.run.error or 'no reason given'}."
-    notes = (*again.run.notes, f"{note} The grader trained it again without that.")
-    return replace(again, run=replace(again.run, notes=notes), log=first.log + _FIRST_LOG + again.log)
+    error = first.run.error or "no reason given"
+    note = f"Your script failed while the grader sped up its training ({used}): {error}."
+    # What the process said of itself stays last: notes.
+    notes = (f"{note} The grader trained it again without that.", *again.run.notes)
+    seen = f"trained twice: the first run failed after {first.run.training.samples:,} images ({error})"
+    flags = (seen, *again.run.flags, *first.run.flags)
+    return replace(
+        again,
+        run=replace(again.run, notes=notes, flags=tuple(dict.fromkeys(flags))),
+        log=first.log + _FIRST_LOG + again.log,
+    )
 
 
 def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
@@ -113,6 +130,8 @@ def _trained(worked: WorkerRun, request: Request, data: DataSet) -> Trained:
         notes=evaluated.notes,
         flags=(*evaluated.flags, *_unlikely(worked, assignment.budget.epochs, len(data.x_train))),
         curve=worked.curve,
+        job_seconds=round(worked.execution.seconds, 1),
+        processor_seconds=round(worked.execution.processor_seconds, 1),
     )
     return Trained(run, scores, probes, _ABOUT_THE_LOG + worked.execution.log)
 
@@ -140,6 +159,7 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
         found.append(
             "scores came, but the worker did not say how training ended: the script may have sent its own scores"
         )
+    found += _programs(run)
     used = plausible(run.stopped.training).samples if run.stopped else 0
     # The last step may go past the budget; a step is hardly ever more than the whole training set.
     if used > (epochs + 1) * training_size:
@@ -147,6 +167,34 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
             f"the script used more images than the budget: {used}, where {epochs} epochs have {epochs * training_size}"
         )
     return found
+
+
+def _programs(run: WorkerRun) -> list[str]:
+    """What ran beside the worker and its forks, where it used more than a command for information does."""
+    least = ((words, used, bool(_INSTALLATION.match(words))) for words, used in run.execution.programs)
+    return [
+        f"the script started another program, which used {used:.0f} s of processor time ({one_line(words, 80)}): "
+        "the grader did not count what that trained"
+        for words, used, installs in least
+        if used > (_OF_AN_INSTALLATION if installs else _OF_A_PROGRAM)
+    ][:_MOST_PROGRAMS]
+
+
+def unexplained_time(run: Run, image_seconds: float | None) -> tuple[str, ...]:
+    """Say so where a job used far more processor time than its counted images explain. On a GPU nothing is said.
+
+    Args:
+        image_seconds: Processor time of one training image; None where it is not known.
+    """
+    if image_seconds is None or run.on_card:
+        return ()
+    explained = run.training.samples * image_seconds
+    if run.processor_seconds <= _UNEXPLAINED * explained + _UNEXPLAINED_SECONDS:
+        return ()
+    return (
+        f"the job used {run.processor_seconds:,.0f} s of processor time, and the {run.training.samples:,} images that "
+        f"the grader counted explain {explained:,.0f} s: something else may have been trained",
+    )
 
 
 def _stop_reason(run: WorkerRun) -> StopReason:
@@ -173,11 +221,9 @@ def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
             return Outcome.OUT_OF_DISK, said
         case Ending.PROTOCOL:
             return Outcome.CRASHED, "The script interfered with the grader's test"
-    if run.execution.exit_code == _KILLED_BY_SIGNAL_9:
-        return (
-            Outcome.INFRASTRUCTURE,
-            "Something outside the script killed it, perhaps because the machine lacked memory",
-        )
+    # A script can end itself by the same signal: only the kernel's own count says that the machine lacked memory.
+    if run.execution.exit_code == _KILLED_BY_SIGNAL_9 and run.execution.killed_for_memory:
+        return Outcome.INFRASTRUCTURE, "The kernel killed the script because the machine lacked memory"
     return _outcome_of_fault(run, assignment, said)
 
 

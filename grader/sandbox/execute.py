@@ -211,9 +211,13 @@ class StartedJob:
             InfrastructureError: The job could not be ended.
         """
         tree = self._tree
+        # No line of the script has run: what the job uses and starts from here on is the script's.
+        tree.look()
+        clock = _Clock(time.monotonic(), tree.processor_seconds)
         with contextlib.closing(Conversation(self._job, self._ours, listener)) as conversation:
             conversation.begin()
-            ending = _supervise(conversation, tree, self._job, cancelled)
+            ending = _supervise(conversation, tree, self._job, cancelled, clock)
+            clock.stop(tree)
             tree.kill()
             conversation.drain()
             if tree.out_of_memory and conversation.answer() is None:
@@ -225,7 +229,26 @@ class StartedJob:
                 report=conversation.report(),
                 log=conversation.log(),
                 said=conversation.said,
+                killed_for_memory=tree.killed_for_memory,
+                seconds=clock.seconds,
+                processor_seconds=clock.processor_seconds,
+                programs=tree.programs,
             )
+
+
+class _Clock:
+    """How long a job took until it was ready, by the wall and of its processors; it stops once."""
+
+    def __init__(self, begun: float, used_before: float) -> None:
+        self._begun, self._used_before = begun, used_before
+        self.seconds = self.processor_seconds = 0.0
+
+    def stop(self, tree: ProcessTree) -> None:
+        """Take the time, unless it was taken before."""
+        if not self.seconds:
+            tree.look()
+            self.seconds = time.monotonic() - self._begun
+            self.processor_seconds = tree.processor_seconds - self._used_before
 
 
 def _process_tree(
@@ -240,7 +263,7 @@ def _process_tree(
     """Start the job by the isolation's own means; our copies of its descriptors are closed."""
     if isolation.bwrap:
         process = _popen(bubblewrap(isolation, job, program, theirs), theirs, group)
-        return NamespaceTree(process, group, ours["status"])
+        return NamespaceTree(process, program, group, ours["status"])
     base = stack.enter_context(job_folder(job))
     theirs["control"], control = os.pipe()
     try:
@@ -248,7 +271,7 @@ def _process_tree(
     except BaseException:
         os.close(control)
         raise
-    return KeptTree(process, group, (base / "scratch", base / "tmp"), control)
+    return KeptTree(process, program, group, (base / "scratch", base / "tmp"), control)
 
 
 def _popen(command: list[str], theirs: dict[str, int], group: Group | None) -> subprocess.Popen[bytes]:
@@ -267,7 +290,9 @@ def _popen(command: list[str], theirs: dict[str, int], group: Group | None) -> s
     return process
 
 
-def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event) -> Ending:
+def _supervise(
+    conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event, clock: _Clock
+) -> Ending:
     looked = next_look = time.monotonic()
     deadline = looked + job.ready_seconds
     was_ready = was_answered = False
@@ -282,6 +307,7 @@ def _supervise(conversation: Conversation, tree: ProcessTree, job: Job, cancelle
             return Ending.PROTOCOL
         if conversation.ready and not was_ready:
             was_ready, deadline = True, now + job.answer_seconds
+            clock.stop(tree)
         if conversation.answered and not was_answered:
             was_answered, deadline = True, now + _FAREWELL_SECONDS
         if now > deadline:

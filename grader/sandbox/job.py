@@ -81,6 +81,12 @@ class Execution:
         report: Lines that the worker sent, less the news; unvalidated, since the student's code shares its process.
         said: How many such lines there were. Of more than a worker sends, those in the middle were dropped.
         log: The script's own output, shortened in the middle to the log limit.
+        killed_for_memory: The kernel ended a process for want of memory meanwhile, by its own count: in the job's
+            group, or where it has none, on the machine.
+        seconds: Wall time from the byte to begin to the ready byte, or to the end where none came.
+        processor_seconds: Of all processes of the job, in that time.
+        programs: Each program that the job's own started in a process, as its command says, and its processor seconds;
+            a fork of the job's own is none. Empty where the kernel does not tell.
     """
 
     ending: Ending
@@ -89,6 +95,10 @@ class Execution:
     report: tuple[bytes, ...] = field(repr=False)
     log: bytes = field(repr=False)
     said: int = 0
+    killed_for_memory: bool = False
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    programs: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
