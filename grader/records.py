@@ -150,6 +150,7 @@ class Training:
         samples: Training images used.
         seconds: From the first training forward to the stop.
         batches: From which the network learned.
+        targets: Rows of the targets of torch's losses from which a gradient flowed back, of whatever network.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of images or batches for which it
             was in use.
@@ -159,6 +160,7 @@ class Training:
     samples: int = 0
     seconds: float = 0.0
     batches: int = 0
+    targets: int = 0
     own_seed: bool = False
     acceleration: tuple[tuple[str, float], ...] = ()
     missing_module: str = ""

@@ -41,7 +41,7 @@ LONGEST_LINE = 2_000
 _SAFE_NAME = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))\w[\w.\-]*")
 _LONGEST_KEY, _HASH_DIGITS, _MOST_CAPITALS = 200, 24, 64
 
-# What honest progress bars print: colours, "erase the line", "one line up". They say nothing, so nothing of them is shown.
+# What honest progress bars print: colours, "erase the line", "one line up". It says nothing, so it is not shown.
 _DECORATION = re.compile("\x1b\\[[0-9;]*[mKA]")
 
 
@@ -72,7 +72,7 @@ def decoded(content: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` in valid Unicode, with control characters other than tab and newline written as `\\x1b`."""
+    """Return `text` in valid Unicode, with control characters other than tab and newline written out, as `x1b`."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub(_as_escape, text))
 
 

@@ -8,7 +8,6 @@ from grader.assignment import Assignment
 from grader.records import Outcome, StopReason, exact_percent
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 
-
 # Ends without a result that a script can bring about: a person decides about a third try.
 _MOST_TRIES = 2
 # Of a run's wall time; a script that asks for less of a processor slept. One that works has nearly all of it.

@@ -46,7 +46,9 @@ def brought_along(submission: Submission) -> tuple[str, ...]:
     What is compressed is what enters the sandbox, names included: nothing holds more information than that many bytes.
     """
     names = "\n".join(companion.name for companion in submission.companions)
-    everything = b"".join(companion.content for companion in submission.companions) + names.encode("utf-8", "surrogatepass")
+    everything = b"".join(companion.content for companion in submission.companions) + names.encode(
+        "utf-8", "surrogatepass"
+    )
     size = len(zlib.compress(without_outputs(submission.content or b"") + everything))
     if size <= _MOST_BYTES:
         return ()

@@ -36,10 +36,12 @@ _FIRST_LOG = (
     b"[grader] It was trained again as it is:\n\n"
 )
 _KILLED_BY_SIGNAL_9 = 128 + 9
-# What else a script may start: a command for information uses less than the first, an installation less than the second.
+# Processor time of what else a script may start: a command for information uses less, and so does an installation.
 _OF_A_PROGRAM, _OF_AN_INSTALLATION = 1.0, 10.0
 _MOST_PROGRAMS = 3
 _INSTALLATION = re.compile(r"\S+ -m pip ")
+# A mixed batch has two sets of labels; one more for a network of another class.
+_TARGETS_EACH = 3
 # Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
 # threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
 _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
@@ -143,6 +145,7 @@ def plausible(training: Training) -> Training:
         training,
         samples=min(max(training.samples, 0), MOST_SAMPLES),
         batches=min(max(training.batches, 0), MOST_SAMPLES),
+        targets=min(max(training.targets, 0), MOST_SAMPLES),
         acceleration=tuple(
             (name, round(share, 4))
             for name, share in dict(training.acceleration).items()
@@ -160,7 +163,13 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
             "scores came, but the worker did not say how training ended: the script may have sent its own scores"
         )
     found += _programs(run)
-    used = plausible(run.stopped.training).samples if run.stopped else 0
+    training = plausible(run.stopped.training) if run.stopped else Training()
+    used = training.samples
+    if training.targets > _TARGETS_EACH * used + training_size:
+        found.append(
+            f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images: "
+            "something else may have been trained"
+        )
     # The last step may go past the budget; a step is hardly ever more than the whole training set.
     if used > (epochs + 1) * training_size:
         found.append(

@@ -83,7 +83,7 @@ class ProcessTree(ABC):
 
     @property
     def programs(self) -> tuple[tuple[str, float], ...]:
-        """Programs that were started in the job beside its own, each with the processor seconds that it was seen to use."""
+        """Programs that the job started, beside its own, each with the processor seconds that it was seen to use."""
         return tuple(self._programs.values())
 
     def exit_code(self) -> int:

@@ -103,6 +103,7 @@ class Worker:
             budget.samples,
             budget.seconds,
             budget.batches,
+            budget.targets,
             own_seed=patches.own_seed(),
             acceleration=self._acceleration.in_use(budget.batches),
             missing_module=missing,

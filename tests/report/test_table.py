@@ -208,7 +208,9 @@ def test_a_semicolon_cannot_begin_a_cell_within_a_cell(tmp_path: Path) -> None:
 
 
 def test_control_characters_do_not_reach_the_file(tmp_path: Path) -> None:
-    assert cell(tmp_path / "grades.csv", "a\x1b[31mb\x00c\x9bd\u202ee\tf\ng") == r"a\x1b[31mb\x00c\x9bd\u202ee" + "\tf\ng"
+    assert (
+        cell(tmp_path / "grades.csv", "a\x1b[31mb\x00c\x9bd\u202ee\tf\ng") == r"a\x1b[31mb\x00c\x9bd\u202ee" + "\tf\ng"
+    )
 
 
 @pytest.mark.parametrize("text", ["a\udc80b", "\ud800"], ids=ascii)
