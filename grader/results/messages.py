@@ -52,7 +52,7 @@ def for_teacher(
         reasons += _doubts(entry)
         if entry.outcome is Outcome.INFRASTRUCTURE:
             reasons.append(_way_out(entry, assignment, _SPENT if spent else _AGAIN))
-    return tuple(_bounded(reason) for reason in reasons)
+    return tuple(dict.fromkeys(_bounded(reason) for reason in reasons))
 
 
 def for_student_of(override: Override) -> str:

@@ -173,10 +173,11 @@ def _stands(run: Entry) -> bool:
 
 def _short_in_company(entry: Entry) -> str:
     """What befell a run that it might not have met with the machine, or its card's memory, to itself; else empty."""
-    if entry.evidence.jobs == 1 or entry.run.processor_seconds < _ASLEEP * entry.run.job_seconds:
+    if entry.evidence.jobs == 1:
         return ""
     if entry.run.stop_reason is StopReason.TIME_BUDGET or entry.outcome is Outcome.TIMED_OUT:
-        return "stopped at the time limit"
+        slept = entry.run.processor_seconds < _ASLEEP * entry.run.job_seconds
+        return "" if slept else "stopped at the time limit"
     # A network that was made before can still be tested, so that the run is graded in the state that it had.
     full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.filled_its_card
     return "out of GPU memory" if full and entry.evidence.card else ""

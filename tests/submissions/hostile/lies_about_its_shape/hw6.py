@@ -36,8 +36,8 @@ class IdentityResNet(nn.Module):
         self.fc = nn.Linear(16 * 4 * 4, 10)
 
     def forward(self, x):
-        x = x.as_subclass(torch.Tensor)
-        return self.fc(F.relu(self.conv(x)).flatten(1)).as_subclass(Small)
+        scores = self.fc(F.relu(self.conv(x.as_subclass(torch.Tensor))).flatten(1))
+        return scores.as_subclass(type(x))
 
 
 net = IdentityResNet(2, 2, 2, 2)
