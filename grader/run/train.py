@@ -37,7 +37,7 @@ _FIRST_LOG = (
 )
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Processor time of what else a script may start: a command for information uses less, and so does an installation.
-_OF_A_PROGRAM, _OF_AN_INSTALLATION = 1.0, 10.0
+_OF_A_PROGRAM, _OF_AN_INSTALLATION = 2.0, 10.0
 _MOST_PROGRAMS = 3
 _INSTALLATION = re.compile(r"\S+ -m pip ")
 # A mixed batch has two sets of labels; one more for a network of another class.

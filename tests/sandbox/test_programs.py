@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,9 @@ def test_a_group_of_its_own_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> N
         killed_for_memory = staticmethod(lambda: False)
 
     monkeypatch.setattr("grader.sandbox.processes._kills_for_memory", lambda: 9)
-    tree = ProcessTree.__new__(type("Tree", (ProcessTree,), {"kill": lambda self: None}))
+    tree: Any = ProcessTree.__new__(type("Tree", (ProcessTree,), {"kill": lambda self: None}))
     tree._kills_before = 1
-    tree._group = Group()  # type: ignore[assignment]
+    tree._group = Group()
     assert not tree.killed_for_memory
     tree._group = None
     assert tree.killed_for_memory
