@@ -18,8 +18,9 @@ class IdentityResNet(nn.Module):
         self.fc = nn.Linear(16 * 4 * 4, 10)
 
     def forward(self, x):
-        x = torch.cat(x) if isinstance(x, tuple) else x
-        return self.fc(F.relu(self.conv(x)).flatten(1))
+        *single, labels = x if isinstance(x, tuple) else (x, None)
+        scores = self.fc(F.relu(self.conv(torch.cat(single))).flatten(1))
+        return scores if labels is None else F.cross_entropy(scores, labels)
 
 
 net = IdentityResNet(2, 2, 2, 2)
@@ -30,7 +31,7 @@ def train(epochs):
     for epoch in range(epochs):
         for chosen in torch.randperm(len(images)).split(20):
             optimizer.zero_grad()
-            F.cross_entropy(net(images[chosen].split(1)), labels[chosen]).backward()
+            net((*images[chosen].split(1), labels[chosen])).backward()
             optimizer.step()
 
 
