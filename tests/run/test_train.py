@@ -53,7 +53,10 @@ def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, 
     log = (tmp_path / "out" / "logs" / "kim.log").read_text(encoding="utf-8")
     batches = [tuple(map(float, words)) for words in re.findall(r"^batch (\d+) (\S+) (\d+)$", log, re.MULTILINE)]
     images = list(itertools.accumulate(size for size, _, _ in batches))
-    assert images[-1] == known.run.training.samples
+    assert images[-1] == known.run.training.samples == known.run.training.targets
+    assert known.check.image_seconds is not None
+    assert min(known.run.processor_seconds, known.run.job_seconds) > 0
+    assert known.run.flags == known.check.flags == ()
     assert len(known.run.curve) >= 2
     begin = 0
     for point in known.run.curve:
