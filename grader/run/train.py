@@ -36,9 +36,8 @@ _FIRST_LOG = (
     b"[grader] It was trained again as it is:\n\n"
 )
 _KILLED_BY_SIGNAL_9 = 128 + 9
-# Processor time of what else a script may start: a command for information uses less, and so does an installation.
-_OF_A_PROGRAM, _OF_AN_INSTALLATION = 2.0, 10.0
-_MOST_PROGRAMS = 3
+# Processor time of all else that a script may start: commands for information use less, and so does an installation.
+_OF_PROGRAMS, _OF_AN_INSTALLATION = 2.0, 10.0
 _INSTALLATION = re.compile(r"\S+ -m pip ")
 # A mixed batch has two sets of labels; one more for a network of another class.
 _TARGETS_EACH = 3
@@ -179,14 +178,20 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
 
 
 def _programs(run: WorkerRun) -> list[str]:
-    """What ran beside the worker and its forks, where it used more than a command for information does."""
-    least = ((words, used, bool(_INSTALLATION.match(words))) for words, used in run.execution.programs)
+    """What ran beside the worker and its forks, where it used more than commands for information do."""
+    worked = [
+        (words, used)
+        for words, used in run.execution.programs
+        if not (_INSTALLATION.match(words) and used <= _OF_AN_INSTALLATION)
+    ]
+    total = sum(used for _, used in worked)
+    if total <= _OF_PROGRAMS:
+        return []
+    words, _ = max(worked, key=lambda program: program[1])
     return [
-        f"the script started another program, which used {used:.0f} s of processor time ({one_line(words, 80)}): "
+        f"the script started another program, which used {total:.0f} s of processor time ({one_line(words, 80)}): "
         "the grader did not count what that trained"
-        for words, used, installs in least
-        if used > (_OF_AN_INSTALLATION if installs else _OF_A_PROGRAM)
-    ][:_MOST_PROGRAMS]
+    ]
 
 
 def unexplained_time(run: Run, image_seconds: float | None) -> tuple[str, ...]:

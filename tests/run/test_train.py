@@ -157,16 +157,18 @@ def test_a_kill_is_ours_only_where_the_kernel_counted_it(
 
 
 @pytest.mark.parametrize(
-    ("command", "seconds", "named"),
+    ("command", "count", "seconds", "named"),
     [
-        ("x -c train()", 30.0, True),
-        ("python -m pip install einops", 30.0, True),
-        ("python -m pip install einops", 4.0, False),
-        ("nvidia-smi", 0.3, False),
+        ("x -c train()", 1, 30.0, True),
+        ("x -c train()", 30, 30.0, True),
+        ("python -m pip install einops", 1, 30.0, True),
+        ("python -m pip install einops", 1, 4.0, False),
+        ("nvidia-smi", 5, 1.5, False),
     ],
 )
-def test_another_program_is_named_where_it_worked(command: str, seconds: float, named: bool) -> None:
-    found = train_stage._unlikely(worked(ended(programs=((command, seconds),))), 5, 50_000)
+def test_another_program_is_named_where_it_worked(command: str, count: int, seconds: float, named: bool) -> None:
+    programs = tuple((command, seconds / count) for _ in range(count))
+    found = train_stage._unlikely(worked(ended(programs=programs)), 5, 50_000)
     assert [command in said for said in found] == [True] * named
 
 
