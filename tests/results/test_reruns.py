@@ -115,7 +115,7 @@ def test_a_run_that_time_cut_in_company_is_repeated_alone(how: dict[str, Any]) -
     assert reason_of_next(cut, run(4500, RunReason.ALONE, **CUT)) is None
 
 
-@pytest.mark.parametrize(("busy", "again"), [(1_300.0, None), (1_500.0, RunReason.ALONE), (7_000.0, RunReason.ALONE)])
+@pytest.mark.parametrize(("busy", "again"), [(700.0, None), (750.0, RunReason.ALONE), (7_000.0, RunReason.ALONE)])
 def test_a_run_that_slept_until_its_time_was_over_gets_no_other(busy: float, again: RunReason | None) -> None:
     for cut in (CUT, HUNG):
         slept = run(None if cut is HUNG else 4000, jobs=2, job_seconds=7_200.0, processor_seconds=busy, **cut)
