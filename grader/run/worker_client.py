@@ -266,7 +266,8 @@ def _attributed(evaluated: Evaluated) -> Evaluated:
     flags = [f"{_REPORTED}: {one_line(flag, _LONGEST_SAID)}" for flag in evaluated.flags[:_MOST_SAID]]
     if more := len(evaluated.flags) - len(flags):
         flags.append(f"{_REPORTED}: {more} reasons more")
-    notes = [f"{_REPORTED}: {note}" if not place else note for place, note in enumerate(evaluated.notes[:_MOST_SAID])]
+    said = f"{_REPORTED.capitalize()}:"
+    notes = [f"{said} {note}" if not place else note for place, note in enumerate(evaluated.notes[:_MOST_SAID])]
     detail = one_line(evaluated.detail, TEXT_LIMIT)
     return replace(evaluated, detail=detail, notes=tuple(notes), flags=tuple(flags))
 

@@ -61,7 +61,7 @@ def test_what_a_process_says_of_itself_is_shown_as_its_words_and_bounded() -> No
     run = said(STARTED, SOURCE, STOPPED, flood)
     assert run.evaluated is not None
     assert all(flag.startswith("reported by the script's process: ") for flag in run.evaluated.flags)
-    assert run.evaluated.notes[0].startswith("reported by the script's process: ")
+    assert run.evaluated.notes[0].startswith("Reported by the script's process: ")
     assert len(json.dumps([run.evaluated.flags, run.evaluated.notes, run.evaluated.detail])) < 10_000
     assert run.evaluated.flags[-1].endswith("2992 reasons more")
 
