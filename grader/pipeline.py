@@ -31,7 +31,7 @@ from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture, with_tested
 from grader.run.machine import Machine
-from grader.run.train import Trained, train
+from grader.run.train import Trained, train, unexplained_time
 from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.schedule.dispatch import Finished, Scheduler, Seat
 from grader.schedule.gpus import in_doubt, perhaps_another_s_fault, works
@@ -185,6 +185,8 @@ def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, 
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
                 trained = train(worker, data)
+                doubts = unexplained_time(trained.run, check.image_seconds)
+                trained = replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *doubts)))
         if trained.network is not None:
             check = with_tested(check, trained.network, assignment)
         if trained.scores is not None:

@@ -128,6 +128,7 @@ class Training:
         samples: Training images used.
         seconds: From the first training forward to the stop.
         batches: From which the network learned.
+        targets: Rows of the targets of torch's losses from which a gradient flowed back, of whatever network.
         own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
         acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of images or batches for which it
             was in use.
@@ -137,6 +138,7 @@ class Training:
     samples: int = 0
     seconds: float = 0.0
     batches: int = 0
+    targets: int = 0
     own_seed: bool = False
     acceleration: tuple[tuple[str, float], ...] = ()
     missing_module: str = ""
@@ -152,6 +154,8 @@ class Run:
         on_card: That was a GPU.
         error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
         curve: Its training curve, from its first second to its last; at most 60 points.
+        job_seconds: Wall time from the script's first line to the test, measured outside its process; 0: not known.
+        processor_seconds: Of all processes of the job in that time, measured outside them.
     """
 
     outcome: Outcome
@@ -164,6 +168,13 @@ class Run:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    job_seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+    @property
+    def began(self) -> bool:
+        """Whether a worker came as far as the script."""
+        return bool(self.device)
 
     @property
     def filled_its_card(self) -> bool:
@@ -329,6 +340,8 @@ class Check:
         layers: The network beside the handout's; none where it has no output, or where a ledger has no use for them.
         prepared_sha256: Of the text that ran, where it is not the file as handed in (a notebook's code, IPython's lines
             set aside); else empty.
+        image_seconds: Processor time of one training image, as a forward on the processor shows it; None on a GPU, or
+            where there was none.
     """
 
     verdict: Verdict
@@ -343,6 +356,7 @@ class Check:
     questions: tuple[Question, ...] = ()
     layers: tuple[Layer, ...] = ()
     prepared_sha256: str = ""
+    image_seconds: float | None = None
 
     @property
     def open_questions(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Text of strangers: as it may be shown, line by line and without control characters; of a notebook, its code.
+"""Text of strangers: as it may be shown, line by line, control characters written out; of a notebook, its code.
 
 And how what is written about students is kept from everyone else.
 """
@@ -16,8 +16,9 @@ from pathlib import Path
 from grader.errors import UserError
 
 # Control characters except tab and newline; and those that turn the direction of writing, which can show one name as
-# another.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# another. In a log a carriage return stays, since a progress bar begins its line anew with it.
+_IN_LOGS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+_UNPRINTABLE, _UNPRINTABLE_IN_LOGS = re.compile(f"[\r{_IN_LOGS}]"), re.compile(f"[{_IN_LOGS}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _COMMAND = re.compile(r"(?P<indent>\s*)(?P<command>[!%].*)")
@@ -40,10 +41,8 @@ LONGEST_LINE = 2_000
 _SAFE_NAME = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))\w[\w.\-]*")
 _LONGEST_KEY, _HASH_DIGITS, _MOST_CAPITALS = 200, 24, 64
 
-# Colours, cursor movements, window titles and links: whole, so that no `[31m` remains. ECMA-48, sections 5.4 and 5.6.
-_ESCAPE_SEQUENCE = re.compile(
-    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
-)
+# What honest progress bars print: colours, "erase the line", "one line up". It says nothing, so it is not shown.
+_DECORATION = re.compile("\x1b\\[[0-9;]*[mKA]")
 
 
 def codec_of(content: bytes) -> str:
@@ -73,12 +72,22 @@ def decoded(content: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` without control characters other than tab and newline, and with valid Unicode only."""
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub("", text))
+    """Return `text` in valid Unicode, with control characters other than tab and newline written out, as `x1b`."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub(_as_escape, text))
+
+
+def printable_log(content: bytes) -> bytes:
+    """Return a log that can be sent to a terminal: control characters, and bytes that are no UTF-8, are escapes."""
+    return _UNPRINTABLE_IN_LOGS.sub(_as_escape, content.decode("utf-8", "backslashreplace")).encode()
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 def one_line(value: str, longest: int | None = None) -> str:
-    """Return a stranger's text as one line without control characters, cut where it is longer than so many."""
+    """Return a stranger's text as one line, control characters written out, cut where it is longer than so many."""
     line = " ".join(printable(" ".join(value.split())).split())
     return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
 
@@ -153,6 +162,16 @@ def notebook_code(text: str) -> str | None:
         return None
 
 
+def without_outputs(content: bytes) -> bytes:
+    """A notebook's code cells alone, as a notebook; whatever is none stays as it is."""
+    text = decoded(content)
+    if notebook_code(text) is None:
+        return content
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    kept = {"cells": [{"cell_type": "code", "source": "".join(cell["source"])} for cell in cells]}
+    return json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
 def _cell_code(source: str) -> str:
     """A cell in another language (`%%bash`, `%%writefile`) as a comment."""
     if not source.lstrip().startswith("%%") or _PYTHON_CELLS.match(source.lstrip()):
@@ -184,7 +203,7 @@ class OutputLines:
 
 
 def _shown(line: str) -> str:
-    return printable(_ESCAPE_SEQUENCE.sub("", line.rstrip("\r").rpartition("\r")[2]))
+    return printable(_DECORATION.sub("", line.rstrip("\r").rpartition("\r")[2]))
 
 
 def file_key(student_id: str) -> str:

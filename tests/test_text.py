@@ -5,7 +5,16 @@ import re
 
 import pytest
 
-from grader.text import LONGEST_LINE, OutputLines, decoded, duration, duration_in_words, file_key, one_line
+from grader.text import (
+    LONGEST_LINE,
+    OutputLines,
+    decoded,
+    duration,
+    duration_in_words,
+    file_key,
+    one_line,
+    printable_log,
+)
 
 
 def lines(*chunks: bytes) -> list[str]:
@@ -26,19 +35,26 @@ def test_where_the_bytes_are_cut_changes_nothing(text: str) -> None:
     ("printed", "shown"),
     [
         (b"\x1b[31mred\x1b[0m\n", "red"),
-        (b"\x1b[2J\x1b[1;1Hgone\n", "gone"),
-        (b"\x1b]0;a title\x07text\n", "text"),
-        (b"\x1b]8;;http://example.org\x1b\\link\x1b]8;;\x1b\\\n", "link"),
-        ("\x9b31mc1\x9d0;t\x9c\n".encode(), "c1"),
-        ("a\u202eb\u2066c\x07\x08\x00\n".encode(), "abc"),
+        (b"\x1b[A\x1b[2K\x1b[1;32mepoch 2\x1b[0m\n", "epoch 2"),
+        (b"\x1b[2J\x1b[1;1Hgone\n", r"\x1b[2J\x1b[1;1Hgone"),
+        (b"\x1b]0;a title\x07text\n", r"\x1b]0;a title\x07text"),
+        (b"\x1b]8;;http://example.org\x1b\\link\n", r"\x1b]8;;http://example.org\x1b\link"),
+        ("\x9b31mc1\x9d0;t\x9c\n".encode(), r"\x9b31mc1\x9d0;t\x9c"),
+        ("a\u202eb\u2066c\x07\x08\x00\n".encode(), r"a\u202eb\u2066c\x07\x08\x00"),
         (b"[bold]not markup[/bold] :smile:\n", "[bold]not markup[/bold] :smile:"),
         (b"\xff\xfe half \xed\x95\n", "\ufffd\ufffd half \ufffd"),
     ],
     ids=ascii,
 )
-def test_nothing_can_steer_the_terminal(printed: bytes, shown: str) -> None:
+def test_what_would_steer_the_terminal_is_shown_and_not_sent(printed: bytes, shown: str) -> None:
     assert lines(printed) == [shown]
     assert lines(*(printed[place : place + 1] for place in range(len(printed)))) == [shown]
+
+
+def test_a_log_keeps_its_lines_and_bars_and_nothing_that_steers_a_terminal() -> None:
+    kept = printable_log("50 %\r100 %\n\t정확도\x1b[2J\u202e\n".encode() + b"\xff\n")
+    assert kept == "50 %\r100 %\n\t정확도\\x1b[2J\\u202e\n\\xff\n".encode()
+    assert printable_log(kept) == kept
 
 
 def test_a_progress_bar_is_one_line_as_it_was_last() -> None:
@@ -143,5 +159,5 @@ def test_a_time_that_is_not_known_is_a_dash(seconds: float | None) -> None:
 
 
 def test_one_line_parts_words_at_whatever_breaks_a_line_and_is_bounded() -> None:
-    assert one_line("a\r\nb\rc\x0bd\n \x1b[1me \x00 f") == "a b c d [1me f"
+    assert one_line("a\r\nb\rc\x0bd\n \x1b[1me \x00 f") == r"a b c d \x1b[1me \x00 f"
     assert one_line("x" * 500, 10) == "x" * 9 + "…"

@@ -148,6 +148,7 @@ class NetworkSeen:
         output_shape: None if the output is not a tensor, or there is none.
         constructor_error: Why `IdentityResNet(2, 2, 2, 2)` failed; empty if it did not.
         forward_error: Why a forward failed; empty if it did not.
+        image_seconds: Processor time of one image's forward in train mode; None on a GPU.
 
     Raises:
         ValueError: An index does not point to an earlier node, the first node is no batch, or a convolution has no
@@ -164,6 +165,7 @@ class NetworkSeen:
     constructor_error: str = ""
     forward_error: str = ""
     behaviour: Behaviour = field(default_factory=Behaviour)
+    image_seconds: float | None = None
     event: Literal["network"] = "network"
 
     def __post_init__(self) -> None:
@@ -215,12 +217,12 @@ class Exported:
     """The trained network was written down, or could not be; said before any test image is there.
 
     Attributes:
-        why_not: Why it could not be, a clause without a full stop; empty if it was.
+        detail: Why it could not be, a clause without a full stop; empty if it was.
         notes: What will be done that the script did not ask for.
         flags: What a person should look at.
     """
 
-    why_not: str = ""
+    detail: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     event: Literal["exported"] = "exported"

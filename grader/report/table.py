@@ -40,6 +40,8 @@ CHECKS_COLUMNS = (
     "blanks_left",
     "message",
 )
+# Excel and LibreOffice take 32,767 characters, and a formula's guard is one.
+_LONGEST_CELL = 32_000
 COLLECTION_COLUMNS = ("file", "student_id", "decision", "reason")
 
 # OWASP's list for CSV injection, with the fullwidth forms of the four signs. Blanks before the sign, also invisible
@@ -82,6 +84,8 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def _safe_cell(value: object) -> str:
     text = printable(str(value))
+    if len(text) > _LONGEST_CELL:
+        text = text[: _LONGEST_CELL - 1] + "…"
     return f"'{text}" if _FORMULA.match(text) else text
 
 

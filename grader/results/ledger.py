@@ -22,7 +22,7 @@ from grader.errors import InfrastructureError, UserError
 from grader.records import Submission
 from grader.results.entries import Entry, Line
 from grader.results.reruns import NextRun, known_run
-from grader.text import file_key, write_private
+from grader.text import file_key, printable_log, write_private
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_NAME = ".lock"
@@ -256,6 +256,8 @@ def _sync_folder(folder: Path) -> None:
 def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> Entry:
     """Write the log, then the entry; where the log cannot be written, the entry says so, and nothing stops.
 
+    What would steer a terminal is written out in the log: a teacher reads it with whatever is at hand.
+
     Returns:
         The entry as it was kept.
 
@@ -265,7 +267,7 @@ def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> Entr
     """
     runs = _runs(ledger, entry.student_id)
     try:
-        write_private(logs / _log_name(entry.student_id, 1 + len(runs)), log)
+        write_private(logs / _log_name(entry.student_id, 1 + len(runs)), printable_log(log))
     except UserError as error:
         flags = (*entry.run.flags, f"the log of the run is missing: {error}")
         entry = replace(entry, run=replace(entry.run, flags=flags))

@@ -9,6 +9,8 @@ from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1
+_AGAIN = "run the same command again"
+_SPENT = 'ask for a third run with make regrade STUDENTS="..." WHY="..."'
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
 _WHOLE_LENGTH = 1000  # of what the grader says itself, in whole sentences
 
@@ -23,28 +25,33 @@ _PACKAGES = {
 }
 
 
-def for_student(entry: Entry | None, submission: Submission, assignment: Assignment) -> str:
+def for_student(entry: Entry | None, submission: Submission, assignment: Assignment, *, spent: bool = False) -> str:
     """Say what happened to a submission and what to do about it, in a few short sentences on one line.
 
     Args:
         entry: What the ledger says of the submission; None if it says nothing.
+        spent: Whether no run follows before a person asks for it.
     """
     if entry is None:
         return _without_entry(submission, assignment)
+    if entry.outcome is Outcome.INFRASTRUCTURE and spent:
+        return "The grader failed on your file twice. Your teacher will look at it."
     said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
     return " ".join([said, *_blanks(entry.check), *_notes(entry)])
 
 
-def for_teacher(entry: Entry | None, submission: Submission, assignment: Assignment) -> tuple[str, ...]:
-    """Give every reason why a person should look at a submission, each on one line."""
+def for_teacher(
+    entry: Entry | None, submission: Submission, assignment: Assignment, *, spent: bool = False
+) -> tuple[str, ...]:
+    """Give every reason why a person should look at a submission, each on one line; arguments as `for_student`."""
     reasons = list(submission.remarks)
     if entry is None:
         reasons += _missing_entry(submission)
     else:
         reasons += _doubts(entry)
         if entry.outcome is Outcome.INFRASTRUCTURE:
-            reasons.append(_way_out(entry, assignment))
-    return tuple(_bounded(reason) for reason in reasons)
+            reasons.append(_way_out(entry, assignment, _SPENT if spent else _AGAIN))
+    return tuple(dict.fromkeys(_bounded(reason) for reason in reasons))
 
 
 def for_student_of(override: Override) -> str:
@@ -78,6 +85,11 @@ def of_run_due(entry: Entry | None, *, due: bool) -> list[str]:
     """
     not_final = due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE
     return ["not final, another run is due: run make grade"] if not_final else []
+
+
+def of_tries(ends: Sequence[Entry]) -> list[str]:
+    """Tell the teacher of each other run that ended without a result when the script had begun."""
+    return [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in ends]
 
 
 def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
@@ -262,15 +274,15 @@ def _missing_entry(submission: Submission) -> list[str]:
     return []
 
 
-def _way_out(entry: Entry, assignment: Assignment) -> str:
+def _way_out(entry: Entry, assignment: Assignment, what_next: str) -> str:
     # The name comes out of the process that runs the student's code. Only what the assignment grants may become a
     # command that a teacher types.
     module = entry.run.training.missing_module.partition(".")[0]
     if module in assignment.colab.modules:
         install = f"pip install {_PACKAGES.get(module, module)}"
-        return f"not graded, the grader's machine lacks {module}: {install}, then run the same command again"
+        return f"not graded, the grader's machine lacks {module}: {install}, then {what_next}"
     cause = _bounded(entry.run.error or entry.check.message) or "no cause given"
-    return f"not graded because the grader or its machine failed ({cause}): run the same command again"
+    return f"not graded because the grader or its machine failed ({cause}): {what_next}"
 
 
 def _sentence(text: str) -> list[str]:

@@ -8,6 +8,12 @@ from grader.assignment import Assignment
 from grader.records import Outcome, StopReason, exact_percent
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 
+# Ends without a result that a script can bring about: a person decides about a third try.
+_MOST_TRIES = 2
+# Of a run's wall time; a script that asked for less of a processor slept. The reference had 0.21 of one, beside nine
+# other programs on two cores.
+_ASLEEP = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
@@ -62,7 +68,7 @@ def standing_override(lines: Sequence[Line], assignment: Assignment) -> Override
         if isinstance(line, Override):
             return line
         if isinstance(line, Regrade):
-            if is_done(runs, assignment):
+            if any(map(_stands, runs)) and is_done(runs, assignment):
                 return None
             runs = []
         elif not runs or line.run_key == runs[0].run_key:
@@ -87,11 +93,14 @@ def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
 def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     """What a submission still needs, by the runs since its last regrade; None: it is done.
 
-    A fault of ours does not stand: it is tried again (DESIGN, rule 4).
+    A fault of ours does not stand: it is tried again (DESIGN, rule 4). After two that came when the script had begun, a
+    person decides.
     """
     if runs and runs[-1].evidence.beside_a_fault:
         why = "a GPU error while others shared the GPU: repeated alone"
         return NextRun(RunReason.ALONE, runs[-1].evidence.seed, why)
+    if tries_are_spent(runs):
+        return None
     counting = [run for run in runs if _stands(run)]
     if not counting:
         return NextRun(RunReason.FIRST, assignment.seed)
@@ -100,6 +109,16 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
         why = f"{short_of} while others ran: repeated alone"
         return NextRun(RunReason.ALONE, counting[-1].evidence.seed, why)
     return _borderline_run(counting, assignment)
+
+
+def ends_without_result(runs: Iterable[Entry]) -> list[Entry]:
+    """The runs that ended by a fault of ours, as it seemed, when the script had begun."""
+    return [run for run in runs if not _stands(run) and run.run.began and not run.evidence.beside_a_fault]
+
+
+def tries_are_spent(runs: Iterable[Entry]) -> bool:
+    """Whether so many runs ended without a result that none follows before a person asks for it."""
+    return len(ends_without_result(runs)) >= _MOST_TRIES
 
 
 def known_run(lines: Sequence[Line], student_id: str, run_key: str, planned: NextRun) -> Entry | None:
@@ -153,7 +172,8 @@ def _short_in_company(entry: Entry) -> str:
     if entry.evidence.jobs == 1:
         return ""
     if entry.run.stop_reason is StopReason.TIME_BUDGET or entry.outcome is Outcome.TIMED_OUT:
-        return "stopped at the time limit"
+        slept = entry.run.processor_seconds < _ASLEEP * entry.run.job_seconds
+        return "" if slept else "stopped at the time limit"
     # A network that was made before can still be tested, so that the run is graded in the state that it had.
     full = entry.outcome is Outcome.OUT_OF_MEMORY or entry.run.filled_its_card
     return "out of GPU memory" if full and entry.evidence.card else ""

@@ -9,7 +9,15 @@ from grader.assignment import Assignment
 from grader.records import Outcome, Score, Submission, Verdict, accuracy_percent, exact_percent
 from grader.results import messages
 from grader.results.entries import Change, Entry, Grade, Line, Override, Result
-from grader.results.reruns import generations, is_done, result, standing_override, standing_runs
+from grader.results.reruns import (
+    ends_without_result,
+    generations,
+    is_done,
+    result,
+    standing_override,
+    standing_runs,
+    tries_are_spent,
+)
 
 _NOT_RUNNABLE = frozenset(
     {
@@ -45,8 +53,12 @@ def points(outcome: Outcome, score: Score | None, verdict: Verdict | None, assig
     return earned
 
 
-def grade(submission: Submission, entry: Entry | None, assignment: Assignment) -> Grade:
-    """Work out one student's grade from what the ledger says (None: nothing yet)."""
+def grade(submission: Submission, entry: Entry | None, assignment: Assignment, *, spent: bool = False) -> Grade:
+    """Work out one student's grade from what the ledger says (None: nothing yet).
+
+    Args:
+        spent: Whether no run follows before a person asks for it.
+    """
     outcome = _outcome(submission, entry)
     score, verdict = (entry.score, entry.check.verdict) if entry else (None, None)
     accuracy = None
@@ -56,8 +68,8 @@ def grade(submission: Submission, entry: Entry | None, assignment: Assignment) -
         outcome=outcome,
         points=points(outcome, score, verdict, assignment),
         accuracy=accuracy,
-        message=messages.for_student(entry, submission, assignment),
-        review=messages.for_teacher(entry, submission, assignment),
+        message=messages.for_student(entry, submission, assignment, spent=spent),
+        review=messages.for_teacher(entry, submission, assignment, spent=spent),
     )
 
 
@@ -74,12 +86,14 @@ def result_of(
     own = [line for line in lines if line.sha256 == submission.sha256]
     runs = standing_runs(own, run_key, assignment)
     entry = result(runs, assignment)
-    graded = grade(submission, entry, assignment)
-    override = standing_override(own, assignment)
     last = generations(own, run_key)[-1]
+    spent = tries_are_spent(last.runs)
+    graded = grade(submission, entry, assignment, spent=spent)
+    override = standing_override(own, assignment)
     due = submission.content is not None and not is_done(last.runs, assignment)
     review = (
         *graded.review,
+        *messages.of_tries([end for end in ends_without_result(last.runs) if end is not entry]),
         *messages.of_same_files(entry, others),
         *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
         *messages.of_run_due(entry, due=due and last.regrade is None),

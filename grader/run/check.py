@@ -7,6 +7,7 @@ the first of all, it does not call that forward but says what it saw and ends th
 script could catch (worker/budget.py `_before_forward`, worker/main.py `_finish` and `_check`).
 """
 
+import zlib
 from dataclasses import replace
 
 from grader.assignment import Assignment
@@ -16,10 +17,17 @@ from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
 from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 from grader.sandbox import Ending
+from grader.text import without_outputs
 
+_NOT_NEEDED = "the source has something that homework does not need"
 _MESSAGE = 600  # characters, if that holds one finding
 _REASON = 200  # characters
 _ANOTHER_NETWORK = "the network that was tested is not the one that was checked"
+# Of everything that enters the sandbox, compressed. No honest file of the tests' corpus has more than 2,900 bytes;
+# beside all of torchvision's resnet.py one would have 8,000. Those that brought weights along had 10,000 to 42,000.
+_MOST_BYTES, _USUAL_BYTES = 8_000, 3_000
+# Of one image; the specified network takes 0.03 s on one core.
+_LONGEST_FORWARD = 1.0
 
 
 def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
@@ -29,6 +37,27 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
         InfrastructureError: The worker could not be started.
     """
     run = start_worker(Request(submission, assignment, slot, "check", assignment.seed))
+    check = _checked(run, assignment)
+    return replace(check, flags=(*brought_along(submission), *check.flags, *run.doubts))
+
+
+def brought_along(submission: Submission) -> tuple[str, ...]:
+    """Say so where a submission holds more than code needs, such as weights, wherever in it and however written.
+
+    What is compressed is what enters the sandbox, names included: nothing holds more information than that many bytes.
+    """
+    names = "\n".join(companion.name for companion in submission.companions)
+    everything = b"".join(companion.content for companion in submission.companions) + names.encode(
+        "utf-8", "surrogatepass"
+    )
+    size = len(zlib.compress(without_outputs(submission.content or b"") + everything))
+    if size <= _MOST_BYTES:
+        return ()
+    said = f"{size:,} bytes of source when compressed, where such homework has up to {_USUAL_BYTES:,}"
+    return (f"{_NOT_NEEDED}: {said}",)
+
+
+def _checked(run: WorkerRun, assignment: Assignment) -> Check:
     source = run.source
     if source is None:
         return Check(Verdict.UNREADABLE, message="The grader could not read the script to its end.")
@@ -50,6 +79,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Slo
         flags=(*_flags(source), *judged.flags),
         questions=_questions(run.questions),
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
+        image_seconds=_image_seconds(run.network.image_seconds),
     )
 
 
@@ -116,7 +146,7 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
 
 
 def _flags(source: SourceRead) -> tuple[str, ...]:
-    return tuple(f"the source has something that homework does not need: {what}" for what in source.suspicions)
+    return tuple(f"{_NOT_NEEDED}: {what}" for what in source.suspicions)
 
 
 def message_of(findings: tuple[Finding, ...]) -> str:
@@ -134,6 +164,11 @@ def message_of(findings: tuple[Finding, ...]) -> str:
 
 def _questions(seen: QuestionsSeen | None) -> tuple[Question, ...]:
     return tuple(replace(each, reason=each.reason[:_REASON]) for each in seen.questions) if seen else ()
+
+
+def _image_seconds(forward: float | None) -> float | None:
+    """Of a whole step, whose backward pass takes about as long as its forward; None for what cannot have been timed."""
+    return 2 * forward if forward is not None and 0 < forward < _LONGEST_FORWARD else None
 
 
 def _fatal(network: NetworkSeen) -> Outcome | None:

@@ -48,14 +48,19 @@ class TrainingCurve:
 
     What cannot be a training curve is left out: images that do not grow, a loss that is endless, an accuracy that
     is no share.
+
+    Attributes:
+        first: The first news, as it was told.
     """
 
     def __init__(self) -> None:
+        self.first: Progress | None = None
         self._stretches: list[_Stretch] = []
         self._messages_each = 1
 
     def add(self, event: Progress) -> None:
         """Take in what was told; where there are too many stretches, each gets twice as long."""
+        self.first = self.first or event
         before = self._stretches[-1].samples if self._stretches else 0
         if not before < event.samples <= MOST_SAMPLES:
             return

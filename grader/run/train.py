@@ -1,6 +1,7 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,9 +34,16 @@ _FIRST_LOG = (
     b"\n[grader] The script failed here, while the grader had made its training faster.\n"
     b"[grader] It was trained again as it is:\n\n"
 )
-_MOST_REASON = 300
 BESIDE_ITS_SCRIPT = "tested beside its own script"
 _KILLED_BY_SIGNAL_9 = 128 + 9
+# Processor time of all else that a script may start: commands for information use less, and so does an installation.
+_OF_PROGRAMS, _OF_AN_INSTALLATION = 2.0, 10.0
+_INSTALLATION = re.compile(r"\S+ -m pip ")
+# A mixed batch has two sets of labels; one more for a network of another class.
+_TARGETS_EACH = 3
+# Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
+# threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
+_UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
 _MET_INSIDE: dict[str, Outcome] = {
@@ -93,9 +101,17 @@ def _network_was_changed(run: Run) -> bool:
 def _after(first: Trained, again: Trained) -> Trained:
     """The second run of a script that failed while its training was made faster, with what the first one showed."""
     used = ", ".join(name for name, share in first.run.training.acceleration if share)
-    note = f"Your script failed while the grader sped up its training ({used}): {first.run.error or 'no reason given'}."
-    notes = (*again.run.notes, f"{note} The grader trained it again without that.")
-    return replace(again, run=replace(again.run, notes=notes), log=first.log + _FIRST_LOG + again.log)
+    error = first.run.error or "no reason given"
+    note = f"Your script failed while the grader sped up its training ({used}): {error}."
+    # What the process said of itself stays last: notes.
+    notes = (f"{note} The grader trained it again without that.", *again.run.notes)
+    seen = f"trained twice: the first run failed after {first.run.training.samples:,} images ({error})"
+    flags = (seen, *again.run.flags, *first.run.flags)
+    return replace(
+        again,
+        run=replace(again.run, notes=notes, flags=tuple(dict.fromkeys(flags))),
+        log=first.log + _FIRST_LOG + again.log,
+    )
 
 
 def _trained(waiting: WaitingWorker, data: DataSet) -> Trained:
@@ -106,9 +122,7 @@ def _trained(waiting: WaitingWorker, data: DataSet) -> Trained:
     slot.replayer.prepare(limits)
     with waiting.begun() as worker:
         worked = worker.wait()
-        # What the script's process says is bounded before it is shown.
-        said = one_line(worked.exported.why_not, _MOST_REASON) if worked.exported else "it was not said why"
-        replay = Replay(why_not=said)
+        replay = Replay(why_not=worked.exported.detail if worked.exported else "it was not said why")
         if worked.execution.network is not None:
             replay = slot.replayer.replay(worked.execution.network, data, limits, slot.cancelled)
             if replay.scores is None:
@@ -126,7 +140,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
         if worked.execution.answer is not None and request.images is not None:
             scores = request.images.in_order(worked.execution.answer)
             flags = (f"{BESIDE_ITS_SCRIPT}: {replay.why_not}",)
-    outcome, error = _outcome(worked, assignment, tested=scores is not None)
+    outcome, error = _outcome(worked, assignment)
     run = Run(
         outcome=outcome,
         stop_reason=_stop_reason(worked),
@@ -139,9 +153,11 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
         flags=(
             *(said.flags if said else ()),
             *flags,
-            *_unlikely(worked, scores is not None, said is not None, assignment.budget.epochs, len(data.x_train)),
+            *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,
+        job_seconds=round(worked.execution.seconds, 1),
+        processor_seconds=round(worked.execution.processor_seconds, 1),
     )
     return Trained(run, scores, replay.network, _ABOUT_THE_LOG + worked.execution.log)
 
@@ -153,6 +169,7 @@ def plausible(training: Training) -> Training:
         training,
         samples=min(max(training.samples, 0), MOST_SAMPLES),
         batches=min(max(training.batches, 0), MOST_SAMPLES),
+        targets=min(max(training.targets, 0), MOST_SAMPLES),
         acceleration=tuple(
             (name, round(share, 4))
             for name, share in dict(training.acceleration).items()
@@ -162,19 +179,22 @@ def plausible(training: Training) -> Training:
     )
 
 
-def _unlikely(run: WorkerRun, scored: bool, told: bool, epochs: int, training_size: int) -> list[str]:
-    """What cannot well be true of what the worker said about its training.
-
-    Args:
-        scored: There are scores.
-        told: The worker said how they came about.
-    """
-    found = []
-    if scored and (run.stopped is None or not told):
+def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
+    """What cannot well be true of what the worker said about its training."""
+    found = list(run.doubts)
+    said = run.evaluated if run.execution.answer is not None else run.exported
+    if _tested(run) and (run.stopped is None or said is None):
         found.append(
             "scores came, but the worker did not say how training ended: the script may have sent its own scores"
         )
-    used = plausible(run.stopped.training).samples if run.stopped else 0
+    found += _programs(run)
+    training = plausible(run.stopped.training) if run.stopped else Training()
+    used = training.samples
+    if training.targets > _TARGETS_EACH * used + training_size:
+        found.append(
+            f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images: "
+            "something else may have been trained"
+        )
     # The last step may go past the budget; a step is hardly ever more than the whole training set.
     if used > (epochs + 1) * training_size:
         found.append(
@@ -183,16 +203,55 @@ def _unlikely(run: WorkerRun, scored: bool, told: bool, epochs: int, training_si
     return found
 
 
+def _programs(run: WorkerRun) -> list[str]:
+    """What ran beside the worker and its forks, where it used more than commands for information do."""
+    worked = [
+        (words, used)
+        for words, used in run.execution.programs
+        if not (_INSTALLATION.match(words) and used <= _OF_AN_INSTALLATION)
+    ]
+    total = sum(used for _, used in worked)
+    if total <= _OF_PROGRAMS:
+        return []
+    words, _ = max(worked, key=lambda program: program[1])
+    return [
+        f"the script started another program, which used {total:.0f} s of processor time ({one_line(words, 80)}): "
+        "the grader did not count what that trained"
+    ]
+
+
+def unexplained_time(run: Run, image_seconds: float | None) -> tuple[str, ...]:
+    """Say so where a job used far more processor time than its counted images explain. On a GPU nothing is said.
+
+    Args:
+        image_seconds: Processor time of one training image; None where it is not known.
+    """
+    if image_seconds is None or run.on_card:
+        return ()
+    explained = run.training.samples * image_seconds
+    if run.processor_seconds <= _UNEXPLAINED * explained + _UNEXPLAINED_SECONDS:
+        return ()
+    return (
+        f"the job used {run.processor_seconds:,.0f} s of processor time, and the {run.training.samples:,} images that "
+        f"the grader counted explain {explained:,.0f} s: something else may have been trained",
+    )
+
+
 def _stop_reason(run: WorkerRun) -> StopReason:
     if run.stopped is None or run.stopped.reason not in list(StopReason):
         return StopReason.KILLED if run.execution.ending is not Ending.EXITED else StopReason.ERROR
     return StopReason(run.stopped.reason)
 
 
-def _outcome(run: WorkerRun, assignment: Assignment, *, tested: bool) -> tuple[Outcome, str]:
+def _tested(run: WorkerRun) -> bool:
+    """Whether there are scores: of the worker's network itself, or of its replay, for which it still waits."""
+    return run.execution.answer is not None or run.execution.ending is Ending.WAITS
+
+
+def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
     """What the sandbox saw comes before what the worker says; the second value says what went wrong."""
     said = run.stopped.error if run.stopped else ""
-    if tested:
+    if _tested(run):
         return Outcome.GRADED, said
     match run.execution.ending:
         case Ending.WALL_LIMIT:
@@ -207,11 +266,9 @@ def _outcome(run: WorkerRun, assignment: Assignment, *, tested: bool) -> tuple[O
             return Outcome.OUT_OF_DISK, said
         case Ending.PROTOCOL:
             return Outcome.CRASHED, "The script interfered with the grader's test"
-    if run.execution.exit_code == _KILLED_BY_SIGNAL_9:
-        return (
-            Outcome.INFRASTRUCTURE,
-            "Something outside the script killed it, perhaps because the machine lacked memory",
-        )
+    # A script can end itself by the same signal: only the kernel's own count says that the machine lacked memory.
+    if run.execution.exit_code == _KILLED_BY_SIGNAL_9 and run.execution.killed_for_memory:
+        return Outcome.INFRASTRUCTURE, "The kernel killed the script because the machine lacked memory"
     return _outcome_of_fault(run, assignment, said)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from grader.data import ImagesToScore
 from grader.errors import InfrastructureError
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.protocol import (
+    TEXT_LIMIT,
     Evaluated,
     Event,
     Exported,
@@ -32,9 +34,24 @@ from grader.records import CurvePoint, Submission
 from grader.run.curve import TrainingCurve
 from grader.run.replay import Replayer
 from grader.sandbox import BegunJob, Execution, Isolation, Job, Listener, StartedJob, started
+from grader.text import counted, one_line, without_outputs
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _Kind = TypeVar("_Kind")
+_Told = TypeVar("_Told", Exported, Evaluated)
+# As json.dumps writes it; a text inside a line has its quotes escaped.
+_NEWS = b'"event": "progress"'
+_REPORTED = "reported by the script's process"
+_TWICE: dict[type, str] = {
+    Started: "its start",
+    SourceRead: "its source",
+    NetworkSeen: "its network",
+    Stopped: "the end of its training",
+    Exported: "its network's export",
+    Evaluated: "its test",
+}
+# What a script's process says of itself is never more than this: a cell of a spreadsheet takes 32,767 characters.
+_MOST_SAID, _LONGEST_SAID = 8, 300
 # What the worker needs besides the script's own time: to import torch on a busy machine, and its timer's patience.
 _WORKER_SECONDS = 120
 
@@ -90,9 +107,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRun:
-    """How one worker ended, and the last event of each kind that it sent.
+    """How one worker ended, and the first event of each kind that it sent: later ones may be the script's.
 
     Attributes:
+        doubts: What a person should look at: the process said more than a worker does.
         first: The first news of training, about a second after its beginning.
         curve: The training curve; empty where that was not the task.
     """
@@ -107,6 +125,7 @@ class WorkerRun:
     evaluated: Evaluated | None
     first: Progress | None
     curve: tuple[CurvePoint, ...]
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +188,7 @@ def start_worker(request: Request) -> WorkerRun:
 
 def _lay_out(folder: Path, submission: Submission, task: Task) -> None:
     folder.mkdir()
-    (folder / "submission").write_bytes(submission.content or b"")
+    (folder / "submission").write_bytes(without_outputs(submission.content or b""))
     (folder / "task.json").write_text(to_json(task), encoding="utf-8")
     (folder / "companions").mkdir()
     for companion in submission.companions:
@@ -191,6 +210,7 @@ def _job(request: Request, folder: Path) -> Job:
         slot=slot.number,
         card=slot.card,
         mps_pipe=slot.mps_pipe,
+        news=_NEWS,
     )
     if request.images is None:
         return job
@@ -238,24 +258,44 @@ def _task(request: Request) -> Task:
 
 def _interpret(execution: Execution, curve: TrainingCurve) -> WorkerRun:
     events = _events(execution.report)
-    started = _last(events, Started)
+    started = _first(events, Started)
     if started is None:
         last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
         raise InfrastructureError(
             f"the worker did not start ({execution.ending}, exit {execution.exit_code}): {' '.join(last)}"
         )
+    stopped, exported, evaluated = _first(events, Stopped), _first(events, Exported), _first(events, Evaluated)
     return WorkerRun(
         execution,
         started,
-        source=_last(events, SourceRead),
-        network=_last(events, NetworkSeen),
-        questions=_last(events, QuestionsSeen),
-        stopped=_last(events, Stopped),
-        exported=_last(events, Exported),
-        evaluated=_last(events, Evaluated),
-        first=next((event for event in events if isinstance(event, Progress)), None),
+        source=_first(events, SourceRead),
+        network=_first(events, NetworkSeen),
+        questions=_first(events, QuestionsSeen),
+        stopped=replace(stopped, error=one_line(stopped.error, TEXT_LIMIT)) if stopped else None,
+        exported=_attributed(exported) if exported else None,
+        evaluated=_attributed(evaluated) if evaluated else None,
+        first=curve.first,
         curve=curve.points(),
+        doubts=tuple(_said_too_much(execution, events)),
     )
+
+
+def _said_too_much(execution: Execution, events: list[Event]) -> Iterator[str]:
+    kinds = Counter(map(type, events))
+    if twice := [what for kind, what in _TWICE.items() if kinds[kind] > 1]:
+        yield f"the script's process reported {', '.join(twice)} more than once: the first report counts"
+    if foreign := execution.said - len(events):
+        yield f"the script's process sent {counted(foreign, 'line')} of report that no worker of the grader sends"
+
+
+def _attributed(told: _Told) -> _Told:
+    """What a worker said of its own test, as the words of a process that the script shares, and bounded."""
+    flags = [f"{_REPORTED}: {one_line(flag, _LONGEST_SAID)}" for flag in told.flags[:_MOST_SAID]]
+    if more := len(told.flags) - len(flags):
+        flags.append(f"{_REPORTED}: {more} reasons more")
+    said = f"{_REPORTED.capitalize()}:"
+    notes = [f"{said} {note}" if not place else note for place, note in enumerate(told.notes[:_MOST_SAID])]
+    return replace(told, detail=one_line(told.detail, TEXT_LIMIT), notes=tuple(notes), flags=tuple(flags))
 
 
 def _events(lines: Iterable[bytes]) -> list[Event]:
@@ -267,5 +307,5 @@ def _events(lines: Iterable[bytes]) -> list[Event]:
     return events
 
 
-def _last(events: Iterable[Event], kind: type[_Kind]) -> _Kind | None:
-    return next((event for event in reversed(tuple(events)) if isinstance(event, kind)), None)
+def _first(events: Iterable[Event], kind: type[_Kind]) -> _Kind | None:
+    return next((event for event in events if isinstance(event, kind)), None)

@@ -93,6 +93,12 @@ class Group:
         """Whether the kernel killed the job at its own limit; where the machine was full, `oom_kill` alone counts."""
         return self._count("memory.events", "oom") > 0 and self._count("memory.events", "oom_kill") > 0
 
+    def killed_for_memory(self) -> bool | None:
+        """Whether the kernel killed a process of the group, at whatever limit; None where it does not count that."""
+        if not (self.folder / "memory.events").exists():
+            return None
+        return self._count("memory.events", "oom_kill") > 0
+
     def processor_seconds(self) -> float:
         """Processor time of all processes that ever were in the group; 0 where it is not counted."""
         return self._count("cpu.stat", "usage_usec") / 1e6

@@ -30,7 +30,7 @@ _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
 # Of each piece: a script that floods the report must not keep the grader busy.
 _LINES_HEARD = 4
-# The first lines say what was found at the start, the last how it ended; progress in between may be dropped.
+# The first lines say what was found at the start, the last how it ended; a worker sends fewer than these.
 _REPORT_FIRST_LINES, _REPORT_LAST_LINES = 16, 64
 
 _TICK_SECONDS = 0.2
@@ -75,6 +75,7 @@ class Conversation:
         self._report_first: list[bytes] = []
         self._report_last: deque[bytes] = deque(maxlen=_REPORT_LAST_LINES)
         self._report_rest = b""
+        self.said = 0
         self._log_half = job.limits.log_kb << 9
         self._log_first = bytearray()
         self._log_last = bytearray()
@@ -163,11 +164,14 @@ class Conversation:
     def _on_report(self, chunk: bytes) -> None:
         *lines, self._report_rest = (self._report_rest + chunk).split(b"\n")
         self._report_rest = self._report_rest[:_REPORT_LINE_BYTES]
-        lines = [line for line in lines if len(line) < _REPORT_LINE_BYTES]
+        whole = [line for line in lines if len(line) < _REPORT_LINE_BYTES]
         if self._listener:
-            for line in lines[-_LINES_HEARD:]:
+            for line in whole[-_LINES_HEARD:]:
                 self._listener.report(line)
-        for line in lines:
+        news = self._job.news
+        kept = [line for line in whole if not news or news not in line]
+        self.said += len(kept) + len(lines) - len(whole)
+        for line in kept:
             if len(self._report_first) < _REPORT_FIRST_LINES:
                 self._report_first.append(line)
             else:
@@ -250,8 +254,11 @@ class StartedJob:
         """
         with contextlib.closing(Conversation(self._job, self._ours, listener)) as conversation:
             conversation.selector.register(self._tree.exit_descriptor, selectors.EVENT_READ)
+            # No line of the script has run: what the job uses and starts from here on is the script's.
+            self._tree.look()
+            clock = _Clock(time.monotonic(), self._tree.processor_seconds)
             conversation.begin()
-            yield BegunJob(conversation, self._tree, self._job, cancelled)
+            yield BegunJob(conversation, self._tree, self._job, cancelled, clock)
 
     def run(self, cancelled: threading.Event, listener: Listener | None = None) -> Execution:
         """Tell the job to begin, and wait until it ends or meets a limit. Can be called once; errors as `BegunJob`."""
@@ -271,8 +278,11 @@ class StartedJob:
 class BegunJob:
     """A job that was told to begin; what `wait` returns may leave it waiting for `ask_after_all`."""
 
-    def __init__(self, conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event) -> None:
-        self._conversation, self._tree, self._job, self._cancelled = conversation, tree, job, cancelled
+    def __init__(
+        self, conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event, clock: "_Clock"
+    ) -> None:
+        self._conversation, self._tree, self._job = conversation, tree, job
+        self._cancelled, self._clock = cancelled, clock
 
     def wait(self) -> Execution:
         """Wait until the job ends, meets a limit, or offers its network; then it is left as it is, and waits too.
@@ -294,7 +304,8 @@ class BegunJob:
 
     def _supervised(self, enough: Callable[[Conversation], bool]) -> Execution:
         conversation, tree = self._conversation, self._tree
-        ending = _supervise(conversation, tree, self._job, self._cancelled, enough)
+        ending = _supervise(conversation, tree, self._job, self._cancelled, self._clock, enough)
+        self._clock.stop(tree)
         if ending is not Ending.WAITS:
             tree.kill()
         conversation.drain()
@@ -307,7 +318,27 @@ class BegunJob:
             network=conversation.network() if ending is Ending.WAITS else None,
             report=conversation.report(),
             log=conversation.log(),
+            said=conversation.said,
+            killed_for_memory=tree.killed_for_memory,
+            seconds=self._clock.seconds,
+            processor_seconds=self._clock.processor_seconds,
+            programs=tree.programs,
         )
+
+
+class _Clock:
+    """How long a job took until its main part was over, by the wall and of its processors; it stops once."""
+
+    def __init__(self, begun: float, used_before: float) -> None:
+        self._begun, self._used_before = begun, used_before
+        self.seconds = self.processor_seconds = 0.0
+
+    def stop(self, tree: ProcessTree) -> None:
+        """Take the time, unless it was taken before."""
+        if not self.seconds:
+            tree.look()
+            self.seconds = time.monotonic() - self._begun
+            self.processor_seconds = tree.processor_seconds - self._used_before
 
 
 def _process_tree(
@@ -322,7 +353,7 @@ def _process_tree(
     """Start the job by the isolation's own means; our copies of its descriptors are closed."""
     if isolation.bwrap:
         process = _popen(bubblewrap(isolation, job, program, theirs), theirs, group)
-        return NamespaceTree(process, group, ours["status"])
+        return NamespaceTree(process, program, group, ours["status"])
     base = stack.enter_context(job_folder(job))
     theirs["control"], control = os.pipe()
     try:
@@ -330,7 +361,7 @@ def _process_tree(
     except BaseException:
         os.close(control)
         raise
-    return KeptTree(process, group, (base / "scratch", base / "tmp"), control)
+    return KeptTree(process, program, group, (base / "scratch", base / "tmp"), control)
 
 
 def _popen(command: list[str], theirs: dict[str, int], group: Group | None) -> subprocess.Popen[bytes]:
@@ -354,6 +385,7 @@ def _supervise(
     tree: ProcessTree,
     job: Job,
     cancelled: threading.Event,
+    clock: _Clock,
     enough: Callable[[Conversation], bool],
 ) -> Ending:
     looked = next_look = time.monotonic()
@@ -374,6 +406,7 @@ def _supervise(
         if (conversation.over, conversation.ready) != (was_over, was_ready):
             was_over, was_ready = conversation.over, conversation.ready
             deadline = now + job.answer_seconds
+            clock.stop(tree)
         if conversation.answered and not was_answered:
             was_answered, deadline = True, now + _FAREWELL_SECONDS
         if now > deadline:

@@ -25,6 +25,7 @@ class Job:
         slot: Number of the place, from 0; a check and the training that waits for it have the same.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
         mps_pipe: The folder with the sockets of an MPS server, to which it may connect; None: it sees none.
+        news: What a line of the report holds that is of the moment: it is heard, and not kept. Empty: all are kept.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Job:
     slot: int = 0
     card: str = ""
     mps_pipe: Path | None = None
+    news: bytes = b""
 
     @property
     def processor_seconds(self) -> float:
@@ -80,16 +82,28 @@ class Execution:
         exit_code: As a shell counts: 128 + n where signal n ended it.
         answer: `Job.answer_bytes` bytes, or None if they did not all come.
         network: What the job offered, unvalidated; None where it does not wait for what the grader makes of it.
-        report: Lines that the worker sent; unvalidated, since the student's code shares its process.
+        report: Lines that the worker sent, less the news; unvalidated, since the student's code shares its process.
+        said: How many such lines there were. Of more than a worker sends, those in the middle were dropped.
         log: The script's own output, shortened in the middle to the log limit.
+        killed_for_memory: The kernel ended a process for want of memory meanwhile, by its own count: in the job's
+            group, or where it has none, on the machine.
+        seconds: Wall time from the byte to begin until the job's main part was over, or to the end.
+        processor_seconds: Of all processes of the job, in that time.
+        programs: Each program that the job's own started in a process, as its command says, and its processor seconds;
+            a fork of the job's own is none. Empty where the kernel does not tell.
     """
 
     ending: Ending
     exit_code: int
     answer: bytes | None = field(repr=False)
-    network: bytes | None = field(repr=False)
     report: tuple[bytes, ...] = field(repr=False)
     log: bytes = field(repr=False)
+    network: bytes | None = field(default=None, repr=False)
+    said: int = 0
+    killed_for_memory: bool = False
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    programs: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +22,13 @@ _END_SECONDS = 30
 _START_SECONDS = 30
 # An empty file costs an inode: so a million of them meet a limit too.
 _SPACE_OF_A_NAME = 512
+# Where a process's arguments begin in its memory, in /proc/PID/stat after the name: each start of a program draws it
+# anew, a fork keeps it, and a process without privileges cannot move it.
+_ARGUMENTS_BEGIN, _VIRTUAL_SIZE = 45, 20
+# `python -P -B`, then the program.
+_OPTIONS = 3
+_LONGEST_COMMAND = 200
+_MOST_PROGRAMS = 100
 
 
 class ProcessTree(ABC):
@@ -27,6 +36,7 @@ class ProcessTree(ABC):
 
     Args:
         process: The job's first process on our side: bwrap, or the keeper.
+        program: Words of the command of the process that the job is for.
         group: The job's cgroup, if it has one.
         disk: Folders on the disk that only the job writes to.
 
@@ -34,8 +44,17 @@ class ProcessTree(ABC):
         InfrastructureError: The tree does not end.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], group: Group | None, disk: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        program: Sequence[str],
+        group: Group | None,
+        disk: tuple[Path, ...] = (),
+    ) -> None:
         self._process, self._group, self._disk = process, group, disk
+        self._program, self._own_since, self._own_image = list(program), 0.0, 0
+        self._programs: dict[psutil.Process, tuple[str, float]] = {}
+        self._kills_before = _kills_for_memory()
         self._root = psutil.Process(process.pid)
         self.exit_descriptor = os.pidfd_open(process.pid)
         self._used: dict[psutil.Process, float] = {}
@@ -55,6 +74,17 @@ class ProcessTree(ABC):
     def out_of_memory(self) -> bool:
         """Whether the kernel ended the job at the memory limit of its cgroup."""
         return self._group is not None and self._group.out_of_memory()
+
+    @property
+    def killed_for_memory(self) -> bool:
+        """Whether the kernel ended a process for want of memory: in the job's group, else anywhere on the machine."""
+        in_group = self._group.killed_for_memory() if self._group is not None else None
+        return _kills_for_memory() > self._kills_before if in_group is None else in_group
+
+    @property
+    def programs(self) -> tuple[tuple[str, float], ...]:
+        """Programs that the job started, beside its own, each with the processor seconds that it was seen to use."""
+        return tuple(self._programs.values())
 
     def exit_code(self) -> int:
         """As a shell counts; the tree must have ended."""
@@ -84,11 +114,27 @@ class ProcessTree(ABC):
                     times = process.cpu_times()
                     self._used[process] = times.user + times.system
                     with_children += times.user + times.system + times.children_user + times.children_system
+                    self._look_for_programs(process)
         if self._group is not None:
             with_children = max(with_children, self._group.processor_seconds())
         self.memory = memory
         self.processor_seconds = max(self.processor_seconds, with_children, sum(self._used.values()))
         self.written = max((_bytes_in(folder) for folder in self._disk), default=0)
+
+    def _look_for_programs(self, process: psutil.Process) -> None:
+        """Take the job's own process for what it is while no line of the script has run; then whatever differs."""
+        image = _image(process.pid)
+        if image is None:
+            return
+        if not self._own_image:
+            # Bubblewrap's command holds these words too, further back.
+            if process.cmdline()[_OPTIONS:][: len(self._program)] == self._program:
+                self._own_since, self._own_image = process.create_time(), image
+        elif image != self._own_image and process.create_time() >= self._own_since:
+            known = process in self._programs or len(self._programs) < _MOST_PROGRAMS
+            if known:
+                words = " ".join(process.cmdline())[:_LONGEST_COMMAND]
+                self._programs[process] = words, self._used[process]
 
 
 class NamespaceTree(ProcessTree):
@@ -98,8 +144,10 @@ class NamespaceTree(ProcessTree):
         status: Our end of the pipe on which bwrap names the sandbox's first process.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], group: Group | None, status: int) -> None:
-        super().__init__(process, group)
+    def __init__(
+        self, process: subprocess.Popen[bytes], program: Sequence[str], group: Group | None, status: int
+    ) -> None:
+        super().__init__(process, program, group)
         self._first = first_process(status)
 
     def close(self) -> None:
@@ -132,9 +180,14 @@ class KeptTree(ProcessTree):
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], group: Group | None, disk: tuple[Path, ...], control: int
+        self,
+        process: subprocess.Popen[bytes],
+        program: Sequence[str],
+        group: Group | None,
+        disk: tuple[Path, ...],
+        control: int,
     ) -> None:
-        super().__init__(process, group, disk)
+        super().__init__(process, program, group, disk)
         self._control: int | None = control
 
     def kill(self) -> None:
@@ -165,6 +218,25 @@ def first_process(status: int) -> int | None:
     with contextlib.suppress(ValueError, KeyError, ProcessLookupError):
         return os.pidfd_open(json.loads(line.split(b"\n")[0])["child-pid"])
     return None
+
+
+def _image(pid: int) -> int | None:
+    """What a process has in common with its forks alone; None for one that has ended.
+
+    0: the process hides it, or this system does.
+    """
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[_ARGUMENTS_BEGIN]) if int(fields[_VIRTUAL_SIZE]) else None
+    return None
+
+
+def _kills_for_memory() -> int:
+    """How often the kernel ended a process of this machine for want of memory; 0 where it does not tell."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE):
+            return int(found[1])
+    return 0
 
 
 def _readable(descriptor: int, seconds: float) -> bool:

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,13 @@ class BatchMeans:
     functions alike, and the accuracy of the scores that went into it. Nothing is read from the device until the means
     are asked for: to read it at each step would wait for the GPU. Nothing here raises in a script's step; what is out
     of the ordinary, subclasses of tensors among it, is left out.
+
+    Args:
+        on_loss: Is told each loss and its target, whatever they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_loss: Callable[[Any, Any], None] = lambda _loss, _target: None) -> None:
+        self._on_loss = on_loss
         self._last: _Batch | None = None
         self._learned: deque[_Batch] = deque(maxlen=_MOST_BATCHES)
 
@@ -63,6 +68,7 @@ class BatchMeans:
         def watched(*arguments: Any, **options: Any) -> Any:
             loss = function(*arguments, **options)
             given = dict(zip(("input", "target"), arguments, strict=False)) | options
+            self._on_loss(loss, given.get("target"))
             try:
                 if _is_plain(loss) and loss.requires_grad:
                     self._last = _batch(loss.detach(), given.get("input"), given.get("target"))

@@ -1,11 +1,13 @@
 """Count the training images that IdentityResNet uses, and stop the script when the budget is spent."""
 
 import functools
+import itertools
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import Any, NoReturn
 
 import torch
@@ -21,9 +23,16 @@ from grader.worker.speed.acceleration import Acceleration
 _PATIENCE_SECONDS = 30.0
 _PROGRESS_SECONDS = 1.0
 _FORWARDS_MEASURED = 64
-_SAMPLES, _BATCHES = range(2)
+_SAMPLES, _BATCHES, _TARGETS = range(3)
 # Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
+_Tensor, _size, _dimensions = torch.Tensor, torch.Tensor.size, torch.Tensor.dim
+_requires_grad: Any = torch.Tensor.requires_grad.__get__  # type: ignore[attr-defined]
+# Under it, a subclass of a tensor has no say in what its size is.
+_as_plain = torch._C.DisableTorchFunctionSubclass
+# Of what goes into a forward and comes out: so deep, and so many values.
+_DEPTH, _MOST_VALUES = 4, 1_000
+_WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
 _now, _pid = time.monotonic, os.getpid
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
@@ -54,6 +63,7 @@ class Budget:
     """The budget of one script.
 
     Rows of a forward count once a gradient flows back into its output, so a test loop without `no_grad` costs nothing.
+    They are the most of what went in, of the gradient, and of the targets at the losses that it comes from.
     The class's own `forward` is wrapped, since scripts also call `net.forward(x)`, which skips module hooks. What a
     forked child uses counts too; past the budget the child ends, and the script goes on without it.
 
@@ -77,12 +87,15 @@ class Budget:
         self._closing = threading.Lock()
         self._inside = threading.local()
         self._pid = _pid()
-        self._counts = shared_counts(2)
+        self._counts = shared_counts(3)
+        # Of the losses through which a gradient flowed last, and of the forwards into which it went on.
+        self._at_losses = self._since_losses = 0
+        self._target: Any = None
         self._used: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
-        self.means = BatchMeans()
+        self.means = BatchMeans(self._on_loss)
         self.defined: type[nn.Module] | None = None
         self.started: float | None = None
         self.batch_size = 0
@@ -102,6 +115,11 @@ class Budget:
     def batches(self) -> int:
         """Forwards that were learned from, by forked children too."""
         return self._counts[_BATCHES]
+
+    @property
+    def targets(self) -> int:
+        """Rows of targets at losses from which a gradient flowed back, in forked children too."""
+        return self._counts[_TARGETS]
 
     @property
     def seconds(self) -> float:
@@ -143,6 +161,7 @@ class Budget:
         if _pid() != self._pid:
             os._exit(0)
         self._closing.acquire()
+        self._settle()
         # From here on this thread's forwards are the grader's own, also where a network switches gradients on.
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
@@ -170,7 +189,7 @@ class Budget:
                 output = faster(network, *args, **options)
             finally:
                 self._inside.forward = False
-            self._count_when_used(network, output, images, began)
+            self._count_when_used(network, output, images, _rows_of_all((args, options)), began)
             return output
 
         cls.__init__ = counted_init  # type: ignore[method-assign,assignment]
@@ -178,6 +197,7 @@ class Budget:
 
     def _before_forward(self) -> float:
         """Stop the script where its budget is spent; else say when this forward began."""
+        self._settle()
         if self.samples >= self._limit:
             self.close(StopReason.EPOCH_BUDGET)
         if self.seconds > self._seconds:
@@ -186,32 +206,64 @@ class Budget:
             self._closing.acquire()
         return _now()
 
-    def _count_when_used(self, network: nn.Module, output: Any, images: torch.Tensor | None, began: float) -> None:
+    def _count_when_used(
+        self, network: nn.Module, output: Any, images: torch.Tensor | None, rows: int, began: float
+    ) -> None:
         """Take a forward for training once a gradient flows back: a summary of the network or a test is none.
 
-        What went in is counted, since a forward may return one loss for all; without such a tensor, what came out.
+        Args:
+            rows: Of what went in. A forward may return one loss for all of them; where more rows than these get
+                gradients, those count.
         """
-        tensors = [output] if isinstance(output, torch.Tensor) else output if isinstance(output, tuple | list) else []
-        unused = [images]
+        counted, unused = 0, [images]
 
         def count(gradient: torch.Tensor) -> None:
-            if not unused:
+            nonlocal counted
+            # A mean over the batch has a gradient without rows.
+            more = max(rows, _rows(gradient) if _dimensions(gradient) > 1 else 1) - counted
+            if unused:
+                images = unused.pop()
+                if self.started is None:
+                    self.started = began
+                if images is not None:
+                    self.batch_size = self.batch_size or _rows(images)
+                    self.statistics.add(images)
+                self._counts[_BATCHES] += 1
+            elif more <= 0:
                 return
-            images = unused.pop()
-            if self.started is None:
-                self.started = began
-            if images is not None:
-                self.batch_size = self.batch_size or _rows(images)
-                self.statistics.add(images)
-            self._add(network, _rows(images if images is not None else gradient))
+            counted += more
+            self._since_losses += more
+            self._add(network, more)
 
-        for tensor in tensors:
-            if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
-                _register_hook(tensor, count)  # type: ignore[no-untyped-call]
+        for tensor in _tensors(output):
+            _hook(tensor, count)
+
+    def _on_loss(self, loss: Any, target: Any) -> None:
+        """Note the rows of a loss's target once a gradient flows into the loss."""
+
+        def flows(_: torch.Tensor) -> None:
+            if self._since_losses:
+                self._settle()
+            # Several losses of one batch may share its labels.
+            if target is not self._target:
+                self._counts[_TARGETS] += rows
+            self._target = target
+            self._at_losses = max(self._at_losses, rows)
+
+        if isinstance(loss, _Tensor) and isinstance(target, _Tensor):
+            rows = _rows(target)
+            _hook(loss, flows)
+
+    def _settle(self) -> None:
+        """Count rows that had a target and a gradient, and went into no forward as rows: packed in channels, say."""
+        more = self._at_losses - self._since_losses
+        if self._since_losses and more > 0:
+            self._counts[_SAMPLES] += more
+        self._at_losses = self._since_losses = 0
+        self._target = None
 
     def _add(self, network: nn.Module, rows: int) -> None:
         self._counts[_SAMPLES] += rows
-        self._counts[_BATCHES] += 1
         self.means.learned()
         self._used[network] = self._used.get(network, 0) + rows
         if self._best is None or self._used[network] >= self._used.get(self._best, 0):
@@ -222,9 +274,38 @@ class Budget:
 
 
 def _rows(batch: torch.Tensor) -> int:
-    """Not `len`, which a script may have put its own in the place of."""
-    return batch.shape[0] if batch.ndim else 1
+    """Not `len` or `shape`, which a script may have put its own in the place of."""
+    with _as_plain():
+        return int(_size(batch, 0)) if _dimensions(batch) else 1
+
+
+def _hook(tensor: torch.Tensor, function: Callable[[torch.Tensor], None]) -> None:
+    with _as_plain():
+        if _requires_grad(tensor):
+            _register_hook(tensor, function)  # type: ignore[no-untyped-call]
+
+
+def _rows_of_all(values: Any) -> int:
+    """The most rows of one tensor, or all images where they come in several: of one row each, say."""
+    tensors = list(_tensors(values))
+    with _as_plain():
+        several = sum(int(_size(tensor, 0)) for tensor in tensors if _dimensions(tensor) > 2)
+    return max([several, *map(_rows, tensors)])
+
+
+def _tensors(value: Any, depth: int = _DEPTH) -> Iterator[torch.Tensor]:
+    """Each tensor in a value, in lists, tables and objects as well; those that a tensor of another class holds too."""
+    if isinstance(value, _Tensor):
+        yield value
+    if not depth or type(value) in _WITHOUT_PARTS or isinstance(value, nn.Module | type | ModuleType):
+        return
+    if isinstance(value, tuple | list | set):
+        parts: Iterable[Any] = value
+    else:
+        parts = value.values() if isinstance(value, dict) else getattr(value, "__dict__", {}).values()
+    for part in itertools.islice(parts, _MOST_VALUES):
+        yield from _tensors(part, depth - 1)
 
 
 def _is_batch(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.ndim > 0
+    return isinstance(value, _Tensor) and _dimensions(value) > 0

@@ -105,6 +105,7 @@ class Worker:
             budget.samples,
             budget.seconds,
             budget.batches,
+            budget.targets,
             own_seed=patches.own_seed(),
             acceleration=self._acceleration.in_use(budget.batches),
             missing_module=missing,
@@ -228,7 +229,7 @@ def main(arguments: list[str]) -> Any:
     # A run is set up while its check goes on.
     channel.wait_to_begin()
     channel.say(ready)
-    source = read_source(Path(job, "submission").read_bytes())
+    source = read_source(Path(job, "submission").read_bytes(), sorted(Path(job, "companions").iterdir()))
     channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
     if source.fault:
         channel.say(Stopped(StopReason.ERROR, error=source.fault))

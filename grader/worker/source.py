@@ -1,32 +1,32 @@
 """Read a submitted file: its text, the blanks that are left, and what has to be set aside before Python can run it.
 
-What a homework's source does not need, data carried in it and modules that unpack such data, is named for a person to
-look at, with its line; none of it is forbidden.
+Modules that unpack data, which a homework does not need, are named for a person to look at, with their line; none is
+forbidden. How much a submission brings along is measured outside (run/check.py).
 """
 
 import ast
+import codecs
 import hashlib
 import io
-import math
 import re
 import sys
-import tokenize
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from grader.text import codec_of, counted, notebook_code, set_aside
+from grader.text import counted, encoding_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _QUESTION = re.compile(r"#.*?\bQ([1-9])\b")
 
-# The assignment's template has 5 KB in all; its longest text has 200 characters.
-_LONG_TEXT = 4_000
-_LONG_SEQUENCE = 1_000
-# English and Python are at 4 to 5 bits a character; base64 is at 6, hexadecimal at 4 without a blank.
-_DENSE_BITS = 5.5
+# A line of PEP 263, and one before which there may be such a line. In bytes, as Python's own importer reads them.
+_COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
+# Of UTF-16, by its byte order mark. Any other codec may show a reader another text than Python runs: unicode_escape
+# runs code out of a comment.
+_CODECS = ("utf-8", "utf-8-sig", "ascii", "cp949", "euc_kr", "utf-16", "utf-16-le", "utf-16-be")
 _UNPACKERS = frozenset({"base64", "binascii", "bz2", "ctypes", "gzip", "lzma", "marshal", "zlib"})
 _MOST_REMARKS = 5
 
@@ -40,7 +40,7 @@ class Source:
         prepared_sha256: Of `text`, where it says something other than the file; else empty.
         blanks: Questions ("Q4") or lines ("line 12") at which `...` still stands for a value or a statement.
         notes: What was set aside.
-        suspicions: Data that the source carries, or what unpacks it; for a person.
+        suspicions: What unpacks data that a source may carry; for a person.
         fault: Why this is not Python, in one sentence; empty if it is.
     """
 
@@ -52,12 +52,19 @@ class Source:
     fault: str = ""
 
 
-def read_source(content: bytes) -> Source:
+def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
     """Decode and parse a file, whatever is in it. Nothing of it is executed.
 
     IPython lines (`!pip`, `%matplotlib`, `x?`) are set aside, only where Python objects to them; a notebook's JSON
     becomes its code cells.
+
+    Args:
+        beside: Files that the script may import: Python decodes them as they say.
     """
+    for name, each in (("The file", content), *((path.name, path.read_bytes()) for path in beside)):
+        if codec := _foreign_codec(each):
+            said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
+            return Source(fault=f"{said}: save it as UTF-8.")
     decoded = _decode(content)
     if decoded is None:
         return Source(fault="The file is not text: neither UTF-8 nor a Korean Windows encoding (cp949).")
@@ -76,16 +83,33 @@ def read_source(content: bytes) -> Source:
     return Source(text, prepared, _blanks(tree, text.split("\n")), tuple(notes), carried_in(tree))
 
 
+def _declared(content: bytes) -> str:
+    """The codec's name in Python that a file's first lines give; empty where there is none that Python knows."""
+    for line in re.split(rb"\r\n?|\n", content.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:
+        if found := _COOKIE.match(line):
+            try:
+                return codecs.lookup(found[1].decode()).name
+            except LookupError:
+                return ""
+        if not _BEFORE_COOKIE.match(line):
+            break
+    return ""
+
+
+def _foreign_codec(content: bytes) -> str:
+    """The codec that a file declares, if it is none that we read."""
+    codec = _declared(content)
+    return "" if codec in _CODECS else codec
+
+
 def _decode(content: bytes) -> str | None:
     """Text with universal newlines; what a file says of its encoding is tried first."""
-    try:
-        declared, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-    except SyntaxError:
-        declared = codec_of(content)
-    for encoding in (declared, codec_of(content)):
+    codec, mark = encoding_of(content)
+    declared = _declared(content)
+    for encoding in (declared if declared and not mark and not declared.startswith("utf-16") else codec, codec):
         try:
-            text = content.decode(encoding)
-        except (UnicodeError, LookupError):
+            text = content.removeprefix(mark).decode(encoding)
+        except UnicodeError:
             continue
         return None if "\0" in text else io.StringIO(text, newline=None).read()
     return None
@@ -137,37 +161,17 @@ def _question(lines: list[str], line: int) -> str:
 
 
 def carried_in(tree: ast.Module) -> tuple[str, ...]:
-    """Say where a source holds much data or unpacks some; at most five sentences without a full stop."""
+    """Say where a source imports what unpacks data; at most five sentences without a full stop."""
     found = sorted(set(_findings(tree)))
-    return tuple(f"{what} (line {line})" for line, what in found[:_MOST_REMARKS])
+    return tuple(f"imports {module} (line {line})" for line, module in found[:_MOST_REMARKS])
 
 
 def _findings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
-            yield from _of_text(node, node.value)
-        elif isinstance(node, ast.List | ast.Tuple | ast.Set) and len(node.elts) >= _LONG_SEQUENCE:
-            yield node.lineno, f"a literal sequence of {len(node.elts)} values"
-        elif isinstance(node, ast.Dict) and len(node.keys) >= _LONG_SEQUENCE:
-            yield node.lineno, f"a literal table of {len(node.keys)} entries"
-        elif isinstance(node, ast.Import):
-            yield from ((node.lineno, f"imports {name.name}") for name in node.names if _unpacks(name.name))
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names if _unpacks(name.name))
         elif isinstance(node, ast.ImportFrom) and _unpacks(node.module or ""):
-            yield node.lineno, f"imports {node.module}"
-
-
-def _of_text(node: ast.Constant, text: str | bytes) -> Iterator[tuple[int, str]]:
-    if len(text) >= _LONG_TEXT:
-        # A long explanation is prose; data has no blanks, or nearly every sign as often as the others.
-        blanks = sum(sign in b" \n" if isinstance(sign, int) else sign.isspace() for sign in text) / len(text)
-        if blanks < 0.05 or _bits(text) > _DENSE_BITS:
-            yield node.lineno, f"a string of {len(text)} characters that is data, not prose"
-
-
-def _bits(text: str | bytes) -> float:
-    """Entropy of the signs, in bits."""
-    counts = Counter(text).values()
-    return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
+            yield node.lineno, node.module or ""
 
 
 def _unpacks(module: str) -> bool:

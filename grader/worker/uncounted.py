@@ -18,7 +18,7 @@ from grader.worker.channel import shared_counts
 _A_BATCH = 2
 _ALLOWANCE = 50
 _STEPS, _PASSES, _PROGRAMS = range(3)
-_PYTHON = re.compile(r"(?:^|[/\s])python[\d.]*(?=\s|$)")
+_PYTHON = re.compile(r"(?:^|[/\s])(?:python[\d.]*(?=\s|$)|proc/\w+/exe)")
 # What a notebook often does, and all that such a command does.
 _PIP = re.compile(r"(?:/bin/sh -c )?\S*python[\d.]*\s+-m\s+pip\s[^;&|\n]*")
 
@@ -89,8 +89,13 @@ def starts_python(program: Any, words: Any = ()) -> bool:
 
     Args:
         program: What is started, or the whole command of a shell.
-        words: The command's words, the first of which is the program once more.
+        words: The command's words, the first of which may be the program once more, or any other name for it.
     """
     listed = words if words and isinstance(words, list | tuple) else [words or program]
-    command = " ".join(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in listed)
-    return bool(_PYTHON.search(command)) and not _PIP.fullmatch(command)
+    name, *others = (_text(word) for word in (program, *listed))
+    command = " ".join(others)
+    return bool(_PYTHON.search(name) or _PYTHON.search(command)) and not _PIP.fullmatch(command)
+
+
+def _text(word: Any) -> str:
+    return word.decode(errors="replace") if isinstance(word, bytes) else str(word)

@@ -18,6 +18,7 @@ SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 # What `review` says where a score may not be what an honest network earned.
 DOUBTS = (
     *("something else may have been trained", "another Python program", "did not say how training ended"),
+    *("started another program", "the first report counts", "no worker of the grader sends"),
     *(
         "more images than the budget",
         "tested beside its own script",

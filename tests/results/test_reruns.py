@@ -115,6 +115,44 @@ def test_a_run_that_time_cut_in_company_is_repeated_alone(how: dict[str, Any]) -
     assert reason_of_next(cut, run(4500, RunReason.ALONE, **CUT)) is None
 
 
+@pytest.mark.parametrize(("busy", "again"), [(700.0, None), (750.0, RunReason.ALONE), (7_000.0, RunReason.ALONE)])
+def test_a_run_that_slept_until_its_time_was_over_gets_no_other(busy: float, again: RunReason | None) -> None:
+    for cut in (CUT, HUNG):
+        slept = run(None if cut is HUNG else 4000, jobs=2, job_seconds=7_200.0, processor_seconds=busy, **cut)
+        assert reason_of_next(slept) is again
+
+
+def test_after_two_ends_without_a_result_a_person_decides() -> None:
+    failed, again = (run(None, **OURS, error=f"The kernel killed the script, {time}") for time in ("once", "again"))
+    assert reason_of_next(failed) is RunReason.FIRST
+    assert reason_of_next(failed, again) is None
+    assert reason_of_next(run(4000, jobs=2, **CUT), failed, again) is None
+    lines: tuple[list[Line], ...] = ([failed], [failed, again], [failed, again, regrade()])
+    rows = [result_of(SUBMISSION, each, KEY, ASSIGNMENT) for each in lines]
+    assert [row.due for row in rows] == [True, False, True]
+    assert [row.grade.points for row in rows] == [None, None, None]
+    assert "run the same command again" in rows[0].grade.review[0]
+    assert "make regrade" in rows[1].grade.review[0]
+    assert "another run ended without a result: The kernel killed" in "; ".join(rows[1].grade.review)
+    assert "twice" in rows[1].grade.message
+
+
+def test_what_fails_before_the_script_begins_is_tried_as_often_as_a_person_likes() -> None:
+    before = run(None, **OURS, device="")
+    assert reason_of_next(*[before] * 5) is RunReason.FIRST
+
+
+def test_a_try_without_a_result_stays_in_review_beside_the_run_that_counts() -> None:
+    rows = result_of(SUBMISSION, [run(None, **OURS, error="It was killed"), run(7_200)], KEY, ASSIGNMENT)
+    assert rows.grade.points == 20
+    assert "another run ended without a result: It was killed" in rows.grade.review
+
+
+def test_an_override_stands_while_a_regrade_has_no_result() -> None:
+    failed = run(None, **OURS)
+    assert points(run(4000), override("15"), regrade(), failed, failed) == 15
+
+
 def test_a_run_whose_share_of_a_card_was_too_small_is_repeated_alone() -> None:
     full: dict[str, Any] = {
         "outcome": Outcome.OUT_OF_MEMORY,

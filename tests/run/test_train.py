@@ -16,13 +16,15 @@ from command import run_grader
 from grader.assignment import Assignment, load_assignment
 from grader.data import load_data
 from grader.progress import Event, StageBegun
+from grader.protocol import Started, Stopped
 from grader.records import Outcome, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
 from grader.run.train import Trained, plausible
-from grader.run.worker_client import Request
+from grader.run.worker_client import Request, WorkerRun
+from grader.sandbox import Ending, Execution
 from record_examples import entry, submission
 from small_class import hand_in_small, hand_in_text, rules
 
@@ -53,7 +55,10 @@ def test_the_curve_of_a_run_is_what_its_script_itself_computes(tiny_data: Path, 
     log = (tmp_path / "out" / "logs" / "kim.log").read_text(encoding="utf-8")
     batches = [tuple(map(float, words)) for words in re.findall(r"^batch (\d+) (\S+) (\d+)$", log, re.MULTILINE)]
     images = list(itertools.accumulate(size for size, _, _ in batches))
-    assert images[-1] == known.run.training.samples
+    assert images[-1] == known.run.training.samples == known.run.training.targets
+    assert known.check.image_seconds is not None
+    assert min(known.run.processor_seconds, known.run.job_seconds) > 0
+    assert known.run.flags == known.check.flags == ()
     assert len(known.run.curve) >= 2
     begin = 0
     for point in known.run.curve:
@@ -116,6 +121,88 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
     assert [asked.assignment.acceleration for asked in workers.asked] == [assignment.acceleration, ()][:times]
     assert [asked.assignment.precision for asked in workers.asked] == ["bfloat16", "script"][:times]
     assert len(run.notes) == times - 1
+
+
+def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> None:
+    first = replace(failed(channels_last=0.9), error="ValueError: no", flags=("a doubt",), notes=("not this",))
+    again = Run(Outcome.GRADED, StopReason.FINISHED, notes=("reported",), flags=("another doubt",))
+    run = train_stage._after(Trained(first), Trained(again)).run
+    assert run.flags == (
+        "trained twice: the first run failed after 0 images (ValueError: no)",
+        "another doubt",
+        "a doubt",
+    )
+    assert [note.startswith("Your script failed while") for note in run.notes] == [True, False]
+
+
+def worked(execution: Execution, training: Training | None = None) -> WorkerRun:
+    stopped = Stopped("finished", training=training) if training else None
+    nothing: dict[str, Any] = dict.fromkeys(("source", "network", "questions", "evaluated", "first"))
+    return WorkerRun(execution, Started("CPU", "2"), stopped=stopped, curve=(), **nothing)
+
+
+def ended(code: int = 0, **more: Any) -> Execution:
+    return Execution(Ending.EXITED, code, None, (), b"", **more)
+
+
+@pytest.mark.parametrize(
+    ("code", "killed", "outcome"),
+    [
+        (137, True, Outcome.INFRASTRUCTURE),
+        (137, False, Outcome.CRASHED),
+        (1, True, Outcome.CRASHED),
+    ],
+)
+def test_a_kill_is_ours_only_where_the_kernel_counted_it(
+    assignment: Assignment, code: int, killed: bool, outcome: Outcome
+) -> None:
+    assert train_stage._outcome(worked(ended(code, killed_for_memory=killed)), assignment)[0] is outcome
+
+
+@pytest.mark.parametrize(
+    ("command", "count", "seconds", "named"),
+    [
+        ("x -c train()", 1, 30.0, True),
+        ("x -c train()", 30, 30.0, True),
+        ("python -m pip install einops", 1, 30.0, True),
+        ("python -m pip install einops", 1, 4.0, False),
+        ("nvidia-smi", 5, 1.5, False),
+    ],
+)
+def test_another_program_is_named_where_it_worked(command: str, count: int, seconds: float, named: bool) -> None:
+    programs = tuple((command, seconds / count) for _ in range(count))
+    found = train_stage._unlikely(worked(ended(programs=programs)), 5, 50_000)
+    assert [command in said for said in found] == [True] * named
+
+
+@pytest.mark.parametrize(
+    ("samples", "targets", "named"),
+    [(250_000, 250_000, False), (250_000, 500_000, False), (0, 40_000, False), (50_000, 1_000_000, True)],
+    ids=["plain", "mixed up", "a look at another network", "twenty batches that count as one"],
+)
+def test_far_more_losses_than_counted_images_are_named(samples: int, targets: int, named: bool) -> None:
+    found = train_stage._unlikely(worked(ended(), Training(samples, targets=targets)), 5, 50_000)
+    assert ["something else may have been trained" in said for said in found] == [True] * named
+
+
+@pytest.mark.parametrize(
+    ("seconds", "image_seconds", "on_card", "named"),
+    [
+        (14_000.0, 0.06, False, True),
+        (14_000.0, 0.06, True, False),
+        (14_000.0, None, False, False),
+        (5_000.0, 0.06, False, False),
+        (130.0, 0.00001, False, True),
+        (110.0, 0.00001, False, False),
+    ],
+)
+def test_processor_time_that_the_counted_images_do_not_explain_is_named_with_both_numbers(
+    seconds: float, image_seconds: float | None, on_card: bool, named: bool
+) -> None:
+    run = Run(Outcome.GRADED, StopReason.FINISHED, Training(20_000), on_card=on_card, processor_seconds=seconds)
+    said = train_stage.unexplained_time(run, image_seconds)
+    assert len(said) == named
+    assert all(f"{seconds:,.0f} s" in each and "20,000 images" in each for each in said)
 
 
 @pytest.mark.sandbox

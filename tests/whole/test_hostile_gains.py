@@ -11,11 +11,12 @@ import pytest
 
 from grader.assignment import load_assignment
 from grader.data import DataSet, ImagesToScore, count_correct, load_data
-from grader.records import StopReason
+from grader.records import Outcome, StopReason
 from grader.run import worker_client
 from grader.run.train import Trained
 from grader.sandbox import Isolation, started
 from grader.sandbox.execute import READY, Conversation
+from grader.sandbox.processes import ProcessTree
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
 from one_run import train_once
 from small_class import rules
@@ -33,6 +34,12 @@ from grader.worker import budget
 stopped = budget.Budget._before_forward
 budget.Budget._before_forward = lambda self: stopped(self) if os.getpid() == self._pid else time.monotonic()
 """
+# Each of these made it so, or emptier, when the shape of a forward's first argument was what counted.
+ONE_ROW = """
+from grader.worker import budget
+budget._rows = budget._rows_of_all = lambda _: 1
+budget.Budget._settle = lambda _: None
+"""
 TEST_SET_INSIDE = """
 import sys, numpy as np
 from grader.worker import dataset
@@ -44,6 +51,11 @@ read = lambda name: np.load(f"{folder}/{name}.npy")
 def in_public_order(patch: pytest.MonkeyPatch) -> None:
     """Ask for the test set in its own order."""
     patch.setattr("one_run.images_to_score", lambda data, _: ImagesToScore(data.x_test, np.arange(len(data.x_test))))
+
+
+def every_kill_is_ours(patch: pytest.MonkeyPatch) -> None:
+    """As it was before the kernel was asked."""
+    patch.setattr(ProcessTree, "killed_for_memory", True)
 
 
 def early_answers_count(patch: pytest.MonkeyPatch) -> None:
@@ -99,9 +111,11 @@ REMOVALS = {
         "from grader.worker.uncounted import Uncounted; Uncounted.end_training = lambda _: None"
     ),
     "unhooks_what_counts": Removal(HOOKS),
-    "says_that_batches_are_empty": Removal(
-        "import builtins; from grader.worker import budget; budget._rows = lambda batch: builtins.len(batch)"
-    ),
+    "says_that_batches_are_empty": Removal(ONE_ROW),
+    "hands_a_first_argument_of_one_row": Removal(ONE_ROW),
+    "hands_over_a_tuple_of_images": Removal(ONE_ROW),
+    "lies_about_its_shape": Removal(ONE_ROW),
+    "packs_images_into_channels": Removal(ONE_ROW),
     "learns_the_test_set": Removal(BESIDE + TEST_SET_INSIDE + STAND_IN, test_set_inside=True),
     "searches_the_disk_for_labels": Removal(BESIDE, test_set_inside=True),
     "searches_memory_for_labels": Removal(BESIDE + TEST_SET_INSIDE + IN_MEMORY, test_set_inside=True),
@@ -117,7 +131,7 @@ NO_WAY_IN = {
     "speaks_at_the_end": "the worker ends with os._exit; what is written before that is an answer before the images",
     "answers_with_too_much": "so many bytes are read as were asked for, and each image has one row",
 }
-OTHERWISE = {"stops_the_clock", "answers_with_nothing"}
+OTHERWISE = {"stops_the_clock", "answers_with_nothing", "ends_as_if_it_was_killed", "hides_code_in_a_comment"}
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +170,18 @@ def test_an_attack_gains_without_its_defence(name: str, run: Callable[..., Train
 def test_a_stopped_clock_gains_time_where_it_is_asked(run: Callable[..., Trained]) -> None:
     found = run("stops_the_clock", Removal(CLOCK))
     assert (found.run.stop_reason, found.run.training.samples) == (StopReason.FINISHED, 1000)
+
+
+def test_who_ends_by_a_kill_gets_another_run_where_nobody_asks_the_kernel(run: Callable[..., Trained]) -> None:
+    found = run("ends_as_if_it_was_killed", Removal(outside=every_kill_is_ours))
+    assert found.run.outcome is Outcome.INFRASTRUCTURE
+
+
+def test_code_in_a_comment_runs_where_any_encoding_is_read(run: Callable[..., Trained]) -> None:
+    found = run(
+        "hides_code_in_a_comment", Removal("from grader.worker import source; source._foreign_codec = lambda _: ''")
+    )
+    assert b"HIDDEN CODE RAN" in found.log
 
 
 def test_nothing_gains_where_what_is_not_finite_counts(

@@ -128,6 +128,110 @@ def test_a_batch_counts_once_by_the_images_that_went_in(watch: Callable[..., Bud
     assert budget.samples == ROWS
 
 
+class Small(torch.Tensor):
+    """Says of each batch that it has one row."""
+
+    shape = property(lambda self: torch.Size([1, 3]))
+
+    def __len__(self) -> int:
+        return 1
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in (torch.Tensor.size, torch.Tensor.requires_grad.__get__):  # type: ignore[attr-defined]
+            return 1 if function is torch.Tensor.size else False
+        return super().__torch_function__(function, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+
+
+class Batch:
+    """An object of a script's own."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.parts = {"images": images}
+
+
+PACKED: dict[str, tuple[Any, Any]] = {
+    "second": (lambda self, x: self.fc(x[1]), lambda x: (x[:1], x)),
+    "an object": (lambda self, x: self.fc(x.parts["images"]), Batch),
+    "one by one": (lambda self, x: self.fc(torch.cat(x).flatten(1)), lambda x: x.reshape(-1, 1, 3, 1).split(1)),
+    "as columns": (lambda self, x: self.fc(x.reshape(-1, 3)), lambda x: x.reshape(1, -1)),
+    "a lie": (lambda self, x: self.fc(x.as_subclass(torch.Tensor)).as_subclass(Small), lambda x: x.as_subclass(Small)),
+    "in a table": (lambda self, x: {"scores": self.fc(x)}, lambda x: x),
+    "in an object": (lambda self, x: Batch(self.fc(x)), lambda x: x),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_rows_count_wherever_in_the_input_or_the_output_they_are(watch: Callable[..., Budget], name: str) -> None:
+    budget = watch()
+    forward, packed = PACKED[name]
+    output = make_class(forward=forward)()(packed(images()))
+    output = output.parts["images"] if isinstance(output, Batch) else output
+    output = output["scores"] if isinstance(output, dict) else output
+    torch.autograd.backward(output.as_subclass(torch.Tensor).sum())
+    assert (budget.samples, budget.batches) == (ROWS, 1)
+
+
+def test_the_targets_at_the_loss_count_where_no_tensor_has_as_many_rows(watch: Callable[..., Budget]) -> None:
+    budget = watch()
+    network = make_class(forward=lambda self, x: self.fc(x.reshape(-1, 3)).reshape(1, -1))()
+    for _ in range(3):
+        scores = network(images().reshape(1, -1)).reshape(-1, 10)
+        torch.autograd.backward(functional.cross_entropy(scores, labels()))
+    with pytest.raises(Stop):
+        budget.close(StopReason.FINISHED)
+    assert budget.samples == 3 * ROWS
+
+
+def labels(rows: int = ROWS) -> torch.Tensor:
+    return torch.zeros(rows, dtype=torch.long)
+
+
+def mixed(network: Any) -> None:
+    scores = network(images())
+    torch.autograd.backward(functional.cross_entropy(scores, labels()) + functional.nll_loss(scores, labels()))
+
+
+def accumulated(network: Any) -> None:
+    """Two forwards, then two losses, in one pass."""
+    first, second = network(images(ROWS // 2)), network(images(ROWS // 2))
+    losses = [functional.cross_entropy(scores, labels(ROWS // 2)) for scores in (first, second)]
+    torch.autograd.backward(torch.stack(losses).sum())
+
+
+def gathered(network: Any) -> None:
+    """A batch in two parts, as DataParallel makes them, and one loss."""
+    scores = torch.cat([network(images(1)), network(images(ROWS - 1))])
+    torch.autograd.backward(functional.cross_entropy(scores, labels()))
+
+
+def looked_at_without_no_grad(network: Any) -> None:
+    functional.cross_entropy(network(images(100)), labels(100))
+    step(network)
+
+
+@pytest.mark.parametrize("train", [mixed, accumulated, gathered, looked_at_without_no_grad])
+def test_the_targets_of_an_honest_batch_count_nothing_more(watch: Callable[..., Budget], train: Any) -> None:
+    budget = watch()
+    network = make_class()()
+    for _ in range(3):
+        train(network)
+    with pytest.raises(Stop):
+        budget.close(StopReason.FINISHED)
+    assert budget.samples == 3 * ROWS
+    assert budget.targets <= 2 * budget.samples
+
+
+def test_losses_of_other_networks_are_told_and_not_counted(watch: Callable[..., Budget]) -> None:
+    budget = watch()
+    twin = make_class("Twin")()
+    for _ in range(3):
+        loss = functional.cross_entropy(twin(images()), labels())
+        engine = torch.autograd.Variable._execution_engine
+        engine.run_backward((loss,), (torch.ones(()),), False, False, (), True, True)
+    assert (budget.samples, budget.targets) == (0, 3 * ROWS)
+
+
 def test_two_backward_passes_through_one_forward_count_once(watch: Callable[..., Budget]) -> None:
     budget = watch()
     output = make_class()()(images())

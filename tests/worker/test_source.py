@@ -35,8 +35,8 @@ def test_an_empty_file_is_named_empty(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n\x1a\n\xff\xfe", b"\xff\xff\xff", b"x = 1\0\n", "x = 1\n".encode("utf-16")],
-    ids=["image", "no encoding", "NUL", "UTF-16"],
+    [b"\x89PNG\r\n\x1a\n\xff\xfe", b"\xff\xff\xff", b"x = 1\0\n"],
+    ids=["image", "no encoding", "NUL"],
 )
 def test_what_is_no_text_is_named_so(content: bytes) -> None:
     assert "not text" in read_source(content).fault
@@ -48,24 +48,35 @@ def test_what_is_no_text_is_named_so(content: bytes) -> None:
         (KOREAN.encode(), KOREAN),
         (KOREAN.encode("cp949"), KOREAN),
         (("# coding: euc-kr\n" + KOREAN).encode("euc-kr"), "# coding: euc-kr\n" + KOREAN),
-        (("# -*- coding: latin-1 -*-\ns = 'ü'\n").encode("latin-1"), "# -*- coding: latin-1 -*-\ns = 'ü'\n"),
+        (("# coding: ascii\n" + KOREAN).encode(), "# coding: ascii\n" + KOREAN),
+        (KOREAN.encode("utf-16"), KOREAN),
         (("# coding: utf-8\n" + KOREAN).encode("cp949"), "# coding: utf-8\n" + KOREAN),
         (("# coding: no-such-thing\n" + KOREAN).encode("cp949"), "# coding: no-such-thing\n" + KOREAN),
         (codecs.BOM_UTF8 + KOREAN.encode(), KOREAN),
         (b"x = 1\r\nif x:\r\n    y = 2\r\n", "x = 1\nif x:\n    y = 2\n"),
         (b"x = 1\ry = 2\r", "x = 1\ny = 2\n"),
     ],
-    ids=["UTF-8", "cp949", "cookie", "latin cookie", "wrong cookie", "unknown cookie", "BOM", "CRLF", "CR"],
+    ids=["UTF-8", "cp949", "cookie", "narrow cookie", "UTF-16", "wrong cookie", "unknown cookie", "BOM", "CRLF", "CR"],
 )
 def test_an_encoding_changes_nothing_of_what_the_file_says(content: bytes, text: str) -> None:
     assert_runs_unchanged(read_source(content), text)
 
 
 @pytest.mark.parametrize(
-    "codec", ["undefined", "punycode", "idna", "rot13", "zlib", "utf-7", "utf-16", "unicode_escape"]
+    "codec", ["undefined", "punycode", "idna", "rot13", "hex", "zlib", "utf-7", "unicode_escape", "latin-1", "cp037"]
 )
-def test_no_declared_encoding_raises(codec: str) -> None:
-    read_source(b"# coding: " + codec.encode() + b"\nx = '\\ud800 \xea\xb0\x80'\n")
+@pytest.mark.parametrize("before", [b"", b"\n", b"\r", b"\f# \xff \r\n", b"\xef\xbb\xbf"], ids=ascii)
+def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, tmp_path: Path) -> None:
+    content = before + b"# \xff coding: " + codec.encode() + b"\nx = '\\ud800 \xea\xb0\x80'\n"
+    assert "save it as UTF-8" in read_source(content).fault
+    beside = tmp_path / "utils.py"
+    beside.write_bytes(content)
+    assert read_source(b"import utils", [beside]).fault.startswith("utils.py says that it is written in ")
+
+
+@pytest.mark.parametrize("text", ["import os\n# coding: rot13\n", "\n\n# coding: rot13\n", "x = 'coding: rot13'\n"])
+def test_what_declares_no_encoding_is_not_taken_for_it(text: str) -> None:
+    assert_runs_unchanged(read_source(text.encode()), text)
 
 
 def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:

@@ -99,6 +99,7 @@ def test_no_gradient_is_computed_once_training_is_over(uncounted: Uncounted) -> 
         (("/usr/bin/python3", ["/usr/bin/python3", "-c", "train()"]), True),
         (("/bin/sh", ["/bin/sh", "-c", "python train.py"]), True),
         ((b"python3.11 train.py",), True),
+        (("/proc/self/exe", ["hw6.py", "-c", "train()"]), True),
         (("python -m pip install torchinfo; python train.py",), True),
         (("python", ["python", "-m", "pip", "install", "torchinfo"]), False),
         (("/bin/sh", ["/bin/sh", "-c", "python -m pip install torchinfo"]), False),

@@ -5,6 +5,7 @@ It is tried with one image, two calls, other block counts, and convolutions set 
 
 import contextlib
 import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,8 @@ _MAX_ADDITIONS = 200
 # Single precision, in an order of summation that depends on the batch size.
 _TOLERANCE = 1e-3
 _HEIGHTS = (32, 16, 8, 4)
+# Kept before a script runs.
+_processor_seconds = time.process_time
 
 
 def build(make: Callable[..., Any], blocks: tuple[int, ...]) -> tuple[object, str]:
@@ -113,6 +116,7 @@ def _seen(
         output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
         constructor_error=constructor_error,
         behaviour=_try_out(probe, make, images, recorder.nodes, node),
+        image_seconds=recorder.seconds / len(images) if images.device.type == "cpu" else None,
     )
 
 
@@ -121,8 +125,10 @@ def _traced(probe: nn.Module, network: nn.Module, batch: int) -> tuple[LayerName
     images = torch.randn(batch, 3, 32, 32, device=device)
     names = LayerNames(probe, network)
     recorder = Recorder(images, names)
+    began = _processor_seconds()
     with torch.enable_grad(), recorder:
         output = probe(images)
+    recorder.seconds = _processor_seconds() - began
     return names, recorder, images, output
 
 

@@ -44,12 +44,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         nodes: So far, in order; the first is the input.
         used: Names of all parameters and buffers that an operation read.
+        seconds: Processor time of what ran, as whoever ran it says.
     """
 
     def __init__(self, images: Tensor, names: LayerNames) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = [Node("input", (), tuple(images.shape))]
         self.used: set[str] = set()
+        self.seconds = 0.0
         self._names = names
         self._operations = 0
         self._values: list[Tensor] = [images]

@@ -1,0 +1,75 @@
+"""What a job uses and starts is measured outside it: its forks are its own, and any other program is named."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grader.assignment import Assignment
+from grader.sandbox import Execution, Isolation, Job, execute
+from grader.sandbox.processes import ProcessTree
+
+pytestmark = pytest.mark.sandbox
+# The job's own process is found while it sets itself up, which takes a worker longer than this.
+SET_UP = "import os, time; time.sleep(0.7)\n"
+WORK = "import time\nend = time.process_time() + 0.6\nwhile time.process_time() < end: pass\n"
+RUNS_ANOTHER = "if os.fork() == 0: os.execv('/proc/self/exe', ['hw6.py', '-c', work])\nos.wait()"
+
+
+@pytest.fixture
+def job(tmp_path: Path, assignment: Assignment) -> Job:
+    folder = tmp_path / "job"
+    folder.mkdir(mode=0o755)
+    return Job(folder, assignment.limits, ready_seconds=60)
+
+
+def run(isolation: Isolation, job: Job, program: str) -> Execution:
+    return execute(isolation, job, threading.Event(), ("-c", f"work = {WORK!r}\n{SET_UP}{program}"))
+
+
+def test_processor_time_is_measured_and_a_fork_is_no_program(isolation: Isolation, job: Job) -> None:
+    seen = run(isolation, job, "os.fork()\nexec(work)\ntime.sleep(0.4)\nos.wait() if os.getpid() == 2 else None")
+    assert seen.programs == ()
+    assert 0.9 < seen.processor_seconds < 5
+    assert seen.seconds > 1.2
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        RUNS_ANOTHER,
+        "import multiprocessing as m\nnamed = {'w': work}\n"
+        "s = m.get_context('spawn').Process(target=exec, args=(work,)); s.start(); s.join()",
+        "os.execv('/proc/self/exe', ['python', '-P', '-B', '-c', work])",
+    ],
+    ids=["/proc/self/exe", "spawn", "in its own place"],
+)
+def test_a_program_that_a_job_starts_is_named_with_its_processor_time(
+    isolation: Isolation, job: Job, program: str
+) -> None:
+    assert max(used for _, used in run(isolation, job, program).programs) > 0.1
+
+
+@pytest.mark.parametrize(("before", "after", "killed"), [(3, 4, True), (3, 3, False)])
+def test_without_a_group_the_machine_s_own_count_says_whether_memory_was_short(
+    isolation: Isolation, job: Job, monkeypatch: pytest.MonkeyPatch, before: int, after: int, killed: bool
+) -> None:
+    counts = iter([before, after])
+    monkeypatch.setattr("grader.sandbox.processes._kills_for_memory", lambda: next(counts))
+    seen = run(replace(isolation, cgroup=None), job, "os.kill(os.getpid(), 9)")
+    assert (seen.exit_code, seen.killed_for_memory) == (137, killed)
+
+
+def test_a_group_of_its_own_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Group:
+        killed_for_memory = staticmethod(lambda: False)
+
+    monkeypatch.setattr("grader.sandbox.processes._kills_for_memory", lambda: 9)
+    tree: Any = ProcessTree.__new__(type("Tree", (ProcessTree,), {"kill": lambda self: None}))
+    tree._kills_before = 1
+    tree._group = Group()
+    assert not tree.killed_for_memory
+    tree._group = None
+    assert tree.killed_for_memory
