@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # The commands get your settings in the environment, as GRADER_<NAME>: no shell reads them, and make expands nothing in them.
-COMMANDS := doctor grade collect check report regrade override export similar calibrate handout prevalidate bench
+COMMANDS := doctor grade collect check report regrade override export similar calibrate handout prevalidate rehearse bench
 SETTINGS := SUBMISSIONS FORMAT ROSTER DEADLINE DATA OUT JOBS ASSIGNMENT STUDENT YES CLUSTER PRECISION \
   STUDENTS FAILED FLAGGED WHY POINTS LMS GRADEBOOK COLUMN PART
 unexport $(SETTINGS)
@@ -68,6 +68,7 @@ report:     ## write the tables in OUT= again, with today's roster and bands
 regrade:    ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
 override:   ## set the points of STUDENT= to POINTS=, with WHY="..."
 export:     ## fill the grades in OUT= into the gradebook that you downloaded from LMS=
+rehearse:   ## go the whole way with a made-up class of six, as LMS= hands it out; minutes, on digits
 similar:    ## show pairs of similar submissions; points do not change
 calibrate:  ## time the reference on this machine
 handout:    ## write the students' files and their self-check: dist/hw6-handout.zip
@@ -77,8 +78,8 @@ grade collect check: setup
 	@$(if $(value SUBMISSIONS),,$(error SUBMISSIONS= is missing: make $@ SUBMISSIONS=dir/))
 	@$(RUN) -m grader $@
 
-export: setup
-	@$(if $(value LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
+rehearse export: setup
+	@$(if $(value LMS),,$(error LMS= is missing: make $@ LMS=blackboard, canvas, moodle or gradescope))
 	@$(RUN) -m grader $@
 
 doctor report regrade override similar calibrate handout prevalidate: setup

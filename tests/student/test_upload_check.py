@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from archives import packed
-from command import ROOT, SUBMISSIONS, run_grader
+from command import ROOT, SUBMISSIONS
+from grader.cli.export import prevalidate_command
 from grader.student.handout import write_autograder
 from grader.student.upload_check import main
 
@@ -146,10 +147,11 @@ def test_the_image_gets_a_python_with_torch_and_what_scripts_import_on_colab(aut
     assert {name.partition(">")[0] for name in needed} | {"pandas", "scikit-learn"} <= set(asked.split())
 
 
-def test_the_command_writes_the_zip_and_says_where(zip_file: Path, tmp_path: Path) -> None:
-    done = run_grader("prevalidate", tmp_path / "a" / "autograder.zip")
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "a" / "autograder.zip") in done.stdout
+def test_the_command_writes_the_zip_and_says_where(
+    zip_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prevalidate_command(tmp_path / "a" / "autograder.zip")
+    assert str(tmp_path / "a" / "autograder.zip") in capsys.readouterr().out
     assert (tmp_path / "a" / "autograder.zip").read_bytes() == zip_file.read_bytes()
 
 
