@@ -8,6 +8,7 @@ import typer
 
 from command import ROOT
 from grader.assignment import Assignment
+from grader.cli import rehearse
 from grader.cli.look import collect_command
 from grader.cli.rehearse import rehearse_command
 from grader.collect import collect
@@ -87,3 +88,20 @@ def test_the_teacher_s_page_names_the_files_and_the_deadline_of_that_class(tmp_p
     assert Path(typed["SUBMISSIONS"]).name == course.submissions.name
     assert Path(typed["ROSTER"]).name == course.gradebook.name
     assert typed["DEADLINE"] == f"'{course.deadline}'"
+
+
+def test_a_command_that_fails_ends_the_rehearsal_with_its_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def fails_to_grade(command: str, _: dict[str, str]) -> int:
+        given.append(command)
+        return 130 if command == "grade" else 0
+
+    monkeypatch.setattr(rehearse, "_given", fails_to_grade)
+    with pytest.raises(typer.Exit) as ended:
+        rehearse_command(System.MOODLE, out=tmp_path)
+    assert ended.value.exit_code == 130
+    assert given == ["collect", "grade"]
+    assert "The rehearsal ends here" in capsys.readouterr().out
