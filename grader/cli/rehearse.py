@@ -17,7 +17,7 @@ from grader.errors import UserError
 from grader.lms import System
 from grader.lms.rehearsal import Course, make_class
 
-_CLASS, _RESULTS = "class", "results"
+_CLASS, _RESULTS = "made_up_class", "results"
 
 
 @app.command("rehearse")
@@ -45,7 +45,8 @@ def rehearse_command(
 
 def _new_class(system: System, folder: Path) -> Course:
     """Make the class anew, and forget what an earlier rehearsal left."""
-    others = {path.name for path in folder.iterdir()} - {_CLASS, _RESULTS} if folder.is_dir() else set()
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = there - {_CLASS, _RESULTS} if _CLASS in there else there
     if others:
         raise UserError(f"{folder} has other files than a rehearsal's ({min(others)}): name another folder with OUT=")
     try:

@@ -70,7 +70,8 @@ def observe(file: Path, seconds: float, *, as_graded: bool = False) -> Observed:
         arguments = (file, answer, late, seconds, world)
         finished = subprocess.run(
             [sys.executable, "-m", "grader.student.self_check", *map(str, arguments)],
-            cwd=file.parent if as_graded else folder,
+            # Not beside the file: Python would import what lies there in place of the check's own modules.
+            cwd=folder,
             env={**os.environ, "PYTHONPATH": str(_CODE)},
             check=False,
             stdin=subprocess.DEVNULL,

@@ -33,12 +33,13 @@ def run(path: Path, say: Callable[[Event], None], *, as_graded: bool) -> None:
     if source.fault:
         return
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
-    names = colab.functions() if as_graded else {}
+    folder, names = path.resolve().parent, colab.functions() if as_graded else {}
     if as_graded:
         patches.surround(rules["seed"])
+        os.chdir(folder)
     # As for `python hw6.py`: it may import what lies beside it.
-    sys.path.insert(0, str(path.resolve().parent))
-    beside = [file.stem for file in path.resolve().parent.glob("*.py")]
+    sys.path.insert(0, str(folder))
+    beside = [file.stem for file in folder.glob("*.py")]
     watch, error = run_script(source.text, Watch(rules["class_name"]), names, beside)
     if as_graded and watch.seen.network is None:
         # It may do nothing without a GPU: the grader then says that there is one.

@@ -52,14 +52,17 @@ def test_where_only_the_wheel_is_installed_one_sentence_says_so(
         make_class(System.CANVAS, tmp_path / "class")
 
 
-def test_files_that_are_no_rehearsal_s_are_never_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "canvas" / "class").mkdir(parents=True)
-    (tmp_path / "canvas" / "thesis.txt").write_text("mine", encoding="utf-8")
+@pytest.mark.parametrize("folders", [("results",), ("results", "made_up_class", "thesis"), ("thesis",)], ids=str)
+def test_files_that_are_no_rehearsal_s_are_never_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folders: tuple[str, ...]
+) -> None:
+    for name in folders:
+        (tmp_path / "canvas" / name).mkdir(parents=True)
     with pytest.raises(typer.Exit) as ended:
         rehearse_command(System.CANVAS, out=tmp_path)
     assert ended.value.exit_code == 2
-    assert "thesis.txt" in capsys.readouterr().err
-    assert [path.name for path in sorted((tmp_path / "canvas").iterdir())] == ["class", "thesis.txt"]
+    assert "name another folder with OUT=" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "canvas").iterdir()} == set(folders)
 
 
 def shown_by_the_teacher_s_page() -> list[str]:

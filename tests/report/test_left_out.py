@@ -75,6 +75,14 @@ def test_the_page_names_who_was_left_out_why_and_the_files_of_nobody(tmp_path: P
     assert html.count('href="#s-choi"') == 2  # in the card and in the table
 
 
+def test_a_remark_on_a_file_is_no_kind_of_its_own_among_the_reasons_to_look(tmp_path: Path) -> None:
+    late = "HW6_kim_attempt_2026-11-22-00-31-00_hw6.py is late and is not used: it came 32 minutes after the deadline"
+    one = result(submission(student_id="lee", remarks=(late, "not on the roster")), entry(student_id="lee"))
+    other = result(absent("park", remarks=(NO_FILE,)))
+    (kinds,) = re.findall(r'<ul class="kinds">(.*?)</ul>', page([one, other], tmp_path), re.DOTALL)
+    assert re.findall(r"<strong>(.*?)</strong>", kinds) == ["which file counts, or whose it is", "not on the roster"]
+
+
 def test_where_nobody_was_left_out_nothing_is_said_of_it(tmp_path: Path) -> None:
     html = page([result(submission(), entry())], tmp_path)
     assert "Left out" not in html

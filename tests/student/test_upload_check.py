@@ -90,6 +90,8 @@ def outputs(results: dict[str, Any], status: str) -> dict[str, str]:
 
 def test_a_student_sees_which_blank_is_left_that_the_file_runs_and_the_verdict_without_points(autograder: Path) -> None:
     shutil.copy(SUBMISSIONS / "demo" / "s20261005" / "hw6.py", autograder / "submission" / "HW6 (1).py")
+    # Beside the script, and never in the check's own way.
+    (autograder / "submission" / "grader.py").write_text("raise SystemExit\n", encoding="utf-8")
     results = run(autograder)
     assert set(results) <= WHOLE_KEYS
     assert all(set(test) <= TEST_KEYS for test in results["tests"])
