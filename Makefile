@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # The commands get your settings in the environment, as GRADER_<NAME>: no shell reads them, and make expands nothing in them.
-COMMANDS := doctor grade collect check report regrade override export similar calibrate handout bench
+COMMANDS := doctor grade collect check report regrade override export similar calibrate handout prevalidate rehearse bench
 SETTINGS := SUBMISSIONS FORMAT ROSTER DEADLINE DATA OUT JOBS ASSIGNMENT STUDENT YES CLUSTER PRECISION \
   STUDENTS FAILED FLAGGED WHY POINTS LMS GRADEBOOK COLUMN PART
 unexport $(SETTINGS)
@@ -15,7 +15,7 @@ $(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value 
 .PHONY: help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  SUBMISSIONS=dir/   what students handed in: a folder, or an archive from Blackboard, Canvas or Moodle"
 	@echo "  FORMAT=            blackboard, canvas, moodle or folder, if the names do not show it"
@@ -68,19 +68,21 @@ report:     ## write the tables in OUT= again, with today's roster and bands
 regrade:    ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
 override:   ## set the points of STUDENT= to POINTS=, with WHY="..."
 export:     ## fill the grades in OUT= into the gradebook that you downloaded from LMS=
+rehearse:   ## go the whole way with a made-up class of six, as LMS= hands it out; minutes, on digits
 similar:    ## show pairs of similar submissions; points do not change
 calibrate:  ## time the reference on this machine
 handout:    ## write the students' files and their self-check: dist/hw6-handout.zip
+prevalidate: ## write dist/autograder.zip, with which Gradescope checks each upload at once, without points
 
 grade collect check: setup
 	@$(if $(value SUBMISSIONS),,$(error SUBMISSIONS= is missing: make $@ SUBMISSIONS=dir/))
 	@$(RUN) -m grader $@
 
-export: setup
-	@$(if $(value LMS),,$(error LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope))
+rehearse export: setup
+	@$(if $(value LMS),,$(error LMS= is missing: make $@ LMS=blackboard, canvas, moodle or gradescope))
 	@$(RUN) -m grader $@
 
-doctor report regrade override similar calibrate handout: setup
+doctor report regrade override similar calibrate handout prevalidate: setup
 	@$(RUN) -m grader $@
 
 demo: setup  ## grade a small class on a small data set, to see how it works

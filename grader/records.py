@@ -77,7 +77,9 @@ class Submission:
     Attributes:
         student_id: From the file's or folder's name, or from the roster.
         name: The roster's name; empty without a roster.
+        on_roster: Whether the student is on the roster, where there is one.
         file: The path below the submissions folder, as shown to the teacher; empty if nothing came.
+        original: The name that the student gave the file, where a learning system gave it another; else empty.
         content: The file's bytes, exactly as handed in; None if nothing came or it could not be read.
         companions: What lay beside the file, sorted by name.
         sha256: Of `content`, in hexadecimal; with companions, of the hashes and names of all files. Empty where
@@ -91,7 +93,9 @@ class Submission:
 
     student_id: str
     name: str = ""
+    on_roster: bool = True
     file: str = ""
+    original: str = ""
     content: bytes | None = field(default=None, repr=False)
     companions: tuple[Companion, ...] = ()
     sha256: str = ""

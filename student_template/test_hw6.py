@@ -4,12 +4,8 @@ Every test asks one thing of the assignment. Start with the first one that fails
 """
 
 import functools
-import json
 import os
-import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,8 +22,9 @@ if CODE is None:
 sys.path.insert(0, str(CODE))
 
 from grader.judge.verdict import Judgement, judge, keeps_its_input  # noqa: E402
-from grader.protocol import NetworkSeen, from_json  # noqa: E402
+from grader.protocol import NetworkSeen  # noqa: E402
 from grader.records import Deviation, Verdict  # noqa: E402
+from grader.student.observe import ASKED, NO_LAYERS, observe  # noqa: E402
 
 SECONDS = 60  # of work: what others do on the same machine does not count
 WEIGHTS = {
@@ -35,7 +32,6 @@ WEIGHTS = {
     Deviation.NOT_DIFFERENTIABLE,
 }
 BEHAVIOUR = {Deviation.SINGLE_IMAGE, Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC}
-BLANK = "The class has no layers that lead from the images to an output yet: complete __init__ and forward."
 
 
 def fail(sentence):
@@ -44,45 +40,22 @@ def fail(sentence):
 
 @functools.cache
 def observed():
-    """Run the file once in a process of its own: what was seen, by kind."""
-    if not FILE.is_file():
-        return {"fault": f"There is no file {FILE}."}
-    with tempfile.TemporaryDirectory() as folder:
-        answer, late = Path(folder, "answer.jsonl"), Path(folder, "late.txt")
-        command = [sys.executable, "-m", "grader.student.self_check", str(FILE), str(answer), str(late), str(SECONDS)]
-        environment = {**os.environ, "PYTHONPATH": str(CODE)}
-        subprocess.run(
-            command, cwd=folder, env=environment, check=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        lines = answer.read_text(encoding="utf-8").splitlines() if answer.is_file() else []
-        where = late.read_text(encoding="utf-8") if late.is_file() else ""
-    seen = {"fault": ""}
-    if where:
-        line = re.search(r'File "hw6\.py", line (\d+)', where)
-        at = f" at line {line[1]}" if line else ""
-        seen["fault"] = f"After {SECONDS} seconds the script is still{at or ' running'}: is there an endless loop?"
-    for line in lines:
-        event = json.loads(line)
-        seen[event["event"]] = from_json(line)
-    if "source" in seen and seen["source"].fault:
-        seen["fault"] = seen["source"].fault
-    return seen
+    """Run the file once in a process of its own."""
+    return observe(FILE, SECONDS)
 
 
 def network():
     """What was seen of the network, or a failure that says why there is none."""
     seen = observed()
-    if "network" not in seen:
-        stopped = seen.get("stopped")
-        fail(seen["fault"] or (stopped and stopped.error) or "There is no class IdentityResNet in the file.")
-    return seen["network"]
+    if seen.network is None:
+        fail(seen.fault or "There is no class IdentityResNet in the file.")
+    return seen.network
 
 
 def judged():
     found: NetworkSeen = network()
-    if found.output is None and not found.forward_error and found.is_module:
-        fail(BLANK)
+    if observed().without_layers:
+        fail(NO_LAYERS)
     return judge(found, (2, 2, 2, 2))
 
 
@@ -105,58 +78,55 @@ def expect_place(part):
     expect_nothing(chosen)
 
 
-def expect_answer(number, wanted):
+def expect_answer(number):
     seen = observed()
-    if "questions" not in seen:
-        fail(f"Q{number}: {seen['fault'] or 'the file could not be run'}")
-    question = next(each for each in seen["questions"].questions if each.name == f"Q{number}")
+    if not seen.questions:
+        fail(f"Q{number}: {seen.fault or 'the file could not be run'}")
+    question = seen.questions[number - 1]
     if question.answer != "ok":
-        stopped = seen.get("stopped")
-        error = f" The script stopped with {stopped.error}." if question.answer == "unknown" and stopped.error else ""
-        fail(f"Q{number}: {wanted} {question.reason}{error}")
+        error = f" {seen.fault}" if question.answer == "unknown" and seen.fault else ""
+        fail(f"Q{number}: {ASKED[number - 1]} {question.reason}{error}")
 
 
 def test_the_file_can_be_run_from_top_to_bottom():
-    seen = observed()
-    stopped = seen.get("stopped")
-    if seen["fault"] or (stopped and stopped.error):
-        fail(seen["fault"] or f"The script stopped: {stopped.error}.")
+    if observed().fault:
+        fail(observed().fault)
 
 
 def test_q1_device():
-    expect_answer(1, "The script takes a GPU if there is one.")
+    expect_answer(1)
 
 
 def test_q2_batch_size():
-    expect_answer(2, "The loader of the training images has a batch size.")
+    expect_answer(2)
 
 
 def test_q3_network_on_the_device():
-    expect_answer(3, "The network is on the same device as the images.")
+    expect_answer(3)
 
 
 def test_q4_sgd_with_momentum():
-    expect_answer(4, "The optimizer is SGD with momentum 0.9 and a proper learning rate.")
+    expect_answer(4)
 
 
 def test_q5_gradients_of_the_batch_before():
-    expect_answer(5, "Each backward starts without old gradients.")
+    expect_answer(5)
 
 
 def test_q6_forward_pass():
-    expect_answer(6, "The outputs are what the network makes of the images.")
+    expect_answer(6)
 
 
 def test_q7_backpropagation():
-    expect_answer(7, "The gradients of the loss are computed.")
+    expect_answer(7)
 
 
 def test_q8_optimizer_step():
-    expect_answer(8, "The parameters change in each step.")
+    expect_answer(8)
 
 
 def test_q9_testing_without_gradients():
-    expect_answer(9, "The test builds no graph.")
+    expect_answer(9)
 
 
 def test_constructor_takes_four_block_counts():

@@ -1,6 +1,6 @@
-"""The commands that write what others get: export for a learning system, handout for students."""
+"""The commands that write what others get: export for a learning system, and zips for students and Gradescope."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from grader.lms.upload import Upload, filled_in
 from grader.pipeline import results
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
-from grader.student.handout import write_handout
+from grader.student.handout import write_autograder, write_handout
 from grader.text import file_key, write_private
 
 
@@ -65,11 +65,25 @@ def handout_command(
 ) -> None:
     """Write one zip file for the students, with the self-check and the trial run."""
     with mistakes_in_one_sentence():
-        try:
-            write_handout(target)
-        except OSError as error:
-            raise UserError(f"cannot write {target} ({error.strerror}): name another file") from None
-        say(str(target))
+        _write_zip(write_handout, target)
+
+
+@app.command("prevalidate")
+def prevalidate_command(
+    target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/autograder.zip"),
+) -> None:
+    """Write Gradescope's autograder.zip, which checks each upload at once and gives no points."""
+    with mistakes_in_one_sentence():
+        _write_zip(write_autograder, target)
+        say("next: Gradescope > the assignment > Configure Autograder; grader/docs/teacher.md says with which settings")
+
+
+def _write_zip(write: Callable[[Path], None], target: Path) -> None:
+    try:
+        write(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target} ({error.strerror}): name another file") from None
+    say(str(target))
 
 
 def _write_filled_in(

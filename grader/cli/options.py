@@ -220,18 +220,19 @@ def named(
 def as_settings(inputs: Inputs, out: Path) -> str:
     """The same inputs as a make command takes them, quoted for a shell; what was left out stays left out."""
     values = {
-        "SUBMISSIONS": _from_here(inputs.submissions),
-        "ROSTER": _from_here(inputs.roster),
+        "SUBMISSIONS": from_here(inputs.submissions),
+        "ROSTER": from_here(inputs.roster),
         "DEADLINE": inputs.deadline,
-        "ASSIGNMENT": _from_here(inputs.assignment),
+        "ASSIGNMENT": from_here(inputs.assignment),
         "FORMAT": inputs.format or "",
         "OUT": "" if out == DEFAULT_OUT else str(out),
     }
     return " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items() if value)
 
 
-def _from_here(path: str) -> str:
-    return str(Path(path).relative_to(Path.cwd())) if path and Path(path).is_relative_to(Path.cwd()) else path
+def from_here(path: str | Path) -> str:
+    """A path as a person types it: relative where it lies below this folder."""
+    return str(Path(path).relative_to(Path.cwd())) if path and Path(path).is_relative_to(Path.cwd()) else str(path)
 
 
 def remember(inputs: Inputs, out: Path) -> None:

@@ -192,6 +192,7 @@ def _settle(
     submission = replace(
         submission,
         file=last.file,
+        original=last.original,
         content=content,
         sha256="" if content is None else hashlib.sha256(content).hexdigest(),
         submitted_at=None if last.moment is None else _shown_time(last.moment, zone),
@@ -266,7 +267,7 @@ def _compare_with_roster(
     known = [
         replace(submission, name=lines[submission.student_id].name)
         if submission.student_id in lines
-        else replace(submission, remarks=(*submission.remarks, _STRANGER, *_perhaps(submission.student_id, alike)))
+        else _stranger(submission, alike)
         for submission in submissions
     ]
     marked = [
@@ -280,6 +281,11 @@ def _compare_with_roster(
         Submission(student_id, lines[student_id].name, remarks=_perhaps(student_id, strangers)) for student_id in absent
     ]
     return known + nothing, marked
+
+
+def _stranger(submission: Submission, absent: Mapping[str, str]) -> Submission:
+    remarks = (*submission.remarks, _STRANGER, *_perhaps(submission.student_id, absent))
+    return replace(submission, on_roster=False, remarks=remarks)
 
 
 def _loosely(student_id: str) -> str:

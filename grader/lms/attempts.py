@@ -110,6 +110,7 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
         companions,
         attempt.timed,
         by_system=True,
+        original=main.name if main.name != main.stored.shown else "",
         how=choice.how,
         remarks=(*attempt.remarks, *doubt, *why),
     )

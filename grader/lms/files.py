@@ -122,6 +122,7 @@ class Attempt:
         companions: What the script could import, handed in with it: module's file name to file, by name.
         timed: Whether there should be a moment. Some systems' archives have none at all.
         by_system: A learning system keeps attempts apart, so that an earlier one is nothing to look at.
+        original: The student's own name for it, where the system gave it another; empty otherwise.
         how: By which rule it was taken for the student's file, where its name is another; empty otherwise.
         remarks: What a teacher should look at if this attempt counts.
     """
@@ -132,6 +133,7 @@ class Attempt:
     companions: dict[str, Stored] = field(default_factory=dict)
     timed: bool = True
     by_system: bool = False
+    original: str = ""
     how: str = ""
     remarks: tuple[str, ...] = ()
 

@@ -1,12 +1,14 @@
 """Everything that a grading leaves below OUT for a person to open."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from grader.assignment import Assignment
 from grader.records import Collection, Outcome
 from grader.report.feedback import FEEDBACK_NAME, write_feedback
 from grader.report.page import REPORT_NAME, write_report
+from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.report.table import grades_table, write_csv
 from grader.results.entries import Result
 from grader.results.ledger import Ledger, log_of
@@ -24,7 +26,11 @@ def write_results(
     """
     write_csv(grades_table(rows), out / GRADES_NAME)
     logs = out / LOGS_NAME
-    write_report(rows, collection.decisions, assignment, out / REPORT_NAME, lambda entry: log_of(entry, ledger, logs))
+    before, now = read_standings(out / STANDINGS_NAME), standings(rows)
+    since = changed_since(before, now) if before else None
+    log = partial(log_of, ledger=ledger, logs=logs)
+    write_report(rows, collection.decisions, assignment, out / REPORT_NAME, log, since)
+    write_standings(now, out / STANDINGS_NAME)
     write_feedback(rows, assignment, out / FEEDBACK_NAME)
 
 

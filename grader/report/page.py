@@ -20,7 +20,9 @@ from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
+from grader.report.left_out import left_out, nobodys
 from grader.report.similar import Pair
+from grader.report.since import Since
 from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
 from grader.text import file_key, write_private
@@ -28,6 +30,8 @@ from grader.text import file_key, write_private
 REPORT_NAME = "report.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
 MOST_WHOLE = 2_000
+# Of those who have something in common, so many are named; the others are one by one in the table.
+MOST_NAMED = 12
 _FACT_LENGTH = 160
 
 SIMILAR_NAME = "similar.html"
@@ -71,27 +75,30 @@ class Summary:
 
 def write_report(
     results: Sequence[Result],
-    decisions: Iterable[Decision],
+    decisions: Sequence[Decision],
     assignment: Assignment,
     path: Path,
     log_of: Callable[[Entry], Path],
+    since: Since | None = None,
 ) -> None:
     """Write the page, in one step, readable by its owner alone.
 
     Args:
         log_of: Where a run's log is.
+        since: What has changed since the report before; None where there was none.
 
     Raises:
         UserError: Nothing can be written there.
     """
-    write_private(path, render_report(results, decisions, assignment, log_of).encode())
+    write_private(path, render_report(results, decisions, assignment, log_of, since).encode())
 
 
 def render_report(
     results: Sequence[Result],
-    decisions: Iterable[Decision],
+    decisions: Sequence[Decision],
     assignment: Assignment,
     log_of: Callable[[Entry], Path],
+    since: Since | None = None,
 ) -> str:
     """Return the page."""
     whole = len(results) <= MOST_WHOLE
@@ -105,6 +112,11 @@ def render_report(
         style=Markup(style),
         script=Markup(script),
         summary=summarize(students),
+        left_out=left_out(students),
+        nobodys=nobodys(decisions),
+        since=since,
+        key=file_key,
+        most=MOST_NAMED,
         assigned_data=ASSIGNED_DATA,
         histogram=histogram(accuracies, assignment.bands),
         students=students,

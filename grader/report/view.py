@@ -24,6 +24,7 @@ _LINE = re.compile(r"\bline (\d{1,6})\b")
 LOG_LINES = 40
 _LOG_BYTES = 16_384
 _KIND_LENGTH = 60
+_OF_FILES = "which file counts, or whose it is"
 _NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -91,7 +92,12 @@ class Student:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The reasons without their particulars, each once."""
-        return tuple(dict.fromkeys(map(reason_kind, self.reasons)))
+        return tuple(dict.fromkeys(map(self._kind, self.reasons)))
+
+    def _kind(self, reason: str) -> str:
+        kind = reason_kind(reason)
+        # A remark with particulars begins with a file, an attempt or a student: that is nothing to have in common.
+        return _OF_FILES if kind != reason and reason in self.result.submission.remarks else kind
 
 
 def environment() -> Environment:

@@ -89,7 +89,10 @@ def test_a_command_of_make_is_the_grader_s_of_the_same_name(folder: Path, comman
     ("command", "sentence"),
     [
         *((name, f"SUBMISSIONS= is missing: make {name} SUBMISSIONS=dir/") for name in ("grade", "collect", "check")),
-        ("export", "LMS= is missing: make export LMS=blackboard, canvas, moodle or gradescope"),
+        *(
+            (name, f"LMS= is missing: make {name} LMS=blackboard, canvas, moodle or gradescope")
+            for name in ("export", "rehearse")
+        ),
     ],
 )
 def test_what_is_missing_is_one_sentence(folder: Path, command: str, sentence: str) -> None:

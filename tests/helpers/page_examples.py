@@ -23,6 +23,7 @@ from grader.records import (
     Verdict,
 )
 from grader.report.page import render_report
+from grader.report.since import Since
 from grader.results.entries import Change, Entry, Result, RunReason
 from grader.results.score import grade
 from record_examples import ENTRY, KOREA, check, entry, submission
@@ -89,13 +90,14 @@ def hostile(text: str = HOSTILE) -> Result:
         device=text,
         torch_version=text,
     )
-    of = submission(student_id=text, name=text, file=text, content=text.encode("utf-8", "replace"))
+    handed_in = {"file": text, "original": text, "late": text, "content": text.encode("utf-8", "replace")}
+    of = submission(student_id=text, name=text, on_roster=False, **handed_in)
     change = Change("override", text, text, datetime(2026, 11, 22, tzinfo=UTC), Decimal(2), Decimal(6))
     return result(of, known, (change,))
 
 
-def page(results: list[Result], logs: Path) -> str:
-    """The report of a class, each of whose logs is `any.log`."""
+def page(results: list[Result], logs: Path, more: tuple[Decision, ...] = (), since: Since | None = None) -> str:
+    """The report of a class, each of whose logs is `any.log`; `more` was decided of files."""
     decisions = [
         Decision(
             f"{one.submission.student_id}/hw6 ({number}).py", one.submission.student_id, status, "a newer one counts"
@@ -103,7 +105,7 @@ def page(results: list[Result], logs: Path) -> str:
         for one in results[:20]
         for number, status in enumerate((Status.SUPERSEDED, Status.TAKEN))
     ]
-    return render_report(results, decisions, ASSIGNMENT, lambda _: logs / "any.log")
+    return render_report(results, [*decisions, *more], ASSIGNMENT, lambda _: logs / "any.log", since)
 
 
 def _student(number: int, chance: random.Random) -> Result:

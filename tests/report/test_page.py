@@ -6,15 +6,17 @@ import json
 import re
 import stat
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from grader.records import Answer, Companion, CurvePoint, Outcome, Verdict
+from grader.records import Answer, Companion, CurvePoint, Decision, Outcome, Status, Verdict
 from grader.report import charts
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize, write_report
+from grader.report.since import Difference, Since
 from grader.report.view import Student, log_end, reason_kind, source_files
 from grader.results.entries import Result
 from grader.text import printable
@@ -39,7 +41,9 @@ def test_hostile_text_makes_no_element_and_no_attribute(tmp_path: Path) -> None:
 
 
 def test_hostile_text_is_shown_as_it_is_without_control_characters(tmp_path: Path) -> None:
-    texts = [text for _, text in Parsed(page([hostile()], tmp_path)).texts]
+    nobodys = Decision(HOSTILE, "", Status.UNRECOGNISED, HOSTILE)
+    since = Since(datetime(2026, 11, 26, tzinfo=UTC), (Difference(HOSTILE, HOSTILE, False),))
+    texts = [text for _, text in Parsed(page([hostile()], tmp_path, (nobodys,), since)).texts]
     shown = printable(HOSTILE)
     assert sum(shown in text for text in texts) >= 10
     assert not any({"\x1b", "\u202e", "\ud800"} & set(text) for text in texts)

@@ -137,7 +137,7 @@ def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> Non
 
 def worked(execution: Execution, training: Training | None = None) -> WorkerRun:
     stopped = Stopped("finished", training=training) if training else None
-    nothing: dict[str, Any] = dict.fromkeys(("source", "network", "questions", "evaluated", "first"))
+    nothing: dict[str, Any] = dict.fromkeys(("source", "network", "questions", "exported", "evaluated", "first"))
     return WorkerRun(execution, Started("CPU", "2"), stopped=stopped, curve=(), **nothing)
 
 

@@ -12,7 +12,7 @@ import pytest
 import tqdm
 
 from command import ROOT, SUBMISSIONS, read_table
-from grader.student.handout import write_handout
+from grader.student.handout import write_autograder, write_handout
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 # What a submission prints that looks for the reference beside the libraries that it may import.
@@ -76,6 +76,12 @@ def test_the_handout_of_an_installed_grader_is_that_of_the_checkout(elsewhere: P
     write_handout(tmp_path / "here.zip")
     assert grader(elsewhere, "handout").strip() == "dist/hw6-handout.zip"
     assert (elsewhere / "dist" / "hw6-handout.zip").read_bytes() == (tmp_path / "here.zip").read_bytes()
+
+
+def test_the_check_at_upload_of_an_installed_grader_is_that_of_the_checkout(elsewhere: Path, tmp_path: Path) -> None:
+    write_autograder(tmp_path / "here.zip")
+    grader(elsewhere, "prevalidate")
+    assert (elsewhere / "dist" / "autograder.zip").read_bytes() == (tmp_path / "here.zip").read_bytes()
 
 
 @pytest.mark.sandbox
