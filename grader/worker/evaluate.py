@@ -13,7 +13,7 @@ from torchvision.transforms import ToTensor
 
 from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget, Statistics
-from grader.worker.dataset import GraderCIFAR10
+from grader.worker.dataset import given
 from grader.worker.preprocessing import Transform, draws, found_again, same_for_same_image
 
 # Large enough to fill a GPU, small enough for any machine's memory.
@@ -96,7 +96,7 @@ def predict_untrained(budget: Budget, blocks: tuple[int, ...], images: np.ndarra
 
 def preprocessing() -> tuple[Transform, tuple[str, ...]]:
     """The transform of the script's last test set; without one, its training transform less the random parts."""
-    made = GraderCIFAR10.made
+    made = given.made
     for dataset in reversed(made):
         if not dataset.train:
             chosen: Transform = dataset.transform or ToTensor()

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from grader.worker.budget import Statistics
-from grader.worker.dataset import GraderCIFAR10
+from grader.worker.dataset import given
 
 Images = np.ndarray[Any, Any]
 Transform = Callable[[Image.Image], Any]
@@ -34,7 +34,7 @@ def found_again(transform: Transform, trained: Statistics, scores_of: Scores) ->
         trained: Of the first training forwards.
         scores_of: Predicts, and adds what it showed to the network to the statistics.
     """
-    images, labels = GraderCIFAR10.arrays
+    images, labels = given.arrays
     rows = np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(np.int64)
     before = Statistics()
     plain = _accuracy(scores_of(images[rows], transform, before), labels[rows])

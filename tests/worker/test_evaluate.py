@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from grader.worker import dataset
 from grader.worker.budget import Budget, Statistics
-from grader.worker.dataset import GraderCIFAR10
+from grader.worker.dataset import GraderCIFAR10, given
 from grader.worker.evaluate import NotScores, predict, preprocessing, without_random_parts
 
 NORMALIZE = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
@@ -24,8 +24,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint
 @pytest.fixture(autouse=True)
 def _no_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that has made no data set yet."""
-    monkeypatch.setattr(GraderCIFAR10, "made", [])
-    monkeypatch.setattr(GraderCIFAR10, "arrays", dataset.blank_arrays(10), raising=False)
+    monkeypatch.setattr(given, "made", [])
+    monkeypatch.setattr(given, "arrays", dataset.blank_arrays(10))
 
 
 def make_set(train: bool, transform: Any) -> None:
