@@ -30,6 +30,7 @@ from torchvision import datasets
 from grader.protocol import Started
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
+from grader.worker.leaving import Doors
 from grader.worker.speed import loading
 from grader.worker.standins import colab, compiler, no_gpu, older_versions
 from grader.worker.uncounted import Uncounted
@@ -115,6 +116,11 @@ def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> l
             why = "The next batch is made while the GPU works on a step."
             changes.append(Call(register_optimizer_step_post_hook, (own.prepare,), why))
     return changes
+
+
+def leaving(doors: Doors) -> list[Patch | Call]:
+    """What lets the network be tested where a script ends its own process."""
+    return [*_each(doors.replacements(), "The trained network is tested, whichever way the script ends.")]
 
 
 def install(changes: Iterable[Patch | Call]) -> None:

@@ -119,6 +119,7 @@ class Watch:
         yield DataLoader, "__iter__", self._iterating
         yield Optimizer, "__init__", self._optimizing
         yield Tensor, "backward", self._going_backward
+        yield os, "_exit", self._leaving
         yield torch.cuda, "is_available", self._asking
         yield torch.cuda, "device_count", self._asking
         if hasattr(torch, "accelerator"):  # since PyTorch 2.6
@@ -200,6 +201,16 @@ class Watch:
             return original(cls, *args, **options)
 
         return name
+
+    def _leaving(self, original: Any) -> Any:
+        process = os.getpid()
+
+        def leave(status: int) -> None:
+            if os.getpid() != process:
+                original(status)
+            raise SystemExit(status)
+
+        return leave
 
     def _asking(self, original: Any) -> Any:
         def ask(*args: Any, **options: Any) -> Any:
