@@ -1,5 +1,6 @@
 """The torchvision.datasets.CIFAR10 that a student's script sees."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ _STAND_IN_FRACTION = 5
 
 # Data sets whose use is counted, each in its own place; later ones share the last.
 _COUNTED = 64
+_LOOKED_AT = 20
 
 Arrays = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -54,11 +56,13 @@ class Given:
         arrays: Images, uint8 of shape (N, 32, 32, 3), and labels, int64 of shape (N,).
         batched: Transform whole batches at once where that gives the same values.
         made: Every data set, in the order in which the script made them.
+        loaded: What the script's loaders were given that leads to one of these.
     """
 
     arrays: Arrays = field(default_factory=lambda: (np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)))
     batched: bool = False
     made: list["GraderCIFAR10"] = field(default_factory=list)
+    loaded: list[Any] = field(default_factory=list)
     _numbers: dict[int, int] = field(default_factory=dict)
     _used: memoryview = field(default_factory=lambda: shared_counts(_COUNTED))
 
@@ -98,7 +102,7 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
     ) -> None:
         VisionDataset.__init__(self, root, transform=transform, target_transform=target_transform)
         self.train = train
-        images, labels = given.arrays if train else _stand_in(given.arrays)
+        images, labels = _private(given.arrays) if train else _stand_in(given.arrays)
         self.data, self.targets = images, labels.tolist()
         self.classes = list(CLASS_NAMES)
         self.class_to_idx = {name: index for index, name in enumerate(CLASS_NAMES)}
@@ -138,11 +142,34 @@ def items(images: GraderCIFAR10, indices: Sequence[int]) -> list[tuple[Any, Any]
 
 def steps_of(images: GraderCIFAR10) -> tuple[Step, ...] | None:
     """The transform for whole batches, unless it has none, or the script changed what a data set does."""
-    own = type(images).__getitem__ is not _GETITEM
     data = images.data
-    if not given.batched or own or not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 4:
+    if (
+        not given.batched
+        or own_items(images)
+        or not isinstance(data, np.ndarray)
+        or data.dtype != np.uint8
+        or data.ndim != 4
+    ):
         return None
     return batch_steps(images.transform, *data.shape[1:3])
+
+
+def own_items(images: GraderCIFAR10) -> bool:
+    """Whether the script changed what its data set does with an image."""
+    return type(images).__getitem__ is not _GETITEM
+
+
+def were_changed(images: GraderCIFAR10) -> bool:
+    """Whether the script put other images in the place of a data set's own; fewer of them, or another order, is none.
+
+    A few images are looked at.
+    """
+    data = images.data
+    if not isinstance(data, np.ndarray) or data.shape[1:] != (32, 32, 3) or data.dtype != np.uint8:
+        return True
+    own = {zlib.crc32(image.tobytes()) for image in given.arrays[0]}
+    some = data[np.linspace(0, len(data) - 1, min(_LOOKED_AT, len(data))).astype(np.int64)]
+    return any(zlib.crc32(image.tobytes()) not in own for image in some)
 
 
 def serve(arrays: Arrays, *, batched: bool) -> None:
@@ -160,6 +187,15 @@ def load_arrays(folder: Path) -> Arrays:
 def blank_arrays(count: int = 50_000) -> Arrays:
     """Images in CIFAR-10's number, for a check without data."""
     return one_image(count), np.arange(count) % len(CLASS_NAMES)
+
+
+def _private(arrays: Arrays) -> Arrays:
+    """The same images, in memory of their own where a script writes to them: as if they had been read once more."""
+    images, labels = arrays
+    mapped = images.base
+    if isinstance(mapped, np.memmap):
+        images = np.asarray(np.load(str(mapped.filename), mmap_mode="c", allow_pickle=False))
+    return images, labels
 
 
 def _stand_in(arrays: Arrays) -> Arrays:

@@ -1,7 +1,6 @@
 """Turn the trained network and the test images into scores."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,17 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.transforms import ToTensor
 
 from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget, Statistics
-from grader.worker.dataset import given
-from grader.worker.preprocessing import Transform, draws, found_again, same_for_same_image
+from grader.worker.chosen_transform import chosen
+from grader.worker.preprocessing import Transform, draws, found_again, mismatch, same_for_same_image, tensor_of
 
 # Large enough to fill a GPU, small enough for any machine's memory.
 _BATCH_SIZE = 250
-# A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
-_MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
 _LEFT_OUT = (
     "Your training images looked unlike the test images. The grader applied the transform of your test set only, not "
     "what your loop does to a batch."
@@ -55,7 +51,7 @@ def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[
         NotScores: An output was not a tensor of shape (batch, 10).
     """
     network: nn.Module = budget.network
-    transform, notes = preprocessing()
+    transform, notes, doubts = chosen(budget.statistics)
     if draws(transform, Image.fromarray(images[0])):
         transform, notes = same_for_same_image(transform), (*notes, _DRAWS)
     network.eval()
@@ -70,9 +66,10 @@ def predict(budget: Budget, images: np.ndarray[Any, Any]) -> tuple[bytes, tuple[
         notes += (
             f"The network only takes batches of {budget.batch_size} images, so the grader tested it in such batches.",
         )
-    flags = _mismatch(budget.statistics, seen)
+    flags = mismatch(budget.statistics, seen)
     if not flags:
-        return scores, notes, flags
+        return scores, notes, doubts
+    flags += doubts
 
     def again(some: np.ndarray[Any, Any], through: Transform, shown: Statistics) -> bytes:
         return _scores(network, some, through, batch_size, shown)
@@ -89,33 +86,11 @@ def predict_untrained(budget: Budget, blocks: tuple[int, ...], images: np.ndarra
         network = type(budget.network)(*blocks).eval()
         trained = next(budget.network.parameters())
         network.to(trained.device, trained.dtype)
-        return _scores(network, images, preprocessing()[0], budget.batch_size or _BATCH_SIZE, Statistics())
+        return _scores(
+            network, images, chosen(budget.statistics).transform, budget.batch_size or _BATCH_SIZE, Statistics()
+        )
     except Exception:  # a constructor or a forward that only works once is no fault here
         return np.full((len(images), CLASSES), np.nan, SCORE_DTYPE).tobytes()
-
-
-def preprocessing() -> tuple[Transform, tuple[str, ...]]:
-    """The transform of the script's last test set; without one, its training transform less the random parts."""
-    made = given.made
-    for dataset in reversed(made):
-        if not dataset.train:
-            chosen: Transform = dataset.transform or ToTensor()
-            return chosen, ()
-    if not made:
-        return ToTensor(), ("Your script made no data set, so the grader only turned the test images into tensors.",)
-    return without_random_parts(made[-1].transform), (
-        "Your script made no test set, so the grader applied its training transform without the random parts.",
-    )
-
-
-def without_random_parts(transform: Any) -> Any:
-    """A composed transform less the steps that draw random numbers, at any depth (torchvision's names tell them)."""
-    steps = getattr(transform, "transforms", None)
-    if steps is None:
-        return transform or ToTensor()
-    random = ("Rand", "AutoAugment", "AugMix", "TrivialAugment", "ColorJitter", "Gaussian", "ElasticTransform")
-    kept = [step for step in steps if not type(step).__name__.startswith(random)]
-    return type(transform)([without_random_parts(step) for step in kept])
 
 
 def _scores(
@@ -125,7 +100,7 @@ def _scores(
     parts = []
     with torch.no_grad(), _without_autocast():
         for start in range(0, len(images), batch_size):
-            batch = torch.stack([_tensor(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
+            batch = torch.stack([tensor_of(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
             rows = len(batch)
             padded = torch.cat([batch, batch[-1:].expand(batch_size - rows, *batch.shape[1:])])
             if padded.is_floating_point():
@@ -139,31 +114,7 @@ def _scores(
     return np.concatenate(parts).tobytes()
 
 
-def _tensor(image: Any) -> torch.Tensor:
-    return image if isinstance(image, torch.Tensor) else ToTensor()(np.asarray(image))
-
-
 @contextlib.contextmanager
 def _without_autocast() -> Iterator[None]:
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield
-
-
-def _mismatch(trained: Statistics, tested: Statistics) -> tuple[str, ...]:
-    """Flag test batches that look unlike the training batches: a script that normalises in its loop, for example."""
-    if not trained.means or not tested.means:
-        return ()
-    if trained.shape != tested.shape or trained.dtype != tested.dtype:
-        return (
-            f"preprocessing differs: trained on {trained.shape} {trained.dtype}, "
-            f"tested on {tested.shape} {tested.dtype}",
-        )
-    mean, other_mean = float(np.mean(trained.means)), float(np.mean(tested.means))
-    spread, other_spread = float(np.mean(trained.spreads)), float(np.mean(tested.spreads))
-    ratio = max(spread, other_spread) / max(min(spread, other_spread), 1e-12)
-    if not math.isfinite(mean) or (abs(mean - other_mean) <= _MEAN_TOLERANCE * spread and ratio <= _SPREAD_TOLERANCE):
-        return ()
-    return (
-        f"preprocessing differs: trained on images of mean {mean:.2f} and spread {spread:.2f}, "
-        f"tested on mean {other_mean:.2f} and spread {other_spread:.2f}",
-    )

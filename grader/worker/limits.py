@@ -88,6 +88,8 @@ def take_reserve() -> None:
 
 def limit_met(error: BaseException | None) -> Fault | None:
     """Tell which limit an error comes from; None if from none."""
+    if error is None:
+        return None
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Fault.MEMORY
     if isinstance(error, BlockingIOError):

@@ -28,6 +28,7 @@ from torch.utils.data.dataloader import _DatasetKind
 from torchvision import datasets
 
 from grader.protocol import Started
+from grader.worker import chosen_transform
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.leaving import Doors
@@ -86,9 +87,9 @@ def surrounding() -> list[Patch | Call]:
             Patch(multiprocessing, "get_context", loading.forking, why),
             Patch(torch.multiprocessing, "get_context", loading.forking, _ALSO_HERE),
         ]
-    else:
-        here = loading.in_own_process(DataLoader.__init__)
-        changes.append(Patch(DataLoader, "__init__", here, "A student's Windows or macOS cannot fork loader workers."))
+    init: Any = DataLoader.__init__ if sys.platform == "linux" else loading.in_own_process(DataLoader.__init__)
+    why = "A test image goes through the data set that the script made; off Linux, nothing forks loader workers."
+    changes.append(Patch(DataLoader, "__init__", chosen_transform.remembering(init), why))
     if not torch.cuda.is_available():
         changes += _each(no_gpu.replacements(), "Without a GPU, a device that a script calls cuda is the processor.")
     return changes

@@ -10,6 +10,8 @@ torch: that import would be most of the time. Below FOLDER come:
 - `ended`: how the process ended.
 """
 
+# ruff: noqa: E402 (what is imported first differs)
+
 import hashlib
 import os
 import random

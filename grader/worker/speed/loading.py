@@ -21,6 +21,8 @@ from grader.worker.channel import note
 from grader.worker.dataset import GraderCIFAR10, steps_of
 from grader.worker.speed.transforms import draw_nothing, transformed
 
+_FORKED = "The grader started worker processes by fork, whatever your script asked for."
+_METHODS = (None, "fork", "spawn", "forkserver")
 _CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else None
 _OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
 
@@ -39,10 +41,6 @@ def in_own_process(init: Callable[..., None]) -> Callable[..., None]:
         init(*given.args, **given.kwargs)
 
     return here
-
-
-_FORKED = "The grader started worker processes by fork, whatever your script asked for."
-_METHODS = (None, "fork", "spawn", "forkserver")
 
 
 def still_fork(*_: Any, **__: Any) -> None:
