@@ -53,6 +53,7 @@ class Through:
         self._source, self._places = source, places
 
     def __call__(self, image: Image.Image) -> Any:
+        """What the script's data set makes of an image."""
         kept = [vars(holder)[name] for holder, name in self._places]
         for (holder, name), images in zip(self._places, kept, strict=True):
             vars(holder)[name] = np.broadcast_to(np.asarray(image), images.shape)

@@ -33,7 +33,7 @@ from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.leaving import Doors
 from grader.worker.speed import loading
-from grader.worker.standins import colab, compiler, no_gpu, older_versions
+from grader.worker.standins import colab, no_gpu, older_versions, uncompiled
 from grader.worker.uncounted import Uncounted
 
 _ALSO_HERE = "The same thing has a second name."
@@ -66,9 +66,9 @@ def surrounding() -> list[Patch | Call]:
         Patch(datasets.cifar, "CIFAR10", GraderCIFAR10, _ALSO_HERE),
         Patch(torch, "manual_seed", seed, "A script that sets its own seed gets no rerun with another one."),
         Patch(torch.random, "manual_seed", seed, _ALSO_HERE),
-        Patch(torch, "compile", compiler.not_compiled, "The sandbox has no compiler."),
+        Patch(torch, "compile", uncompiled.not_compiled, "The sandbox has no compiler."),
         Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
-        Patch(torch.jit, "script", compiler.not_compiled, "A compiled network would run past the forward that counts."),
+        *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
         Call(sys.meta_path.append, (colab.MODULES,), "Colab's modules and IPython are missing here."),
         Call(sys.meta_path.insert, (0, colab.PLOTS), "A matplotlib backend that opens windows fails here."),
