@@ -13,6 +13,7 @@ import functools
 import multiprocessing
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.leaving import Doors
 from grader.worker.speed import loading
-from grader.worker.standins import colab, no_gpu, older_versions, uncompiled
+from grader.worker.standins import colab, folders, no_gpu, older_versions, programs, uncompiled
 from grader.worker.uncounted import Uncounted
 
 _ALSO_HERE = "The same thing has a second name."
@@ -70,6 +71,9 @@ def surrounding() -> list[Patch | Call]:
         Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
         *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
+        Patch(torch, "save", folders.saving(torch.save), "A folder of the student's machine is missing here."),
+        Call(sys.addaudithook, (folders.audit,), "A folder of the student's machine is missing here."),
+        Patch(subprocess.Popen, "__init__", programs.start_of(subprocess.Popen.__init__), "Colab has more programs."),
         Call(sys.meta_path.append, (colab.MODULES,), "Colab's modules and IPython are missing here."),
         Call(sys.meta_path.insert, (0, colab.PLOTS), "A matplotlib backend that opens windows fails here."),
         Call(sys.meta_path.insert, (0, colab.BARS), "tqdm's bar for notebooks fails without a browser's widgets."),

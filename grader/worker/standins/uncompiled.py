@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from grader.worker.channel import note
-from grader.worker.standins import compiler
+from grader.worker.standins import compiler, folders
 
 _UNCOMPILED = "The network ran uncompiled: the grader skips torch.compile and torch.jit.script."
-_script, _save = torch.jit.script, torch.jit.save
+_script, _save = torch.jit.script, folders.saving(torch.jit.save)
 
 
 def not_compiled(model: Any = None, **_: Any) -> Any:
@@ -70,7 +70,8 @@ def not_scripted(obj: Any = None, *_: Any, **__: Any) -> Any:
     """`torch.jit.script`: the network itself, with what a scripted one has; anything else as it is."""
     note(_UNCOMPILED)
     if isinstance(obj, nn.Module) and not isinstance(obj, _Scripted):
-        obj.__class__ = _scripted_class(type(obj))
+        cls: Any = type(obj)
+        obj.__class__ = _scripted_class(cls)
     return obj
 
 
