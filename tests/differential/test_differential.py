@@ -8,7 +8,6 @@ differs becomes a file there, and nothing else. Where something differs by desig
     # differs: printed, predictions: why
 """
 
-import ast
 import json
 import os
 import pickle
@@ -158,9 +157,9 @@ def flags_of(run: Run) -> list[object]:
     return [flag for event in evaluated for flag in event["flags"]]  # type: ignore[attr-defined]
 
 
-def test_each_script_is_valid_and_says_what_it_is() -> None:
-    for script in SCRIPTS:
-        assert ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))), script.name
+def test_each_script_says_in_its_first_line_what_is_its_own() -> None:
+    assert [script.name for script in SCRIPTS if not script.read_text(encoding="utf-8").startswith('"""')] == []
+    assert len(SCRIPTS) >= 50
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
@@ -170,9 +169,10 @@ def test_it_trains_as_it_does_bare(script: Path, runs: dict[tuple[str, str], Run
     assert graded.ended == "ended"
     assert graded.scores is not None, graded.errors[-3000:]
     if "bare" in different:
-        assert graded.steps, graded.errors[-3000:]
+        assert len(graded.steps) == 20, graded.errors[-3000:]
+        assert "accuracy" in graded.printed
         return
-    assert bare.steps, bare.errors[-3000:]
+    assert bare.printed or bare.steps, bare.errors[-3000:]
     whole = len(graded.steps) if "steps" in different else None
     assert graded.steps == bare.steps[:whole], graded.errors[-3000:]
     if "printed" not in different:
