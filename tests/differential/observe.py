@@ -13,6 +13,7 @@ torch: that import would be most of the time. Below FOLDER come:
 # ruff: noqa: E402 (what is imported first differs)
 
 import hashlib
+import multiprocessing.process
 import os
 import random
 import runpy
@@ -50,7 +51,8 @@ def observe(folder: Path) -> None:
         os.write(steps, digest.hexdigest()[:12].encode() + b"\n")
 
     def show(module: Any, _: Any, output: Any) -> None:
-        if type(module).__name__ == "IdentityResNet" and not module.training and not torch.is_grad_enabled():
+        name = getattr(module, "original_name", type(module).__name__)
+        if name == "IdentityResNet" and not (module.training or torch.is_grad_enabled() or torch.jit.is_tracing()):
             os.write(shown, output.float().numpy().astype("<f4").tobytes())
 
     register_optimizer_step_post_hook(step)
@@ -62,6 +64,7 @@ def run_bare() -> None:
     for start in (random.seed, np.random.seed, torch.manual_seed):
         start(int(seed))
     torchvision.datasets.cifar.check_integrity = lambda *_: True
+    multiprocessing.process.ORIGINAL_DIR = os.getcwd()
     sys.argv = ["hw6.py"]
     sys.path[0] = os.getcwd()
     runpy.run_path("hw6.py", run_name="__main__")

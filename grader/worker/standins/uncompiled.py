@@ -66,8 +66,10 @@ def _scripted_class(cls: Any) -> Any:
     return type("RecursiveScriptModule", (_Scripted, cls), {"__module__": "torch.jit._script"})
 
 
-def not_scripted(obj: Any = None, *_: Any, **__: Any) -> Any:
+def not_scripted(obj: Any = None, *args: Any, **options: Any) -> Any:
     """`torch.jit.script`: the network itself, with what a scripted one has; anything else as it is."""
+    if "_rcb" in options:  # TorchScript itself asks, for a function that a network calls
+        return _script(obj, *args, **options)
     note(_UNCOMPILED)
     if isinstance(obj, nn.Module) and not isinstance(obj, _Scripted):
         cls: Any = type(obj)

@@ -1,5 +1,6 @@
 """Mean and spread are measured on the training images first."""
 
+# differs: weights, printed: torchvision's pixels lie in another order, so sums of them differ in their last digits
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
