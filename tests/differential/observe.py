@@ -52,7 +52,7 @@ def observe(folder: Path) -> None:
 
     def show(module: Any, _: Any, output: Any) -> None:
         name = getattr(module, "original_name", type(module).__name__)
-        if name == "IdentityResNet" and not (module.training or torch.is_grad_enabled() or torch.jit.is_tracing()):
+        if name == "IdentityResNet" and not (module.training or torch.is_grad_enabled() or torch._C._is_tracing()):
             os.write(shown, output.float().numpy().astype("<f4").tobytes())
 
     register_optimizer_step_post_hook(step)
@@ -64,7 +64,8 @@ def run_bare() -> None:
     for start in (random.seed, np.random.seed, torch.manual_seed):
         start(int(seed))
     torchvision.datasets.cifar.check_integrity = lambda *_: True
-    multiprocessing.process.ORIGINAL_DIR = os.getcwd()
+    process: Any = multiprocessing.process
+    process.ORIGINAL_DIR = os.getcwd()  # where a spawned worker looks for the script
     sys.argv = ["hw6.py"]
     sys.path[0] = os.getcwd()
     runpy.run_path("hw6.py", run_name="__main__")

@@ -199,6 +199,12 @@ def test_its_network_is_tested_as_it_tests_itself(script: Path, runs: dict[tuple
     assert np.abs(own - graded.scores).max() < 1e-4 * np.abs(own).max()
 
 
+@pytest.mark.parametrize("script", [HERE / "scripts" / "tutorial.py"], ids=name_of)
+def test_nothing_is_said_of_a_script_that_needs_nothing(script: Path, runs: dict[tuple[str, str], Run]) -> None:
+    evaluated = [event for event in runs["none", name_of(script)].said if event["event"] == "evaluated"]
+    assert [event["notes"] for event in evaluated] == [[]]
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
 def test_it_runs_as_long_where_training_is_made_faster(script: Path, runs: dict[tuple[str, str], Run]) -> None:
     plain, faster = runs["none", name_of(script)], runs[EVERYTHING, name_of(script)]

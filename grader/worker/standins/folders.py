@@ -14,6 +14,8 @@ from grader.worker.standins import batch_files
 
 # By their names of today: the script may put its own functions in their place.
 _make, _is_folder, _parent = os.makedirs, os.path.isdir, os.path.dirname
+_MADE = "Your script writes to a folder that is only on your own machine. The grader made it, empty:"
+_LOST = "Your script writes to a folder that cannot be made here, so what it saved there was lost:"
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -26,7 +28,8 @@ def audit(event: str, arguments: tuple[Any, ...]) -> None:
         else:
             batch_files.fill(path)
     elif event == "os.mkdir":
-        make_parent(arguments[0])
+        # Path.mkdir(parents=True) comes here too, and makes them itself.
+        make_parent(arguments[0], told=False)
     elif event == "os.rename":
         make_parent(arguments[1])
     elif event == "os.chdir":
@@ -44,26 +47,27 @@ def saving(save: Callable[..., None]) -> Callable[..., None]:
     return saved
 
 
-def make_parent(path: Any) -> bool:
+def make_parent(path: Any, *, told: bool = True) -> bool:
     """Make the folder of a file that is to be written, if it is missing; whether it is there.
 
-    A path that is no text, such as an open file, needs none.
+    A path that is no text, such as an open file, needs none. The script's student is `told`.
     """
     with contextlib.suppress(TypeError):
-        return _make_folder(_parent(os.fspath(path)))
+        return _make_folder(_parent(os.fspath(path)), told=told)
     return True
 
 
-def _make_folder(folder: Any) -> bool:
+def _make_folder(folder: Any, *, told: bool = True) -> bool:
     if not isinstance(folder, str | bytes) or not folder or _is_folder(folder):
         return True
     try:
         _make(folder)
+        made = True
     except (OSError, ValueError):
-        note("Your script writes to a folder that cannot be made here, so what it saved there was lost:", _text(folder))
-        return False
-    note("Your script writes to a folder that is only on your own machine. The grader made it, empty:", _text(folder))
-    return True
+        made = False
+    if told:
+        note(_MADE if made else _LOST, _text(folder))
+    return made
 
 
 def _text(folder: str | bytes) -> str:
