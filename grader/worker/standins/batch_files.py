@@ -27,6 +27,7 @@ _BYTES_EACH = 3073
 # Images, uint8 of shape (N, 32, 32, 3), and labels, of the training set if asked for it, else of the test set.
 Part = Callable[[bool], tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 _part: list[Part] = []
+_empty: set[Path] = set()
 
 
 def serve(part: Part) -> None:
@@ -45,6 +46,7 @@ def lay_out(root: Any, images: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for file in (*(folder / name for name in _NAMES), folder.parent / _ARCHIVE):
             if not file.exists():
+                _empty.add(file.absolute())
                 with file.open("wb") as empty:
                     empty.truncate(images // 5 * _BYTES_EACH)
 
@@ -63,10 +65,14 @@ def fill(path: Any) -> None:
         written = file.with_name(f"{name}.{os.getpid()}")
         written.write_bytes(_archive() if name == _ARCHIVE else _content(name))
         written.replace(file)
+        _empty.discard(file)
 
 
 def _has_content(file: Path) -> bool:
-    return file.exists() and file.stat().st_blocks > 0
+    if not file.exists():
+        return False
+    # Windows does not say how much room a file takes.
+    return bool(getattr(file.stat(), "st_blocks", file not in _empty))
 
 
 def _archive() -> bytes:
