@@ -21,15 +21,17 @@ _STREAMS: tuple[TextIO, ...] = (sys.stdout, sys.stderr)
 class Doors:
     """What a script finds in the place of functions that would end its process.
 
-    A forked child ends as it is told. Once the network is tested, another thread of the script waits in the door, and
-    the one that tests, which runs the network's own code, goes through it: an exit in there gains nothing.
+    A forked child ends as it is told, and so does a script that trained nothing: there is nothing to test. Once the
+    network is tested, another thread of the script waits in the door, and the one that tests, which runs the network's
+    own code, goes through it: an exit in there gains nothing.
 
     Args:
         leave: Ends the script's turn.
+        trained: Whether the network learned from a batch.
     """
 
-    def __init__(self, leave: Callable[[], NoReturn]) -> None:
-        self._leave, self._process = leave, _own_process()
+    def __init__(self, leave: Callable[[], NoReturn], trained: Callable[[], bool]) -> None:
+        self._leave, self._trained, self._process = leave, trained, _own_process()
         self._closer = 0
 
     def close(self) -> None:
@@ -46,17 +48,20 @@ class Doors:
         }
 
     def _exit(self, status: int) -> NoReturn:
-        if _own_process() != self._process or _this_thread() == self._closer:
-            end_process(status)
-        self._leave()
+        if self._counts():
+            self._leave()
+        end_process(status)
 
     def _abort(self) -> NoReturn:
         self._exit(128 + signal.SIGABRT)
 
     def _signal(self, process: int, number: int) -> None:
-        if process == _own_process() == self._process and _ends(number):
-            self._exit(128 + number)
+        if process == self._process and _ends(number) and self._counts():
+            self._leave()
         _kill(process, number)
+
+    def _counts(self) -> bool:
+        return _own_process() == self._process and _this_thread() != self._closer and self._trained()
 
 
 def _ends(number: int) -> bool:

@@ -49,7 +49,7 @@ class Worker:
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
-        self._doors = Doors(lambda: self._budget.close(StopReason.FINISHED))
+        self._doors = Doors(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
         self._source = Source()
         # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * training_size

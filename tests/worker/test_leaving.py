@@ -30,7 +30,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> leaving.Doors:
     monkeypatch.setattr(leaving, "end_process", ended)
     monkeypatch.setattr(leaving, "_kill", lambda process, number: sent.append((process, number)))
     sent.clear()
-    return leaving.Doors(leave)
+    return leaving.Doors(leave, lambda: True)
 
 
 sent: list[tuple[int, int]] = []
@@ -85,6 +85,14 @@ def test_an_exit_while_the_network_is_tested_gains_nothing(doors: leaving.Doors)
     thread.start()
     thread.join()
     assert len(raised) == 1
+
+
+def test_a_script_that_trained_nothing_ends_as_it_wants(doors: leaving.Doors) -> None:
+    found = leaving.Doors(leave, lambda: False).replacements()
+    with pytest.raises(SystemExit):
+        found[os, "_exit"](0)
+    found[os, "kill"](OWN, signal.SIGKILL)
+    assert sent == [(OWN, signal.SIGKILL)]
 
 
 class Unspeakable(Exception):
