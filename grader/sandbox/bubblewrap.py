@@ -23,8 +23,9 @@ from grader.sandbox.runtime import (
 )
 
 JOB, DATA, CODE, SCRATCH = "/job", "/data", "/code", "/scratch"
-# Colab's home, and where Google Drive was mounted before it was mounted there: scripts write below both.
-_COLAB_PLACES = ("/content", "/gdrive")
+# Where scripts write that were written elsewhere: Colab's home, where Google Drive was mounted before it was mounted
+# there, Kaggle's home, and people's own.
+_HOMES = ("/content", "/gdrive", "/kaggle", "/workspace", "/home", "/root", "/Users", "/mnt")
 
 
 def _passwd(slot: int) -> bytes:
@@ -61,11 +62,15 @@ def _command_line(bwrap: str, job: Job, arguments: Iterable[str], theirs: dict[s
     command += _tmpfs("/dev/shm", job.limits.shared_memory_mb)
     command += _tmpfs("/tmp", job.limits.scratch_mb)
     command += _tmpfs(SCRATCH, job.limits.scratch_mb)
-    command += _read_only(_mounts(job, as_root))
+    mounts = [*_mounts(job, as_root)]
+    command += _read_only(mounts)
     for hidden in hidden_folders():
         command += ["--perms", "0755", "--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
-    for place in _COLAB_PLACES:
-        command += ["--symlink", SCRATCH, place]
+    # The interpreter or a library may lie below one of them.
+    taken = {f"/{inside.parts[1]}" for _, inside in mounts}
+    for place in _HOMES:
+        if place not in taken:
+            command += ["--symlink", SCRATCH, place]
     command += [
         "--perms",
         "0755",

@@ -79,7 +79,15 @@ def opened(word: str, how: int) -> int:
 
 def one_line(error: BaseException) -> str:
     """`Type: message`, on one line and bounded."""
-    return text.one_line(f"{type(error).__name__}: {error}")[:TEXT_LIMIT].removesuffix(":")
+    return text.one_line(f"{type(error).__name__}: {message_of(error)}")[:TEXT_LIMIT].removesuffix(":")
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says, which may be the script's own object and fail at that."""
+    try:
+        return str(error)
+    except BaseException:
+        return ""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

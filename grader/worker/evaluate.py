@@ -10,23 +10,20 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.transforms import ToTensor
 
 from grader.protocol.exported import MOST_CHANCE, sample_rows
 from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget, Statistics
-from grader.worker.dataset import GraderCIFAR10
+from grader.worker.chosen_transform import chosen
 from grader.worker.draws import Transform, draws, same_for_same_image
-from grader.worker.export import export, tensor_of, weights_of
-from grader.worker.preprocessing import After, found_again, with_after
+from grader.worker.export import export, weights_of
+from grader.worker.preprocessing import After, found_again, mismatch, tensor_of, with_after
 
 # As fast as larger ones on a processor, where recording a batch and judging its graph take 3.0 s in place of 8.7 s at
 # 250 (the specified network, one thread of an AMD EPYC, 2026-11-26).
 _BATCH_SIZE = 100
 # Training images, at least, of which a replay must give the same scores.
 _LEAST_SAMPLE = 200
-# A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
-_MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
 _LEFT_OUT = (
     "Your training images looked unlike the test images. The grader applied the transform of your test set only, not "
     "what your loop does to a batch."
@@ -114,7 +111,7 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
     """
     network: nn.Module = budget.network
     trained = weights_of(network)
-    own_transform, notes = preprocessing()
+    own_transform, notes, doubts = chosen(budget.statistics)
     transform, chance = own_transform, None
     if draws(own_transform, Image.fromarray(training[0])):
         chance = int(torch.randint(MOST_CHANCE, ()))
@@ -129,7 +126,7 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
         size, seen = budget.batch_size, Statistics()
         scores, batch = _scores(network, _sample(training, size), transform, size, seen)
         notes += (f"The network only takes batches of {size} images, so the grader tested it in such batches.",)
-    after, flags = None, _mismatch(budget.statistics, seen)
+    after, flags = None, mismatch(budget.statistics, seen)
     if flags:
 
         def again(some: np.ndarray[Any, Any], through: Transform, shown: Statistics) -> bytes:
@@ -141,37 +138,13 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
     if after is not None:
         flags = (*flags, _BROUGHT_TO_THE_SAME)
         scores, batch = _scores(network, sample, with_after(transform, after), size)
-    return Prepared(network, trained, own_transform, after, chance, batch, sample, scores, notes, flags)
+    return Prepared(network, trained, own_transform, after, chance, batch, sample, scores, notes, (*flags, *doubts))
 
 
 def _sample(training: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
     """Whole batches of training images, at least two: what holds for the first only must show."""
     count = size * max(2, math.ceil(_LEAST_SAMPLE / size))
     return np.ascontiguousarray(training[sample_rows(count, len(training))])
-
-
-def preprocessing() -> tuple[Transform, tuple[str, ...]]:
-    """The transform of the script's last test set; without one, its training transform less the random parts."""
-    made = GraderCIFAR10.made
-    for dataset in reversed(made):
-        if not dataset.train:
-            chosen: Transform = dataset.transform or ToTensor()
-            return chosen, ()
-    if not made:
-        return ToTensor(), ("Your script made no data set, so the grader only turned the test images into tensors.",)
-    return without_random_parts(made[-1].transform), (
-        "Your script made no test set, so the grader applied its training transform without the random parts.",
-    )
-
-
-def without_random_parts(transform: Any) -> Any:
-    """A composed transform less the steps that draw random numbers, at any depth (torchvision's names tell them)."""
-    steps = getattr(transform, "transforms", None)
-    if steps is None:
-        return transform or ToTensor()
-    random = ("Rand", "AutoAugment", "AugMix", "TrivialAugment", "ColorJitter", "Gaussian", "ElasticTransform")
-    kept = [step for step in steps if not type(step).__name__.startswith(random)]
-    return type(transform)([without_random_parts(step) for step in kept])
 
 
 def _scores(
@@ -210,23 +183,3 @@ def without_autocast() -> Iterator[None]:
     """Compute in the dtypes of the weights and images, whatever the script has switched on."""
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield
-
-
-def _mismatch(trained: Statistics, tested: Statistics) -> tuple[str, ...]:
-    """Flag test batches that look unlike the training batches: a script that normalises in its loop, for example."""
-    if not trained.means or not tested.means:
-        return ()
-    if trained.shape != tested.shape or trained.dtype != tested.dtype:
-        return (
-            f"preprocessing differs: trained on {trained.shape} {trained.dtype}, "
-            f"tested on {tested.shape} {tested.dtype}",
-        )
-    mean, other_mean = float(np.mean(trained.means)), float(np.mean(tested.means))
-    spread, other_spread = float(np.mean(trained.spreads)), float(np.mean(tested.spreads))
-    ratio = max(spread, other_spread) / max(min(spread, other_spread), 1e-12)
-    if not math.isfinite(mean) or (abs(mean - other_mean) <= _MEAN_TOLERANCE * spread and ratio <= _SPREAD_TOLERANCE):
-        return ()
-    return (
-        f"preprocessing differs: trained on images of mean {mean:.2f} and spread {spread:.2f}, "
-        f"tested on mean {other_mean:.2f} and spread {other_spread:.2f}",
-    )

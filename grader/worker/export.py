@@ -34,6 +34,7 @@ from grader.protocol.exported import (
     values_in,
 )
 from grader.worker.look.layer_names import storage_of
+from grader.worker.preprocessing import tensor_of
 
 _DTYPES = {getattr(torch, name): name for name in ITEM_BYTES}
 _MEMORY_FORMATS = {
@@ -309,11 +310,6 @@ def _table(transform: Callable[[Any], Any], images: np.ndarray[Any, Any]) -> Ten
         if not torch.equal(table.gather(1, where), made.flatten(1)):
             return None
     return table
-
-
-def tensor_of(image: Any) -> Tensor:
-    """What a transform gave, as a tensor."""
-    return image if isinstance(image, Tensor) else transforms.ToTensor()(np.array(image))
 
 
 def _key(tensor: Tensor) -> Any:

@@ -7,6 +7,7 @@ import sys
 import torch
 
 from grader.protocol import Fault, Task
+from grader.worker.channel import message_of
 
 if sys.platform != "win32":
     import resource
@@ -87,10 +88,12 @@ def take_reserve() -> None:
 
 def limit_met(error: BaseException | None) -> Fault | None:
     """Tell which limit an error comes from; None if from none."""
+    if error is None:
+        return None
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Fault.MEMORY
     if isinstance(error, BlockingIOError):
         return Fault.PROCESSES
     if isinstance(error, OSError) and error.errno in _BY_NUMBER:
         return _BY_NUMBER[error.errno]
-    return next((fault for text, fault in _BY_TEXT.items() if text in str(error)), None)
+    return next((fault for text, fault in _BY_TEXT.items() if text in message_of(error)), None)

@@ -5,6 +5,7 @@ JOB/submission and what lay beside it, JOB/companions; runs the script as `__mai
 at its network (mode "check") or turns the grader's images into scores (mode "train").
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line, opened
 from grader.worker.evaluate import NotScores, Prepared, prepare
 from grader.worker.export import NotExportable
+from grader.worker.leaving import Doors, end_process, errors, flush
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
 from grader.worker.look.patience import when_overdue
@@ -49,6 +51,7 @@ class Worker:
         self._module = types.ModuleType("__main__")
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
+        self._doors = Doors(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
         self._source = Source()
         # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * len(training_images)
@@ -59,6 +62,7 @@ class Worker:
         """Execute the script as `python hw6.py` would, then finish."""
         self._source = source
         patches.install(patches.watching(self._budget, self._uncounted, self._acceleration.loading))
+        patches.install(patches.leaving(self._doors))
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()
         sys.path.insert(0, os.getcwd())
@@ -72,7 +76,7 @@ class Worker:
             self._budget.close(StopReason.FINISHED)
         self._error = ended_by
         take_reserve()
-        traceback.print_exception(_without_our_frames(ended_by))
+        _print_error(ended_by)
         self._budget.close(StopReason.ERROR)
 
     def _lay_out(self) -> None:
@@ -111,15 +115,15 @@ class Worker:
             missing_module=missing,
         )
         self._channel.say(Stopped(reason, said, training))
+        self._doors.close()
         try:
             if self._task.mode == "check":
                 self._check()
             elif self._task.images:
                 self._evaluate()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
+            flush()
+            end_process(0)
 
     def _check(self) -> None:
         constructor = self._module.__dict__.get(self._task.class_name) or self._budget.defined
@@ -138,7 +142,7 @@ class Worker:
 
         def answer() -> None:
             self._channel.say(QuestionsSeen(answers(watch.seen, source.blanks, self._task.learning_rates)))
-            os._exit(0)
+            end_process(0)
 
         when_overdue(_QUESTION_SECONDS, answer, at_most=2)
         # The first run may have made the folders that the script makes.
@@ -163,7 +167,7 @@ class Worker:
         except NotScores as error:
             self._channel.say(Evaluated(Fault.NOT_SCORES, str(error), all_notes()))
         except BaseException as error:  # a network that cannot be evaluated is the script's fault, named
-            traceback.print_exception(_without_our_frames(error))
+            _print_error(error)
             self._channel.say(Evaluated(limit_met(error) or Fault.EVALUATION, one_line(error), all_notes()))
         else:
             flags = (*prepared.flags, *self._uncounted.doubts(self._budget.batches))
@@ -194,6 +198,11 @@ class Worker:
         return limit_met(self._error) or Fault.SCRIPT
 
 
+def _print_error(error: BaseException) -> None:
+    with contextlib.suppress(Exception):  # the error is the script's own object
+        traceback.print_exception(_without_our_frames(error), file=errors())
+
+
 def _without_our_frames(error: BaseException) -> BaseException:
     """Cut the worker's own frames from the top of a traceback: a student should see the script's."""
     trace = error.__traceback__
@@ -210,6 +219,11 @@ def _note_used(companions: list[Path]) -> None:
 
 
 def _wait_for_threads() -> None:
+    """As Python does at the end of a script: pools are told to end, and all threads but daemons are waited for."""
+    pools: Any = sys.modules.get("concurrent.futures.thread")
+    if pools is not None:
+        pools._python_exit()
+        pools._shutdown = False
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

@@ -13,6 +13,7 @@ import functools
 import multiprocessing
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,13 +25,16 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _DatasetKind
 from torchvision import datasets
 
 from grader.protocol import Started
+from grader.worker import chosen_transform
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
+from grader.worker.leaving import Doors
 from grader.worker.speed import loading
-from grader.worker.standins import colab, compiler, no_gpu, older_versions
+from grader.worker.standins import colab, folders, no_gpu, older_versions, programs, uncompiled
 from grader.worker.uncounted import Uncounted
 
 _ALSO_HERE = "The same thing has a second name."
@@ -63,10 +67,13 @@ def surrounding() -> list[Patch | Call]:
         Patch(datasets.cifar, "CIFAR10", GraderCIFAR10, _ALSO_HERE),
         Patch(torch, "manual_seed", seed, "A script that sets its own seed gets no rerun with another one."),
         Patch(torch.random, "manual_seed", seed, _ALSO_HERE),
-        Patch(torch, "compile", compiler.not_compiled, "The sandbox has no compiler."),
+        Patch(torch, "compile", uncompiled.not_compiled, "The sandbox has no compiler."),
         Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
-        Patch(torch.jit, "script", compiler.not_compiled, "A compiled network would run past the forward that counts."),
+        *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
+        Patch(torch, "save", folders.saving(torch.save), "A folder of the student's machine is missing here."),
+        Call(sys.addaudithook, (folders.audit,), "A folder of the student's machine is missing here."),
+        Patch(subprocess.Popen, "__init__", programs.start_of(subprocess.Popen.__init__), "Colab has more programs."),
         Call(sys.meta_path.append, (colab.MODULES,), "Colab's modules and IPython are missing here."),
         Call(sys.meta_path.insert, (0, colab.PLOTS), "A matplotlib backend that opens windows fails here."),
         Call(sys.meta_path.insert, (0, colab.BARS), "tqdm's bar for notebooks fails without a browser's widgets."),
@@ -81,10 +88,12 @@ def surrounding() -> list[Patch | Call]:
             Call(multiprocessing.set_start_method, ("fork", True), why),
             Patch(multiprocessing, "set_start_method", fork, why),
             Patch(torch.multiprocessing, "set_start_method", fork, _ALSO_HERE),
+            Patch(multiprocessing, "get_context", loading.forking, why),
+            Patch(torch.multiprocessing, "get_context", loading.forking, _ALSO_HERE),
         ]
-    else:
-        here = loading.in_own_process(DataLoader.__init__)
-        changes.append(Patch(DataLoader, "__init__", here, "A student's Windows or macOS cannot fork loader workers."))
+    init: Any = DataLoader.__init__ if sys.platform == "linux" else loading.in_own_process(DataLoader.__init__)
+    why = "A test image goes through the data set that the script made; off Linux, nothing forks loader workers."
+    changes.append(Patch(DataLoader, "__init__", chosen_transform.remembering(init), why))
     if not torch.cuda.is_available():
         changes += _each(no_gpu.replacements(), "Without a GPU, a device that a script calls cuda is the processor.")
     return changes
@@ -103,6 +112,8 @@ def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> l
         Call(register_optimizer_step_post_hook, (uncounted.step,), "A step may train what nobody counted."),
         Call(sys.addaudithook, (uncounted.audit,), "Another Python may train what nobody counted."),
     ]
+    fetcher = staticmethod(loading.fetcher_of(_DatasetKind.create_fetcher))
+    changes.append(Patch(_DatasetKind, "create_fetcher", fetcher, "Our own data set gives whole batches faster."))
     if own.enabled:
         make = own.iterator_of(DataLoader._get_iterator)
         changes.append(Patch(DataLoader, "_get_iterator", make, "Worker processes hand batches over slower."))
@@ -110,6 +121,11 @@ def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> l
             why = "The next batch is made while the GPU works on a step."
             changes.append(Call(register_optimizer_step_post_hook, (own.prepare,), why))
     return changes
+
+
+def leaving(doors: Doors) -> list[Patch | Call]:
+    """What lets the network be tested where a script ends its own process."""
+    return [*_each(doors.replacements(), "The trained network is tested, whichever way the script ends.")]
 
 
 def install(changes: Iterable[Patch | Call]) -> None:

@@ -5,14 +5,16 @@ the script's transform makes of training images) and after it (what the training
 decided on training images, whose labels are no secret.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torchvision.transforms import ToTensor
 
 from grader.worker.budget import Statistics
-from grader.worker.dataset import GraderCIFAR10
+from grader.worker.dataset import given
 from grader.worker.draws import Transform
 
 Images = np.ndarray[Any, Any]
@@ -22,6 +24,8 @@ Scores = Callable[[Images, Transform, Statistics], bytes]
 _SAMPLE = 500
 # In accuracy on the sample: less may be chance.
 _GAIN = 0.05
+# A mean may differ by this part of the spread, and the spread by this factor, before the preprocessing is doubted.
+_MEAN_TOLERANCE, _SPREAD_TOLERANCE = 0.3, 1.4
 
 
 def found_again(transform: Transform, trained: Statistics, scores_of: Scores) -> After | None:
@@ -32,7 +36,7 @@ def found_again(transform: Transform, trained: Statistics, scores_of: Scores) ->
         trained: Of the first training forwards.
         scores_of: Predicts, and adds what it showed to the network to the statistics.
     """
-    images, labels = GraderCIFAR10.arrays
+    images, labels = given.arrays
     rows = np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(np.int64)
     before = Statistics()
     plain = _accuracy(scores_of(images[rows], transform, before), labels[rows])
@@ -61,3 +65,38 @@ def _moments(statistics: Statistics) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _accuracy(scores: bytes, labels: Images) -> float:
     return float((np.frombuffer(scores, "<f4").reshape(len(labels), -1).argmax(axis=1) == labels).mean())
+
+
+def without_random_parts(transform: Any) -> Any:
+    """A composed transform less the steps that draw random numbers, at any depth (torchvision's names tell them)."""
+    steps = getattr(transform, "transforms", None)
+    if steps is None:
+        return transform or ToTensor()
+    random = ("Rand", "AutoAugment", "AugMix", "TrivialAugment", "ColorJitter", "Gaussian", "ElasticTransform")
+    kept = [step for step in steps if not type(step).__name__.startswith(random)]
+    return type(transform)([without_random_parts(step) for step in kept])
+
+
+def tensor_of(image: Any) -> torch.Tensor:
+    """What a transform made of an image, as a tensor."""
+    return image if isinstance(image, torch.Tensor) else ToTensor()(np.array(image))
+
+
+def mismatch(trained: Statistics, tested: Statistics) -> tuple[str, ...]:
+    """Flag test batches that look unlike the training batches: a script that normalises in its loop, for example."""
+    if not trained.means or not tested.means:
+        return ()
+    if trained.shape != tested.shape or trained.dtype != tested.dtype:
+        return (
+            f"preprocessing differs: trained on {trained.shape} {trained.dtype}, "
+            f"tested on {tested.shape} {tested.dtype}",
+        )
+    mean, other_mean = float(np.mean(trained.means)), float(np.mean(tested.means))
+    spread, other_spread = float(np.mean(trained.spreads)), float(np.mean(tested.spreads))
+    ratio = max(spread, other_spread) / max(min(spread, other_spread), 1e-12)
+    if not math.isfinite(mean) or (abs(mean - other_mean) <= _MEAN_TOLERANCE * spread and ratio <= _SPREAD_TOLERANCE):
+        return ()
+    return (
+        f"preprocessing differs: trained on images of mean {mean:.2f} and spread {spread:.2f}, "
+        f"tested on mean {other_mean:.2f} and spread {other_spread:.2f}",
+    )

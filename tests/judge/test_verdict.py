@@ -183,6 +183,34 @@ def test_a_network_that_differs_from_its_trace_is_flagged() -> None:
     assert judgement.flags == ("in eval mode the network computes something else than its traced graph",)
 
 
+class Cast(nn.Module):
+    """A right network that changes its images to a precision of its own."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = reference().to(dtype)
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.to(self.dtype))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_network_is_fed_what_it_takes(dtype: torch.dtype) -> None:
+    judgement = judged(Cast(dtype))
+    assert (judgement.verdict, judgement.flags) == (Verdict.CONFORMING, ())
+
+
+def test_a_network_of_a_script_in_double_precision_is_judged_as_any_other() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        judgement = judge(look_at(reference(), "", REFERENCE["IdentityResNet"]), TWO)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert judgement.verdict is Verdict.CONFORMING
+    assert judgement.flags == ()
+
+
 def test_parameters_are_the_trainable_scalars() -> None:
     network = reference((1, 1, 1, 1))
     expected = sum(weight.numel() for weight in network.parameters())

@@ -23,8 +23,9 @@ from grader.protocol.exported import from_bytes
 from grader.records import SCORE_DTYPE, Verdict
 from grader.replay.graph import Replayed
 from grader.replay.main import seen
-from grader.worker.export import NotExportable, export, tensor_of, weights_of
+from grader.worker.export import NotExportable, export, weights_of
 from grader.worker.look.network import build
+from grader.worker.preprocessing import tensor_of
 
 RIGHT = [
     case

@@ -13,7 +13,7 @@ from command import SUBMISSIONS, expectation, run_grader
 from grader.judge.verdict import Judgement
 from grader.records import Deviation, Verdict
 from grader.sandbox import Isolation
-from grader.worker.standins.compiler import not_compiled
+from grader.worker.standins.uncompiled import not_scripted
 from message_table import judged, names, rows_about, rows_of_network, rows_of_runs
 
 CASES = sorted((SUBMISSIONS / "networks").iterdir())
@@ -55,7 +55,7 @@ def marked(pair: Path) -> Any:
 def test_a_right_network_and_a_wrong_one_that_differ_in_one_place_are_told_apart(
     pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.jit, "script", not_compiled)  # as in the sandbox
+    monkeypatch.setattr(torch.jit, "script", not_scripted)  # as in the sandbox
     expected = expectation(pair)
     wrong = expected["wrong"]
     text = (pair / "hw6.py").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """The CIFAR10 that a script sees: torchvision's own in every way but the images."""
 
 import inspect
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torch.utils.data.dataloader import _DatasetKind
 from torchvision import transforms
 from torchvision.transforms import v2
 
 from grader.worker import dataset as module
+from grader.worker.speed.loading import fetcher_of
 
 REAL = torchvision.datasets.CIFAR10
 CLASSES, PER_CLASS = 10, 20
@@ -23,9 +26,9 @@ ROWS = CLASSES * PER_CLASS
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test installs is taken back after it."""
-    monkeypatch.setattr(module.GraderCIFAR10, "made", [])
-    monkeypatch.setattr(module.GraderCIFAR10, "arrays", None, raising=False)
+    monkeypatch.setattr(module, "given", module.Given())
     monkeypatch.setattr(module, "served", module.Served())
+    monkeypatch.setattr(_DatasetKind, "create_fetcher", staticmethod(fetcher_of(_DatasetKind.create_fetcher)))
 
 
 @pytest.fixture
@@ -146,9 +149,9 @@ def test_two_workers_load_every_image_once(dataset: Any) -> None:
     assert targets == made.targets
 
 
-def test_a_download_finds_everything_there(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_download_finds_everything_there(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", None)
     dataset("./data", download=True)
-    assert capsys.readouterr().out == "Files already downloaded and verified\n"
 
 
 def test_it_describes_itself_as_torchvisions_does(dataset: Any) -> None:
@@ -207,7 +210,7 @@ def test_a_loader_gives_the_same_batches_with_and_without_the_batched_transforms
     source = Subset(images, range(0, ROWS, 2)) if subset else images
     batched = one_epoch(source, workers)
     assert module.served.share == 1
-    monkeypatch.setattr(module.GraderCIFAR10, "batched", False)
+    monkeypatch.setattr(module.given, "batched", False)
     one_by_one = one_epoch(source, workers)
     assert module.served.share == pytest.approx(0.5, abs=0.2)
     for (some, labels), (others, other_labels) in zip(batched, one_by_one, strict=True):
@@ -231,12 +234,68 @@ def test_what_a_script_does_with_its_data_set_is_kept(folder: Path) -> None:
 @pytest.mark.parametrize("transform", [AUGMENTED, SECOND_VERSION], ids=["first version", "second version"])
 def test_an_image_of_a_batch_is_of_the_kind_that_it_is_alone(dataset: Any, transform: Any) -> None:
     images = dataset("data", transform=transform)
-    image, _ = images.__getitems__([3])[0]
+    image, _ = module.items(images, [3])[0]
     assert type(image) is type(images[3][0])
+
+
+class Delegating(Dataset[Any]):
+    """A wrapper as it stands in many forums: it hands on every name that it lacks."""
+
+    def __init__(self, images: Any) -> None:
+        self.images = images
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "images":
+            raise AttributeError(name)
+        return getattr(self.images, name)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = self.images[index]
+        return image + 1, label
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_wrapper_that_hands_on_every_name_is_asked_itself(dataset: Any, workers: int) -> None:
+    wrapped = Delegating(dataset("data", transform=transforms.ToTensor()))
+    sources: list[Dataset[Any]] = [wrapped, Subset(wrapped, range(40)), ConcatDataset([wrapped, wrapped])]
+    for source in sources:
+        assert min(float(images.min()) for images, _ in one_epoch(source, workers)) >= 1
+
+
+def test_it_has_no_name_that_torchvisions_lacks(dataset: Any) -> None:
+    """Whatever torch looks for in a data set, also through a wrapper, it finds as in torchvision's."""
+    names = set(dir(dataset("data")))
+    assert names - set(dir(REAL)) == {"root", "train", "transform", "target_transform", "transforms"} | {
+        *("data", "targets", "classes", "class_to_idx")
+    }
+
+
+def test_it_is_pickled_by_torchvisions_name(dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dataset("data", transform=transforms.ToTensor())
+    with monkeypatch.context() as installed:
+        installed.setattr(torchvision.datasets.cifar, "CIFAR10", dataset)
+        kept = pickle.dumps(Subset(made, range(5)))
+        torch.save(made, tmp_path / "set.pt")
+        again = torch.load(tmp_path / "set.pt", weights_only=False)
+        assert type(again) is dataset
+        assert torch.equal(again[7][0], made[7][0])
+    elsewhere = pickle.loads(kept)  # where the name is torchvision's own
+    assert type(elsewhere.dataset) is REAL
+    assert elsewhere[3][1] == made[3][1]
+
+
+def test_images_that_were_given_out_are_counted_in_workers_too(dataset: Any) -> None:
+    alone, together = dataset("data"), dataset("data", train=False, transform=transforms.ToTensor())
+    assert len(one_epoch(Subset(together, range(20)), 2)) == 1
+    assert [alone[index][1] for index in range(3)] == alone.targets[:3]
+    assert (module.given.uses(alone), module.given.uses(together)) == (3, 20)
 
 
 def test_images_that_no_batch_can_hold_are_given_one_by_one(dataset: Any) -> None:
     pictures = dataset("data")
-    image, _ = pictures.__getitems__([3])[0]
+    image, _ = module.items(pictures, [3])[0]
     assert isinstance(image, Image.Image)
     assert module.served.share == 0

@@ -13,8 +13,9 @@ from torchvision.transforms import v2
 
 from grader.worker import dataset
 from grader.worker.budget import Budget, Statistics
-from grader.worker.dataset import GraderCIFAR10
-from grader.worker.evaluate import NotScores, prepare, preprocessing, without_random_parts
+from grader.worker.dataset import GraderCIFAR10, given
+from grader.worker.evaluate import NotScores, prepare
+from grader.worker.preprocessing import without_random_parts
 
 NORMALIZE = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
 PLAIN = transforms.Compose([transforms.ToTensor(), NORMALIZE])
@@ -24,8 +25,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint
 @pytest.fixture(autouse=True)
 def _no_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that has made no data set yet."""
-    monkeypatch.setattr(GraderCIFAR10, "made", [])
-    monkeypatch.setattr(GraderCIFAR10, "arrays", dataset.blank_arrays(10), raising=False)
+    monkeypatch.setattr(given, "made", [])
+    monkeypatch.setattr(given, "arrays", dataset.blank_arrays(10))
 
 
 def make_set(train: bool, transform: Any) -> None:
@@ -111,33 +112,6 @@ def test_a_transform_that_cannot_be_taken_apart_stays() -> None:
 
     assert without_random_parts(plain) is plain
     assert isinstance(without_random_parts(None), transforms.ToTensor)
-
-
-def test_the_last_test_set_decides_the_preprocessing() -> None:
-    make_set(False, transforms.ToTensor())
-    make_set(False, PLAIN)
-    make_set(True, transforms.ToTensor())
-    assert preprocessing() == (PLAIN, ())
-
-
-def test_a_test_set_without_a_transform_becomes_tensors() -> None:
-    make_set(False, None)
-    transform, notes = preprocessing()
-    assert isinstance(transform, transforms.ToTensor)
-    assert notes == ()
-
-
-def test_without_a_test_set_the_training_transform_is_taken_and_noted() -> None:
-    make_set(True, transforms.Compose([transforms.RandomHorizontalFlip(), *PLAIN.transforms]))
-    transform, (note,) = preprocessing()
-    assert names(transform) == ["ToTensor", "Normalize"]
-    assert "no test set" in note
-
-
-def test_without_any_data_set_that_is_noted() -> None:
-    transform, (note,) = preprocessing()
-    assert isinstance(transform, transforms.ToTensor)
-    assert "no data set" in note
 
 
 def test_scores_are_the_networks_own_in_the_order_of_the_images() -> None:

@@ -1,10 +1,7 @@
 """All that is replaced around a script stands in the tables of patches.py, as the real worker shows."""
 
 import json
-import os
-import subprocess
 import sys
-import tomllib
 from collections import Counter
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -12,13 +9,10 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from command import ROOT
-from grader.assignment import DEFAULT_ASSIGNMENT
-from grader.student.trial import _lay_out, _task
 from grader.worker import patches
 from grader.worker.speed.loading import OwnLoading
+from in_worker import run_in_worker
 
-RULES = tomllib.loads(DEFAULT_ASSIGNMENT.read_text(encoding="utf-8"))
 # What is in the packages' modules and classes before the worker's modules are imported, and what its script finds.
 WALK = """
 import grader.worker
@@ -57,27 +51,6 @@ install = patches.install
 patches.install = lambda changes: made.extend(changes) or install(changes)
 sys.modules["walk"] = types.SimpleNamespace(seen=seen)
 """
-
-
-def run_in_worker(script: str, folder: Path, start: str = "") -> str:
-    """What a script prints in a worker with all optimizations and without a GPU; `start` comes before the worker."""
-    submission = folder / "hw6.py"
-    submission.write_text(script, encoding="utf-8")
-    _lay_out(folder, submission, _task(RULES, 60, 0))
-    (folder / "scratch").mkdir()
-    start += "import runpy\nrunpy.run_module('grader.worker.main', run_name='__main__', alter_sys=True)"
-    files = [folder / name for name in ("images", "scores", "report", "job")]
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", start, *files, ""],
-        cwd=folder / "scratch",
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
 
 
 def test_nothing_is_replaced_that_is_in_no_table(tmp_path: Path) -> None:

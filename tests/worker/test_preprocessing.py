@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from grader.worker.budget import Budget, Statistics
-from grader.worker.dataset import GraderCIFAR10
+from grader.worker.dataset import GraderCIFAR10, given
 from grader.worker.evaluate import prepare
 
 MEAN = torch.tensor([0.3, 0.5, 0.6]).reshape(3, 1, 1)
@@ -40,8 +40,8 @@ class Brightness(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _training_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GraderCIFAR10, "made", [])
-    monkeypatch.setattr(GraderCIFAR10, "arrays", (images(0), LABELS), raising=False)
+    monkeypatch.setattr(given, "made", [])
+    monkeypatch.setattr(given, "arrays", (images(0), LABELS))
 
 
 def predicted(what_the_loop_does: Any, network: nn.Module) -> tuple[float, tuple[str, ...], tuple[str, ...]]:

@@ -29,6 +29,8 @@ OTHER_COUNTS = ((1, 1, 1, 1), (3, 1, 2, 4))
 _MAX_ADDITIONS = 200
 # Single precision, in an order of summation that depends on the batch size.
 _TOLERANCE = 1e-3
+# Of two bytes, where a forward takes no other numbers.
+_COARSE_TOLERANCE = 0.05
 _HEIGHTS = (32, 16, 8, 4)
 # Kept before a script runs.
 _processor_seconds = time.process_time
@@ -55,9 +57,11 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     error = ""
     with _one_thread():
-        for batch in _BATCHES:
+        first, *others = _dtypes(network)
+        for dtype, batch in [*((first, batch) for batch in _BATCHES), *((dtype, _BATCHES[0]) for dtype in others)]:
             try:
-                seen = _described(network, batch, parameters, constructor_error, make)
+                images = torch.randn(batch, 3, 32, 32, dtype=dtype, device=_device(network))
+                seen = _described(network, images, parameters, constructor_error, make)
                 if len(to_json(seen)) > _MAX_BYTES:
                     raise TooLarge("a graph of more nodes and longer names than can be judged")
                 return seen
@@ -80,17 +84,27 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _dtypes(network: nn.Module) -> list[torch.dtype]:
+    """In which a network is tried: a forward may change its images to the network's own, or to double precision."""
+    own = next((weight.dtype for weight in network.parameters() if weight.is_floating_point()), torch.float32)
+    return list(dict.fromkeys((torch.float32, own, torch.float64)))
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next((weight.device for weight in network.parameters()), torch.device("cpu"))
+
+
 def _described(
-    network: nn.Module, batch: int, parameters: int, constructor_error: str, make: Callable[..., Any] | None
+    network: nn.Module, images: Tensor, parameters: int, constructor_error: str, make: Callable[..., Any] | None
 ) -> NetworkSeen:
     """Trace a copy; where there can be none, or it uses the original through a closure, the network itself."""
     copied = _copied(network)
     with _as_it_was(network):
-        probe = _prepared(network if copied is None else copied)
-        names, recorder, images, output = _traced(probe, network, batch)
+        probe = _prepared(network if copied is None else copied, images.dtype)
+        names, recorder, output = _traced(probe, network, images)
         if not names.copy_is_whole:
-            probe = _prepared(network)
-            names, recorder, images, output = _traced(probe, network, batch)
+            probe = _prepared(network, images.dtype)
+            names, recorder, output = _traced(probe, network, images)
         return _seen(probe, names, recorder, images, output, parameters, constructor_error, make)
 
 
@@ -120,16 +134,14 @@ def _seen(
     )
 
 
-def _traced(probe: nn.Module, network: nn.Module, batch: int) -> tuple[LayerNames, Recorder, Tensor, object]:
-    device = next((weight.device for weight in probe.parameters()), torch.device("cpu"))
-    images = torch.randn(batch, 3, 32, 32, device=device)
+def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[LayerNames, Recorder, object]:
     names = LayerNames(probe, network)
     recorder = Recorder(images, names)
     began = _processor_seconds()
     with torch.enable_grad(), recorder:
         output = probe(images)
     recorder.seconds = _processor_seconds() - began
-    return names, recorder, images, output
+    return names, recorder, output
 
 
 def _copied(network: nn.Module) -> nn.Module | None:
@@ -163,9 +175,9 @@ def _as_it_was(network: nn.Module) -> Iterator[None]:
                 buffer.copy_(values)
 
 
-def _prepared(probe: nn.Module) -> nn.Module:
+def _prepared(probe: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The network in train mode, with weights that tell layers apart: none is all zeros or all ones."""
-    probe = probe.float().train()
+    probe = probe.to(dtype).train()
     with torch.no_grad():
         for weight in probe.parameters():
             if weight.requires_grad and weight.numel() and bool((weight == weight.reshape(-1)[0]).all()):
@@ -187,7 +199,7 @@ def _try_out(
         make: Makes a network from four block counts; None: other block counts are not tried.
         images: The batch that it was traced with.
     """
-    counts = tuple((asked, _counted(make, asked)) for asked in OTHER_COUNTS) if make else ()
+    counts = tuple((asked, _counted(make, asked, images.dtype)) for asked in OTHER_COUNTS) if make else ()
     network.eval()
     seen = _in_eval_mode(network, images, nodes, output)
     return replace(seen, identities=_identities(network, images[:1]), counts=counts)
@@ -224,7 +236,8 @@ def _differ(first: object, second: object) -> bool | None:
     if not isinstance(first, Tensor) or not isinstance(second, Tensor) or first.shape != second.shape:
         return None
     scale = float(second.abs().max()) if second.numel() else 0.0
-    return not torch.allclose(first, second, rtol=_TOLERANCE, atol=_TOLERANCE * max(scale, 1e-6))
+    tolerance = _TOLERANCE if second.element_size() > 2 else _COARSE_TOLERANCE
+    return not torch.allclose(first, second, rtol=tolerance, atol=tolerance * max(scale, 1e-6))
 
 
 def _replayed(network: nn.Module, images: Tensor, nodes: list[Node], output: int | None) -> Tensor | None:
@@ -323,14 +336,13 @@ def _identities(network: nn.Module, image: Tensor) -> tuple[bool, ...] | None:
     return tuple(additions.unchanged)
 
 
-def _counted(make: Callable[..., Any], asked: tuple[int, ...]) -> tuple[int, ...] | str:
+def _counted(make: Callable[..., Any], asked: tuple[int, ...], dtype: torch.dtype) -> tuple[int, ...] | str:
     """How many blocks each stage of a network has that was made for these counts, or why it could not be made."""
     additions = _Additions()
     try:
-        network = make(*asked).eval()
-        device = next((parameter.device for parameter in network.parameters()), None)
+        network = make(*asked).to(dtype).eval()
         with torch.no_grad(), additions:
-            network(torch.zeros(1, 3, 32, 32, device=device))
+            network(torch.zeros(1, 3, 32, 32, dtype=dtype, device=_device(network)))
     except (Exception, SystemExit) as error:
         return _short(error)
     return tuple(additions.heights.count(height) for height in _HEIGHTS)

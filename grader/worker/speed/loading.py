@@ -5,18 +5,25 @@ The second is a student's Windows or macOS; the grader runs on Linux.
 
 import functools
 import inspect
+import multiprocessing
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import Subset, default_collate
-from torch.utils.data.dataloader import _SingleProcessDataLoaderIter
+from torch.utils.data._utils.fetch import _MapDatasetFetcher
+from torch.utils.data.dataloader import _DatasetKind, _SingleProcessDataLoaderIter
 
+from grader.worker import dataset
 from grader.worker.channel import note
-from grader.worker.dataset import GraderCIFAR10, served
+from grader.worker.dataset import GraderCIFAR10, steps_of
 from grader.worker.speed.transforms import draw_nothing, transformed
 
+_FORKED = "The grader started worker processes by fork, whatever your script asked for."
+_METHODS = (None, "fork", "spawn", "forkserver")
+_CONTEXT = multiprocessing.get_context("fork") if sys.platform == "linux" else None
 _OF_WORKERS = ("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
 
 
@@ -38,7 +45,42 @@ def in_own_process(init: Callable[..., None]) -> Callable[..., None]:
 
 def still_fork(*_: Any, **__: Any) -> None:
     """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
-    note("The grader started worker processes by fork, whatever your script asked for.")
+    note(_FORKED)
+
+
+def forking(method: Any = None) -> Any:
+    """`get_context`, of processes that fork whatever was asked for: loaders ask here too."""
+    if method not in _METHODS:
+        raise ValueError(f"cannot find context for {method!r}")
+    if method not in (None, "fork"):
+        note(_FORKED)
+    return _CONTEXT
+
+
+def fetcher_of(create: Callable[..., Any]) -> Callable[..., Any]:
+    """`_DatasetKind.create_fetcher`, for loaders and their workers: whole batches where the data set itself is ours.
+
+    A method of the data set that takes whole batches would be found by a script's wrapper that hands on every name it
+    lacks, and would pass by what the wrapper does to an image.
+    """
+
+    def made(kind: int, source: Any, auto_collation: bool, collate_fn: Any, drop_last: bool) -> Any:
+        if kind == _DatasetKind.Map and auto_collation and _takes_batches(source):
+            return _Fetcher(source, auto_collation, collate_fn, drop_last)
+        return create(kind, source, auto_collation, collate_fn, drop_last)
+
+    return made
+
+
+class _Fetcher(_MapDatasetFetcher):
+    """Asks our own data set for whole batches."""
+
+    def fetch(self, possibly_batched_index: Sequence[int]) -> Any:
+        source: Any = self.dataset
+        rows = list(possibly_batched_index)
+        while type(source) is Subset:
+            source, rows = source.dataset, [source.indices[row] for row in rows]
+        return self.collate_fn(dataset.items(source, rows))
 
 
 class OwnLoading:
@@ -77,7 +119,7 @@ class OwnLoading:
         self._iterators += 1
         if not _makes_whole_batches(loader):
             return make(loader)
-        draws = not draw_nothing(_images_of(loader.dataset).steps)
+        draws = not draw_nothing(steps_of(_images_of(loader.dataset)) or ())
         if draws and not self._random:
             return make(loader)
         self._own += 1
@@ -126,14 +168,15 @@ class _WholeBatches(_SingleProcessDataLoaderIter):
 class _Batches:
     """What a pass asks for batches, by the indices of their images; like a worker, it keeps its first transform."""
 
-    def __init__(self, dataset: Any, chance: torch.Generator) -> None:
-        self._images = _images_of(dataset)
-        self._rows = dataset.indices if type(dataset) is Subset else None
-        self._steps, self._chance = self._images.steps, chance
+    def __init__(self, source: Any, chance: torch.Generator) -> None:
+        self._images = _images_of(source)
+        self._rows = source.indices if type(source) is Subset else None
+        self._steps, self._chance = steps_of(self._images) or (), chance
 
     def fetch(self, indices: Sequence[int]) -> list[torch.Tensor]:
         rows = list(indices) if self._rows is None else [self._rows[index] for index in indices]
-        served.count(len(rows), batched=True)
+        dataset.served.count(len(rows), batched=True)
+        dataset.given.use(self._images, len(rows))
         images = transformed(self._images.data[rows], self._steps, self._chance)
         labels = torch.tensor([self._images.targets[row] for row in rows])
         return [images.as_subclass(torch.Tensor).contiguous(), labels]
@@ -142,11 +185,18 @@ class _Batches:
 _END = object()
 
 
-def _images_of(dataset: Any) -> Any:
-    return dataset.dataset if type(dataset) is Subset else dataset
+def _images_of(source: Any) -> Any:
+    return source.dataset if type(source) is Subset else source
+
+
+def _takes_batches(source: Any) -> bool:
+    while type(source) is Subset:
+        source = source.dataset
+    return isinstance(source, GraderCIFAR10) and not hasattr(source, "__getitems__")
 
 
 def _makes_whole_batches(loader: Any) -> bool:
     images = _images_of(loader.dataset)
     plain = loader.worker_init_fn is None and loader.collate_fn is default_collate and not loader.persistent_workers
-    return plain and type(images) is GraderCIFAR10 and images.steps is not None and images.target_transform is None
+    ours = plain and type(images) is GraderCIFAR10
+    return ours and steps_of(images) is not None and images.target_transform is None

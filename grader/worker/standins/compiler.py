@@ -13,8 +13,6 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from grader.worker.channel import note
-
 _COMPILER = "torch._dynamo"
 _UTILITIES = f"{_COMPILER}.utils"
 
@@ -26,7 +24,7 @@ class _Deferred(types.ModuleType):
         # Whoever looks through sys.modules asks for such names.
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(_real(self.__name__), name)
+        return getattr(real(self.__name__), name)
 
 
 class _FindReal(MetaPathFinder, Loader):
@@ -38,7 +36,7 @@ class _FindReal(MetaPathFinder, Loader):
         return None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        return _real(spec.name)
+        return real(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing: it was executed already."""
@@ -56,13 +54,8 @@ def defer() -> None:
     sys.meta_path.insert(0, _FindReal())
 
 
-def not_compiled(model: Any = None, **_: Any) -> Any:
-    """`torch.compile` and `torch.jit.script` without a compiler: the model itself, or a decorator that returns it."""
-    note("The network ran uncompiled: the grader skips torch.compile and torch.jit.script.")
-    return model if model is not None else lambda decorated: decorated
-
-
-def _real(name: str) -> types.ModuleType:
+def real(name: str = _COMPILER) -> types.ModuleType:
+    """Torch's own module, imported if it was not yet."""
     for deferred in (_COMPILER, _UTILITIES):
         if isinstance(sys.modules.get(deferred), _Deferred):
             del sys.modules[deferred]
@@ -79,4 +72,4 @@ def _as_it_is(function: Callable[..., Any], *_: Any, **__: Any) -> Callable[...,
 
 
 def _is_compile_supported(device_type: Any) -> Any:
-    return _real(_UTILITIES).is_compile_supported(device_type)
+    return real(_UTILITIES).is_compile_supported(device_type)

@@ -12,22 +12,23 @@ import dis
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._device import _device_constructors
 
 from grader.worker.channel import note
 
 _CPU = torch.device("cpu")
-_FACTORIES = (
-    *("tensor", "as_tensor", "zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange"),
-    *("asarray", "normal", "randint_like"),
-    *("tril_indices", "triu_indices", "scalar_tensor", "empty_strided", "hann_window"),
-    *("eye", "linspace", "logspace", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+# Torch's own list, less what it has no name for; with what it leaves out.
+_FACTORIES = sorted(
+    {function.__name__ for function in _device_constructors() if hasattr(torch, function.__name__)}
+    | {name for name in dir(torch) if name.endswith("_like") and not name.startswith("_")}
+    | {"normal"}
 )
 _NEW = ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor")
 
@@ -36,8 +37,13 @@ _SILENT = (
     *("synchronize", "set_device", "empty_cache", "ipc_collect", "init", "manual_seed", "manual_seed_all"),
     *("reset_peak_memory_stats", "reset_max_memory_allocated", "reset_accumulated_memory_stats"),
     *("set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all"),
+    *("set_stream", "set_sync_debug_mode", "reset_max_memory_cached", "seed", "seed_all"),
 )
-_ZERO = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved", "memory_cached")
+_ZERO = (
+    *("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved", "memory_cached"),
+    *("max_memory_cached", "clock_rate", "device_memory_used", "memory_usage", "power_draw", "temperature"),
+    *("utilization", "get_sync_debug_mode"),
+)
 _SILENT_ACCELERATOR = (
     *("synchronize", "set_device_index", "set_device_idx", "empty_cache", "empty_host_cache", "set_stream"),
     *("reset_peak_memory_stats", "reset_accumulated_memory_stats"),
@@ -58,12 +64,23 @@ def replacements() -> dict[tuple[Any, str], Any]:
         (nn.Module, "to"): _with_cpu(nn.Module.to),
         (torch.Tensor, "cuda"): _moved_to_cuda,
         (torch.Tensor, "pin_memory"): _same,
+        (torch.Tensor, "record_stream"): nothing,
+        (torch.UntypedStorage, "cuda"): _moved_to_cuda,
+        (torch.TypedStorage, "cuda"): _moved_to_cuda,
         (torch.Tensor, "type"): _with_cpu_type(torch.Tensor.type),
         (torch, "set_default_tensor_type"): _with_cpu_type(torch.set_default_tensor_type),
         (torch.autocast, "__init__"): _noted_autocast(torch.autocast.__init__),
         (torch, "device"): _Device,
         (torch, "Generator"): _Generator,
-        **{(torch.cuda, name): replacement for name, replacement in _of_cuda().items()},
+        **{(torch, name): kind for name, kind in (("Stream", _Stream), ("Event", _Event)) if hasattr(torch, name)},
+        **{
+            (module, name): replacement
+            for name, replacement in _of_cuda().items()
+            for module in (torch.cuda, torch.cuda.memory, torch.cuda.random)
+            if module is torch.cuda or hasattr(module, name)
+        },
+        **{(torch.cuda.nvtx, name): functools.partial(nothing) for name in ("mark", "range_push", "range_pop")},
+        (torch.cuda.nvtx, "range"): _no_range,
         **_of_accelerator(),
     }
 
@@ -85,6 +102,8 @@ def _with_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
             args = (args[0], _CPU, *args[2:])
         if type(options.get("device")) is int:
             options["device"] = _CPU
+        if options.get("pin_memory"):
+            options["pin_memory"] = False
         return function(*map(_mapped, args), **{name: _mapped(value) for name, value in options.items()})
 
     return on_cpu
@@ -169,14 +188,22 @@ def _of_cuda() -> dict[str, Any]:
         "get_device_properties": _properties,
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         "get_rng_state_all": lambda: [torch.get_rng_state()],
+        "default_generators": (torch.default_generator,),
+        "initial_seed": lambda: torch.initial_seed(),
+        "is_current_stream_capturing": lambda: False,
+        "can_device_access_peer": lambda device, peer_device: False,
+        "get_per_process_memory_fraction": lambda device=None: 1.0,
+        "make_graphed_callables": lambda callables, *_, **__: callables,
         "is_bf16_supported": lambda including_emulation=True: False,
         "mem_get_info": lambda device=None: (_memory(), _memory()),
         "memory_stats": lambda device=None: {},
         "memory_summary": lambda device=None, abbreviated=False: "No CUDA memory: this machine has no GPU.",
         "Event": _Event,
         "Stream": _Stream,
+        "ExternalStream": _Stream,
         "current_stream": _Stream,
         "default_stream": _Stream,
+        "StreamContext": contextlib.nullcontext,
         "stream": contextlib.nullcontext,
         "device": contextlib.nullcontext,
         "device_of": contextlib.nullcontext,
@@ -197,6 +224,7 @@ def _of_accelerator() -> dict[tuple[Any, str], Any]:
         "current_accelerator": lambda check_available=False: None if check_available else torch.device("cpu"),
         "current_device_index": lambda: 0,
         "current_device_idx": lambda: 0,
+        "get_device_capability": lambda device=None: {},
         "get_memory_info": lambda device=None: (_memory(), _memory()),
         "memory_stats": lambda device=None: {},
         "current_stream": lambda device=None: _Stream(),
@@ -207,6 +235,11 @@ def _of_accelerator() -> dict[tuple[Any, str], Any]:
 
 def nothing(*_: Any, **__: Any) -> None:
     """Do nothing, whatever is asked."""
+
+
+@contextlib.contextmanager
+def _no_range(*_: Any, **__: Any) -> Iterator[None]:
+    yield
 
 
 def _no_memory(device: Any = None) -> int:
@@ -233,6 +266,7 @@ class _Event:
     def __init__(self, *_: Any, **__: Any) -> None:
         """Take what the real event takes."""
 
+    device, cuda_event, event_id = _CPU, 0, 0
     record = synchronize = wait = nothing
 
     def query(self) -> bool:
@@ -251,7 +285,11 @@ class _Stream(contextlib.nullcontext[None]):
         """Take what the real stream takes."""
         super().__init__()
 
+    device, device_index, device_type, stream_id, cuda_stream, priority = _CPU, 0, 0, 0, 0, 0
     synchronize = wait_event = wait_stream = nothing
+
+    def __enter__(self) -> Any:
+        return self
 
     def record_event(self, event: _Event | None = None) -> _Event:
         """Everything before it is done."""

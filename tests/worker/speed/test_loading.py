@@ -36,6 +36,7 @@ OWN_LOADING = """
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
+from torch.utils.data.dataloader import _DatasetKind
 from torchvision import transforms
 
 from grader.worker import dataset
@@ -44,6 +45,7 @@ from grader.worker.speed import loading
 chance = np.random.default_rng(0)
 arrays = chance.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 10
 dataset.serve(arrays, batched=True)
+_DatasetKind.create_fetcher = staticmethod(loading.fetcher_of(_DatasetKind.create_fetcher))
 PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
 RANDOM = transforms.Compose([transforms.RandomHorizontalFlip(), PLAIN])
 images = dataset.GraderCIFAR10("data", transform=PLAIN)

@@ -66,6 +66,30 @@ def streams_and_device_contexts_change_nothing():
 
 
 @part
+def tensors_meet_streams_and_events():
+    loading, computing = torch.cuda.Stream(), torch.cuda.current_stream()
+    x = torch.ones(2, pin_memory=True)
+    with torch.cuda.stream(loading):
+        moved = x.to("cuda", non_blocking=True)
+    moved.record_stream(computing)
+    event = torch.cuda.Event(enable_timing=True, blocking=True)
+    event.record(computing)
+    computing.wait_event(event)
+    with computing as entered:
+        assert entered is computing and computing.cuda_stream == 0 and computing.device == event.device == CPU
+    assert isinstance(computing, torch.cuda.Stream) and isinstance(computing, torch.Stream)
+    assert torch.Stream(device="cuda").query() and torch.Event(device="cuda").query()
+    on_cpu(x.untyped_storage().cuda())
+    assert torch.equal(save_and_load(x, map_location=lambda storage, place: storage.cuda(0)), x)
+    with torch.cuda.nvtx.range("step"):
+        torch.cuda.nvtx.range_push("forward")
+        torch.cuda.nvtx.range_pop()
+    assert torch.rand(1, generator=torch.cuda.default_generators[0], device="cuda").shape == (1,)
+    assert torch.zeros(2, device=x.get_device()).to(x.get_device()).device == CPU
+    assert torch.cuda.make_graphed_callables(WithDevice(), (torch.ones(1, 3),)).fc is not None
+
+
+@part
 def cuda_s_tensor_types_are_the_processor_s():
     x = torch.arange(3)
     for made in (

@@ -1,0 +1,102 @@
+"""What `torch.compile` and `torch.jit.script` return where nothing is compiled: it computes as it did, and looks alike.
+
+The sandbox has no compiler, and a compiled network would run past the forward that counts.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from grader.worker.channel import note
+from grader.worker.standins import compiler, folders
+
+_UNCOMPILED = "The network ran uncompiled: the grader skips torch.compile and torch.jit.script."
+_script, _save = torch.jit.script, folders.saving(torch.jit.save)
+
+
+def not_compiled(model: Any = None, **_: Any) -> Any:
+    """`torch.compile` without a compiler: torch's own wrapper around a network, which calls that as it is."""
+    if model is None:
+        return not_compiled
+    note(_UNCOMPILED)
+    return compiler.real().disable(model) if isinstance(model, nn.Module) else model
+
+
+class _Scripted(nn.Module):
+    """What a network gains that `torch.jit.script` returned; it computes as it did, so its forward still counts."""
+
+    @property
+    def original_name(self) -> str:
+        return type(self).__mro__[2].__name__
+
+    @property
+    def graph(self) -> Any:
+        return self._really_scripted().graph
+
+    @property
+    def code(self) -> Any:
+        return self._really_scripted().code
+
+    def save(self, file: Any, **_: Any) -> None:
+        """Write what `torch.jit.load` reads; a network that cannot be scripted as it is now, by its weights."""
+        try:
+            _save(self._really_scripted(), file)
+        except Exception:  # whatever the compiler of TorchScript says of a student's forward
+            note("The network could not be scripted as it was, so the grader saved its weights in that place.")
+            torch.save(self.state_dict(), file)
+
+    def _really_scripted(self) -> Any:
+        """TorchScript reads the source of forward, and finds that which counts in its place."""
+        cls: Any = type(self).__mro__[2]
+        counted = cls.forward
+        cls.forward = inspect.unwrap(counted)
+        self.__class__ = cls
+        try:
+            return _script(self)
+        finally:
+            self.__class__, cls.forward = _scripted_class(cls), counted
+
+
+@functools.cache
+def _scripted_class(cls: Any) -> Any:
+    return type("RecursiveScriptModule", (_Scripted, cls), {"__module__": "torch.jit._script"})
+
+
+def not_scripted(obj: Any = None, *args: Any, **options: Any) -> Any:
+    """`torch.jit.script`: the network itself, with what a scripted one has; anything else as it is."""
+    if "_rcb" in options:  # TorchScript itself asks, for a function that a network calls
+        return _script(obj, *args, **options)
+    note(_UNCOMPILED)
+    if isinstance(obj, nn.Module) and not isinstance(obj, _Scripted):
+        cls: Any = type(obj)
+        obj.__class__ = _scripted_class(cls)
+    return obj
+
+
+def of_torchscript() -> dict[tuple[Any, str], Any]:
+    """By owner and name."""
+    unchanged = ("freeze", "optimize_for_inference")
+    return {
+        (torch.jit, "script"): not_scripted,
+        (torch.jit, "save"): _saved,
+        **{(torch.jit, name): _as_it_is_if_scripted(getattr(torch.jit, name)) for name in unchanged},
+    }
+
+
+def _saved(m: Any, f: Any, *args: Any, **options: Any) -> None:
+    """`torch.jit.save`."""
+    m.save(f) if isinstance(m, _Scripted) else _save(m, f, *args, **options)
+
+
+def _as_it_is_if_scripted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What makes a scripted module faster, for one that is none."""
+
+    @functools.wraps(function)
+    def unchanged(module: Any, *args: Any, **options: Any) -> Any:
+        return module if isinstance(module, _Scripted) else function(module, *args, **options)
+
+    return unchanged

@@ -1,0 +1,108 @@
+"""Run scripts one after the other, and keep what each did: `python observe.py WORLD SEED SCRIPT=FOLDER...`.
+
+WORLD is "bare", which is `python hw6.py` over files that torchvision itself reads, or the optimizations of the worker
+that runs the script, joined by commas ("none" for none). Each script runs in a fork of this process, which has imported
+torch: that import would be most of the time. Below FOLDER come:
+
+- `printed`: the script's output, and `errors`;
+- `steps`: a line for each step of an optimizer, a digest of all its weights;
+- `shown`: bare only, what IdentityResNet gave for each image in eval mode without gradients, ten float32 each;
+- `ended`: how the process ended.
+"""
+
+# ruff: noqa: E402 (what is imported first differs)
+
+import hashlib
+import multiprocessing.process
+import os
+import random
+import runpy
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+world, seed, *runs = sys.argv[1:]
+if world != "bare":
+    import grader.worker  # noqa: F401 (it defers torch's compiler, before torch is imported)
+import numpy as np
+import torch
+import torchvision
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+_SECONDS = 60
+
+
+def keep(name: str) -> int:
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def observe(folder: Path) -> None:
+    """Keep each step; the description is open from here on, whatever folder the script goes to."""
+    steps, shown = keep(str(folder / "steps")), keep(str(folder / "shown"))
+
+    def step(optimizer: Any, *_: Any) -> None:
+        digest = hashlib.sha256()
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                digest.update(weight.detach().double().numpy().tobytes())
+        os.write(steps, digest.hexdigest()[:12].encode() + b"\n")
+
+    def show(module: Any, _: Any, output: Any) -> None:
+        name = getattr(module, "original_name", type(module).__name__)
+        if name == "IdentityResNet" and not (module.training or torch.is_grad_enabled() or torch._C._is_tracing()):
+            os.write(shown, output.float().numpy().astype("<f4").tobytes())
+
+    register_optimizer_step_post_hook(step)
+    if world == "bare":
+        register_module_forward_hook(show)
+
+
+def run_bare() -> None:
+    for start in (random.seed, np.random.seed, torch.manual_seed):
+        start(int(seed))
+    torchvision.datasets.cifar.check_integrity = lambda *_: True
+    process: Any = multiprocessing.process
+    process.ORIGINAL_DIR = os.getcwd()  # where a spawned worker looks for the script
+    sys.argv = ["hw6.py"]
+    sys.path[0] = os.getcwd()
+    runpy.run_path("hw6.py", run_name="__main__")
+
+
+def run_in_worker(folder: Path) -> None:
+    files = [str(folder / name) for name in ("images", "scores", "report", "job", "data")]
+    sys.argv = ["main.py", *files]
+    runpy.run_module("grader.worker.main", run_name="__main__", alter_sys=True)
+
+
+def child(folder: Path) -> None:
+    """The whole life of one run."""
+    os.setsid()
+    for name, number in (("printed", 1), ("errors", 2)):
+        os.dup2(keep(str(folder / name)), number)
+    os.chdir(folder / "scratch")
+    os.environ["HOME"] = os.getcwd()
+    observe(folder)
+    run_bare() if world == "bare" else run_in_worker(folder)
+
+
+def run(folder: Path) -> str:
+    """How the run ended: its exit code, or "late"."""
+    pid = os.fork()
+    if not pid:
+        child(folder)
+        sys.exit()
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return "ended"
+        time.sleep(0.02)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "late"
+
+
+for folder in map(Path, runs):
+    (folder / "ended").write_text(run(folder))

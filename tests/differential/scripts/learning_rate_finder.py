@@ -1,0 +1,60 @@
+"""A few batches with growing rates, then the weights as they were, and a schedule."""
+
+import copy
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torch.optim as optim
+import torchvision
+import torchvision.transforms as transforms
+
+transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
+trainset = torchvision.datasets.CIFAR10(root="./data", train=True, download=True, transform=transform)
+trainloader = torch.utils.data.DataLoader(trainset, batch_size=20, shuffle=True)
+testset = torchvision.datasets.CIFAR10(root="./data", train=False, download=True, transform=transform)
+testloader = torch.utils.data.DataLoader(testset, batch_size=20)
+
+
+class IdentityResNet(nn.Module):
+    def __init__(self, nblk_stage1, nblk_stage2, nblk_stage3, nblk_stage4):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.bn = nn.BatchNorm2d(8)
+        self.fc = nn.Linear(8 * 8 * 8, 10)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.bn(self.conv(x))).flatten(1))
+
+
+net = IdentityResNet(2, 2, 2, 2)
+criterion = nn.CrossEntropyLoss()
+optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+
+kept = copy.deepcopy(net.state_dict())
+losses = []
+for rate, (inputs, labels) in zip([1e-4, 1e-3, 1e-2, 1e-1], trainloader):
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    loss = criterion(net(inputs), labels)
+    loss.backward()
+    optimizer.step()
+    losses.append((loss.item(), rate))
+print(min(losses))
+net.load_state_dict(kept)
+optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
+scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, epochs=2, steps_per_epoch=len(trainloader))
+for epoch in range(2):
+    for inputs, labels in trainloader:
+        optimizer.zero_grad()
+        criterion(net(inputs), labels).backward()
+        optimizer.step()
+        scheduler.step()
+    print(epoch, scheduler.get_last_lr())
+
+net.eval()
+correct = 0
+with torch.no_grad():
+    for inputs, labels in testloader:
+        correct += (net(inputs).argmax(1) == labels).sum().item()
+print("accuracy", correct / len(testset))
