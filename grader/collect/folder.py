@@ -97,7 +97,9 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_
     for found in sort_out(SystemAttempt(student_id, label, tuple(files), None, timed=True), file_name, limit_kb):
         if isinstance(found, Attempt):
             counts = True
-            found = replace(found, moment=_moment(found.stored), by_system=False)
+            renamed = found.stored.shown != f"{name}/{found.original}"  # in a zip, which has a name of its own
+            original = found.original if renamed else ""
+            found = replace(found, moment=_moment(found.stored), by_system=False, original=original)
         elif isinstance(found, WithoutFile):
             found = _without_file(found, label, files, folders, file_name)
         yield found

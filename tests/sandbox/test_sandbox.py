@@ -86,7 +86,7 @@ def test_the_description_says_what_was_tried_and_what_is_not_held(isolation: Iso
         ("open('/job/submission', 'w')", "OSError"),
         ("open('/code/grader/records.py', 'w')", "OSError"),
         ("open('/etc/shadow').read()", "FileNotFoundError"),
-        ("os.listdir('/home')", "FileNotFoundError"),
+        ("os.listdir('/var')", "FileNotFoundError"),
         ("os.setuid(0)", "PermissionError"),
         ("__import__('socket').create_connection(('127.0.0.1', 9), 2)", "OSError"),
         ("__import__('sklearn.datasets').datasets.load_digits()", "FileNotFoundError"),
