@@ -37,7 +37,7 @@ def learn(net, epochs):
             for chosen in torch.randperm(len(images)).split(20):
                 optimizer.zero_grad()
                 loss = F.cross_entropy(net.scores(images[chosen]), labels[chosen])
-                engine.run_backward((loss,), (None,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+                engine.run_backward((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
                 optimizer.step()
 
 
