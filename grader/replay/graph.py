@@ -35,7 +35,7 @@ class Replayed:
     def __init__(self, network: ExportedNetwork, weights: memoryview) -> None:
         self._network, self._device = network, torch.device(network.device)
         self.weights = _tensors(network, weights, self._device)
-        self.run = _Run(network.graph, self.weights, self._device)
+        self.run = Run(network.graph, self.weights, self._device)
         on_processor = [weight.cpu() for weight in self.weights] if network.steps else []
         self._table = next((on_processor[step.table] for step in network.steps if step.table is not None), None)
         self._steps = [_changed(step, on_processor) for step in network.steps if step.table is None]
@@ -81,7 +81,7 @@ class Replayed:
         return image if isinstance(image, Tensor) else transforms.ToTensor()(np.array(image))
 
 
-class _Run:
+class Run:
     """A graph whose operations are looked up, and which knows after which call each value is no longer needed."""
 
     def __init__(self, graph: Graph, weights: Sequence[Tensor], device: torch.device) -> None:
@@ -93,6 +93,7 @@ class _Run:
                 self._last.setdefault(value, index)
 
     def __call__(self, given: Tensor) -> Tensor:
+        """What comes out for what goes in."""
         values: dict[int, Tensor] = {0: given}
         count = 1
         for index, (operation, call) in enumerate(self._calls):
@@ -159,7 +160,7 @@ def _tensors(network: ExportedNetwork, data: memoryview, device: torch.device) -
 def _changed(step: Step, weights: Sequence[Tensor]) -> Callable[[Any], Any]:
     """What a step does to one image, on the processor."""
     if step.graph is not None:
-        return _Run(step.graph, weights, torch.device("cpu"))
+        return Run(step.graph, weights, torch.device("cpu"))
     settings = dict(step.settings)
     if "dtype" in settings:
         settings["dtype"] = getattr(torch, settings["dtype"]["dtype"])

@@ -18,7 +18,7 @@ from torch import Tensor
 from grader.protocol import NetworkSeen
 from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
 from grader.records import IMAGE_BYTES
-from grader.replay.graph import Replayed
+from grader.replay.graph import Replayed, Run
 from grader.worker.channel import Channel, opened
 from grader.worker.look.layer_names import LayerNames
 from grader.worker.look.trace import Recorder
@@ -42,14 +42,29 @@ class _Names:
 
 def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, Any]) -> NetworkSeen:
     """The graph of one forward, in the form in which the check judges it."""
-    names: Any = _Names(network, replayed.weights)
+    weights = [
+        _distinct(tensor) if weight.name else tensor
+        for weight, tensor in zip(network.weights, replayed.weights, strict=True)
+    ]
+    names: Any = _Names(network, weights)
     shown = replayed.batch(images)
+    run = Run(network.graph, weights, shown.device)
     recorder = Recorder(shown, LayerNames(names, names))
     with torch.no_grad(), recorder:
-        output = replayed.run(shown)
+        output = run(shown)
     return NetworkSeen(
         is_module=True, nodes=tuple(recorder.nodes), output=recorder.node_of(output), output_shape=tuple(output.shape)
     )
+
+
+def _distinct(weight: Tensor) -> Tensor:
+    """A weight that tells its layer apart: of one that was not trained, a copy with other values.
+
+    A fresh batch normalization changes next to nothing in eval mode, and a ReLU behind it then nothing.
+    """
+    if not weight.is_floating_point() or not weight.numel() or bool((weight != weight.flatten()[0]).any()):
+        return weight
+    return torch.empty_like(weight).uniform_(0.5, 1.5)
 
 
 def _answer(channel: Channel) -> None:
