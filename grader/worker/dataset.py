@@ -183,7 +183,8 @@ def serve(arrays: Arrays, *, batched: bool) -> None:
 
 def load_arrays(folder: Path) -> Arrays:
     """The training arrays, mapped copy-on-write: workers share the pages, and a script may change its own copy."""
-    images = np.load(folder / "x_train.npy", mmap_mode="c", allow_pickle=False)
+    # As a word: of a Path, NumPy would keep what its links lead to, where a job may not go.
+    images = np.load(str(folder / "x_train.npy"), mmap_mode="c", allow_pickle=False)
     labels = np.load(folder / "y_train.npy", allow_pickle=False)
     return np.asarray(images), labels
 
