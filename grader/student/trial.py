@@ -31,7 +31,7 @@ from grader.protocol import (
     from_json,
     to_json,
 )
-from grader.protocol.exported import LENGTH_BYTES, from_bytes, question
+from grader.protocol.exported import LENGTH_BYTES, NoNetwork, from_bytes, question
 from grader.records import CLASSES, SCORE_DTYPE
 
 _CODE = Path(__file__).parents[2]
@@ -119,7 +119,10 @@ def _offered(scores: Path) -> bytes | None:
 
 def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     """The test images' scores of a network that is replayed in a process of its own; None where it is not faithful."""
-    exported, _, own = from_bytes(network)
+    try:
+        exported, _, own = from_bytes(network)
+    except NoNetwork:
+        return None
     images = replayed_images(data, exported.sample)
     folder.mkdir()
     (folder / "images").write_bytes(_BEGIN + question(network, images.tobytes()))

@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from grader.progress import Advanced, Plan, Printed, Stage, StageBegun
 from grader.protocol import Evaluated, Fault, Progress, SourceRead, Started, Stopped
 from grader.records import StopReason, Training
 from grader.student import words
-from grader.student.trial import Trial
+from grader.student.trial import Trial, _replayed
 from grader.student.words import Display
 from terminal import Terminal
 
@@ -159,3 +160,7 @@ ENDS = {
 @pytest.mark.parametrize("sentence", ENDS)
 def test_why_there_is_no_accuracy_is_one_sentence(sentence: str) -> None:
     assert words.why_not(ENDS[sentence], RULES).startswith(sentence)
+
+
+def test_what_may_not_be_replayed_is_tested_beside_its_script(tmp_path: Path) -> None:
+    assert _replayed(tmp_path / "replay", b"no network", load_data("digits")) is None

@@ -105,11 +105,18 @@ def test_a_student_sees_which_blank_is_left_that_the_file_runs_and_the_verdict_w
     assert passed["The network is the one of section 3.1"] == "Verdict: conforming."
 
 
-def test_a_script_that_kills_python_leaves_a_result_that_says_so(autograder: Path) -> None:
-    script = "import os\nprint('{')\nos.kill(os.getpid(), 9)\n"
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("os._exit(3)", "ended Python itself (exit code 3)"),
+        ("os.kill(os.getpid(), 9)", "The system ended the script (signal 9)"),
+    ],
+)
+def test_a_script_that_ends_python_leaves_a_result_that_says_so(autograder: Path, end: str, said: str) -> None:
+    script = f"import os\nprint('{{')\n{end}\n"
     (autograder / "submission" / "hw6.py").write_text(script, encoding="utf-8")
     failed = outputs(run(autograder), "failed")
-    assert "The system ended the script (signal 9)" in failed["The script runs from top to bottom"]
+    assert said in failed["The script runs from top to bottom"]
     assert "The network is the one of section 3.1" in failed
 
 

@@ -206,7 +206,8 @@ class Watch:
         process = os.getpid()
 
         def leave(status: int) -> None:
-            if os.getpid() != process:
+            # As in a training (worker/leaving.py): where nothing was learned, the process ends, and that is the error.
+            if os.getpid() != process or not self.seen.backwards:
                 original(status)
             raise SystemExit(status)
 
