@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from grader.errors import UserError
 from grader.protocol.exported import sample_rows
-from grader.records import CLASSES, SCORE_DTYPE
+from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
 
 ASSIGNED_DATA = "CIFAR-10"
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -107,11 +107,10 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
         ValueError: `scores` does not hold exactly N rows. The grader fixes the length before it reads, so this is
             the grader's own fault.
     """
-    dtype = np.dtype(SCORE_DTYPE)
-    expected = len(labels) * CLASSES * dtype.itemsize
+    expected = len(labels) * ROW_BYTES
     if len(scores) != expected:
         raise ValueError(f"{len(labels)} images need {expected} bytes of scores, not {len(scores)}")
-    rows = np.frombuffer(scores, dtype).reshape(len(labels), CLASSES)
+    rows = np.frombuffer(scores, SCORE_DTYPE).reshape(len(labels), CLASSES)
     right = (rows.argmax(axis=1) == labels) & np.isfinite(rows).all(axis=1)
     return int(right.sum())
 
@@ -131,7 +130,7 @@ class ImagesToScore:
     @property
     def answer_bytes(self) -> int:
         """What must come back: one row of scores for each image."""
-        return len(self.images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
+        return len(self.images) * ROW_BYTES
 
     def in_order(self, answer: bytes) -> bytes:
         """The rows of an answer in the order of the test set."""

@@ -15,6 +15,7 @@ CLASSES = 10
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
 SCORE_DTYPE = "<f4"
+ROW_BYTES = 4 * CLASSES
 # One image on its way through the pipe: 32 x 32 pixels, three bytes each.
 IMAGE_BYTES = 32 * 32 * 3
 # What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from grader.records import CLASSES
+from grader.records import ROW_BYTES
 
 # Little-endian, as they lie in memory.
 ITEM_BYTES = {
@@ -245,7 +245,7 @@ def from_bytes(data: bytes) -> tuple[ExportedNetwork, memoryview, memoryview]:
         raise NoNetwork(type(error).__name__) from None
     weights = body[length : length + network.weight_bytes]
     scores = body[length + network.weight_bytes :]
-    if len(weights) != network.weight_bytes or len(scores) != network.sample * CLASSES * ITEM_BYTES["float32"]:
+    if len(weights) != network.weight_bytes or len(scores) != network.sample * ROW_BYTES:
         raise NoNetwork("weights or scores of another length")
     return network, weights, scores
 

@@ -19,7 +19,7 @@ from grader.assignment import Limits
 from grader.data import DataSet, alike, replayed_images
 from grader.protocol import NetworkSeen
 from grader.protocol.exported import ExportedNetwork, NoNetwork, from_bytes, question
-from grader.records import CLASSES, SCORE_DTYPE
+from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
 from grader.sandbox import Execution, Isolation, Job, StartedJob, started
 
 _PROGRAM = ("-m", "grader.replay.main")
@@ -27,7 +27,6 @@ _PROGRAM = ("-m", "grader.replay.main")
 _FIRST_SLOT = 500
 # For the first network, torch is imported within this time too, on a busy machine.
 _READY_SECONDS = 120
-_ROW = CLASSES * np.dtype(SCORE_DTYPE).itemsize
 _SEEN: TypeAdapter[NetworkSeen] = TypeAdapter(NetworkSeen)
 
 
@@ -115,7 +114,7 @@ class Replayer:
             return Replay(why_not=f"what the script's process handed out is no network ({error})")
         images = replayed_images(data, exported.sample)
         asked = memoryview(question(network, images.tobytes()))
-        execution = self._thread.submit(self._asked, asked, len(images) * _ROW, limits, cancelled).result()
+        execution = self._thread.submit(self._asked, asked, len(images) * ROW_BYTES, limits, cancelled).result()
         return _judged(execution, exported, own_scores)
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from grader.data import DataSet, alike, replayed_images, write_training_set
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
@@ -32,7 +31,7 @@ from grader.protocol import (
     to_json,
 )
 from grader.protocol.exported import LENGTH_BYTES, NoNetwork, from_bytes, question
-from grader.records import CLASSES, SCORE_DTYPE
+from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
 
 _CODE = Path(__file__).parents[2]
 _TICK_SECONDS = 0.2
@@ -98,12 +97,8 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
             following.follow()
         if scores is None and before:
             answer = (folder / "scores").read_bytes()[before:]
-            scores = answer if len(answer) == _answer_bytes(images) else None
+            scores = answer if len(answer) == len(images) * ROW_BYTES else None
     return following.trial(scores, process.returncode)
-
-
-def _answer_bytes(images: npt.NDArray[np.uint8]) -> int:
-    return len(images) * CLASSES * np.dtype(SCORE_DTYPE).itemsize
 
 
 def _offered(scores: Path) -> bytes | None:
@@ -126,7 +121,7 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     images = replayed_images(data, exported.sample)
     folder.mkdir()
     (folder / "images").write_bytes(_BEGIN + question(network, images.tobytes()))
-    size = len(_READY) + _answer_bytes(images)
+    size = len(_READY) + len(images) * ROW_BYTES
     scores = folder / "scores"
     scores.touch()
     (folder / "report").touch()
@@ -138,7 +133,7 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
         finally:
             process.kill()
     answer = scores.read_bytes()[len(_READY) :]
-    if len(answer) != _answer_bytes(images):
+    if len(answer) != len(images) * ROW_BYTES:
         return None
     rows = np.frombuffer(answer, SCORE_DTYPE).reshape(-1, CLASSES)
     known = np.frombuffer(own, SCORE_DTYPE).reshape(-1, CLASSES)
