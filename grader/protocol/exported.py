@@ -110,11 +110,13 @@ class Weight:
     Attributes:
         name: Of the parameter or buffer; empty for any other.
         dtype: One of `ITEM_BYTES`.
+        learns: It is a parameter with gradients.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    learns: bool = False
 
     @property
     def size(self) -> int:
@@ -274,7 +276,8 @@ def _weight(said: dict[str, Any]) -> Weight:
     name = said["name"]
     if not isinstance(name, str) or len(name) > 100:
         raise NoNetwork("no name")
-    return Weight(name, _known(said["dtype"], ITEM_BYTES), tuple(_number(each, 0, MOST_BYTES) for each in shape))
+    sides = tuple(_number(each, 0, MOST_BYTES) for each in shape)
+    return Weight(name, _known(said["dtype"], ITEM_BYTES), sides, bool(said["learns"]))
 
 
 def _graph(said: dict[str, Any], weights: int) -> Graph:

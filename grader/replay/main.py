@@ -20,6 +20,7 @@ from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed, Run
 from grader.worker.channel import Channel, opened
 from grader.worker.look.layer_names import LayerNames
+from grader.worker.look.operations import BATCH_NORMS
 from grader.worker.look.trace import Recorder
 
 
@@ -41,9 +42,10 @@ class _Names:
 
 def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, Any]) -> NetworkSeen:
     """The graph of one forward, in the form in which the check judges it."""
+    statistics = _statistics(network)
     weights = [
-        _distinct(tensor) if weight.name else tensor
-        for weight, tensor in zip(network.weights, replayed.weights, strict=True)
+        _distinct(tensor) if weight.learns or index in statistics else tensor
+        for index, (weight, tensor) in enumerate(zip(network.weights, replayed.weights, strict=True))
     ]
     names: Any = _Names(network, weights)
     shown = replayed.batch(images)
@@ -54,6 +56,13 @@ def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, A
     return NetworkSeen(
         is_module=True, nodes=tuple(recorder.nodes), output=recorder.node_of(output), output_shape=tuple(output.shape)
     )
+
+
+def _statistics(network: ExportedNetwork) -> set[int]:
+    """The numbers of all weights that batch normalizations use, their running means among them."""
+    norms = [call for call in network.graph.calls if call.operation.partition(".")[0] in BATCH_NORMS]
+    arguments = [argument for call in norms for argument in call.args if isinstance(argument, dict)]
+    return {argument["weight"] for argument in arguments if "weight" in argument}
 
 
 def _distinct(weight: Tensor) -> Tensor:

@@ -306,6 +306,10 @@ class BegunJob:
         conversation, tree = self._conversation, self._tree
         ending = _supervise(conversation, tree, self._job, self._cancelled, self._clock, enough)
         self._clock.stop(tree)
+        # Files that were made between two looks lie there still.
+        tree.look_at_disk()
+        if tree.written > self._job.limits.scratch_mb << 20 and ending in (Ending.EXITED, Ending.WAITS):
+            ending = Ending.DISK_LIMIT
         if ending is not Ending.WAITS:
             tree.kill()
         conversation.drain()

@@ -119,6 +119,10 @@ class ProcessTree(ABC):
             with_children = max(with_children, self._group.processor_seconds())
         self.memory = memory
         self.processor_seconds = max(self.processor_seconds, with_children, sum(self._used.values()))
+        self.look_at_disk()
+
+    def look_at_disk(self) -> None:
+        """Measure the folders on the disk."""
         self.written = max((_bytes_in(folder) for folder in self._disk), default=0)
 
     def _look_for_programs(self, process: psutil.Process) -> None:

@@ -141,7 +141,12 @@ class _Weights:
     def described(self) -> tuple[Weight, ...]:
         """Name, dtype and shape of each."""
         return tuple(
-            Weight(self._names.get(_key(tensor), "")[:_MOST_NAME], _DTYPES[tensor.dtype], tuple(tensor.shape))
+            Weight(
+                self._names.get(_key(tensor), "")[:_MOST_NAME],
+                _DTYPES[tensor.dtype],
+                tuple(tensor.shape),
+                learns=tensor.requires_grad,
+            )
             for tensor in self._tensors
         )
 

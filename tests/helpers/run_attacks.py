@@ -50,6 +50,7 @@ def run_attack(isolation: Isolation, name: str) -> dict[str, object]:
         (job_folder / "submission").write_text("")
         target = {"pid": os.getpid(), "witness": str(witness), "home": folder}
         attack = program(name, target, isolation.processes(limits), marker)
+        lay_there = set(_job_folders())
         job = Job(job_folder, limits, ready_seconds=SECONDS)
         execution = execute(isolation, job, threading.Event(), ("-c", attack))
         return {
@@ -61,13 +62,14 @@ def run_attack(isolation: Isolation, name: str) -> dict[str, object]:
             "descriptors": len(os.listdir("/proc/self/fd")),
             "children": len(psutil.Process().children(recursive=True)),
             "memory": psutil.Process().memory_info().rss,
-            "folders_left": [path.name for path in Path(tempfile.gettempdir()).glob("grader-job-*") if own(path)],
+            "folders_left": sorted(set(_job_folders()) - lay_there),
         }
 
 
-def own(path: Path) -> bool:
-    """Whether it belongs to this process's user and is its own: other graders may be at work."""
-    return path.stat().st_uid == os.geteuid() and (path / "code").exists()
+def _job_folders() -> list[str]:
+    """Folders of jobs without namespaces that belong to this process's user."""
+    folders = Path(tempfile.gettempdir()).glob("grader-job-*")
+    return [path.name for path in folders if path.stat().st_uid == os.geteuid() and (path / "code").exists()]
 
 
 def _survivors(marker: str) -> int:

@@ -27,7 +27,7 @@ RELU = Call("relu.default", [{"value": 0}], {}, 1)
 LINEAR = Call("addmm.default", [{"weight": 0}, {"value": 1}, {"weight": 1}], {"alpha": 1.5}, 1)
 NETWORK = ExportedNetwork(
     weights=(
-        Weight("fc.bias", "float32", (10,)),
+        Weight("fc.bias", "float32", (10,), learns=True),
         Weight("fc.weight", "float16", (4, 10)),
         Weight("", "uint8", (3, 256)),
     ),

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from grader.sandbox import Ending, Execution, Isolation, Job, execute, started
 from grader.sandbox.ladder import PROBES, probe_program
 from grader.sandbox.processes import first_process
 from grader.sandbox.runtime import gpu_devices
+from other_user import UID, as_user, open_python
 
 pytestmark = pytest.mark.sandbox
 
@@ -152,6 +154,33 @@ def test_each_limit_has_its_own_ending(
     bounded = replace(job, ready_seconds=3 if ending is Ending.WALL_LIMIT else 30)
     bounded = replace(bounded, limits=job.limits.model_copy(update=limits))
     assert run(isolation, bounded, program).ending is ending
+
+
+# The grader looks once, when the job begins.
+LOOKS_ONCE = """
+import sys, threading
+from pathlib import Path
+from grader.assignment import load_assignment
+from grader.sandbox import Job, execute, rungs
+sys.modules["grader.sandbox.execute"]._TICK_SECONDS = 30
+limits = load_assignment().limits.model_copy(update={"scratch_mb": 8})
+watched = next(rung.isolation for rung in rungs(limits) if rung.level == "partial")
+Path("job").mkdir()
+job = Job(Path("job"), limits, ready_seconds=60, network_bytes=1)
+print(execute(watched, job, threading.Event(), ("-c", sys.argv[1])).ending.value if watched else "cannot be had")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_files_count_that_were_made_between_two_looks_and_before_a_network_is_offered() -> None:
+    offer = r"os.write(scores, b'N\1\0\0\0\0\0\0\0x'); time.sleep(60)"
+    program = f"{PIPES}for name in 'ab': open(name, 'wb').write(b'x' * (5 << 20))\n{offer}"
+    with tempfile.TemporaryDirectory(prefix="looks-once-") as home:
+        os.chown(home, UID, -1)
+        finished = as_user(Path(home), *open_python(), "-c", LOOKS_ONCE, program)
+    if finished.stdout.strip() == "cannot be had":
+        pytest.skip("there is no level partial here")
+    assert finished.stdout.strip() == "disk_limit", finished.stderr
 
 
 def test_nothing_of_a_job_survives_it(isolation: Isolation, job: Job) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 # Positions of arguments differ between these families; names differ between versions of torch and between devices.
 _CONVOLUTIONS = ("convolution", "convolution_overrideable", "_convolution")
-_BATCH_NORMS = (
+BATCH_NORMS = (
     *("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "batch_norm"),
     *("_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit_functional"),
     *("_batch_norm_with_update", "_batch_norm_no_update", "_batch_norm_with_update_functional"),
@@ -58,7 +58,7 @@ def layer(name: str, args: Any, constant: list[bool], tensors: list[Tensor]) -> 
     """
     if name in _CONVOLUTIONS:
         return _convolution(args)
-    if name in _BATCH_NORMS:
+    if name in BATCH_NORMS:
         weights = [each for each in args[1:5] if isinstance(each, Tensor)]
         return Layer("batch_norm", weights[0] if weights else None)
     if name in _PRODUCTS:
