@@ -23,6 +23,7 @@ _NOT_NEEDED = "the source has something that homework does not need"
 _MESSAGE = 600  # characters, if that holds one finding
 _REASON = 200  # characters
 _ANOTHER_NETWORK = "the network that was tested is not the one that was checked"
+_ONLY_TRAINED = "the network was judged after training only, in eval mode: the check did not come to see it"
 # Of everything that enters the sandbox, compressed. No honest file of the tests' corpus has more than 2,900 bytes;
 # beside all of torchvision's resnet.py one would have 8,000. Those that brought weights along had 10,000 to 42,000.
 _MOST_BYTES, _USUAL_BYTES = 8_000, 3_000
@@ -90,21 +91,24 @@ _WORSE = (Verdict.CONFORMING, Verdict.VARIANT, Verdict.DEVIATES)
 def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Check:
     """The check of a network whose trained graph was judged, too: it may be worse than what was checked, not better.
 
-    The check saw the network in train mode: what only that has (a dropout) stays.
+    The check saw the network in train mode: what only that has (a dropout) stays. Where the check saw no network, the
+    trained one is all that can be judged.
     """
     judged = judge(tested, assignment.blocks)
+    never_seen = check.verdict is Verdict.UNREADABLE and not check.findings
     known = {finding.code for finding in check.findings}
     new = tuple(finding for finding in judged.findings if finding.code not in known)
-    if not new or check.verdict not in _WORSE:
+    if not never_seen and (not new or check.verdict not in _WORSE):
         return check
     findings = (*new, *check.findings)
     return replace(
         check,
-        verdict=max(check.verdict, judged.verdict, key=_WORSE.index),
+        verdict=judged.verdict if never_seen else max(check.verdict, judged.verdict, key=_WORSE.index),
         findings=findings,
         message=message_of(findings),
         layers=compare(tested, assignment.blocks) if tested.output is not None else check.layers,
-        flags=(*check.flags, f"{_ANOTHER_NETWORK}: {new[0].sentence.rstrip('.')}"),
+        notes=(*check.notes, _ONLY_TRAINED) if never_seen else check.notes,
+        flags=check.flags if never_seen else (*check.flags, f"{_ANOTHER_NETWORK}: {new[0].sentence.rstrip('.')}"),
     )
 
 

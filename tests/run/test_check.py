@@ -66,6 +66,16 @@ def test_another_network_is_judged_as_it_was_tested_and_flagged(assignment: Assi
     assert flag.startswith("the network that was tested is not the one that was checked: ")
 
 
-def test_where_nothing_could_be_checked_nothing_is_said(assignment: Assignment) -> None:
+def test_what_the_check_could_not_read_stays_unreadable(assignment: Assignment) -> None:
     unreadable = replace(DROPPED, verdict=Verdict.UNREADABLE)
     assert with_tested(unreadable, seen(OnlyLinear), assignment) == unreadable
+
+
+def test_where_the_check_saw_no_network_the_trained_one_is_judged(right: NetworkSeen, assignment: Assignment) -> None:
+    too_late = Check(Verdict.UNREADABLE, message="The script did not begin to train within 60 seconds.")
+    judged, wrong = (with_tested(too_late, tested, assignment) for tested in (right, seen(OnlyLinear)))
+    assert (judged.verdict, judged.findings, judged.message, judged.flags) == (Verdict.CONFORMING, (), "", ())
+    assert judged.layers
+    assert wrong.verdict is Verdict.DEVIATES
+    assert wrong.message
+    assert [each.notes for each in (judged, wrong)] == [too_late.notes + judged.notes[-1:]] * 2
