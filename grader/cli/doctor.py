@@ -14,6 +14,7 @@ from grader.run.machine import default_jobs, usable_cores
 from grader.sandbox import PROBES, Rung, rungs
 from grader.schedule import mps
 from grader.schedule.gpus import cards_here
+from grader.text import counted
 
 # A data set, its copy for the runs, logs and tables.
 _DISK_GB = 2
@@ -69,7 +70,8 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     else:
         yield "GPU: PyTorch sees none; scripts run on the processor"
     yield _sharing(rules, mps.why_not(tuple(cards)), has_cards=bool(cards))
-    yield f"torch: {torch.__version__}, {cores} processor cores, {max(1, cores // jobs)} threads a run"
+    threads = counted(max(1, cores // jobs), "thread")
+    yield f"torch: {torch.__version__}, {counted(cores, 'processor core')}, {threads} a run"
     allowed = jobs * rules.limits.memory_mb
     memory = psutil.virtual_memory().total >> 20
     enough = "" if allowed <= memory else ", more than this machine has: lower memory_mb in the assignment, or JOBS="

@@ -29,6 +29,7 @@ from torch.utils.data.dataloader import _DatasetKind
 from torchvision import datasets
 
 from grader.protocol import Started
+from grader.text import counted
 from grader.worker import chosen_transform
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
@@ -144,7 +145,7 @@ def surround(seed: int) -> Started:
     np.random.seed(seed)
     torch.manual_seed(seed)
     on_card = torch.cuda.is_available()
-    device = torch.cuda.get_device_name(0) if on_card else f"CPU, {torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name(0) if on_card else f"CPU, {counted(torch.get_num_threads(), 'thread')}"
     install(surrounding())
     return Started(device, torch.__version__, on_card)
 
