@@ -25,7 +25,8 @@ LAYERS = (
     {"lms"},
     {"results"},
     {"run"},
-    {"sandbox", "schedule", "judge", "data"},
+    {"schedule", "judge", "data"},
+    {"sandbox"},
     {"assignment", "protocol", "text"},
     {"records", "errors", "progress"},
 )

@@ -20,9 +20,9 @@ from grader.run.calibrate import Calibration, calibrate
 from grader.run.replay import Place, Replayers
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation, find_isolation
+from grader.sandbox.folders import own_folder
 from grader.schedule import mps
 from grader.schedule.dispatch import Seat
-from grader.schedule.folders import own_folder
 from grader.schedule.gpus import NO_CARD, cards_here, memory_share, spread
 from grader.schedule.node import Here
 

@@ -27,6 +27,7 @@ import psutil
 
 from grader.records import IsolationLevel
 from grader.sandbox import seccomp
+from grader.sandbox.folders import own_folder
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Job, Specification
 from grader.sandbox.runtime import (
@@ -60,27 +61,29 @@ _REAP_SECONDS = 0.2
 @contextmanager
 def job_folder(job: Job) -> Iterator[Path]:
     """A folder that the job's user can reach: `job` and `code` to read, `scratch` and `tmp` to write."""
-    base = Path(tempfile.mkdtemp(prefix="grader-job-"))
     try:
-        base.chmod(0o711)
-        shutil.copytree(job.folder, base / "job")
-        for source in worker_code():
-            target = base / "code" / "grader" / source.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                # Another grader may be writing bytecode there: such a file is gone a moment later.
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
-            else:
-                shutil.copyfile(source, target)
-        for name in ("scratch", "tmp"):
-            (base / name).mkdir(mode=0o700)
-            if os.geteuid() == 0:
-                os.chown(base / name, user_id(job.slot), user_id(job.slot))
-        yield base
+        with own_folder(Path(tempfile.gettempdir()), "grader-job-", _remove) as base:
+            base.chmod(0o711)
+            shutil.copytree(job.folder, base / "job")
+            _lay_out_code(base / "code" / "grader")
+            for name in ("scratch", "tmp"):
+                (base / name).mkdir(mode=0o700)
+                if os.geteuid() == 0:
+                    os.chown(base / name, user_id(job.slot), user_id(job.slot))
+            yield base
     finally:
-        _remove(base)
         if os.geteuid() == 0:
             _remove_shared_memory(user_id(job.slot))
+
+
+def _lay_out_code(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for source in worker_code():
+        if source.is_dir():
+            # Another grader may be writing bytecode there: such a file is gone a moment later.
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("*.pyc.*"))
+        else:
+            shutil.copyfile(source, folder / source.name)
 
 
 def keeper_command(

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from grader.errors import UserError
-from grader.schedule.folders import own_folder
+from grader.sandbox.folders import own_folder
 
 PROGRAM = "nvidia-cuda-mps-control"
 # Every user can enter /tmp, and paths of sockets below it stay under the kernel's 108 bytes. TMPDIR guarantees neither.

@@ -6,6 +6,8 @@ import sys
 import tempfile
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -42,7 +44,7 @@ def run_attack(isolation: Isolation, name: str) -> dict[str, object]:
     """One attack's ending, what it printed, and what it left: `survivors` and a witness that changed."""
     limits = load_assignment().limits.model_copy(update=LIMITS)
     marker = uuid.uuid4().hex
-    with tempfile.TemporaryDirectory(prefix="attacked-") as folder:
+    with tempfile.TemporaryDirectory(prefix="attacked-") as folder, _place_for_jobs() as jobs:
         witness = Path(folder, "witness")
         witness.write_text("secret")
         job_folder = Path(folder, "job")
@@ -50,7 +52,6 @@ def run_attack(isolation: Isolation, name: str) -> dict[str, object]:
         (job_folder / "submission").write_text("")
         target = {"pid": os.getpid(), "witness": str(witness), "home": folder}
         attack = program(name, target, isolation.processes(limits), marker)
-        lay_there = set(_job_folders())
         job = Job(job_folder, limits, ready_seconds=SECONDS)
         execution = execute(isolation, job, threading.Event(), ("-c", attack))
         return {
@@ -62,14 +63,20 @@ def run_attack(isolation: Isolation, name: str) -> dict[str, object]:
             "descriptors": len(os.listdir("/proc/self/fd")),
             "children": len(psutil.Process().children(recursive=True)),
             "memory": psutil.Process().memory_info().rss,
-            "folders_left": sorted(set(_job_folders()) - lay_there),
+            "folders_left": sorted(path.name for path in jobs.iterdir()),
         }
 
 
-def _job_folders() -> list[str]:
-    """Folders of jobs without namespaces that belong to this process's user."""
-    folders = Path(tempfile.gettempdir()).glob("grader-job-*")
-    return [path.name for path in folders if path.stat().st_uid == os.geteuid() and (path / "code").exists()]
+@contextmanager
+def _place_for_jobs() -> Iterator[Path]:
+    """Where jobs without namespaces get their folders meanwhile: other graders have theirs elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="jobs-") as folder:
+        Path(folder).chmod(0o711)
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
 
 
 def _survivors(marker: str) -> int:
