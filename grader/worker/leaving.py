@@ -52,12 +52,15 @@ class Doors:
     def __init__(self, leave: Callable[[], NoReturn], trained: Callable[[], bool]) -> None:
         self._leave, self._trained, self._process = leave, trained, _own_process()
         self._closer = 0
+        self._rings = False
 
     def close(self) -> None:
         """The script's turn is over, and this thread tests; no timer of the script's interrupts it."""
         self._closer = _this_thread()
-        if _set_timer is not None:
+        if self._rings:
             _set_timer(signal.ITIMER_REAL, 0)
+            if self._own_thread() and _handler_of(signal.SIGALRM) == self._rung:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def replacements(self) -> dict[tuple[Any, str], Any]:
         """By owner and name."""
@@ -103,13 +106,14 @@ class Doors:
 
         @functools.wraps(start)
         def started(*args: Any, **options: Any) -> Any:
+            self._rings = True
             if self._own_thread() and _handler_of(signal.SIGALRM) == signal.SIG_DFL:
-                signal.signal(signal.SIGALRM, lambda number, _: self._rung(number))
+                signal.signal(signal.SIGALRM, self._rung)
             return start(*args, **options)
 
         return started
 
-    def _rung(self, number: int) -> None:
+    def _rung(self, number: int, _: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         self._signal(self._process, number)
 

@@ -36,7 +36,11 @@ class _Scripted(nn.Module):
 
     @property
     def original_name(self) -> str:
-        return type(self).__mro__[2].__name__
+        return self._own_class.__name__
+
+    @property
+    def _own_class(self) -> Any:
+        return next(cls for cls in type(self).__mro__[1:] if not issubclass(cls, _Scripted))
 
     @property
     def graph(self) -> Any:
@@ -56,7 +60,7 @@ class _Scripted(nn.Module):
 
     def _compiled(self) -> Any:
         """TorchScript reads the source of forward, and finds that which counts in its place."""
-        cls: Any = type(self).__mro__[2]
+        cls = self._own_class
         counted = cls.forward
         cls.forward = inspect.unwrap(counted)
         self.__class__ = cls
