@@ -17,18 +17,19 @@ from os import _exit as _end_process
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
 from grader.records import StopReason
-from grader.worker import dataset, patches
+from grader.worker import patches
 from grader.worker.look.network import build, look_at
 from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
-from grader.worker.look.watch import Watch, run_script
+from grader.worker.look.watch import OneImage, Watch, run_script
 from grader.worker.source import read_source
 from grader.worker.standins import batch_files, colab, no_gpu
 
 _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
-_IMAGES = 50_000
 
 
 def run(path: Path, say: Callable[[Event], None]) -> None:
@@ -53,7 +54,7 @@ def _watched(text: str, path: Path, rules: dict[str, Any]) -> tuple[Watch, str]:
     os.chdir(folder)
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     # The student's own disk keeps no images of noise.
-    batch_files.serve(lambda training: dataset.blank_arrays(_IMAGES if training else _IMAGES // 5), folder)
+    batch_files.serve(_noise, folder)
     sys.path.insert(0, str(folder))
     beside = [file.stem for file in folder.glob("*.py")]
     watch, error = run_script(text, Watch(rules["class_name"]), names, beside)
@@ -65,6 +66,12 @@ def _watched(text: str, path: Path, rules: dict[str, Any]) -> tuple[Watch, str]:
         if again.seen.network is not None:
             return again, error_again
     return watch, error
+
+
+def _noise(training: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Images and labels for the files that a script reads itself."""
+    images = OneImage("", train=training)
+    return images.data, np.array(images.targets)
 
 
 def main(path: Path, answer: Path, late: Path, seconds: float) -> None:

@@ -5,7 +5,7 @@ an image goes the way that the script's own images go, through that data set.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,14 +176,15 @@ def _known(through: Through, source: Any) -> Transform:
     images, _ = given.arrays
     shown = (255 - images[0], *images[:_ALIKE])
     expected = _made_of(through, shown)
-    for transform in (*kept, Compose(kept[::-1])):
+    known: list[Transform] = [*kept, Compose(kept[::-1])]
+    for transform in known:
         made = _made_of(transform, shown)
         if made and expected and all(map(torch.equal, made, expected)):
             return transform
     return through
 
 
-def _made_of(transform: Transform, images: Sequence[np.ndarray[Any, Any]]) -> list[torch.Tensor]:
+def _made_of(transform: Transform, images: Iterable[np.ndarray[Any, Any]]) -> list[torch.Tensor]:
     """What becomes of some images; nothing where that fails, as it may in code of the script's own."""
     try:
         return [tensor_of(transform(Image.fromarray(image))) for image in images]

@@ -82,6 +82,13 @@ def check_at_home(folder: Path) -> None:
     runpy.run_module("grader.student.self_check", run_name="__main__", alter_sys=True)
 
 
+def look_at_fewer_images() -> None:
+    """Of noise, all alike: some scripts read the 50,000 into memory before they train."""
+    import grader.worker.look.watch
+
+    grader.worker.look.watch._IMAGES = 2_000
+
+
 def child(folder: Path) -> None:
     """The whole life of one run."""
     os.setsid()
@@ -90,6 +97,8 @@ def child(folder: Path) -> None:
     os.chdir(folder / "scratch")
     os.environ["HOME"] = os.getcwd()
     observe(folder)
+    if world in ("check", "home"):
+        look_at_fewer_images()
     if world == "bare":
         run_bare()
     elif world == "home":

@@ -36,7 +36,7 @@ from grader.replay.graph import Replayed
 from grader.student.trial import _lay_out, _task
 from grader.worker.dataset import GraderCIFAR10, given, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 # A folder is a script with what lies beside it.

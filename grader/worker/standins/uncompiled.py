@@ -36,7 +36,7 @@ class _Scripted(nn.Module):
 
     @property
     def original_name(self) -> str:
-        return self._own_class.__name__
+        return str(self._own_class.__name__)
 
     @property
     def _own_class(self) -> Any:
