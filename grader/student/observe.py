@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,19 +56,28 @@ class Observed:
         return seen.is_module and seen.output is None
 
 
-def observe(file: Path, seconds: float, *, as_graded: bool = False) -> Observed:
+def beside(file: Path) -> list[Path]:
+    """The Python files that the script may import, as those beside a file that is handed in."""
+    return sorted(path for path in file.parent.glob("*.py") if path.name != file.name and path.is_file())
+
+
+def observe(file: Path, seconds: float) -> Observed:
     """Run a file on a few images of noise, and look at its network.
 
     Args:
         seconds: Of work: what others do on the same machine does not count.
-        as_graded: With what the grader supplies, in the file's own folder, into which it may write.
     """
     if not file.is_file():
         return Observed(f"There is no file {file}.")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         answer, late = Path(folder, "answer.jsonl"), Path(folder, "late.txt")
-        world = "graders" if as_graded else "own"
-        arguments = (file, answer, late, seconds, world)
+        # A copy, as in the grader: of the files beside it, the script sees Python files, and it may write.
+        copy = Path(folder, "work", "hw6.py")
+        copy.parent.mkdir()
+        for companion in beside(file):
+            shutil.copyfile(companion, copy.with_name(companion.name))
+        shutil.copyfile(file, copy)
+        arguments = (copy, answer, late, seconds)
         finished = subprocess.run(
             [sys.executable, "-m", "grader.student.self_check", *map(str, arguments)],
             # Not beside the file: Python would import what lies there in place of the check's own modules.

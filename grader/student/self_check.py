@@ -1,9 +1,9 @@
-"""A student's own check: `python -m grader.student.self_check hw6.py ANSWER LATE SECONDS WORLD`, in a child process.
+"""A student's own check: `python -m grader.student.self_check FOLDER/hw6.py ANSWER LATE SECONDS`, in a child process.
 
 Runs the script on a few batches of one image, then looks at its network; every line of the file ANSWER is one event of
-the protocol. No data set, no sandbox: it is the student's own code on the student's machine. Where the script does not
-end in its time, the file LATE says at which lines it was. WORLD is `own`, as for `python hw6.py`, or `graders`: with
-what the grader supplies, such as Colab's modules.
+the protocol. No data set, no sandbox: it is the student's own code on the student's machine. It finds what it finds in
+the grader, such as Colab's modules, and FOLDER, a copy, is its working folder. Where the script does not end in its
+time, the file LATE says at which lines it was.
 """
 
 import faulthandler
@@ -15,6 +15,9 @@ from collections.abc import Callable
 # By a name of its own: while the script is watched, its own call of os._exit ends the script only.
 from os import _exit as _end_process
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
 from grader.records import StopReason
@@ -22,35 +25,21 @@ from grader.worker import patches
 from grader.worker.look.network import build, look_at
 from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
-from grader.worker.look.watch import Watch, run_script
+from grader.worker.look.watch import OneImage, Watch, run_script
 from grader.worker.source import read_source
-from grader.worker.standins import colab, no_gpu
+from grader.worker.standins import batch_files, colab, no_gpu
 
 _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
 
 
-def run(path: Path, say: Callable[[Event], None], *, as_graded: bool) -> None:
+def run(path: Path, say: Callable[[Event], None]) -> None:
     """Check one file, and say what was found as soon as it is known."""
     source = read_source(path.read_bytes())
     say(SourceRead(source.blanks, source.notes, fault=source.fault))
     if source.fault:
         return
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
-    folder, names = path.resolve().parent, colab.functions() if as_graded else {}
-    if as_graded:
-        patches.surround(rules["seed"])
-        os.chdir(folder)
-    # As for `python hw6.py`: it may import what lies beside it.
-    sys.path.insert(0, str(folder))
-    beside = [file.stem for file in folder.glob("*.py")]
-    watch, error = run_script(source.text, Watch(rules["class_name"]), names, beside)
-    if as_graded and watch.seen.network is None:
-        # It may do nothing without a GPU: the grader then says that there is one.
-        no_gpu.grant()
-        again, error_again = run_script(source.text, Watch(rules["class_name"]), names, beside)
-        # What the first run left in the folder may stop the second one: that is not the student's fault.
-        if again.seen.network is not None:
-            watch, error = again, error_again
+    watch, error = _watched(source.text, path, rules)
     say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
     say(QuestionsSeen(answers(watch.seen, source.blanks, tuple(rules["questions"]["learning_rates"]))))
     if watch.made is not None:
@@ -58,7 +47,34 @@ def run(path: Path, say: Callable[[Event], None], *, as_graded: bool) -> None:
         say(look_at(network, failure, watch.made))
 
 
-def main(path: Path, answer: Path, late: Path, seconds: float, *, as_graded: bool) -> None:
+def _watched(text: str, path: Path, rules: dict[str, Any]) -> tuple[Watch, str]:
+    """Run the script in its own folder, with what the grader supplies; as `run_script`."""
+    folder, names = path.resolve().parent, colab.functions()
+    patches.surround(rules["seed"])
+    os.chdir(folder)
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    # The student's own disk keeps no images of noise.
+    batch_files.serve(_noise, folder)
+    sys.path.insert(0, str(folder))
+    beside = [file.stem for file in folder.glob("*.py")]
+    watch, error = run_script(text, Watch(rules["class_name"]), names, beside)
+    if watch.seen.network is None:
+        # It may do nothing without a GPU: the grader then says that there is one.
+        no_gpu.grant()
+        again, error_again = run_script(text, Watch(rules["class_name"]), names, beside)
+        # What the first run left in the folder may stop the second one: that is not the student's fault.
+        if again.seen.network is not None:
+            return again, error_again
+    return watch, error
+
+
+def _noise(training: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Images and labels for the files that a script reads itself."""
+    images = OneImage("", train=training)
+    return images.data, np.array(images.targets)
+
+
+def main(path: Path, answer: Path, late: Path, seconds: float) -> None:
     """Write what was found to the file `answer`, line by line; end early, with a word in `late`, what does not end."""
     with answer.open("w", encoding="utf-8") as lines, late.open("w", encoding="utf-8") as where:
 
@@ -75,10 +91,10 @@ def main(path: Path, answer: Path, late: Path, seconds: float, *, as_graded: boo
             faulthandler.dump_traceback_later(seconds, exit=True, file=where)
 
         when_overdue(seconds, give_up, wait_on)
-        run(path, say, as_graded=as_graded)
+        run(path, say)
         faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":
-    _file, _answer, _late, _seconds, _world = sys.argv[1:]
-    main(Path(_file), Path(_answer), Path(_late), float(_seconds), as_graded=_world == "graders")
+    _file, _answer, _late, _seconds = sys.argv[1:]
+    main(Path(_file), Path(_answer), Path(_late), float(_seconds))

@@ -32,6 +32,7 @@ from grader.protocol import (
 )
 from grader.protocol.exported import LENGTH_BYTES, NoNetwork, from_bytes, question
 from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
+from grader.student.observe import beside
 
 _CODE = Path(__file__).parents[2]
 _TICK_SECONDS = 0.2
@@ -75,7 +76,7 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
     with tempfile.TemporaryDirectory(prefix="hw6-try-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         _lay_out(folder, file, _task(rules, seconds, len(images)))
-        for companion in _beside(file)[: rules["limits"]["companions"]]:
+        for companion in beside(file)[: rules["limits"]["companions"]]:
             shutil.copyfile(companion, folder / "job" / "companions" / companion.name)
         write_training_set(data, folder / "training_set")
         before, scores = 0, None
@@ -160,11 +161,6 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
         memory_bytes=0,
         card_share=1.0,
     )
-
-
-def _beside(file: Path) -> list[Path]:
-    """The Python files that the script may import, as those beside a file that is handed in."""
-    return sorted(path for path in file.parent.glob("*.py") if path.name != file.name and path.is_file())
 
 
 def _lay_out(folder: Path, file: Path, task: Task) -> None:

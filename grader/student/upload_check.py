@@ -69,7 +69,7 @@ def _tests(handed_in: Path, rules: Assignment, seconds: float) -> Iterator[_Test
             Path(folder, companion.name).write_bytes(companion.content)
         how = counts.how or "is the file that counts"
         yield _test(title, True, "\n".join([f"{counts.file} {how}.", *_aside(found), *submission.remarks]))
-        yield from _of_file(observe(Path(folder, rules.file), seconds, as_graded=True), rules.blocks)
+        yield from _of_file(observe(Path(folder, rules.file), seconds), rules.blocks)
 
 
 def _without_file(found: Sequence[Found]) -> Iterator[str]:

@@ -5,14 +5,14 @@ an image goes the way that the script's own images go, through that data set.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, Subset
-from torchvision.transforms import ToTensor
+from torchvision.transforms import Compose, ToTensor
 
 from grader.worker.budget import Statistics
 from grader.worker.dataset import GraderCIFAR10, given, own_items, were_changed
@@ -20,6 +20,9 @@ from grader.worker.draws import Transform
 from grader.worker.preprocessing import mismatch, tensor_of, without_random_parts
 
 _SHOWN = 64
+# So many images tell one transform from another.
+_ALIKE = 8
+_TRANSFORMS = "torchvision.transforms."
 # Objects in which a data set is looked for, below one that a loader was given.
 _SEARCHED = 200
 _CHANGED = (
@@ -118,7 +121,7 @@ def _ways() -> Iterator[_Way]:
     for source in (*reversed(given.loaded), *alone):
         through = Through(source, [(holder, name) for holder, name, _ in _places(source)])
         if _leads(through):
-            yield _Way(through, _test_images(source)[0])
+            yield _Way(_known(through, source), _test_images(source)[0])
     for images in _test_sets():
         if not own_items(images):
             yield _Way(images.transform or ToTensor(), images)
@@ -141,7 +144,11 @@ def _test_images(source: Any) -> list[GraderCIFAR10]:
 def _places(source: Any) -> list[tuple[Any, str, GraderCIFAR10]]:
     """Where a data set of the script keeps images of ours, holder and attribute, and whose they are."""
     ours = {id(images.data): images for images in given.made}
-    places: list[tuple[Any, str, GraderCIFAR10]] = []
+    return [(holder, name, ours[id(value)]) for holder, name, value in _kept(source) if id(value) in ours]
+
+
+def _kept(source: Any) -> Iterator[tuple[Any, str, Any]]:
+    """What a data set and those in it keep, from the outside in: holder, attribute and value."""
     ahead, seen = [source], set[int]()
     while ahead and len(seen) < _SEARCHED:
         holder = ahead.pop()
@@ -149,31 +156,48 @@ def _places(source: Any) -> list[tuple[Any, str, GraderCIFAR10]]:
             continue
         seen.add(id(holder))
         for name, value in getattr(holder, "__dict__", {}).items():
-            if id(value) in ours:
-                places.append((holder, name, ours[id(value)]))
-            elif isinstance(value, Dataset):
+            yield holder, name, value
+            if isinstance(value, Dataset):
                 ahead.append(value)
             elif isinstance(value, list):
                 ahead.extend(each for each in value[:_SEARCHED] if isinstance(each, Dataset))
-    return places
 
 
 def _leads(through: Through) -> bool:
     """Whether two images are two at the end of the way: a data set may keep what it made of an index."""
     images, _ = given.arrays
-    try:
-        first, second = (tensor_of(through(Image.fromarray(image))) for image in (images[0], 255 - images[0]))
-    except Exception:  # whatever the script's own data set raises
-        return False
+    first, second = _made_of(through, (images[0], 255 - images[0])) or (torch.zeros(0), torch.zeros(0))
     return first.shape == second.shape and not torch.equal(first, second)
+
+
+def _known(through: Through, source: Any) -> Transform:
+    """The way through a data set as transforms of torchvision that it keeps, which can be written down, or as it is."""
+    kept = [value for _, _, value in _kept(source) if type(value).__module__.startswith(_TRANSFORMS)]
+    images, _ = given.arrays
+    shown = (255 - images[0], *images[:_ALIKE])
+    expected = _made_of(through, shown)
+    known: list[Transform] = [*kept, Compose(kept[::-1])]
+    for transform in known:
+        made = _made_of(transform, shown)
+        if made and expected and all(map(torch.equal, made, expected)):
+            return transform
+    return through
+
+
+def _made_of(transform: Transform, images: Iterable[np.ndarray[Any, Any]]) -> list[torch.Tensor]:
+    """What becomes of some images; nothing where that fails, as it may in code of the script's own."""
+    try:
+        return [tensor_of(transform(Image.fromarray(image))) for image in images]
+    except Exception:
+        return []
 
 
 def _fits(transform: Transform, trained: Statistics) -> bool:
     images, _ = given.arrays
     rows = np.linspace(0, len(images) - 1, min(_SHOWN, len(images))).astype(np.int64)
     shown = Statistics()
-    try:
-        shown.add(torch.stack([tensor_of(transform(Image.fromarray(image))) for image in images[rows]]))
-    except Exception:  # whatever the script's own transform raises
+    made = _made_of(transform, images[rows])
+    if not made or len({image.shape for image in made}) > 1:
         return False
+    shown.add(torch.stack(made))
     return not mismatch(trained, shown)

@@ -26,7 +26,7 @@ from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line, opened
 from grader.worker.evaluate import NotScores, Prepared, prepare
 from grader.worker.export import NotExportable
-from grader.worker.leaving import Doors, end_process, errors, flush
+from grader.worker.leaving import Doors, Restarted, end_process, errors, flush
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
 from grader.worker.look.network import build, look_at
 from grader.worker.look.patience import when_overdue
@@ -49,6 +49,7 @@ class Worker:
         self._task, self._channel, self._training_images = task, channel, training_images
         self._companions = sorted(companions.iterdir())
         self._module = types.ModuleType("__main__")
+        self._environment = dict(os.environ)
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
         self._doors = Doors(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
@@ -66,7 +67,6 @@ class Worker:
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()
         sys.path.insert(0, os.getcwd())
-        sys.argv = [_SCRIPT]
         ended_by = self._execute()
         made = self._budget.network is not None
         if not self._budget.batches and no_gpu.gave_up(ended_by, made_network=made):
@@ -86,7 +86,19 @@ class Worker:
             shutil.copyfile(companion, companion.name)
 
     def _execute(self) -> BaseException | None:
-        """Run the script from its first line; what ended it, if anything did."""
+        """Run the script, anew as often as it puts itself in its own place; what ended it, if anything did."""
+        self._set_off()
+        while isinstance(ended_by := self._execute_once(), Restarted):
+            sys.argv = ended_by.arguments
+        return ended_by
+
+    def _set_off(self) -> None:
+        """Take back what an earlier run of the script left for the next."""
+        sys.argv = [_SCRIPT]
+        os.environ.clear()
+        os.environ.update(self._environment)
+
+    def _execute_once(self) -> BaseException | None:
         self._module = sys.modules["__main__"] = types.ModuleType("__main__")
         self._module.__dict__.update(colab.functions(), __file__=_SCRIPT)
         try:
@@ -147,6 +159,7 @@ class Worker:
         when_overdue(_QUESTION_SECONDS, answer, at_most=2)
         # The first run may have made the folders that the script makes.
         os.chdir(tempfile.mkdtemp())
+        self._set_off()
         self._lay_out()
         beside = [companion.stem for companion in self._companions]
         watch, _ = run_script(source.text, watch, colab.functions(), beside)

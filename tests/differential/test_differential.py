@@ -1,14 +1,14 @@
 """A right script gets in the grader what it gets from `python hw6.py`: the same steps, weights, words and predictions.
 
 Each file in scripts/ is an honest script in a style of its own. It runs bare, over files that torchvision itself reads,
-and in the worker with the same seed, once without and once with what makes training faster. The test images of the bare
-run are the stand-in's, so that what a script prints of them is the same too. A report of a script for which something
-differs becomes a file there, and nothing else. Where something differs by design, the file says so at its top:
+and in the worker with the same seed, once without and once with what makes training faster: that is a student's trial,
+too. The test images of the bare run are the stand-in's, so that what a script prints of them is the same too. And it
+runs in the grader's check, and in the one that a student runs at home. A report of a script for which something differs
+becomes a file there, and nothing else. Where something differs by design, the file says so at its top:
 
     # differs: printed, predictions: why
 """
 
-import json
 import os
 import pickle
 import re
@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -27,12 +28,15 @@ from numpy.typing import NDArray
 from command import ROOT
 from grader.assignment import DEFAULT_ASSIGNMENT
 from grader.data import load_data
+from grader.judge.verdict import judge
+from grader.protocol import Evaluated, Event, Exported, NetworkSeen, QuestionsSeen, SourceRead, Stopped, from_json
 from grader.protocol.exported import LENGTH_BYTES, from_bytes
+from grader.records import Answer, Verdict
 from grader.replay.graph import Replayed
 from grader.student.trial import _lay_out, _task
 from grader.worker.dataset import GraderCIFAR10, given, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 # A folder is a script with what lies beside it.
@@ -40,9 +44,11 @@ SCRIPTS = sorted([*HERE.glob("scripts/*.py"), *HERE.glob("scripts/*/hw6.py")])
 RULES = tomllib.loads(DEFAULT_ASSIGNMENT.read_text(encoding="utf-8"))
 IMAGES = 200
 EVERYTHING = ",".join(RULES["acceleration"])
-WORLDS = ("bare", "none", EVERYTHING)
-# What a script may say of itself.
-ASPECTS = {"bare", "steps", "weights", "printed", "predictions"}
+WORLDS = ("bare", "none", EVERYTHING, "check", "home")
+BLOCKS = tuple(RULES["blocks"])
+Said = TypeVar("Said")
+# What a script may say of itself; "home": it fails after its training, so it fails in a check that runs to its end.
+ASPECTS = {"bare", "steps", "weights", "printed", "predictions", "home"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,10 @@ class Run:
     shown: NDArray[np.float32]
     scores: NDArray[np.float32] | None
     replayed: NDArray[np.float32] | None
-    said: list[dict[str, object]]
+    said: list[Event]
+
+    def last(self, kind: type[Said]) -> Said | None:
+        return next((event for event in reversed(self.said) if isinstance(event, kind)), None)
 
 
 def name_of(script: Path) -> str:
@@ -85,7 +94,7 @@ def runs(
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     scripts = list(dict.fromkeys(call.params["script"] for call in calls if call and "script" in call.params))
     digits = load_data("digits")
-    images, labels = digits.x_train[:IMAGES], digits.y_train[:IMAGES]
+    images, labels = coloured(digits.x_train[:IMAGES]), digits.y_train[:IMAGES]
     folder = tmp_path_factory.mktemp("differential")
     before = given.arrays
     serve((images, labels), batched=False)
@@ -107,6 +116,11 @@ def runs(
     shutil.rmtree(folder)
 
 
+def coloured(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The digits are grey, and who mixes up the channels of grey images does nothing."""
+    return np.stack([images[..., 0], images[..., 1] // 2, 255 - images[..., 2]], axis=-1)
+
+
 def observed(world: str, folders: list[Path]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(HERE / "observe.py"), world, str(RULES["seed"]), *map(str, folders)],
@@ -119,22 +133,23 @@ def lay_out(
     folder: Path, script: Path, world: str, training: tuple[NDArray[np.uint8], NDArray[np.int64]], test: GraderCIFAR10
 ) -> None:
     folder.mkdir(parents=True)
-    rules = RULES | {"acceleration": [] if world == "none" else world.split(",")}
-    _lay_out(folder, script, _task(rules, 60, len(test)))
+    rules = RULES | {"acceleration": [] if world == "none" else RULES["acceleration"]}
+    task = _task(rules, 60, len(test))
+    _lay_out(folder, script, replace(task, mode="check") if world == "check" else task)
     (folder / "scratch").mkdir()
     with (folder / "images").open("ab") as images:
         images.write(test.data.tobytes())
     beside = [path for path in script.parent.glob("*.py") if script.name == "hw6.py" and path != script]
     for path in beside:
         shutil.copyfile(path, folder / "job" / "companions" / path.name)
-    if world != "bare":
-        (folder / "data").mkdir()
-        np.save(folder / "data" / "x_train.npy", training[0])
-        np.save(folder / "data" / "y_train.npy", training[1])
-        return
-    for path in (script, *beside):
-        shutil.copyfile(path, folder / "scratch" / ("hw6.py" if path == script else path.name))
-    write_batches(folder / "scratch" / "data" / "cifar-10-batches-py", training, test)
+    (folder / "data").mkdir()
+    np.save(folder / "data" / "x_train.npy", training[0])
+    np.save(folder / "data" / "y_train.npy", training[1])
+    if world in ("bare", "home"):
+        for path in (script, *beside):
+            shutil.copyfile(path, folder / "scratch" / ("hw6.py" if path == script else path.name))
+    if world == "bare":
+        write_batches(folder / "scratch" / "data" / "cifar-10-batches-py", training, test)
 
 
 def write_batches(folder: Path, training: tuple[NDArray[np.uint8], NDArray[np.int64]], test: GraderCIFAR10) -> None:
@@ -165,18 +180,17 @@ def left_in(folder: Path, images: NDArray[np.uint8]) -> Run:
         np.frombuffer((folder / "shown").read_bytes(), "<f4").reshape(-1, 10),
         np.frombuffer(scores, "<f4").reshape(-1, 10) if scores else None,
         Replayed(*from_bytes(offered)[:2]).scores(images) if offered else None,
-        [json.loads(line) for line in (folder / "report").read_text().splitlines()],
+        [from_json(line) for line in (folder / "report").read_text().splitlines()],
     )
 
 
-def flags_of(run: Run) -> list[object]:
-    evaluated = [event for event in run.said if event["event"] == "evaluated"]
-    return [flag for event in evaluated for flag in event["flags"]]  # type: ignore[attr-defined]
+def flags_of(run: Run) -> list[str]:
+    return [flag for event in run.said if isinstance(event, Evaluated) for flag in event.flags]
 
 
 def test_each_script_says_in_its_first_line_what_is_its_own() -> None:
     assert [script.name for script in SCRIPTS if not script.read_text(encoding="utf-8").startswith('"""')] == []
-    assert len(SCRIPTS) >= 50
+    assert len(SCRIPTS) >= 60
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
@@ -216,7 +230,7 @@ def test_its_network_is_tested_as_it_tests_itself(script: Path, runs: dict[tuple
 def test_a_replay_of_its_network_gives_the_same_scores(script: Path, runs: dict[tuple[str, str], Run]) -> None:
     graded = runs["none", name_of(script)]
     if graded.replayed is None:
-        (why,) = [event["detail"] for event in graded.said if event["event"] == "exported"]
+        (why,) = [event.detail for event in graded.said if isinstance(event, Exported)]
         pytest.skip(f"tested beside its script: {why}")
     assert graded.scores is not None
     assert np.abs(graded.replayed - graded.scores).max() < 1e-4 * np.abs(graded.scores).max()
@@ -229,8 +243,8 @@ def test_nearly_all_networks_are_replayed(runs: dict[tuple[str, str], Run]) -> N
 
 @pytest.mark.parametrize("script", [HERE / "scripts" / "tutorial.py"], ids=name_of)
 def test_nothing_is_said_of_a_script_that_needs_nothing(script: Path, runs: dict[tuple[str, str], Run]) -> None:
-    evaluated = [event for event in runs["none", name_of(script)].said if event["event"] == "evaluated"]
-    assert [event["notes"] for event in evaluated] == [[]]
+    evaluated = [event for event in runs["none", name_of(script)].said if isinstance(event, Evaluated)]
+    assert [event.notes for event in evaluated] == [()]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
@@ -238,3 +252,33 @@ def test_it_runs_as_long_where_training_is_made_faster(script: Path, runs: dict[
     plain, faster = runs["none", name_of(script)], runs[EVERYTHING, name_of(script)]
     assert faster.scores is not None, faster.errors[-3000:]
     assert len(faster.steps) == len(plain.steps)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_the_check_reads_it_and_flags_nothing(script: Path, runs: dict[tuple[str, str], Run]) -> None:
+    check = runs["check", name_of(script)]
+    source, network = check.last(SourceRead), check.last(NetworkSeen)
+    assert source is not None
+    assert (source.fault, source.blanks, source.suspicions) == ("", (), ())
+    assert network is not None, check.errors[-3000:]
+    judged = judge(network, BLOCKS)
+    # These networks are small, so that they train in a second.
+    assert judged.verdict is Verdict.DEVIATES
+    assert judged.flags == ()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_the_check_at_home_says_what_the_graders_says(script: Path, runs: dict[tuple[str, str], Run]) -> None:
+    check, home = runs["check", name_of(script)], runs["home", name_of(script)]
+    stopped, network, known = home.last(Stopped), home.last(NetworkSeen), check.last(NetworkSeen)
+    assert stopped is not None, home.errors[-3000:]
+    assert bool(stopped.error) == ("home" in differences(script)), stopped.error
+    assert network is not None
+    assert known is not None
+    assert judge(network, BLOCKS) == judge(known, BLOCKS)
+    questions = home.last(QuestionsSeen)
+    assert questions is not None
+    assert questions == check.last(QuestionsSeen)
+    # Those that ask for another device than these scripts have are wrong in both.
+    unsure = [question for question in questions.questions if question.answer is Answer.UNKNOWN]
+    assert len(unsure) <= 1, unsure

@@ -157,6 +157,25 @@ def test_an_image_goes_through_the_script_s_own_data_set(source: str) -> None:
     assert torch.equal(made[0][0], before)
 
 
+def test_the_way_through_a_data_set_is_named_by_the_transforms_that_it_keeps() -> None:
+    class Mine(Dataset[Any]):
+        def __init__(self, inner: Any, outer: Any) -> None:
+            self.images, self.transform = data_set(inner), outer
+
+        def __len__(self) -> int:
+            return 100
+
+        def __getitem__(self, index: int) -> Any:
+            image, label = self.images[index]
+            return self.transform(image), label
+
+    DataLoader(Mine(None, LARGE), 4)
+    assert choose(trained=LARGE).transform is LARGE
+    DataLoader(Mine(transforms.ToTensor(), NORMALIZE), 4)
+    found: Any = choose().transform
+    assert [type(step).__name__ for step in found.transforms] == ["ToTensor", "Normalize"]
+
+
 def test_a_data_set_that_keeps_its_items_is_not_asked_for_others() -> None:
     kept = Kept(data_set(None))
     for _ in DataLoader(kept, 4):

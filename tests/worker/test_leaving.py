@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -93,6 +94,72 @@ def test_a_script_that_trained_nothing_ends_as_it_wants(doors: leaving.Doors) ->
         found[os, "_exit"](0)
     found[os, "kill"](OWN, signal.SIGKILL)
     assert sent == [(OWN, signal.SIGKILL)]
+
+
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the process was really replaced by."""
+    real: list[Any] = []
+    monkeypatch.setattr(leaving, "_execute", lambda path, arguments: real.append(arguments))
+    monkeypatch.setattr(leaving, "_execute_with", lambda path, arguments, _: real.append(arguments))
+    return real
+
+
+def test_a_script_that_replaces_itself_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, real = leaving.Doors(leave, lambda: False).replacements(), executed(monkeypatch)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(leaving.Restarted) as restarted:
+        found[os, "execve"]("/usr/bin/python3.11", ["python3", "-u", "/job/hw6.py", "--quick"], {"PYTHONHASHSEED": "0"})
+    assert restarted.value.arguments == ["hw6.py", "--quick"]
+    assert os.environ == {"PYTHONHASHSEED": "0"}
+    for others in (["python3", "-c", "1"], ["bash", "hw6.py"], []):
+        found[os, "execv"]("/bin/program", others)
+    assert real == [["python3", "-c", "1"], ["bash", "hw6.py"], []]
+
+
+def test_whatever_replaces_a_trained_script_ends_its_turn(
+    doors: leaving.Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, real = doors.replacements(), executed(monkeypatch)
+    for words in (["python3", "hw6.py"], ["bash"]):
+        with pytest.raises(Left):
+            found[os, "execv"]("/bin/program", words)
+    monkeypatch.setattr(leaving, "_own_process", lambda: OWN + 1)
+    found[os, "execv"]("/bin/program", ["python3", "hw6.py"])
+    assert real == [["python3", "hw6.py"]]
+
+
+@pytest.fixture
+def _no_timer() -> Iterator[None]:
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+# Else the test's own limit is the process's only timer.
+own_timer = pytest.mark.timeout(60, method="thread")
+
+
+@own_timer
+@pytest.mark.usefixtures("_no_timer")
+def test_a_timer_without_a_handler_ends_the_turn(doors: leaving.Doors) -> None:
+    def wait_for_it() -> None:
+        doors.replacements()[signal, "setitimer"](signal.ITIMER_REAL, 0.001)
+        threading.Event().wait(30)
+
+    with pytest.raises(Left):
+        wait_for_it()
+
+
+@own_timer
+@pytest.mark.usefixtures("_no_timer")
+def test_a_handler_of_the_script_s_stays_and_no_timer_interrupts_the_test(doors: leaving.Doors) -> None:
+    rung: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    doors.replacements()[signal, "alarm"](100)
+    os.kill(OWN, signal.SIGALRM)
+    assert rung == [signal.SIGALRM]
+    doors.close()
+    assert signal.alarm(0) == 0
 
 
 class Unspeakable(Exception):

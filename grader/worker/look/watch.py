@@ -5,6 +5,7 @@ are about the script around them.
 """
 
 import contextlib
+import functools
 import importlib
 import inspect
 import os
@@ -27,6 +28,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
+from grader.worker.leaving import Doors, Restarted
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
 _BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
@@ -54,6 +56,7 @@ class Seen:
         used: Whether a gradient reached the network's output.
         changed: Whether a training forward found other parameters than the one before.
         tests: Of each forward on test images, whether gradients were on.
+        untracked: Whether a forward ran with gradients off, on whatever images.
     """
 
     failed: bool = False
@@ -70,6 +73,7 @@ class Seen:
     used: bool = False
     changed: bool = False
     tests: list[bool] = field(default_factory=list)
+    untracked: bool = False
 
     @property
     def optimized(self) -> dict[int, Any]:
@@ -95,6 +99,8 @@ class Watch:
         self.cut = False
         self.seen = Seen()
         self._whole = whole
+        # As in a training: where nothing was learned, the process ends, and that is the error.
+        self._doors = Doors(sys.exit, lambda: self.seen.backwards > 0)
         self._active = self._testing = self._stepped = False
         self._batches = 0
         self._before = torch.zeros(0)
@@ -110,6 +116,7 @@ class Watch:
                 yield
             finally:
                 self._active = False
+                self._doors.close()
 
     def _wrappers(self) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
         yield nn.Module, "__init_subclass__", self._subclassing
@@ -119,7 +126,8 @@ class Watch:
         yield DataLoader, "__iter__", self._iterating
         yield Optimizer, "__init__", self._optimizing
         yield Tensor, "backward", self._going_backward
-        yield os, "_exit", self._leaving
+        for (owner, name), door in self._doors.replacements().items():
+            yield owner, name, functools.partial(lambda door, _: door, door)
         yield torch.cuda, "is_available", self._asking
         yield torch.cuda, "device_count", self._asking
         if hasattr(torch, "accelerator"):  # since PyTorch 2.6
@@ -144,6 +152,7 @@ class Watch:
         self.made = cls
         init, forward = cls.__init__, cls.forward
 
+        @functools.wraps(init)
         def watched_init(network: nn.Module, *args: Any, **options: Any) -> None:
             if not self._active:
                 init(network, *args, **options)
@@ -159,6 +168,7 @@ class Watch:
                     parameter.data = _corner(parameter.data).clone()
                 self.cut = True
 
+        @functools.wraps(forward)
         def watched_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
             return self._stand_in(network, *args, **options) if self._active else forward(network, *args, **options)
 
@@ -176,6 +186,8 @@ class Watch:
         elif torch.is_grad_enabled():
             self._note_change(network, some)
             scores.register_hook(self._note_use)  # type: ignore[no-untyped-call]
+        else:
+            self.seen.untracked = True
         return scores
 
     def _note_change(self, network: nn.Module, some: Tensor) -> None:
@@ -202,20 +214,11 @@ class Watch:
 
         return name
 
-    def _leaving(self, original: Any) -> Any:
-        process = os.getpid()
-
-        def leave(status: int) -> None:
-            # As in a training (worker/leaving.py): where nothing was learned, the process ends, and that is the error.
-            if os.getpid() != process or not self.seen.backwards:
-                original(status)
-            raise SystemExit(status)
-
-        return leave
-
     def _asking(self, original: Any) -> Any:
         def ask(*args: Any, **options: Any) -> Any:
-            self.seen.asked_for_gpu = self.seen.asked_whether = True
+            # Torch and what the grader supplies ask, too.
+            if str(sys._getframe(1).f_globals.get("__name__")).split(".")[0] not in ("torch", "grader"):
+                self.seen.asked_for_gpu = self.seen.asked_whether = True
             return original(*args, **options)
 
         return ask
@@ -342,15 +345,25 @@ def run_script(
         names: What the script finds without an import.
         beside: Names of the modules that lie beside it: each run imports them anew, so that their classes are watched.
     """
-    error = _run_once(text, watch, names, beside)
+    error = _run_anew(text, watch, names, beside)
     if error and watch.cut:
         whole = Watch(watch.class_name, whole=True)
-        if not _run_once(text, whole, names, beside):
+        if not _run_anew(text, whole, names, beside):
             return whole, ""
     return watch, error
 
 
-def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str]) -> str:
+def _run_anew(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str]) -> str:
+    """Run a script, again as often as it puts itself in its own place."""
+    arguments = ["hw6.py"]
+    while True:
+        try:
+            return _run_once(text, watch, names, beside, arguments)
+        except Restarted as restarted:
+            arguments = restarted.arguments
+
+
+def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str], arguments: list[str]) -> str:
     for name in beside:
         sys.modules.pop(name, None)
     module = types.ModuleType("__main__")
@@ -358,7 +371,7 @@ def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequenc
     original = torchvision.datasets.CIFAR10
     kept = sys.modules["__main__"], sys.argv
     torchvision.datasets.CIFAR10 = torchvision.datasets.cifar.CIFAR10 = OneImage
-    sys.modules["__main__"], sys.argv = module, ["hw6.py"]
+    sys.modules["__main__"], sys.argv = module, arguments
     try:
         with (
             open(os.devnull, "w") as nowhere,

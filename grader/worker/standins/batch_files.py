@@ -27,12 +27,14 @@ _BYTES_EACH = 3073
 # Images, uint8 of shape (N, 32, 32, 3), and labels, of the training set if asked for it, else of the test set.
 Part = Callable[[bool], tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 _part: list[Part] = []
+_below: list[Path] = []
 _empty: set[Path] = set()
 
 
-def serve(part: Part) -> None:
-    """Say where the images come from."""
+def serve(part: Part, below: Path | None = None) -> None:
+    """Say where the images come from, and below which folder they may be written, if not everywhere."""
     _part[:] = [part]
+    _below[:] = [below] if below else []
 
 
 def lay_out(root: Any, images: int) -> None:
@@ -57,6 +59,8 @@ def fill(path: Any) -> None:
     if name != _ARCHIVE and name not in _NAMES:
         return
     file = Path(path).absolute()
+    if any(not file.is_relative_to(below) for below in _below):
+        return
     if not _part or (name != _ARCHIVE and file.parent.name != _FOLDER) or _has_content(file):
         return
     with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """Programs that Colab has and this machine lacks: a script that starts one gets an answer, and not an error.
 
 `nvidia-smi` describes what torch finds; any other program does nothing. Without a shell, a whole command does nothing.
+What installs packages says that they are there: nothing can be fetched here, and what Colab has, the grader has.
 """
 
 import functools
@@ -21,7 +22,8 @@ from grader.worker.channel import note
 
 _SHELL = "/bin/sh"
 _INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-# Printed for `nvidia-smi`, for its list of cards, and for each field that a script may ask for.
+_INSTALLERS = {"pip", "pip3", "conda", "mamba", "uv", "apt", "apt-get"}
+# Printed for `nvidia-smi`, for its list of cards, and for each field that a script may ask for; for an installation.
 _ANSWER = """#!{python} -SE
 import sys
 command = " ".join(sys.argv[1:])
@@ -40,6 +42,11 @@ if "nvidia-smi" in command:
         print("GPU 0: " + fields["name"])
     else:
         print("NVIDIA-SMI is not on this machine. " + fields["name"] + ", " + fields["memory.total"])
+else:
+    _, install, packages = command.partition(" install ")
+    for name in packages.split():
+        if install and not name.startswith("-"):
+            print("Requirement already satisfied: " + name)
 """
 
 
@@ -55,9 +62,13 @@ def start_of(init: Callable[..., None]) -> Callable[..., None]:
         given = signature.bind(process, *args, **options)
         words = given.arguments["args"]
         words = [words] if isinstance(words, str | bytes | os.PathLike) else list(words)
-        missing = _missing(words, bool(given.arguments.get("shell")), given.arguments.get("executable"))
-        if missing:
+        shell, executable = bool(given.arguments.get("shell")), given.arguments.get("executable")
+        installer, missing = _installer(words), _missing(words, shell, executable)
+        if installer:
+            note("Your script installs packages. Nothing is installed here; it finds those of the grader:", installer)
+        elif missing:
             note("Your script started programs that are missing here, and that did nothing:", missing)
+        if installer or missing:
             given.arguments |= {"args": [_stand_in(), *map(os.fsdecode, words)], "shell": False, "executable": None}
         init(*given.args, **given.kwargs)
 
@@ -70,6 +81,16 @@ def _started_by_a_library() -> bool:
     while frame.f_back is not None and frame.f_code.co_filename == subprocess.__file__:
         frame = frame.f_back
     return frame.f_code.co_filename.startswith(_INSTALLED)
+
+
+def _installer(words: list[Any]) -> str:
+    """The program by which a command installs packages, if it does; it may be a module of Python."""
+    text = " ".join(map(os.fsdecode, words)).split()
+    names = [Path(word).name for word in text]
+    if "install" not in names:
+        return ""
+    before = names[: names.index("install")]
+    return next((name for name in before if name in _INSTALLERS), "")
 
 
 def _missing(words: list[Any], shell: bool, executable: Any) -> str:

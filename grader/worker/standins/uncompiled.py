@@ -1,10 +1,12 @@
-"""What `torch.compile` and `torch.jit.script` return where nothing is compiled: it computes as it did, and looks alike.
+"""What `torch.compile`, `torch.jit.script` and `torch.jit.trace` return: a network computes as it did, and looks alike.
 
 The sandbox has no compiler, and a compiled network would run past the forward that counts.
 """
 
 import functools
 import inspect
+import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +16,11 @@ from torch import nn
 from grader.worker.channel import note
 from grader.worker.standins import compiler, folders
 
-_UNCOMPILED = "The network ran uncompiled: the grader skips torch.compile and torch.jit.script."
+_UNCOMPILED = "The network ran uncompiled: the grader skips torch.compile, torch.jit.script and torch.jit.trace."
 _script, _save = torch.jit.script, folders.saving(torch.jit.save)
+_trace: Any = torch.jit.trace
+# What torch made of a network that the script had traced: both have the same weights.
+_traces: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
 
 
 def not_compiled(model: Any = None, **_: Any) -> Any:
@@ -31,38 +36,51 @@ class _Scripted(nn.Module):
 
     @property
     def original_name(self) -> str:
-        return type(self).__mro__[2].__name__
+        return str(self._own_class.__name__)
+
+    @property
+    def _own_class(self) -> Any:
+        return next(cls for cls in type(self).__mro__[1:] if not issubclass(cls, _Scripted))
 
     @property
     def graph(self) -> Any:
-        return self._really_scripted().graph
+        return self._compiled().graph
 
     @property
     def code(self) -> Any:
-        return self._really_scripted().code
+        return self._compiled().code
 
     def save(self, file: Any, **_: Any) -> None:
         """Write what `torch.jit.load` reads; a network that cannot be scripted as it is now, by its weights."""
         try:
-            _save(self._really_scripted(), file)
+            _save(self._compiled(), file)
         except Exception:  # whatever the compiler of TorchScript says of a student's forward
             note("The network could not be scripted as it was, so the grader saved its weights in that place.")
             torch.save(self.state_dict(), file)
 
-    def _really_scripted(self) -> Any:
+    def _compiled(self) -> Any:
         """TorchScript reads the source of forward, and finds that which counts in its place."""
-        cls: Any = type(self).__mro__[2]
+        cls = self._own_class
         counted = cls.forward
         cls.forward = inspect.unwrap(counted)
         self.__class__ = cls
         try:
             return _script(self)
         finally:
-            self.__class__, cls.forward = _scripted_class(cls), counted
+            self.__class__, cls.forward = _looking_compiled(cls), counted
+
+
+class _Traced(_Scripted):
+    """The same for `torch.jit.trace`."""
+
+    def _compiled(self) -> Any:
+        return _traces[self]
 
 
 @functools.cache
-def _scripted_class(cls: Any) -> Any:
+def _looking_compiled(cls: Any, traced: bool = False) -> Any:
+    if traced:
+        return type("TopLevelTracedModule", (_Traced, cls), {"__module__": "torch.jit._trace"})
     return type("RecursiveScriptModule", (_Scripted, cls), {"__module__": "torch.jit._script"})
 
 
@@ -73,8 +91,25 @@ def not_scripted(obj: Any = None, *args: Any, **options: Any) -> Any:
     note(_UNCOMPILED)
     if isinstance(obj, nn.Module) and not isinstance(obj, _Scripted):
         cls: Any = type(obj)
-        obj.__class__ = _scripted_class(cls)
+        obj.__class__ = _looking_compiled(cls)
     return obj
+
+
+@functools.wraps(_trace)
+def traced(func: Any = None, *args: Any, **options: Any) -> Any:
+    """`torch.jit.trace`: the network itself, after torch has run it as it does, with what a traced one has.
+
+    Torch traces too, for TensorBoard's graph, and gets what it made; so does whoever traces anything but a network.
+    """
+    made = _trace(func, *args, **options)
+    by_torch = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.")
+    if by_torch or not isinstance(func, nn.Module) or isinstance(func, _Scripted | torch.jit.ScriptModule):
+        return made
+    note(_UNCOMPILED)
+    cls: Any = type(func)
+    func.__class__ = _looking_compiled(cls, traced=True)
+    _traces[func] = made
+    return func
 
 
 def of_torchscript() -> dict[tuple[Any, str], Any]:
@@ -82,6 +117,7 @@ def of_torchscript() -> dict[tuple[Any, str], Any]:
     unchanged = ("freeze", "optimize_for_inference")
     return {
         (torch.jit, "script"): not_scripted,
+        (torch.jit, "trace"): traced,
         (torch.jit, "save"): _saved,
         **{(torch.jit, name): _as_it_is_if_scripted(getattr(torch.jit, name)) for name in unchanged},
     }

@@ -1,5 +1,6 @@
 """Something after training fails."""
 
+# differs: home: it fails there, too
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

@@ -10,7 +10,7 @@ import torchvision.transforms as transforms
 
 transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
 full = torchvision.datasets.CIFAR10(root="./data", train=True, download=True, transform=transform)
-trainset, valset = torch.utils.data.random_split(full, [160, 40], generator=torch.Generator().manual_seed(42))
+trainset, valset = torch.utils.data.random_split(full, [len(full) - len(full) // 5, len(full) // 5], generator=torch.Generator().manual_seed(42))
 testset = torchvision.datasets.CIFAR10(root="./data", train=False, download=True, transform=transform)
 trainloader = torch.utils.data.DataLoader(trainset, batch_size=20, shuffle=True, num_workers=2)
 valloader = torch.utils.data.DataLoader(valset, batch_size=20)

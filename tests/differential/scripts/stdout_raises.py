@@ -1,5 +1,6 @@
 """The output goes to an object that fails once its file is closed; training is stopped after its last line."""
 
+# differs: home: it fails there, too, after five epochs
 # differs: steps, printed, predictions: it trains for six epochs, and the grader stops it after five
 import sys
 import torch

@@ -1,6 +1,7 @@
 """Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
 
 import importlib
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -116,3 +117,38 @@ def test_a_script_that_swallows_every_error_is_watched_to_its_end() -> None:
     assert error == ""
     found = {each.name: each.answer for each in answers(watch.seen, (), LEARNING_RATES)}
     assert found["Q4"] == found["Q8"] == "ok"
+
+
+def test_what_torch_asks_by_itself_the_script_has_not_asked() -> None:
+    watch = Watch("IdentityResNet")
+    with watch.installed():
+        torch.cuda.amp.common.amp_definitely_not_available()  # type: ignore[no-untyped-call]
+        assert not watch.seen.asked_for_gpu
+        torch.cuda.is_available()
+    assert watch.seen.asked_for_gpu
+
+
+KILLED = """
+import os
+import signal
+
+signal.alarm(100)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+BEGUN_ANEW = """
+import os
+import sys
+
+if len(sys.argv) == 1:
+    os.execv(sys.executable, [sys.executable, *sys.argv, "again"])
+"""
+
+
+@pytest.mark.timeout(200, method="thread")  # else the test's own limit is the process's only timer
+@pytest.mark.parametrize(("before", "after"), [("", KILLED), (BEGUN_ANEW, "")], ids=["killed", "begun anew"])
+def test_a_script_that_ends_or_replaces_its_process_is_watched_all_the_same(before: str, after: str) -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    watch, error = run_script(before + text + after, Watch("IdentityResNet"))
+    assert error == ""
+    assert {each.answer for each in answers(watch.seen, (), LEARNING_RATES)} == {"ok"}
+    assert (signal.alarm(0), signal.getsignal(signal.SIGALRM)) == (0, signal.SIG_DFL)

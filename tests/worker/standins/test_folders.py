@@ -38,6 +38,10 @@ def starts_programs_of_colab():
     assert subprocess.getoutput("nvidia-smi -L") == "GPU 0: CPU"
     assert "CPU" in os.popen("nvidia-smi").read()
     subprocess.check_call(["wget", "-q", "https://example.org"])
+    installed = b"Requirement already satisfied: no-such-package\\n"
+    for program in (["apt-get"], [sys.executable, "-m", "pip"]):
+        assert subprocess.check_output([*program, "install", "no-such-package"]) == installed
+    assert subprocess.check_output("pip3 install -q no-such-package", shell=True) == installed
     try:
         subprocess.run(["python9"])
         raise AssertionError
@@ -120,6 +124,16 @@ def test_the_archive_holds_the_same_files(arrays: Arrays, tmp_path: Path) -> Non
         member = archive.extractfile("cifar-10-batches-py/test_batch")
         assert member is not None
         assert member.read() == (tmp_path / "cifar-10-batches-py" / "test_batch").read_bytes()
+
+
+def test_a_check_at_home_writes_no_image_of_noise_outside_its_folder(
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_files, "_below", [])
+    batch_files.serve(batch_files._part[0], tmp_path / "work")
+    for folder in ("work", "downloads"):
+        batch_files.fill(str(tmp_path / folder / "cifar-10-batches-py" / "data_batch_1"))
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
 def test_a_file_that_a_script_wrote_itself_is_left_as_it_is(arrays: Arrays, tmp_path: Path) -> None:

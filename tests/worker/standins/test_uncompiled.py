@@ -85,6 +85,25 @@ def test_a_scripted_network_is_counted_and_can_be_saved(
     assert len(calls) == 2
 
 
+def test_a_traced_network_is_counted_and_saved_as_it_is_then(calls: list[Any], tmp_path: Path) -> None:
+    network = IdentityResNet()
+    traced: Any = uncompiled.traced(network, IMAGES)
+    calls.clear()
+    traced(IMAGES)
+    assert calls == [network]
+    assert (traced.original_name, type(traced).__name__) == ("IdentityResNet", "TopLevelTracedModule")
+    assert "relu" in traced.code
+    with torch.no_grad():
+        network.fc.weight.zero_()
+    traced.save(str(tmp_path / "net.pt"))
+    load: Any = torch.jit.load
+    assert torch.equal(load(str(tmp_path / "net.pt"))(IMAGES), network(IMAGES))
+
+
+def test_a_function_is_traced_as_torch_does() -> None:
+    assert isinstance(uncompiled.traced(torch.relu, IMAGES), torch.jit.ScriptFunction)
+
+
 def test_a_network_that_torchscript_does_not_understand_is_saved_by_its_weights(tmp_path: Path) -> None:
     class Own(IdentityResNet):
         def forward(self, *x: Any, **_: Any) -> Any:

@@ -25,7 +25,7 @@ net = IdentityResNet(2, 2, 2, 2)
 optimizer = torch.optim.SGD(net.parameters(), lr=2e-4, momentum=0.9)
 
 
-traced = torch.jit.trace(net, images[:20])
+traced = torch.jit.trace_module(net, {"forward": images[:20]})
 
 
 def train(epochs):
