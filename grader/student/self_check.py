@@ -2,8 +2,8 @@
 
 Runs the script on a few batches of one image, then looks at its network; every line of the file ANSWER is one event of
 the protocol. No data set, no sandbox: it is the student's own code on the student's machine. Where the script does not
-end in its time, the file LATE says at which lines it was. WORLD is `own`, as for `python hw6.py`, or `graders`: with
-what the grader supplies, such as Colab's modules.
+end in its time, the file LATE says at which lines it was. WORLD is `own`, as for `python hw6.py` but that nothing is
+compiled, or `graders`: with what the grader supplies, such as Colab's modules.
 """
 
 import faulthandler
@@ -40,6 +40,8 @@ def run(path: Path, say: Callable[[Event], None], *, as_graded: bool) -> None:
     if as_graded:
         patches.surround(rules["seed"])
         os.chdir(folder)
+    else:
+        patches.install(patches.uncompiling())
     # As for `python hw6.py`: it may import what lies beside it.
     sys.path.insert(0, str(folder))
     beside = [file.stem for file in folder.glob("*.py")]

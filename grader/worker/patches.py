@@ -67,9 +67,7 @@ def surrounding() -> list[Patch | Call]:
         Patch(datasets.cifar, "CIFAR10", GraderCIFAR10, _ALSO_HERE),
         Patch(torch, "manual_seed", seed, "A script that sets its own seed gets no rerun with another one."),
         Patch(torch.random, "manual_seed", seed, _ALSO_HERE),
-        Patch(torch, "compile", uncompiled.not_compiled, "The sandbox has no compiler."),
-        Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
-        *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
+        *uncompiling(),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
         Patch(torch, "save", folders.saving(torch.save), "A folder of the student's machine is missing here."),
         Call(sys.addaudithook, (folders.audit,), "A folder of the student's machine is missing here."),
@@ -97,6 +95,15 @@ def surrounding() -> list[Patch | Call]:
     if not torch.cuda.is_available():
         changes += _each(no_gpu.replacements(), "Without a GPU, a device that a script calls cuda is the processor.")
     return changes
+
+
+def uncompiling() -> list[Patch | Call]:
+    """What leaves a network as it was written: a part of `surrounding`, and all of it that a self-check needs."""
+    return [
+        Patch(torch, "compile", uncompiled.not_compiled, "The sandbox has no compiler."),
+        Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
+        *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
+    ]
 
 
 def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> list[Patch | Call]:
