@@ -148,8 +148,8 @@ def _filled(sentence: str, where: list[Place], blocks: tuple[Place, ...]) -> str
 def _section(where: list[Place]) -> str:
     sections = sorted({place.section for place in where})
     if len(sections) == 2 and where[0].block:
-        return f"sections {listed([each.removeprefix('section ') for each in sections])}"
-    return sections[0] if len(sections) == 1 else "section 3.1"
+        return f"sections {listed(sections)}"
+    return f"section {sections[0] if len(sections) == 1 else '3.1'}"
 
 
 def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:

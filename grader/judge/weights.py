@@ -124,13 +124,14 @@ def _unregistered(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     for place, layers in lost.items():
         name, word = layers[0]
         if _whole(place, registered):
-            said = "the layers of {places} are"
+            said, many = "the layers of {places}", True
         elif name:
-            said = f"the layers {some(alone)} are" if len(alone) > 1 else f"the layer {name} is"
+            said, many = (f"the layers {some(alone)}", True) if len(alone) > 1 else (f"the layer {name}", False)
         else:
-            said = f"the {word} is" if word == place.part else f"in {{places}}, a {word} is"
+            said, many = f"the {word}" if word == place.part else f"in {{places}}, a {word}", False
+        is_not, it = ("are not", "them") if many else ("is not", "it")
         sentence = (
-            f"{said} not registered in the network, so no optimizer trains {'them' if said.endswith('are') else 'it'}: "
+            f"{said} {is_not} registered in the network, so no optimizer trains {it}: "
             "keep layers in an nn.ModuleList or in attributes that __init__ makes (section 3.2)."
         )
         yield Difference(Deviation.UNREGISTERED_MODULE, place, sentence)

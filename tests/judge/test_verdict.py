@@ -255,8 +255,8 @@ def test_a_network_that_cannot_be_copied_is_read_and_stays_as_it_is(held: Any) -
 def test_a_network_with_compiled_parts_is_read_as_any_other() -> None:
     """As on a student's machine, where nothing takes the compiler's place."""
     network = reference((1, 1, 1, 1))
-    block = OfConvolutions(64, 2)
-    block.way = torch.jit.script(block.way)  # type: ignore[no-untyped-call]
+    block: Any = OfConvolutions(64, 2)
+    block.way = torch.jit.script(block.way)
     network.stage1 = nn.Sequential(block)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert judged(network, (1, 1, 1, 1)) == Judgement(Verdict.CONFORMING)
