@@ -27,6 +27,8 @@ WORDS = {
     "leaky_relu": "leaky ReLU",
     "zero_channels": "channels of zeros",
     "mul": "multiplication",
+    "div": "division",
+    "sub": "subtraction",
     "add_other": "another addition",
     "cat": "concatenation",
     "amax": "maximum over the image",
@@ -42,6 +44,7 @@ _MISSING = {
 }
 
 _LAYERS_OF_A_HALF = 3
+_LEFT_OF_NO_BLOCK = 2  # of seven
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 # The assigned network has about sixty; what is hostile may have thousands.
@@ -135,8 +138,7 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
     """Every difference along the main path and in its skip connections, in the network's order."""
     found: list[Difference] = []
     for block in _by_place(path, steps):
-        whole = len(block.steps) > 1 and all(step.at is None for step in block.steps)
-        if whole:
+        if _is_missing(block):
             sentence = "{places} {is} missing ({section})."
             found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence))
             continue
@@ -145,6 +147,15 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
         found += _attributes(network, path, block)
         found += skip_differences(network, path, block, steps)
     return _paired(found)
+
+
+def _is_missing(block: Block) -> bool:
+    """Whether nothing of a place is there, or no more of a block than layers that happen to fit."""
+    there = [step.expected.op for step in block.steps if step.expected and step.at is not None]
+    if block.place.block and "add" not in there:
+        bare = there.count("conv") < 2 and "batch_norm" not in there
+        return bare or len(there) <= _LEFT_OF_NO_BLOCK
+    return len(block.steps) > 1 and all(step.at is None for step in block.steps)
 
 
 def _by_place(path: Path, steps: list[Step]) -> list[Block]:

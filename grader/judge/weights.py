@@ -143,12 +143,20 @@ def _whole(place: Place, registered: set[Place]) -> bool:
 
 def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     living = {network.nodes[index].weight for index in places.alive}
-    for index, node in enumerate(network.nodes):
-        if node.weight and node.weight not in living:
-            place = places.of(index)
-            sentence = "in {places}, {name} {name is} computed, but never used for the scores (section 3.1)."
-            name = f"the {words(node)} {layer_of(node.weight)}"
-            yield Difference(Deviation.DEAD_LAYER, place, sentence, name=name)
+    dead = [
+        (places.of(index), node)
+        for index, node in enumerate(network.nodes)
+        if node.weight and node.weight not in living
+    ]
+    layers = list(dict.fromkeys(layer_of(node.weight) for _, node in dead))
+    one_place = len({place for place, _ in dead}) == 1
+    for place, node in dead:
+        sentence = (
+            "in {places}, {name} {name is} computed, but never used for the scores (section 3.1)."
+            if one_place
+            else f"the network computes {some(layers)}, but never uses them for the scores (section 3.1)."
+        )
+        yield Difference(Deviation.DEAD_LAYER, place, sentence, name=f"the {words(node)} {layer_of(node.weight)}")
 
 
 def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Difference]:
