@@ -149,6 +149,17 @@ def replayed_images(data: DataSet, sample: int) -> npt.NDArray[np.uint8]:
     return np.concatenate([data.x_train[sample_rows(sample, len(data.x_train))], data.x_test])
 
 
+def replayed_scores(answer: bytes, own: memoryview) -> tuple[bytes, int]:
+    """The test images' scores of a replay, and for how many of its training images the network had others of its own.
+
+    Args:
+        answer: The scores of what `replayed_images` asked.
+        own: Those that the network gave itself, of the training images among them.
+    """
+    rows, known = (np.frombuffer(scores, SCORE_DTYPE).reshape(-1, CLASSES) for scores in (answer, own))
+    return rows[len(known) :].tobytes(), int((~alike(known, rows[: len(known)])).sum())
+
+
 def alike(scores: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """For each image, whether two rows of scores, both of shape (N, 10), are about the same."""
     with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from grader.judge.alignment import main_path
 from grader.judge.differences import Difference
@@ -27,6 +28,8 @@ _OF_THE_ORDER = {
 }
 _MOSTLY = 0.75
 _LISTED = 4
+_NORMS_OUTSIDE = 2  # behind the first convolution and before the pooling
+_LAYERS_OF_A_STAGE = 2  # where more have one wrong width, it is the stage's
 _FRACTIONS = {2: "half of", 4: "a quarter of", 8: "an eighth of"}
 _MULTIPLES = {2: "twice", 4: "four times"}
 
@@ -73,14 +76,23 @@ def _together(layers: list[str]) -> str:
 
 def _of_the_order(found: list[Difference], network: NetworkSeen) -> list[Difference]:
     """If the blocks are post-activation, replace their findings by one sentence about the order."""
+    layers = _on_the_way(network)
     before = _before_additions(network)
     if len(before) < 2 or before.count("batch_norm") < _MOSTLY * len(before):
         return found
+    if layers.count("batch_norm") > layers.count("conv") + _NORMS_OUTSIDE:
+        return found  # another one before each addition, behind those of Figure 1
     after = any(each.code is Deviation.RELU_AFTER_ADD for each in found)
-    sentence = "The blocks have the order convolution, BN, ReLU; Figure 1 has the order BN, ReLU, convolution" + (
+    follow = [following for layer, following in pairwise(layers) if layer == "conv"]
+    order = "ReLU, BN" if follow.count("relu") > _MOSTLY * len(before) else "BN, ReLU"
+    sentence = f"The blocks have the order convolution, {order}; Figure 1 has the order BN, ReLU, convolution" + (
         ", and nothing after the addition." if after else "."
     )
     return [each.said(sentence) if _explained(each) else each for each in found]
+
+
+def _on_the_way(network: NetworkSeen) -> list[str]:
+    return [] if network.output is None else [network.nodes[node].op for node in main_path(network).nodes]
 
 
 def _before_additions(network: NetworkSeen) -> list[str]:
@@ -105,9 +117,12 @@ def _of_widths(found: list[Difference]) -> list[Difference]:
     by_stage: dict[int, set[int]] = {}
     for each in wrong:
         by_stage.setdefault(max(each.place.stage, 1), set()).add(each.width)
-    if set(by_stage) != set(STAGES) or any(len(widths) > 1 for widths in by_stage.values()):
+    whole = [
+        stage for stage in by_stage if sum(max(each.place.stage, 1) == stage for each in wrong) > _LAYERS_OF_A_STAGE
+    ]
+    if len(whole) < max(2, len(by_stage)) or any(len(widths) > 1 for widths in by_stage.values()):
         return [_of_stage(each, by_stage, wrong) for each in found]
-    widths = [min(by_stage[stage]) for stage in STAGES]
+    widths = [min(by_stage.get(stage, {WIDTHS[stage - 1]})) for stage in STAGES]
     asked, had = ", ".join(map(str, WIDTHS)), ", ".join(map(str, widths))
     sentence = f"The stages have the widths {had}; the handout asks for {asked} (section 3.1)."
     ratios = {(asked / width, width / asked) for asked, width in zip(WIDTHS, widths, strict=True) if width}
@@ -122,7 +137,7 @@ def _of_widths(found: list[Difference]) -> list[Difference]:
 
 def _of_stage(difference: Difference, by_stage: dict[int, set[int]], wrong: list[Difference]) -> Difference:
     stage = difference.place.stage
-    several = sum(each.place.stage == stage for each in wrong) > 2
+    several = sum(each.place.stage == stage for each in wrong) > _LAYERS_OF_A_STAGE
     if not difference.width or not several or not difference.place.block or len(by_stage[stage]) > 1:
         return difference
     asked = WIDTHS[stage - 1]
@@ -148,8 +163,8 @@ def _filled(sentence: str, where: list[Place], blocks: tuple[Place, ...]) -> str
 def _section(where: list[Place]) -> str:
     sections = sorted({place.section for place in where})
     if len(sections) == 2 and where[0].block:
-        return f"sections {listed([each.removeprefix('section ') for each in sections])}"
-    return sections[0] if len(sections) == 1 else "section 3.1"
+        return f"sections {listed(sections)}"
+    return f"section {sections[0] if len(sections) == 1 else '3.1'}"
 
 
 def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:

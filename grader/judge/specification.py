@@ -7,8 +7,8 @@ WIDTHS = (64, 128, 256, 512)
 HEIGHTS = (32, 16, 8, 4)
 HEAD = 5  # what follows stage 4
 FIRST, AFTER, POOLING, LINEAR = "first convolution", "after stage 4", "average pooling", "linear layer"
-_SECTIONS = {FIRST: "section 3.1.1", POOLING: "section 3.1.5", LINEAR: "section 3.1.6"}
-_STAGE_SECTIONS = {1: "section 3.1.2", 2: "section 3.1.3", 3: "section 3.1.4", 4: "section 3.1.4"}
+_SECTIONS = {FIRST: "3.1.1", POOLING: "3.1.5", LINEAR: "3.1.6"}
+_STAGE_SECTIONS = {1: "3.1.2", 2: "3.1.3", 3: "3.1.4", 4: "3.1.4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Place:
 
     @property
     def section(self) -> str:
-        """Of the handout, that describes it."""
-        return _STAGE_SECTIONS.get(self.stage, "section 3.1") if self.block else _SECTIONS.get(self.part, "section 3.1")
+        """The number of the handout's section that describes it."""
+        return _STAGE_SECTIONS.get(self.stage, "3.1") if self.block else _SECTIONS.get(self.part, "3.1")
 
     @property
     def halves(self) -> bool:
@@ -48,12 +48,14 @@ class Expected:
     Attributes:
         op: As in protocol.Node.
         name: Within its place, with an article.
+        half: Of its block: 1 or 2; 0 for an addition, and outside of the blocks.
         width: Channels of a convolution's output.
     """
 
     op: str
     place: Place
     name: str
+    half: int = 0
     width: int = 0
     stride: tuple[int, ...] = ()
 
@@ -64,7 +66,7 @@ def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
     Args:
         blocks: Blocks for each of the four stages.
     """
-    layers = [Expected("conv", Place(0, part=FIRST), "the first convolution", WIDTHS[0], (1, 1))]
+    layers = [Expected("conv", Place(0, part=FIRST), "the first convolution", 0, WIDTHS[0], (1, 1))]
     for stage, count in zip(STAGES, blocks, strict=True):
         for block in range(1, count + 1):
             layers += _block(Place(stage, block))
@@ -76,12 +78,12 @@ def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
 def _block(place: Place) -> list[Expected]:
     layers = []
     width = WIDTHS[place.stage - 1]
-    for half in ("first", "second"):
-        stride = (2, 2) if place.halves and half == "first" else (1, 1)
+    for half, word in ((1, "first"), (2, "second")):
+        stride = (2, 2) if place.halves and half == 1 else (1, 1)
         layers += [
-            Expected("batch_norm", place, f"the {half} batch normalization"),
-            Expected("relu", place, f"the {half} ReLU"),
-            Expected("conv", place, f"the {half} convolution", width, stride),
+            Expected("batch_norm", place, f"the {word} batch normalization", half),
+            Expected("relu", place, f"the {word} ReLU", half),
+            Expected("conv", place, f"the {word} convolution", half, width, stride),
         ]
     return [*layers, Expected("add", place, "the skip connection's addition")]
 

@@ -73,7 +73,7 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         ()
         if verdict is Verdict.UNREADABLE or network.constructor_error
         else tuple(_notes(network, blocks, again, verdict)),
-        tuple(_disagreements(network, identity_expected)),
+        tuple(_disagreements(network, identity_expected, {each.code for each in found})),
     )
 
 
@@ -177,13 +177,17 @@ def _notes(network: NetworkSeen, blocks: tuple[int, ...], again: tuple[Node, ...
     layers = list(dict.fromkeys(layer_of(node.weight) for node in again if node.weight))
     if layers and verdict is not Verdict.DEVIATES:
         yield f"The network computes the value of {some(layers)} twice. This is right, but once is enough."
-    yield from _counts_not_followed(network, blocks)
+    yield from _counts_not_followed(network, blocks, twice=any(node.op == "add" for node in again))
 
 
-def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...]) -> Iterator[str]:
-    """Blocks are counted by their additions, with one image: of a network that fails these, counts say nothing."""
+def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...], *, twice: bool) -> Iterator[str]:
+    """Blocks are counted by their additions, with one image: of a network that fails these, counts say nothing.
+
+    Args:
+        twice: Whether the network computes a whole block again.
+    """
     heights = [node.shape[2] for node in network.nodes if node.op == "add" and len(node.shape) == 4]
-    countable = tuple(heights.count(height) for height in HEIGHTS) == blocks
+    countable = not twice and tuple(heights.count(height) for height in HEIGHTS) == blocks
     tried = [(asked, found) for asked, found in network.behaviour.counts if asked != blocks]
     surplus = [tuple(map(sub, found, asked)) for asked, found in tried if not isinstance(found, str)]
     if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
@@ -194,10 +198,11 @@ def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...]) -> Itera
             yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."
 
 
-def _disagreements(network: NetworkSeen, conforming: bool) -> Iterator[str]:
+def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[str]:
     """Where the traced graph and the network's behaviour do not fit together."""
     seen = network.behaviour
-    if seen.trace_differs:
+    # Weights that two layers share lead to one of the two, and to its bias.
+    if seen.trace_differs and Deviation.SHARED_WEIGHTS not in codes:
         yield "in eval mode the network computes something else than its traced graph"
     # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
     if conforming and any(seen.identities or ()) and not keeps_its_input(network):

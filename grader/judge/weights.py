@@ -124,13 +124,14 @@ def _unregistered(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     for place, layers in lost.items():
         name, word = layers[0]
         if _whole(place, registered):
-            said = "the layers of {places} are"
+            said, many = "the layers of {places}", True
         elif name:
-            said = f"the layers {some(alone)} are" if len(alone) > 1 else f"the layer {name} is"
+            said, many = (f"the layers {some(alone)}", True) if len(alone) > 1 else (f"the layer {name}", False)
         else:
-            said = f"the {word} is" if word == place.part else f"in {{places}}, a {word} is"
+            said, many = f"the {word}" if word == place.part else f"in {{places}}, a {word}", False
+        is_not, it = ("are not", "them") if many else ("is not", "it")
         sentence = (
-            f"{said} not registered in the network, so no optimizer trains {'them' if said.endswith('are') else 'it'}: "
+            f"{said} {is_not} registered in the network, so no optimizer trains {it}: "
             "keep layers in an nn.ModuleList or in attributes that __init__ makes (section 3.2)."
         )
         yield Difference(Deviation.UNREGISTERED_MODULE, place, sentence)
@@ -142,12 +143,20 @@ def _whole(place: Place, registered: set[Place]) -> bool:
 
 def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
     living = {network.nodes[index].weight for index in places.alive}
-    for index, node in enumerate(network.nodes):
-        if node.weight and node.weight not in living:
-            place = places.of(index)
-            sentence = "in {places}, {name} {name is} computed, but never used for the scores (section 3.1)."
-            name = f"the {words(node)} {layer_of(node.weight)}"
-            yield Difference(Deviation.DEAD_LAYER, place, sentence, name=name)
+    dead = [
+        (places.of(index), node)
+        for index, node in enumerate(network.nodes)
+        if node.weight and node.weight not in living
+    ]
+    layers = list(dict.fromkeys(layer_of(node.weight) for _, node in dead))
+    one_place = len({place for place, _ in dead}) == 1
+    for place, node in dead:
+        sentence = (
+            "in {places}, {name} {name is} computed, but never used for the scores (section 3.1)."
+            if one_place
+            else f"the network computes {some(layers)}, but never uses them for the scores (section 3.1)."
+        )
+        yield Difference(Deviation.DEAD_LAYER, place, sentence, name=f"the {words(node)} {layer_of(node.weight)}")
 
 
 def _without_gradient(network: NetworkSeen, places: Places) -> Iterator[Difference]:

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from grader.assignment import Limits
-from grader.data import DataSet, alike, replayed_images
+from grader.data import DataSet, replayed_images, replayed_scores
 from grader.protocol import NetworkSeen
 from grader.protocol.exported import ExportedNetwork, NoNetwork, from_bytes, question
-from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
+from grader.records import ROW_BYTES
 from grader.sandbox import Execution, Isolation, Job, StartedJob, started
 
 _PROGRAM = ("-m", "grader.replay.main")
@@ -165,16 +164,14 @@ def _judged(execution: Execution, exported: ExportedNetwork, own_scores: memoryv
     if execution.answer is None:
         last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
         return Replay(why_not=f"its recorded forward fails when it is run again ({' '.join(last)[:200]})")
-    rows = np.frombuffer(execution.answer, SCORE_DTYPE).reshape(-1, CLASSES)
-    own = np.frombuffer(own_scores, SCORE_DTYPE).reshape(-1, CLASSES)
-    differing = int((~alike(own, rows[: exported.sample])).sum())
+    scores, differing = replayed_scores(execution.answer, own_scores)
     if differing:
         said = f"its recorded forward scores {differing} of {exported.sample} training images differently"
         return Replay(why_not=said)
     network = _seen(execution)
     if network is None:
         return Replay(why_not="its graph is larger than the grader can judge")
-    return Replay(rows[exported.sample :].tobytes(), network)
+    return Replay(scores, network)
 
 
 def _seen(execution: Execution) -> NetworkSeen | None:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from grader.data import DataSet, alike, replayed_images, write_training_set
+from grader.data import DataSet, replayed_images, replayed_scores, write_training_set
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.protocol import (
     Evaluated,
@@ -31,7 +29,7 @@ from grader.protocol import (
     to_json,
 )
 from grader.protocol.exported import LENGTH_BYTES, NoNetwork, from_bytes, question
-from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
+from grader.records import ROW_BYTES
 from grader.student.observe import beside
 
 _CODE = Path(__file__).parents[2]
@@ -136,9 +134,8 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     answer = scores.read_bytes()[len(_READY) :]
     if len(answer) != len(images) * ROW_BYTES:
         return None
-    rows = np.frombuffer(answer, SCORE_DTYPE).reshape(-1, CLASSES)
-    known = np.frombuffer(own, SCORE_DTYPE).reshape(-1, CLASSES)
-    return rows[exported.sample :].tobytes() if alike(known, rows[: exported.sample]).all() else None
+    scored, differing = replayed_scores(answer, own)
+    return None if differing else scored
 
 
 def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:

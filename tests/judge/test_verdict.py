@@ -251,6 +251,18 @@ def test_a_network_that_cannot_be_copied_is_read_and_stays_as_it_is(held: Any) -
         network.held.close()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_a_network_with_compiled_parts_is_read_as_any_other() -> None:
+    """As on a student's machine, where nothing takes the compiler's place."""
+    network = reference((1, 1, 1, 1))
+    block: Any = OfConvolutions(64, 2)
+    block.way = torch.jit.script(block.way)
+    network.stage1 = nn.Sequential(block)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert judged(network, (1, 1, 1, 1)) == Judgement(Verdict.CONFORMING)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
 @pytest.mark.parametrize(
     "mode", [torch.no_grad, torch.inference_mode, torch.enable_grad], ids=lambda mode: mode.__name__
 )
@@ -446,7 +458,13 @@ def test_one_width_of_a_stage_is_one_finding() -> None:
 
 
 def small_layers(names: str, width: int) -> list[nn.Module]:
-    return [{"bn": nn.BatchNorm2d(width), "relu": nn.ReLU(), "dropout": nn.Dropout()}[name] for name in names.split()]
+    made = {
+        "bn": lambda: nn.BatchNorm2d(width),
+        "relu": nn.ReLU,
+        "dropout": nn.Dropout,
+        "conv": lambda: nn.Conv2d(width, width, 3, padding=1),
+    }
+    return [made[name]() for name in names.split()]
 
 
 @pytest.mark.parametrize(
@@ -477,6 +495,66 @@ def test_what_is_missing_comes_before_what_is_shared_and_small_things_come_last(
     weighty = codes.index(Deviation.SHARED_WEIGHTS)
     assert codes[0] is Deviation.EXTRA_LAYER
     assert codes[weighty:] == [Deviation.SHARED_WEIGHTS, Deviation.UNUSED_MODULE]
+
+
+def test_of_a_network_without_blocks_no_block_is_looked_for_in_its_layers() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 512, 3, 8, 1), nn.ReLU())
+    network.extend([nn.AvgPool2d(4), nn.Flatten(), nn.Linear(512, 10)])
+    (finding,) = judged(network).findings
+    assert finding.sentence == "Every block is missing (section 3.1)."
+
+
+def with_blocks_of(names: str) -> Any:
+    """A network of nine blocks in stage 1 whose way has these layers, and three right ones."""
+    network = reference((9, 1, 1, 1))
+    for block in network.stage1:
+        way = nn.Sequential(*small_layers(names, 64))
+        block.forward = lambda images, way=way: images + way(images)
+        block.way = way
+    return network
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("conv relu bn conv relu bn", "The blocks have the order convolution, ReLU, BN; "),
+        ("conv bn relu conv bn", "The blocks have the order convolution, BN, ReLU; "),
+        ("bn relu conv bn relu conv bn", "In every block that keeps its shape, there is a batch normalization "),
+    ],
+)
+def test_the_order_that_is_named_is_that_of_the_blocks(names: str, said: str) -> None:
+    findings = judged(with_blocks_of(names), (9, 1, 1, 1)).findings
+    assert findings[0].sentence.startswith(said)
+    assert all(each.sentence.startswith(said) for each in findings if each.code is not Deviation.UNUSED_MODULE)
+
+
+def test_what_runs_for_nothing_in_several_places_is_one_sentence() -> None:
+    network = reference((1, 1, 1, 1))
+    for stage, width in ((network.stage2, 64), (network.stage3, 128)):
+        stage[0].idle = nn.Conv2d(width, 8, 1)
+        stage[0].register_forward_pre_hook(lambda block, images: (block.idle(*images), None)[1])
+    sentences = {finding.sentence for finding in judged(network, (1, 1, 1, 1)).findings}
+    said = "The network computes stage2.0.idle and stage3.0.idle, but never uses them for the scores (section 3.1)."
+    assert sentences == {said}
+
+
+def test_blocks_that_run_twice_for_one_value_are_not_counted_twice() -> None:
+    network = reference((1, 1, 1, 1))
+    network.register_forward_pre_hook(lambda module, images: (module.stage1(module.conv(*images)), None)[1])
+    seen = look_at(network, "")
+    counts = (((3, 1, 2, 4), (6, 1, 2, 4)),)
+    judgement = judge(replace(seen, behaviour=replace(seen.behaviour, counts=counts)), (1, 1, 1, 1))
+    assert judgement.verdict is Verdict.CONFORMING
+    (note,) = judgement.notes
+    assert "twice. This is right" in note
+
+
+def test_two_layers_with_one_weight_are_no_riddle_to_the_teacher() -> None:
+    network = reference((1, 1, 1, 1))
+    network.stage1[0].conv1.weight = network.stage1[0].conv2.weight
+    judgement = judged(network, (1, 1, 1, 1))
+    assert {finding.code for finding in judgement.findings} == {Deviation.SHARED_WEIGHTS}
+    assert judgement.flags == ()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+_Where = tuple[int, tuple[int, ...]]
+
 _MAX_DEPTH, _MAX_ITEMS, _MAX_NAME, _MAX_NAMES = 3, 1000, 100, 50
 
 
@@ -82,7 +84,7 @@ class LayerNames:
 
 def without_gradient(network: nn.Module, output: object) -> tuple[str, ...]:
     """Names of the parameters that autograd does not reach from the output; computes no gradient."""
-    reached: set[int] = set()
+    reached: set[_Where] = set()
     seen: set[Any] = set()
     ahead = [output.grad_fn] if isinstance(output, Tensor) and output.grad_fn is not None else []
     while ahead:
@@ -91,9 +93,14 @@ def without_gradient(network: nn.Module, output: object) -> tuple[str, ...]:
             continue
         seen.add(step)
         if hasattr(step, "variable"):
-            reached.add(id(step.variable))
+            reached.add(_where(step.variable))
         ahead.extend(following for following, _ in step.next_functions if following is not None)
-    return bounded(name for name, parameter in network.named_parameters() if id(parameter) not in reached)
+    return bounded(name for name, parameter in network.named_parameters() if _where(parameter) not in reached)
+
+
+def _where(parameter: Tensor) -> _Where:
+    """What tells parameters apart: a compiled module makes a new object of each whenever it is asked."""
+    return parameter.data_ptr(), tuple(parameter.shape)
 
 
 def bounded(names: Iterable[str]) -> tuple[str, ...]:

@@ -145,17 +145,27 @@ def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[Layer
 
 
 def _copied(network: nn.Module) -> nn.Module | None:
-    """A copy; None where there can be none: the network holds a lock, a file, or a tensor of an earlier forward."""
+    """A copy; None where there can be none: the network holds a lock, a file, or a tensor of an earlier forward.
+
+    Of a compiled module torch copies the weights without what leads a gradient back to them.
+    """
+    if any(map(_compiled, network.modules())):
+        return None
     try:
         return copy.deepcopy(network)
     except Exception:
         return None
 
 
+def _compiled(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
+
+
 @contextlib.contextmanager
 def _as_it_was(network: nn.Module) -> Iterator[None]:
     """Give a network back its modules' attributes, its weights and buffers as they are now."""
-    modules = list(network.modules())
+    # A compiled module keeps its attributes outside of Python, and knows no new ones.
+    modules = [module for module in network.modules() if not _compiled(module)]
     attributes = [(vars(module), dict(vars(module)), dict(module._buffers)) for module in modules]
     kept = [(weight, weight.data, weight.data.clone(), weight.grad) for weight in network.parameters()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]

@@ -202,14 +202,14 @@ class Watch:
         def move(module: nn.Module, *args: Any, **options: Any) -> Any:
             if any(kind.__name__ == self.class_name for each in module.modules() for kind in type(each).__mro__):
                 self.seen.moved = True
-            self.seen.asked_for_gpu |= original.__name__ == "cuda" or "cuda" in str((args, options))
+            self.seen.asked_for_gpu |= original.__name__ == "cuda" or _names_a_gpu(args, options)
             return original(module, *args, **options)
 
         return move
 
     def _naming(self, original: Any) -> Any:
         def name(cls: Any, *args: Any, **options: Any) -> Any:
-            self.seen.asked_for_gpu |= "cuda" in str((args, options))
+            self.seen.asked_for_gpu |= _names_a_gpu(args, options)
             return original(cls, *args, **options)
 
         return name
@@ -226,7 +226,7 @@ class Watch:
     def _choosing(self, original: Any) -> Any:
         def choose(device: Any) -> Any:
             self.seen.moved = True
-            self.seen.asked_for_gpu |= "cuda" in str(device)
+            self.seen.asked_for_gpu |= _names_a_gpu((device,), {})
             return original(device)
 
         return choose
@@ -275,6 +275,12 @@ class Watch:
             return original(loss, *args, **options)
 
         return backward
+
+
+def _names_a_gpu(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Whether one of a call's arguments is a GPU's name, or its number: torch takes a number alone for a GPU's."""
+    first = [*args[:1], options.get("device")]
+    return "cuda" in str((args, options)) or any(type(each) is int for each in first)
 
 
 class _Batches:

@@ -42,6 +42,16 @@ def test_a_script_answers_as_it_promises(case: Path, tmp_path: Path, monkeypatch
     assert found == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
 
 
+@pytest.mark.parametrize("device", ["0", "torch.device(0)", 'torch.device("cuda", 0)', "torch.device(type='cuda')"])
+def test_a_gpu_may_be_named_in_every_way_that_torch_knows(device: str) -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    usual = 'torch.device("cuda:0" if torch.cuda.is_available() else "cpu")'
+    assert usual in text
+    watch, _ = run_script(text.replace(usual, device), Watch("IdentityResNet"))
+    first = answers(watch.seen, (), LEARNING_RATES)[0]
+    assert (first.answer, first.reason[:35]) == ("ok", "The script takes a GPU for granted;")
+
+
 @pytest.mark.sandbox
 def test_a_script_that_reads_itself_finds_itself_while_it_is_watched_in_the_sandbox(
     isolation: Isolation, assignment: Assignment, tmp_path: Path
