@@ -14,6 +14,7 @@ from grader.lms import blackboard, canvas, moodle
 from grader.lms.files import Known
 from grader.lms.gradebook import Gradebook, named_alike, other_ids, students_by_column
 from grader.lms.sheets import decode, delimiter_of
+from grader.text import NO_TEXT
 
 DEADLINE = "deadline"
 _WAY_OUT = "save it as CSV with the columns student_id,name"
@@ -78,7 +79,7 @@ def read_roster(path: Path) -> Roster:
     except OSError as error:
         raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:
-        raise UserError(f"the roster {path} is neither UTF-8, UTF-16 nor cp949 text: {_WAY_OUT}") from None
+        raise UserError(f"the roster {path} is {NO_TEXT}: {_WAY_OUT}, as UTF-8") from None
     try:
         roster = _read(text, path)
     except (csv.Error, ValueError) as error:
@@ -98,7 +99,7 @@ def _read(text: str, path: Path) -> Roster:
     """
     # strict: otherwise a quote that is never closed swallows every student below it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
-    columns = [column.strip() for column in next(reader, [])]
+    columns = [column.strip() for column in next((row for row in reader if any(map(str.strip, row))), [])]
     book = named_alike(columns, _BOOKS) or _OURS
     _check(columns, book)
     lines: dict[str, RosterLine] = {}
@@ -106,7 +107,7 @@ def _read(text: str, path: Path) -> Roster:
         row = _by_column(cells, columns, reader.line_num)
         student_id = book.id_of(row.get(book.key, ""))
         # Between Canvas' header and the students there are rows about the assignments, without an id.
-        if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK):
+        if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK) or book.name_of(row) in book.guests:
             continue
         if not student_id:
             raise ValueError(f"line {reader.line_num} has no {book.key}")
