@@ -1,7 +1,8 @@
 """Gradescope: what is written is one results.json for each student, after its autograder's docs.
 
-Its export of submissions is known by a file in it, and not read. Whose a results.json is, its `extra_data` says. Gradescope knows the deadlines and extensions of its own, and grades a new upload
-anew; a group's one upload counts there for all of its members.
+Its export of submissions is known by a file in it, and not read. Whose a results.json is, its `extra_data` says.
+Gradescope knows the deadlines and extensions of its own, and grades a new upload anew; a group's one upload counts
+there for all of its members.
 """
 
 import json

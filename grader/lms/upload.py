@@ -182,7 +182,7 @@ def _place(column: int | None) -> tuple[int, ...]:
 
 
 def _without_words(row: tuple[str, ...], score: int, sheet: Sheet) -> tuple[str, ...]:
-    """Leave a score blank where there is none: Blackboard does not take "Needs Grading" back, and Moodle takes it for 0."""
+    """Leave a score blank where there is none: Blackboard does not take "Needs Grading" back, Moodle takes it for 0."""
     if _number(plain(row[score])) is not None:
         return row
     return (*row[:score], written("", sheet.delimiter, quoted=row[score].startswith('"')), *row[score + 1 :])
