@@ -266,7 +266,8 @@ def _compare_with_roster(
     submissions: list[Submission], decisions: list[Decision], lines: Mapping[str, RosterLine]
 ) -> tuple[list[Submission], list[Decision]]:
     """Add names, remarks about strangers, and everyone who handed in nothing."""
-    absent = lines.keys() - {submission.student_id for submission in submissions}
+    expected = {student_id for student_id, line in lines.items() if not line.guest}
+    absent = expected - {submission.student_id for submission in submissions}
     alike = {_loosely(student_id): student_id for student_id in absent}
     known = [
         replace(submission, name=lines[submission.student_id].name)

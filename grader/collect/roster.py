@@ -30,11 +30,13 @@ class RosterLine:
     Attributes:
         deadline: Their own, which overrides the class's; None does not.
         also: What else they may be called, by the columns: logins, e-mail addresses, numbers.
+        guest: It is the one as whom a teacher looks at the course, who need not hand anything in.
     """
 
     name: str
     deadline: datetime | None = None
     also: Mapping[str, str] = field(default_factory=dict)
+    guest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def _read(text: str, path: Path) -> Roster:
         row = _by_column(cells, columns, reader.line_num)
         student_id = book.id_of(row.get(book.key, ""))
         # Between Canvas' header and the students there are rows about the assignments, without an id.
-        if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK) or book.name_of(row) in book.guests:
+        if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK):
             continue
         if not student_id:
             raise ValueError(f"line {reader.line_num} has no {book.key}")
@@ -117,7 +119,8 @@ def _read(text: str, path: Path) -> Roster:
                 f"the roster {path} has {student_id} twice, again in line {reader.line_num}: remove one of them"
             )
         deadline = parse_deadline(row.get(DEADLINE, ""), source)
-        lines[student_id] = RosterLine(book.name_of(row), deadline, other_ids(row, book.key))
+        name = book.name_of(row)
+        lines[student_id] = RosterLine(name, deadline, other_ids(row, book.key), guest=name in book.guests)
     return Roster(lines, book.key, book is not _OURS)
 
 

@@ -45,7 +45,7 @@ class Gradebook:
         feedback: The column that takes the message; empty: none does.
         waiting: What stands in a score's place where there is none yet. Any other word is a person's decision.
         takes_words: Whether such a word may go back. To a system that would read it as 0, a blank goes instead.
-        guests: How the student is named as whom a teacher looks at the course: nobody's name, and on no roster.
+        guests: How the student is named as whom a teacher looks at the course: nobody's name.
     """
 
     name: str

@@ -247,9 +247,15 @@ def test_canvas_gradebook_is_a_roster_without_its_rows_about_assignments(folder:
 
 
 @pytest.mark.parametrize(("test_student", "split"), [("Student, Test", False), ("Student,Test", True)])
-def test_canvas_test_student_is_on_no_roster(folder: Path, test_student: str, split: bool) -> None:
-    content = gradebooks.canvas((("101", "Kim,Min", ""), ("999", test_student, "")), split=split)
-    assert list(ids_and_names(folder, content)) == ["101"]
+def test_canvas_test_student_is_listed_only_where_it_handed_something_in(
+    folder: Path, test_student: str, split: bool
+) -> None:
+    roster = folder.parent / "downloaded.csv"
+    roster.write_bytes(gradebooks.canvas((("101", "Kim,Min", ""), ("999", test_student, "")), split=split))
+    hand_in(folder / "101_hw6.py")
+    assert list(by_student(collected(folder, roster))) == ["101"]
+    hand_in(folder / "999_hw6.py")
+    assert by_student(collected(folder, roster))["999"].on_roster
 
 
 @pytest.mark.parametrize("blank", ["\n", "\r\n \r\n", ",,\n", " , \n"])
