@@ -44,6 +44,9 @@ _LONGEST_KEY, _HASH_DIGITS, _MOST_CAPITALS = 200, 24, 64
 # What honest progress bars print: colours, "erase the line", "one line up". It says nothing, so it is not shown.
 _DECORATION = re.compile("\x1b\\[[0-9;]*[mKA]")
 
+# Said of a table whose bytes cannot be decoded, after "is".
+NO_TEXT = "neither UTF-8, UTF-16 nor cp949 text (an .xlsx file is none, and Excel's plain CSV may be none)"
+
 
 def codec_of(content: bytes) -> str:
     """How text without a byte order mark is written: as UTF-8 where it can be, else as Korean Windows does."""

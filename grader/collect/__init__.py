@@ -1,6 +1,7 @@
 """From a folder or an archive and a roster to one submission for each student. No file is passed over in silence."""
 
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from grader.assignment import Assignment, Limits
 from grader.collect.deadline import doubts_about_times, how_late, seconds_late, shown
 from grader.collect.folder import layouts_of
-from grader.collect.layouts import Format, Reading, reading
+from grader.collect.layouts import Format, Reading, archive_in, reading
 from grader.collect.roster import Roster, RosterLine, read_roster
 from grader.errors import UserError
 from grader.lms import System
@@ -124,7 +125,10 @@ def _with_closed_archive(
 
 def _nobody(submissions: Path, system: System | None, assignment: Assignment, decisions: Sequence[Decision]) -> str:
     if system is None:
-        return f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}"
+        hint = archive_in([decision.file for decision in decisions])
+        return (
+            f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}{hint}"
+        )
     name = system.value.capitalize()
     said = f"SUBMISSIONS={submissions} has no attempt named as {name} names it: name another layout with FORMAT="
     first = next((decision for decision in decisions if decision.status is Status.UNRECOGNISED), None)
@@ -262,7 +266,8 @@ def _compare_with_roster(
     submissions: list[Submission], decisions: list[Decision], lines: Mapping[str, RosterLine]
 ) -> tuple[list[Submission], list[Decision]]:
     """Add names, remarks about strangers, and everyone who handed in nothing."""
-    absent = lines.keys() - {submission.student_id for submission in submissions}
+    expected = {student_id for student_id, line in lines.items() if not line.guest}
+    absent = expected - {submission.student_id for submission in submissions}
     alike = {_loosely(student_id): student_id for student_id in absent}
     known = [
         replace(submission, name=lines[submission.student_id].name)
@@ -289,8 +294,12 @@ def _stranger(submission: Submission, absent: Mapping[str, str]) -> Submission:
 
 
 def _loosely(student_id: str) -> str:
-    """What is left of an id that a spreadsheet or a student may have changed: capitals, zeros in front, blanks."""
-    return "".join(student_id.split()).casefold().lstrip("0")
+    """What is left of an id that a spreadsheet or a student may have changed.
+
+    Without capitals, zeros in front, blanks, and signs that nobody sees, such as a zero-width space from a web page.
+    """
+    seen = (sign for sign in student_id if not sign.isspace() and unicodedata.category(sign) != "Cf")
+    return "".join(seen).casefold().lstrip("0")
 
 
 def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:
@@ -310,6 +319,7 @@ def _notices(deadline: datetime | None, lines: Mapping[str, RosterLine], read: R
 
 def _doubts(found: Iterable[Found], zone: tzinfo | None) -> tuple[str, ...]:
     """Say so where times look as if a copy or an unpacking had made them."""
-    attempts = [item for item in found if isinstance(item, Attempt) and item.timed]
+    # A system's archive has the times in its names, which no copy changes.
+    attempts = [item for item in found if isinstance(item, Attempt) and not item.by_system]
     times = [time for item in attempts if item.moment is not None and (time := _shown_time(item.moment, zone))]
     return tuple(doubts_about_times(times, datetime.now(zone).date()))

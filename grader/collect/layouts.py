@@ -12,7 +12,7 @@ from typing import Literal
 from grader.assignment import Assignment
 from grader.collect.folder import layouts_of, scan
 from grader.errors import UserError
-from grader.lms import System, blackboard, canvas, moodle
+from grader.lms import System, blackboard, canvas, gradescope, moodle
 from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
 from grader.lms.attempts import SystemAttempt, sort_out
 from grader.lms.files import NOBODYS, Found, Known, WithoutFile, decoded_name
@@ -60,7 +60,9 @@ def reading(
     file_name, limit_kb = assignment.file, assignment.limits.file_size_kb
     layout: str | None = chosen
     if layout is None and not _is_archive(submissions):
-        layout = _recognised(_names(submissions)) or _FOLDER
+        names = _names(submissions)
+        _refuse_gradescope(submissions, names)
+        layout = _recognised(names) or _FOLDER
     if layout == _FOLDER:
         found = list(scan(submissions, file_name, limit_kb, roster))
         yield Reading(None, found, "the files' own, which a copy may have changed", ())
@@ -68,15 +70,37 @@ def reading(
     with unpacked(submissions) as files:
         system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
+            names = [file.name for file in files]
+            _refuse_gradescope(submissions, names)
             raise UserError(
                 f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: set FORMAT=, or "
-                f"unpack it and pass a folder with {layouts_of(file_name)}"
+                f"unpack it and pass a folder with {layouts_of(file_name)}{archive_in(names)}"
             )
         aside, own = _set_apart(files, system, roster)
         found = list(aside)
         for item in _attempts(system, own, zone, known):
             found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
         yield Reading(system, found, *_said(system, chosen is None, zone))
+
+
+def archive_in(names: Sequence[str]) -> str:
+    """A hint, to follow a sentence: one archive that lies in what was passed may be the one that is meant."""
+    archives = [name for name in names if name.lower().endswith(".zip")]
+    return f"; if {archives[0]} in it is the system's archive, pass that" if len(archives) == 1 else ""
+
+
+def _refuse_gradescope(submissions: Path, names: Sequence[str]) -> None:
+    """Stop before `submission_123` is taken for a student.
+
+    Raises:
+        UserError: This is what Gradescope exports.
+    """
+    if any(name.rpartition("/")[2] == gradescope.METADATA for name in names):
+        raise UserError(
+            f"SUBMISSIONS={submissions} is Gradescope's export, which the grader does not read: unpack it, give each "
+            f"folder submission_... the id of the student whom {gradescope.METADATA} names, remove that file, and "
+            "pass the folder"
+        )
 
 
 def _is_archive(path: Path) -> bool:

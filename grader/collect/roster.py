@@ -14,6 +14,7 @@ from grader.lms import blackboard, canvas, moodle
 from grader.lms.files import Known
 from grader.lms.gradebook import Gradebook, named_alike, other_ids, students_by_column
 from grader.lms.sheets import decode, delimiter_of
+from grader.text import NO_TEXT
 
 DEADLINE = "deadline"
 _WAY_OUT = "save it as CSV with the columns student_id,name"
@@ -29,11 +30,13 @@ class RosterLine:
     Attributes:
         deadline: Their own, which overrides the class's; None does not.
         also: What else they may be called, by the columns: logins, e-mail addresses, numbers.
+        guest: It is the one as whom a teacher looks at the course, who need not hand anything in.
     """
 
     name: str
     deadline: datetime | None = None
     also: Mapping[str, str] = field(default_factory=dict)
+    guest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def read_roster(path: Path) -> Roster:
     except OSError as error:
         raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:
-        raise UserError(f"the roster {path} is neither UTF-8, UTF-16 nor cp949 text: {_WAY_OUT}") from None
+        raise UserError(f"the roster {path} is {NO_TEXT}: {_WAY_OUT}, as UTF-8") from None
     try:
         roster = _read(text, path)
     except (csv.Error, ValueError) as error:
@@ -98,7 +101,7 @@ def _read(text: str, path: Path) -> Roster:
     """
     # strict: otherwise a quote that is never closed swallows every student below it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
-    columns = [column.strip() for column in next(reader, [])]
+    columns = [column.strip() for column in next((row for row in reader if any(map(str.strip, row))), [])]
     book = named_alike(columns, _BOOKS) or _OURS
     _check(columns, book)
     lines: dict[str, RosterLine] = {}
@@ -116,7 +119,8 @@ def _read(text: str, path: Path) -> Roster:
                 f"the roster {path} has {student_id} twice, again in line {reader.line_num}: remove one of them"
             )
         deadline = parse_deadline(row.get(DEADLINE, ""), source)
-        lines[student_id] = RosterLine(book.name_of(row), deadline, other_ids(row, book.key))
+        name = book.name_of(row)
+        lines[student_id] = RosterLine(name, deadline, other_ids(row, book.key), guest=name in book.guests)
     return Roster(lines, book.key, book is not _OURS)
 
 

@@ -168,7 +168,8 @@ def _by_name(files: Sequence[Handed], file_name: str, zipped: Handed | None = No
     best = min(rank for rank, _ in ranked)
     depth = min(_depth(file) for rank, file in ranked if rank == best)
     first = [file for rank, file in ranked if rank == best and _depth(file) == depth]
-    main = max(enumerate(first), key=lambda pair: (_natural(pair[1].name), pair[0]))[1]
+    # Of equal names the one that the system numbered last: Canvas' entries bear the attachment's number.
+    main = max(enumerate(first), key=lambda pair: (*map(_natural, (pair[1].name, pair[1].stored.shown)), pair[0]))[1]
     how = _HOW[best].format(file=file_name)
     if zipped is not None:
         how = "; ".join(filter(None, [f"taken from {zipped.stored.shown}", how]))

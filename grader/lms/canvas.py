@@ -7,8 +7,9 @@ group's name and the id of one member. The names of groups and files may hold nu
 a name has several readings; the roster decides.
 
 Read and written: the gradebook, `Student, ID, ...`, or `LastName, FirstName, ID, ...` where names are split. `EX` in
-place of a score excuses a student, `N/A` is written where the assignment is not theirs. Canvas takes back the ID, else
-the SIS ids, else the name (gradebook_importer.rb).
+place of a score excuses a student, `N/A` is written where the assignment is not theirs. Its last row may be the test
+student's, as whom a teacher looks at the course. Canvas takes back the ID, else the SIS ids, else the name
+(gradebook_importer.rb).
 """
 
 import re
@@ -49,6 +50,7 @@ GRADEBOOK = Gradebook(
     kept=frozenset({"SIS User ID", "SIS Login ID", "Integration ID", "Root Account"}),
     score=re.compile(r".+ \(\d+\)"),
     name_of=_name_of,
+    guests=frozenset({"Student, Test", "Test Student"}),
 )
 
 

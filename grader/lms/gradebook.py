@@ -44,6 +44,8 @@ class Gradebook:
         name_of: Gives the name in a row.
         feedback: The column that takes the message; empty: none does.
         waiting: What stands in a score's place where there is none yet. Any other word is a person's decision.
+        takes_words: Whether such a word may go back. To a system that would read it as 0, a blank goes instead.
+        guests: How the student is named as whom a teacher looks at the course: nobody's name.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Gradebook:
     name_of: Callable[[Mapping[str, str]], str] = nobody_s
     feedback: str = ""
     waiting: re.Pattern[str] = _NOTHING
+    takes_words: bool = True
+    guests: frozenset[str] = frozenset()
 
     def shape_of(self, columns: Collection[str]) -> tuple[str, ...]:
         """The columns that name a student in this file; where none of the forms is whole, those of the first."""

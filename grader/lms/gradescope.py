@@ -1,7 +1,8 @@
-"""Gradescope: nothing of it is read; what is written is one results.json for each student, after its autograder's docs.
+"""Gradescope: what is written is one results.json for each student, after its autograder's docs.
 
-Whose it is, its `extra_data` says. Gradescope knows the deadlines and extensions of its own, and grades a new upload
-anew; a group's one upload counts there for all of its members.
+Its export of submissions is known by a file in it, and not read. Whose a results.json is, its `extra_data` says.
+Gradescope knows the deadlines and extensions of its own, and grades a new upload anew; a group's one upload counts
+there for all of its members.
 """
 
 import json
@@ -9,6 +10,9 @@ from decimal import Decimal
 
 from grader.results.entries import Result
 from grader.text import printable
+
+# Lies in the export, beside a folder `submission_<number>` for each upload, and says whose each is.
+METADATA = "submission_metadata.yml"
 
 
 def results_json(result: Result, most: Decimal) -> bytes | None:

@@ -3,10 +3,12 @@
 Read: "Download all submissions", `<Full name>_<id>_assignsubmission_file_/<file>`; older ones have no folder. The id is
 that of `Participant <id>` in the worksheet. There is one attempt each, the last, and there are no times: extensions and
 what comes after the grading are Moodle's to decide. A group's attempt is there once, under the group's name and number,
-which is no participant's: nobody is on the worksheet under it, or somebody of another name, whom `review` names.
+which is no participant's: nobody is on the worksheet under it, or somebody of another name, whom `review` names. An
+older Moodle hands it out once for each member, as `<Group>-<Full name>_<id>`.
 
 Read and written: the worksheet, `Identifier, Full name, ...`. Moodle takes back a grade and the feedback, and passes
-over a row whose grade was changed after the download (feedback/offline/locallib.php). Its headers must be English.
+over a row whose grade was changed after the download, or is blank; a word it reads as the number 0
+(feedback/offline/importgradesform.php). Its headers must be English, and commas between them are what it expects.
 """
 
 import re
@@ -37,6 +39,8 @@ GRADEBOOK = Gradebook(
     id_of=_participant,
     name_of=lambda row: row.get("Full name", ""),
     feedback="Feedback comments",
+    waiting=re.compile("-"),
+    takes_words=False,
 )
 
 
@@ -66,7 +70,8 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
 def _of_another(folder: str, student_id: str, known: Known) -> Iterator[str]:
     """Say so where the archive calls a number by another name than the worksheet does; some signs are lost in it."""
     name = next((names[student_id] for names in known if student_id in names), "")
-    if name and not same_name(name, folder):
+    hyphens = [sign.end() for sign in re.finditer("-", folder)]
+    if name and not any(same_name(name, folder[start:]) for start in (0, *hyphens)):
         yield (
             f"Moodle names the folder after {folder}, and the worksheet calls participant {student_id} {name}: "
             "a group's attempt bears the group's number"

@@ -5,6 +5,7 @@ grades' columns are left out, so that an upload cannot put back what was changed
 """
 
 import html
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -15,7 +16,7 @@ from grader.lms.files import normal
 from grader.lms.gradebook import Gradebook, best_column, other_ids, students_by_column, too_few
 from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
 from grader.results.entries import Result
-from grader.text import one_line
+from grader.text import NO_TEXT, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Upload:
         return too_few(both, both + len(self.only_graded)) and too_few(both, both + len(self.only_listed))
 
 
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _BOOKS = {
     System.BLACKBOARD: blackboard.GRADEBOOK,
     System.CANVAS: canvas.GRADEBOOK,
@@ -90,6 +92,8 @@ def filled_in(
     book = _BOOKS[system]
     try:
         sheet = read_sheet(gradebook)
+    except UnicodeDecodeError:
+        raise UserError(f"GRADEBOOK= is {NO_TEXT}: pass what {book.name} let you download, as it came") from None
     except ValueError as error:
         raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {book.name} let you download") from None
     columns = named_columns(sheet.rows[0]) if sheet.rows else {}
@@ -105,6 +109,7 @@ def _filled_in(
 ) -> Upload:
     score, feedback = columns[header], columns.get(book.feedback) if book.feedback else None
     graded = {result.submission.student_id: result for result in results}
+    comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
     scores, without_points, decided, only_listed, seen = [], [], [], [], set()
     for student_id, row in zip(_students(sheet, book, columns, graded.keys()), sheet.rows[1:], strict=True):
@@ -117,14 +122,16 @@ def _filled_in(
             before = plain(row[score])
             if _is_decision(before, book) and not result.overridden:
                 decided.append((student_id, before))
+                row = row if book.takes_words else _without_words(row, score, sheet)
             elif result.grade.points is None:
                 without_points.append(student_id)
                 row = _without_words(row, score, sheet)
             else:
-                row = _with_result(row, result, score, feedback, sheet)
+                row = _with_result(row, result, score, feedback, sheet, comma)
                 scores.append(NewScore(student_id, before, plain(row[score])))
         elif student_id:
             only_listed.append(student_id)
+            row = row if book.takes_words or score >= len(row) else _without_words(row, score, sheet)
         rows.append(row)
     named = {*book.shape_of(columns), *book.needed, *book.kept}
     kept = sorted({columns[name] for name in named & columns.keys()} | {score, *_place(feedback)})
@@ -175,20 +182,21 @@ def _place(column: int | None) -> tuple[int, ...]:
 
 
 def _without_words(row: tuple[str, ...], score: int, sheet: Sheet) -> tuple[str, ...]:
-    """Leave a score blank where there is none: Blackboard writes "Needs Grading" there, which it does not take back."""
+    """Leave a score blank where there is none: Blackboard does not take "Needs Grading" back, Moodle takes it for 0."""
     if _number(plain(row[score])) is not None:
         return row
     return (*row[:score], written("", sheet.delimiter, quoted=row[score].startswith('"')), *row[score + 1 :])
 
 
 def _with_result(
-    row: tuple[str, ...], result: Result, score: int, feedback: int | None, sheet: Sheet
+    row: tuple[str, ...], result: Result, score: int, feedback: int | None, sheet: Sheet, comma: bool
 ) -> tuple[str, ...]:
     """Write points and message; points that were there stay in the system's own spelling, such as 20.00."""
     cells = list(row)
     points = result.grade.points
     if points is not None and _number(plain(cells[score])) != points:
-        cells[score] = written(f"{points:f}", sheet.delimiter, quoted=cells[score].startswith('"'))
+        text = f"{points:f}".replace(".", "," if comma else ".")
+        cells[score] = written(text, sheet.delimiter, quoted=cells[score].startswith('"'))
     if feedback is not None and feedback < len(cells):
         # Moodle keeps feedback as HTML, and a message quotes what a student's script raised.
         text = html.escape(one_line(result.grade.message), quote=False)

@@ -135,12 +135,16 @@ def test_a_wrong_roster_is_one_sentence(folder: Path, text: str, words: str) -> 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"student_id,name\n1,\xff\n", b"PK\x03\x04\x80\x00\xff"])
+# What Excel saves as plain CSV in Western Europe is no UTF-8.
+WESTERN = '"Müller";"Jürgen";1\n'.encode("cp1252")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"student_id,name\n1,\xff\n", b"PK\x03\x04\x80\x00\xff", WESTERN])
 def test_a_roster_that_is_no_text_is_one_sentence(folder: Path, content: bytes) -> None:
     hand_in(folder / "1_hw6.py")
     roster = folder.parent / "roster.xlsx"
     roster.write_bytes(content)
-    with pytest.raises(UserError, match="neither UTF-8, UTF-16 nor cp949"):
+    with pytest.raises(UserError, match=r"neither UTF-8, UTF-16 nor cp949 .*: save it as CSV .* as UTF-8$"):
         collected(folder, roster)
 
 
@@ -240,6 +244,32 @@ def test_canvas_gradebook_is_a_roster_without_its_rows_about_assignments(folder:
     students = (("101", "김민수", ""), ("102", "Lee, Sam", "6"))
     content = gradebooks.canvas(students, delimiter)
     assert ids_and_names(folder, content) == {"101": "김민수", "102": "Lee, Sam"}
+
+
+@pytest.mark.parametrize(("test_student", "split"), [("Student, Test", False), ("Student,Test", True)])
+def test_canvas_test_student_is_listed_only_where_it_handed_something_in(
+    folder: Path, test_student: str, split: bool
+) -> None:
+    roster = folder.parent / "downloaded.csv"
+    roster.write_bytes(gradebooks.canvas((("101", "Kim,Min", ""), ("999", test_student, "")), split=split))
+    hand_in(folder / "101_hw6.py")
+    assert list(by_student(collected(folder, roster))) == ["101"]
+    hand_in(folder / "999_hw6.py")
+    assert by_student(collected(folder, roster))["999"].on_roster
+
+
+@pytest.mark.parametrize("blank", ["\n", "\r\n \r\n", ",,\n", " , \n"])
+def test_blank_lines_before_the_header_and_after_it_are_passed_over(folder: Path, blank: str) -> None:
+    assert ids_and_names(folder, f"{blank}student_id,name\n{blank}1,Kim\n{blank}".encode()) == {"1": "Kim"}
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\u200e", "\u00ad", "\u2060"])
+def test_an_id_that_differs_by_a_sign_that_nobody_sees_is_named_in_both_rows(folder: Path, unseen: str) -> None:
+    for student in ("kim", "lee"):
+        hand_in(folder / student / "hw6.py")
+    students = by_student(collected(folder, write_roster(folder.parent / "roster.csv", f"k{unseen}im,K", "lee,L")))
+    assert "perhaps the same student" in " ".join(students["kim"].remarks)
+    assert "perhaps the same student" in " ".join(students[f"k{unseen}im"].remarks)
 
 
 def test_moodle_s_worksheet_is_a_roster_by_the_number_of_the_participant(folder: Path) -> None:

@@ -43,6 +43,11 @@ def test_the_last_attempt_by_the_deadline_counts_with_all_of_its_files(tmp_path:
     assert "is late and is not used" in remark, "an earlier attempt is nothing that a person must look at"
 
 
+def test_times_that_blackboard_wrote_into_names_are_never_said_to_be_a_copy_s(tmp_path: Path) -> None:
+    collection = blackboard(tmp_path, *(attempt(user, T1, hw6__py=b"x") for user in ("kim", "lee", "park")))
+    assert not any("same minute" in notice for notice in collection.notices)
+
+
 def test_without_a_deadline_the_last_attempt_counts(tmp_path: Path) -> None:
     parts = [attempt("kim", time, hw6__py=time.encode()) for time in (T3, T1, T2)]
     assert by_student(blackboard(tmp_path, *parts, deadline=None))["kim"].content == T3.encode()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradebooks
-from archives import canvas_entry, moodle_entry, unpack, write_archive
+from archives import canvas_entry, moodle_entry, packed, unpack, write_archive
 from grader.assignment import load_assignment
 from grader.errors import UserError
 from grader.lms.archive import Handed
@@ -165,6 +165,18 @@ def test_moodle_s_group_is_no_participant(tmp_path: Path) -> None:
     assert {one.remarks for one in from_archive(tmp_path, blind, gradebook=book).submissions} == {()}
 
 
+def test_an_older_moodle_s_attempt_of_a_group_is_each_member_s_and_nothing_to_look_at(tmp_path: Path) -> None:
+    book = gradebooks.moodle((("37", "김 민수", ""), ("38", "Ann-Marie O'Neil", "")))
+    entries = {moodle_entry("Team 1-A-김 민수", "37"): b"x", moodle_entry("Team 1-A-Ann-Marie ONeil", "38"): b"x"}
+    students = by_student(from_archive(tmp_path, entries, gradebook=book))
+    assert [(one.content, one.remarks) for one in students.values()] == [(b"x", ())] * 2
+
+
+def test_of_equal_names_canvas_last_attachment_counts(tmp_path: Path) -> None:
+    entries = {canvas_entry("kim", "101", 9): b"first", canvas_entry("kim", "101", 10): b"second"}
+    assert by_student(from_archive(tmp_path, entries))["101"].content == b"second"
+
+
 @pytest.mark.parametrize("name", [".Kim", "", "_", "..", "__MACOSX", "1_2_3"])
 def test_no_name_of_a_student_hides_an_attempt(tmp_path: Path, name: str) -> None:
     entries = {moodle_entry(name, "37"): b"x", f"._{moodle_entry(name, '37')}": b"m"}
@@ -239,6 +251,23 @@ def test_a_mac_s_folder_around_everything_is_passed_over(tmp_path: Path) -> None
 def test_an_archive_of_no_known_layout_names_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"set FORMAT=, or unpack it and pass a folder with <student>/hw6\.py"):
         from_archive(tmp_path, {"kim/hw6.py": b"x", "lee/hw6.py": b"y"})
+
+
+@pytest.mark.parametrize("around", ["", "assignment_1_export/"])
+def test_gradescope_s_export_is_one_sentence_and_no_folder_of_it_is_a_student(tmp_path: Path, around: str) -> None:
+    entries = {f"{around}submission_metadata.yml": b"submission_1:\n", f"{around}submission_1/hw6.py": b"x"}
+    archive = write_archive(tmp_path / "export.zip", entries)
+    for path in (archive, unpack(archive, tmp_path / "unpacked") / around):
+        with pytest.raises(UserError, match=r"is Gradescope's export, which the grader does not read: unpack it"):
+            collected(path)
+
+
+def test_an_archive_that_was_packed_again_or_lies_in_the_folder_is_named(tmp_path: Path) -> None:
+    downloaded = packed({"Kim_1_assignsubmission_file_/hw6.py": b"x"})
+    again = write_archive(tmp_path / "again.zip", {"ML-HW6-11.zip": downloaded, "readme.txt": b""})
+    for path in (again, unpack(again, tmp_path / "downloads")):
+        with pytest.raises(UserError, match=r"; if ML-HW6-11\.zip in it is the system's archive, pass that$"):
+            collected(path)
 
 
 # The same examples everywhere: a test that fails, fails for everyone.

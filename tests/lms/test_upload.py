@@ -122,6 +122,27 @@ def test_a_word_that_is_a_decision_stays_and_is_named(word: str, points: int | N
         assert [row[upload.column] for row in rows][-2:] == [word, "6"]
 
 
+@pytest.mark.parametrize("word", ["EX", "N/A", "Needs work", "-"])
+def test_moodle_would_read_a_word_as_0_and_gets_a_blank(word: str) -> None:
+    """Of three students: one is graded, one has no points, and one is not graded at all."""
+    book = gradebooks.moodle(tuple((user, "", word) for user in ("37", "38", "39")))
+    upload = fill(book, System.MOODLE, {"37": 20, "38": None})
+    waits = word == "-"
+    assert [row["Grade"] for row in table(upload.content, ",")] == ["20" if waits else "", "", ""]
+    assert upload.decided == (() if waits else (("37", word), ("38", word)))
+    assert upload.only_listed == ("39",)
+
+
+@pytest.mark.parametrize(("other", "after"), [("6,50", "2,5"), ("6.50", "2.5"), ("", "2.5"), ("EX", "2.5")])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_score_is_written_with_the_decimal_sign_of_its_column(delimiter: str, other: str, after: str) -> None:
+    content = gradebooks.canvas((("kim", "Kim", ""), ("lee", "Lee", other)), delimiter, mark=False)
+    halves = result("kim", 2)
+    halves = replace(halves, grade=replace(halves.grade, points=Decimal("2.5")))
+    rows = table(filled_in(content, System.CANVAS, [halves], MOST, "hw6").content, delimiter)
+    assert [row[CANVAS_COLUMN] for row in rows][-2:] == [after, other]
+
+
 def test_points_that_a_person_set_replace_a_decision() -> None:
     content = gradebooks.canvas((("kim", "Kim", "EX"),))
     upload = filled_in(content, System.CANVAS, [replace(result("kim", 20), overridden=True)], MOST, "hw6")
@@ -201,6 +222,7 @@ def test_a_file_of_another_kind_is_one_sentence(system: System, content: bytes) 
     with pytest.raises(UserError, match="let you download") as caught:
         fill(content, system, {"kim": 6})
     assert "\n" not in str(caught.value)
+    assert "codec" not in str(caught.value)
 
 
 def test_one_student_twice_is_refused() -> None:
