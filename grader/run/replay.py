@@ -198,8 +198,11 @@ def _before_its_network(exported: ExportedNetwork) -> tuple[str, ...]:
     other = [name for graph in graphs for name in _beyond_arithmetic(graph)]
     if not other and numbers <= _MOST_NUMBERS and calls <= _MOST_CALLS:
         return ()
-    what = f"{numbers:,} numbers of its own and {calls} operations" + f", {other[0]} among them" * bool(other)
-    return (f"before its network, the script changes a test image with {what}: that may do the network's work",)
+    among = "".join(f", {name} among them" for name in other[:1])
+    return (
+        f"before its network, the script changes a test image with {numbers:,} numbers of its own and {calls} "
+        f"operations{among}: that may do the network's work",
+    )
 
 
 def _beyond_arithmetic(graph: Graph) -> Iterator[str]:
