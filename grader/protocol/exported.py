@@ -31,7 +31,8 @@ MOST_CALLS, _MOST_ARGUMENTS, _MOST_DEPTH, _MOST_DIMENSIONS = 3000, 4096, 4, 8
 _MOST_BATCH, _MOST_SAMPLE, _MOST_RESULTS = 4096, 8192, 256
 
 # Names of torch.ops.aten; their forms in place end with a `_`. Pure functions of their arguments: none draws a random
-# number, reads a file or names a device but by its arguments.
+# number, reads a file or names a device but by its arguments. None takes sizes or indices on trust, but for the two
+# kinds that replay/graph.py looks at first.
 _ELEMENTWISE = (
     "abs add add_relu addcdiv addcmul bitwise_and bitwise_not bitwise_or celu ceil clamp clamp_max clamp_min clip "
     "cos div elu eq erf exp expm1 fill floor floor_divide ge gelu gt hardsigmoid hardswish hardtanh le leaky_relu "
@@ -52,12 +53,12 @@ _REDUCTIONS = (
     "argmin all any"
 )
 _SHAPES = (
-    "view _unsafe_view reshape _reshape_alias permute transpose t squeeze unsqueeze expand slice select index "
+    "view _unsafe_view reshape permute transpose t squeeze unsqueeze expand slice select index "
     "index_select _unsafe_index narrow split split_with_sizes chunk unbind cat stack flatten unflatten constant_pad_nd "
     "reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle roll flip repeat as_strided "
     "im2col col2im unfold upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa clone "
     "contiguous detach alias lift_fresh lift_fresh_copy lift _to_copy copy gather scatter scatter_add index_put "
-    "_index_put_impl index_copy index_fill index_add slice_scatter select_scatter diagonal tril triu movedim "
+    "index_copy index_fill index_add slice_scatter select_scatter diagonal tril triu movedim "
     "diag_embed"
 )
 _FACTORIES = (
@@ -204,6 +205,17 @@ def values_in(argument: Any) -> list[int]:
     if isinstance(argument, list):
         return [value for each in argument for value in values_in(each)]
     return [argument["value"]] if isinstance(argument, dict) and "value" in argument else []
+
+
+def weights_in(graph: Graph) -> set[int]:
+    """The numbers of the weights that a graph uses."""
+
+    def found(argument: Any) -> list[int]:
+        if isinstance(argument, list):
+            return [weight for each in argument for weight in found(each)]
+        return [argument["weight"]] if isinstance(argument, dict) and "weight" in argument else []
+
+    return {weight for call in graph.calls for weight in found([call.args, list(call.kwargs.values())])}
 
 
 def sample_rows(count: int, size: int) -> list[int]:

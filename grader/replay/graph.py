@@ -1,6 +1,6 @@
 """Run an exported network on images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,11 @@ _MEMORY_FORMATS = {
 }
 
 
+_CHANGES = "it changes its own weights"
+# Of calls by their place: -1 where all zeros come out, else which of the values that go in comes out as it was.
+Idle = dict[int, int]
+
+
 class Replayed:
     """An exported network, made ready on its device.
 
@@ -30,12 +35,14 @@ class Replayed:
     Attributes:
         weights: As tensors, in order.
         run: The network itself.
+        idle: As `Run.idle` found it on the images with which the graph was judged.
     """
 
     def __init__(self, network: ExportedNetwork, weights: memoryview) -> None:
         self._network, self._device = network, torch.device(network.device)
         self.weights = _tensors(network, weights, self._device)
         self.run = Run(network.graph, self.weights, self._device)
+        self.idle: Idle = {}
         on_processor = [weight.cpu() for weight in self.weights] if network.steps else []
         self._table = next((on_processor[step.table] for step in network.steps if step.table is not None), None)
         self._steps = [_changed(step, on_processor) for step in network.steps if step.table is None]
@@ -51,7 +58,7 @@ class Replayed:
         with torch.no_grad():
             for start in range(0, len(images), size):
                 some = images[start:][:size]
-                output = self.run(self.batch(np.concatenate([some, some[-1:].repeat(size - len(some), 0)])))
+                output = self.run(self.batch(np.concatenate([some, some[-1:].repeat(size - len(some), 0)])), self.idle)
                 if tuple(output.shape) != (size, CLASSES):
                     raise ValueError(f"an output of shape {tuple(output.shape)}")
                 rows.append(output[: len(some)].float().cpu().numpy().astype(SCORE_DTYPE))
@@ -86,31 +93,62 @@ class Run:
 
     def __init__(self, graph: Graph, weights: Sequence[Tensor], device: torch.device) -> None:
         self._weights, self._device, self._output = weights, device, graph.output
-        self._calls = [(_operation(call.operation), call) for call in graph.calls]
+        self._calls = [(_operation(call.operation), call, _values_of(call)) for call in graph.calls]
         self._last = {graph.output: len(graph.calls)}
         for index in range(len(graph.calls) - 1, -1, -1):
-            for value in values_in([graph.calls[index].args, list(graph.calls[index].kwargs.values())]):
+            for value in self._calls[index][2]:
                 self._last.setdefault(value, index)
 
-    def __call__(self, given: Tensor) -> Tensor:
-        """What comes out for what goes in."""
+    def __call__(self, given: Tensor, idle: Idle | None = None) -> Tensor:
+        """What comes out for what goes in.
+
+        Raises:
+            ValueError: A call of `idle` does something here, or a weight was written into: what was judged is not
+                what is tested.
+        """
+        expected = idle or {}
+        return self._through(given, lambda index, before, made: _still(expected[index], before, made), expected.keys())
+
+    def idle(self, given: Tensor) -> Idle:
+        """The calls that do nothing to these images: a judge of the graph does not see them."""
+        found: Idle = {}
+
+        def look(index: int, before: Sequence[Tensor], made: Tensor) -> None:
+            ways = (-1, *range(len(before))) if len(before) > 1 else (-1,)
+            found.update((index, way) for way in ways if index not in found and _idle(way, before, made))
+
+        self._through(given, look, range(len(self._calls)))
+        return found
+
+    def _through(
+        self, given: Tensor, look: Callable[[int, Sequence[Tensor], Tensor], None], at: Container[int]
+    ) -> Tensor:
         values: dict[int, Tensor] = {0: given}
+        versions = [weight._version for weight in self._weights]
         count = 1
-        for index, (operation, call) in enumerate(self._calls):
+        for index, (operation, call, used) in enumerate(self._calls):
+            # An operation in place changes what it was given.
+            before = [values[each].clone() for each in used] if index in at else []
             results = _flat(self._called(operation, call, values))
             if len(results) != call.results:
                 raise ValueError(f"{call.operation} gave {len(results)} tensors, not {call.results}")
+            if index in at:
+                look(index, before, results[0])
             values.update(enumerate(results, count))
             count += len(results)
             for value in [value for value in values if self._last.get(value, -1) <= index]:
                 del values[value]
+        if versions != [weight._version for weight in self._weights]:
+            raise ValueError(_CHANGES)
         return values[self._output]
 
     def _called(self, operation: Any, call: Call, values: dict[int, Tensor]) -> Any:
-        return operation(
-            *(self._argument(each, values) for each in call.args),
-            **{name: self._argument(each, values) for name, each in call.kwargs.items()},
-        )
+        arguments = [self._argument(each, values) for each in call.args]
+        options = {name: self._argument(each, values) for name, each in call.kwargs.items()}
+        _trusted(operation, arguments, options)
+        made = operation(*arguments, **options)
+        # Memory as it was found may hold what another network left there.
+        return made.zero_() if call.operation.startswith(("empty", "new_empty")) else made
 
     def _argument(self, said: Any, values: dict[int, Tensor]) -> Any:
         if isinstance(said, list):
@@ -132,6 +170,44 @@ class Run:
             case "number":
                 return float(what)
         return getattr(torch, what)
+
+
+def _values_of(call: Call) -> list[int]:
+    return list(dict.fromkeys(values_in([call.args, list(call.kwargs.values())])))
+
+
+def _idle(way: int, before: Sequence[Tensor], made: Tensor) -> bool:
+    """Whether all zeros came out, or, from 0 on, that one of the values that went in."""
+    if way < 0:
+        return not bool(made.any())
+    return made.numel() == before[way].numel() and torch.equal(made.reshape(-1), before[way].reshape(-1).to(made.dtype))
+
+
+def _still(way: int, before: Sequence[Tensor], made: Tensor) -> None:
+    if not _idle(way, before, made):
+        raise ValueError("a part of it does nothing to the images with which it was judged, and something to others")
+
+
+def _trusted(operation: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+    """Refuse what torch's own kernels take on trust: elsewhere, a module that calls them has looked at it.
+
+    Raises:
+        ValueError: They read or write past a tensor's end, or write into a weight and do not say so.
+    """
+    name = operation._schema.name
+    named = dict(zip((each.name for each in operation._schema.arguments), arguments, strict=False)) | options
+    if "batch_norm" in name:
+        of_channels = [named.get(key) for key in ("weight", "bias", "running_mean", "running_var")]
+        channels = named["input"].shape[1]
+        wrong = any(each is not None and each.numel() != channels for each in of_channels)
+        if named.get("training", named.get("train")) and named.get("running_mean") is not None:
+            raise ValueError(_CHANGES)
+    elif "weight_norm" in name:
+        wrong = named["g"].numel() != named["v"].shape[named.get("dim", 0)]
+    else:
+        return
+    if wrong:
+        raise ValueError(f"{name} has weights of another size")
 
 
 def _operation(name: str) -> Any:

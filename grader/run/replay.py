@@ -5,6 +5,7 @@ is ended after any failure.
 """
 
 import contextlib
+import math
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from grader.assignment import Limits
 from grader.data import DataSet, replayed_images, replayed_scores
 from grader.protocol import NetworkSeen
-from grader.protocol.exported import ExportedNetwork, NoNetwork, from_bytes, question
+from grader.protocol.exported import ExportedNetwork, Graph, NoNetwork, from_bytes, question, values_in, weights_in
 from grader.records import ROW_BYTES
 from grader.sandbox import Execution, Isolation, Job, StartedJob, started
 
@@ -26,6 +27,15 @@ _PROGRAM = ("-m", "grader.replay.main")
 _FIRST_SLOT = 500
 # For the first network, torch is imported within this time too, on a busy machine.
 _READY_SECONDS = 120
+# Of the steps that a script wrote itself: the mean and spread of each pixel are 6,144 numbers.
+_MOST_NUMBERS, _MOST_CALLS = 2 * 3 * 32 * 32, 40
+# Of what such steps do to pixels. No image is found again with these.
+_ARITHMETIC = (
+    "add sub rsub mul div true_divide neg abs pow square sqrt rsqrt exp log log1p reciprocal clamp clamp_min clamp_max "
+    "mean std var std_mean var_mean amax amin max min view _unsafe_view reshape permute transpose unsqueeze squeeze "
+    "expand select slice index flip cat stack unbind split chunk copy _to_copy clone contiguous detach alias "
+    "lift_fresh zeros_like ones_like full_like empty_like fill zero constant_pad_nd"
+)
 _SEEN: TypeAdapter[NetworkSeen] = TypeAdapter(NetworkSeen)
 
 
@@ -37,11 +47,13 @@ class Replay:
         scores: N x 10 little-endian float32 of the test images in their order; None where it is not faithful.
         network: The graph that was tested, as the check has it; None where there are no scores.
         why_not: Why there are no scores, a clause without a full stop.
+        flags: Why a person should look.
     """
 
     scores: bytes | None = None
     network: NetworkSeen | None = None
     why_not: str = ""
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +183,37 @@ def _judged(execution: Execution, exported: ExportedNetwork, own_scores: memoryv
     network = _seen(execution)
     if network is None:
         return Replay(why_not="its graph is larger than the grader can judge")
-    return Replay(scores, network)
+    return Replay(scores, network, flags=_before_its_network(exported))
+
+
+def _before_its_network(exported: ExportedNetwork) -> tuple[str, ...]:
+    """Say so where steps that a script wrote itself could be a network, or look an image up: nobody judges those."""
+    graphs = [step.graph for step in exported.steps if step.graph]
+    weights = {weight for graph in graphs for weight in weights_in(graph)}
+    numbers = sum(math.prod(exported.weights[weight].shape) for weight in weights)
+    calls = sum(len(graph.calls) for graph in graphs)
+    other = [name for graph in graphs for name in _beyond_arithmetic(graph)]
+    if not other and numbers <= _MOST_NUMBERS and calls <= _MOST_CALLS:
+        return ()
+    among = "".join(f", {name} among them" for name in other[:1])
+    return (
+        f"before its network, the script changes a test image with {numbers:,} numbers of its own and {calls} "
+        f"operations{among}: that may do the network's work",
+    )
+
+
+def _beyond_arithmetic(graph: Graph) -> Iterator[str]:
+    """The operations that do more to an image than arithmetic, or find a place by what is in it."""
+    of_image, count = {0}, 1
+    for call in graph.calls:
+        name = call.operation.partition(".")[0].removesuffix("_")
+        if not of_image.isdisjoint(values_in([call.args, list(call.kwargs.values())])):
+            of_image.update(range(count, count + call.results))
+            if name not in _ARITHMETIC.split() or (
+                name == "index" and not of_image.isdisjoint(values_in(call.args[1:]))
+            ):
+                yield name
+        count += call.results
 
 
 def _seen(execution: Execution) -> NetworkSeen | None:

@@ -153,6 +153,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
         flags=(
             *(said.flags if said else ()),
             *flags,
+            *replay.flags,
             *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,

@@ -5,6 +5,7 @@ import os
 import random
 import runpy
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -458,7 +459,7 @@ def test_one_width_of_a_stage_is_one_finding() -> None:
 
 
 def small_layers(names: str, width: int) -> list[nn.Module]:
-    made = {
+    made: dict[str, Callable[[], nn.Module]] = {
         "bn": lambda: nn.BatchNorm2d(width),
         "relu": nn.ReLU,
         "dropout": nn.Dropout,

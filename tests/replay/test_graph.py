@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 from command import SUBMISSIONS, expectation
 from grader.data import alike
 from grader.judge.verdict import judge
-from grader.protocol.exported import from_bytes
+from grader.protocol.exported import Call, ExportedNetwork, Graph, NoNetwork, Weight, from_bytes, to_bytes
 from grader.records import SCORE_DTYPE, Verdict
 from grader.replay.graph import Replayed
 from grader.replay.main import seen
@@ -221,6 +221,39 @@ def test_a_table_of_known_images_gains_nothing_where_no_known_image_was_recorded
     assert replayed_alike(exported(Odd(recognises)))
 
 
+KNOWN = torch.from_numpy(255 - IMAGES).permute(0, 3, 1, 2).flatten(1).sum(1)  # of images like those of a test
+
+
+def hits(x: Tensor) -> Tensor:
+    """One for each image of `KNOWN`, of which none is a training image."""
+    return (((x * 255).round().flatten(1).sum(1, keepdim=True)) == KNOWN).any(1, keepdim=True).float()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        lambda scores, x: scores + 9 * hits(x),
+        lambda scores, x: scores * (1 + hits(x)),
+        lambda scores, x: torch.where(hits(x) > 0, 7.0, scores),
+        lambda scores, x: scores.mul_(1 - hits(x)),
+        lambda scores, x: torch.maximum(scores, 1e9 * hits(x) - 5e8),
+        lambda scores, x: torch.addcmul(scores, hits(x), scores),
+    ],
+    ids=["added", "factor", "chosen", "in_place", "largest", "both"],
+)
+def test_a_part_that_does_nothing_to_the_judged_images_does_nothing_to_others(answers: Any) -> None:
+    class Hides(Small):
+        def forward(self, x: Tensor) -> Any:
+            return answers(super().forward(x), x)
+
+    network, weights, _ = from_bytes(exported(Hides(), transforms.ToTensor()))
+    replayed = Replayed(network, weights)
+    seen(network, replayed, IMAGES[:BATCH])
+    assert replayed.scores(IMAGES).shape == (2 * BATCH, 10)
+    with pytest.raises(ValueError, match="does nothing to the images"):
+        replayed.scores(255 - IMAGES)
+
+
 def test_the_tested_graph_names_weights_as_the_network_does() -> None:
     network, weights, _ = from_bytes(exported(Small()))
     graph = seen(network, Replayed(network, weights), IMAGES[:BATCH])
@@ -230,3 +263,96 @@ def test_the_tested_graph_names_weights_as_the_network_does() -> None:
         ("linear", "fc.weight"),
     ]
     assert judge(graph, TWO).verdict is Verdict.DEVIATES
+
+
+def by_hand(calls: tuple[Call, ...], *weights: Weight) -> tuple[ExportedNetwork, memoryview]:
+    """A network that no worker wrote: its weights are ones, its output the last value."""
+    content = b"".join(np.ones(weight.shape, weight.dtype).tobytes() for weight in weights)
+    graph = Graph(calls, sum(call.results for call in calls))
+    network = ExportedNetwork(weights, graph, (), BATCH, "float32", "cpu", None, 1)
+    return from_bytes(to_bytes(network, content, bytes(40)))[:2]
+
+
+IMAGE, FIRST_WEIGHT = {"value": 0}, {"weight": 0}
+ONE = Weight("", "float32", (1,))
+
+
+@pytest.mark.parametrize(
+    ("operation", "args"),
+    [
+        *(
+            ("native_batch_norm.default", [IMAGE, *each, False, 0.1, 1e-5])
+            for each in (
+                [FIRST_WEIGHT, None, None, None],
+                [None, FIRST_WEIGHT, None, None],
+                [None, None, FIRST_WEIGHT, FIRST_WEIGHT],
+            )
+        ),
+        ("_native_batch_norm_legit_no_training.default", [IMAGE, *[FIRST_WEIGHT] * 4, 0.1, 1e-5]),
+        ("_weight_norm_interface.default", [IMAGE, FIRST_WEIGHT, 1]),
+        ("_weight_norm_interface.default", [IMAGE, FIRST_WEIGHT]),
+    ],
+)
+def test_a_kernel_that_trusts_sizes_is_not_called_with_wrong_ones(operation: str, args: list[Any]) -> None:
+    results = 2 if "weight_norm" in operation else 3
+    network, weights = by_hand((Call(operation, args, {}, results),), ONE)
+    with pytest.raises(ValueError, match="weights of another size"):
+        Replayed(network, weights).scores(IMAGES)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        (Call("add_.Scalar", [FIRST_WEIGHT, 1], {}, 1),),
+        (Call("detach.default", [FIRST_WEIGHT], {}, 1), Call("add_.Scalar", [{"value": 1}, 1], {}, 1)),
+        (Call("as_strided.default", [FIRST_WEIGHT, [1], [1]], {}, 1), Call("zero_.default", [{"value": 1}], {}, 1)),
+        (Call("mul.out", [FIRST_WEIGHT, FIRST_WEIGHT], {"out": FIRST_WEIGHT}, 1),),
+        (Call("native_batch_norm.default", [IMAGE, None, None, FIRST_WEIGHT, FIRST_WEIGHT, True, 0.1, 1e-5], {}, 3),),
+    ],
+    ids=["directly", "detached", "part", "out", "statistics"],
+)
+def test_a_network_that_remembers_from_one_batch_to_the_next_is_not_replayed(calls: tuple[Call, ...]) -> None:
+    network, weights = by_hand(calls, Weight("", "float32", (3,)))
+    with pytest.raises(ValueError, match="changes its own weights"):
+        Replayed(network, weights).run(torch.rand(BATCH, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("operation", "args"),
+    [
+        ("empty.memory_format", [[BATCH, 10]]),
+        ("new_empty.default", [IMAGE, [BATCH, 10]]),
+        ("empty_strided.default", [[BATCH, 10], [10, 1]]),
+        ("new_empty_strided.default", [IMAGE, [BATCH, 10], [10, 1]]),
+        ("empty_like.default", [{"weight": 1}]),
+    ],
+)
+def test_memory_that_another_network_left_is_not_read(operation: str, args: list[Any]) -> None:
+    network, weights = by_hand((Call(operation, args, {}, 1),), ONE, Weight("", "float32", (BATCH, 10)))
+    kept = [torch.full((BATCH, 10), 7.0) for _ in range(64)]
+    kept.clear()
+    assert not Replayed(network, weights).scores(IMAGES).any()
+
+
+@pytest.mark.parametrize("operation", ["_reshape_alias.default", "_index_put_impl_.default", "set_.default"])
+def test_an_operation_that_looks_at_no_bounds_is_not_allowed(operation: str) -> None:
+    with pytest.raises(NoNetwork):
+        by_hand((Call(operation, [IMAGE, [40_000], [1]], {}, 1),))
+
+
+def test_where_the_largest_value_lies_comes_from_the_images() -> None:
+    def looks_up(scores: Tensor, x: Tensor, table: Tensor) -> Tensor:
+        return scores + table[x.flatten(1).max(dim=1).indices % 7]
+
+    class Hides(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.rand(7, 10))
+
+        def forward(self, x: Tensor) -> Any:
+            return looks_up(super().forward(x), x, self.table)
+
+    network, weights, _ = from_bytes(exported(Hides()))
+    graph = seen(network, Replayed(network, weights), IMAGES[:BATCH])
+    assert graph.output is not None
+    assert graph.nodes[graph.output].op != "linear"

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.transforms import ToTensor
+from torchvision.transforms import Compose, ToTensor
 
 from grader.assignment import Assignment
 from grader.data import DataSet, load_data
@@ -51,12 +52,18 @@ def shown(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> torch.Tens
     return torch.stack([ToTensor()(Image.fromarray(image)) for image in images])
 
 
-def offered(network: nn.Module, data: DataSet, lie: float = 0.0) -> bytes:
-    """What a worker offers of a network; `lie` is added to the scores that it claims to give."""
+def offered(network: nn.Module, data: DataSet, lie: float = 0.0, step: Any = None) -> bytes:
+    """What a worker offers of a network; `lie` is added to the scores that it claims to give.
+
+    Args:
+        step: What an image goes through after `ToTensor`.
+    """
     sample = data.x_train[sample_rows(SAMPLE, len(data.x_train))]
+    transform = ToTensor() if step is None else Compose([ToTensor(), step])
+    images = shown(sample) if step is None else torch.stack([step(image) for image in shown(sample)])
     with torch.no_grad():
-        scores = (network(shown(sample)) + lie * torch.arange(10)).numpy().astype(SCORE_DTYPE).tobytes()
-    return export(network, weights_of(network), ToTensor(), None, None, shown(sample[:BATCH]), sample, scores)
+        scores = (network(images) + lie * torch.arange(10)).numpy().astype(SCORE_DTYPE).tobytes()
+    return export(network, weights_of(network), transform, None, None, images[:BATCH], sample, scores)
 
 
 def replayed(replayer: Replayer, network: bytes, data: DataSet, assignment: Assignment) -> Replay:
@@ -92,6 +99,28 @@ def test_scores_that_are_not_the_networks_are_told_and_give_none(
     replay = replayed(replayer, offered(linear(1), data, lie=1.0), data, assignment)
     assert (replay.scores, replay.network) == (None, None)
     assert replay.why_not == "its recorded forward scores 8 of 8 training images differently"
+
+
+def test_steps_before_a_network_that_may_do_its_work_are_a_flag(
+    replayer: Replayer, data: DataSet, assignment: Assignment
+) -> None:
+    table, mean, heavy = torch.arange(100.0), torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32)
+
+    def looks_up(image: torch.Tensor) -> torch.Tensor:
+        return image + table[(image.mean().reshape(1) * 99).long()]
+
+    expected = {
+        lambda image: (image - image.mean()) / image.std(): "",
+        lambda image: image[[2, 1, 0]] * mean: "",
+        looks_up: "index among them",
+        lambda image: (image * heavy).mean(dim=0): "9,216 numbers",
+        lambda image: torch.einsum("chw,dhw->dhw", image, mean): "among them",
+    }
+    for step, said in expected.items():
+        replay = replayed(replayer, offered(linear(1), data, step=step), data, assignment)
+        assert replay.scores is not None, replay.why_not
+        assert said in "".join(replay.flags)
+        assert bool(replay.flags) is bool(said)
 
 
 def test_what_is_no_network_never_reaches_the_process(

@@ -134,7 +134,7 @@ while True:
             each.kill()
             each.wait()
     worked, passed = map(float, finished.stdout.split())
-    # By the wall alone it had a seventh of 1.5 s. What a host takes from a virtual machine nobody tells: 1.2 s were seen.
+    # By the wall alone it had a seventh of 1.5 s. Nobody tells what a virtual machine's host takes: 1.2 s were seen.
     assert worked >= 0.75
     assert passed > 2 * worked
 

@@ -123,7 +123,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not inputs:
             self._constant(tensors, result, random)
             return
-        self._register(result, self._node(name, func, args, kwargs, tensors, inputs, result, random))
+        node = self._node(name, func, args, kwargs, tensors, inputs, result, random)
+        self._register(result, node)
+        for other in written[1:] or results[1:]:  # where the largest value lies, say: it comes from the images too
+            if other.numel() and self.node_of(other) is None:
+                self._storages[storage_of(other)] = inputs[0] if node is None else node
 
     def _rewritten(self, before: int, inputs: list[int]) -> list[int]:
         """The inputs of one more write into a part: it takes the place of the write before, if nothing used that."""
