@@ -44,7 +44,7 @@ def run(path: Path, say: Callable[[Event], None], *, as_graded: bool) -> None:
         patches.install(patches.uncompiling())
     # As for `python hw6.py`: it may import what lies beside it.
     sys.path.insert(0, str(folder))
-    beside = [file.stem for file in folder.glob("*.py")]
+    beside = [path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
     watch, error = run_script(source.text, Watch(rules["class_name"]), names, beside)
     if as_graded and watch.seen.network is None:
         # It may do nothing without a GPU: the grader then says that there is one.
