@@ -370,8 +370,8 @@ def _run_anew(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequenc
 
 
 def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str], arguments: list[str]) -> str:
-    for name in beside:
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
+        del sys.modules[name]
     module = types.ModuleType("__main__")
     module.__dict__.update(names, __file__="hw6.py")
     original = torchvision.datasets.CIFAR10

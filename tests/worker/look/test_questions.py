@@ -52,6 +52,20 @@ def test_a_gpu_may_be_named_in_every_way_that_torch_knows(device: str) -> None:
     assert (first.answer, first.reason[:35]) == ("ok", "The script takes a GPU for granted;")
 
 
+def test_a_package_beside_the_script_is_watched_in_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script, network = in_two_files()
+    package = tmp_path / "blocks"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .network import IdentityResNet\n", encoding="utf-8")
+    (package / "network.py").write_text(network, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for _ in range(2):
+        watch, error = run_script(script, Watch("IdentityResNet"), beside=["blocks"])
+        assert (error, watch.seen.used) == ("", True)
+    del sys.modules["blocks"], sys.modules["blocks.network"]
+
+
 @pytest.mark.sandbox
 def test_a_script_that_reads_itself_finds_itself_while_it_is_watched_in_the_sandbox(
     isolation: Isolation, assignment: Assignment, tmp_path: Path
