@@ -31,6 +31,7 @@ from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture, with_tested
 from grader.run.machine import Machine
+from grader.run.replay import Replayers
 from grader.run.train import Trained, train, unexplained_time
 from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.schedule.dispatch import Finished, Scheduler, Seat
@@ -146,7 +147,7 @@ def grade_task(
     slot = machine.slot(seat)
     if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
         seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
-    judged = grade_one(task.submission, task.run, in_force, data, slot)
+    judged = grade_one(task.submission, task.run, in_force, data, slot, machine.replayers)
     run, log = judged.trained.run, judged.trained.log
     # After a fault beside others the card may not answer for a while; it is asked after the next run, which is alone.
     beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, log, judged.check.message)
@@ -169,7 +170,9 @@ def grade_task(
     return _entry(task, run_key, judged, evidence), judged.trained.log
 
 
-def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, data: DataSet, slot: Slot) -> Judged:
+def grade_one(
+    submission: Submission, planned: NextRun, assignment: Assignment, data: DataSet, slot: Slot, replayers: Replayers
+) -> Judged:
     """Check, train, test and score one submission; a fault of ours becomes a run without a score."""
     check, score = Check(Verdict.UNREADABLE), None
     try:
@@ -184,7 +187,7 @@ def grade_one(submission: Submission, planned: NextRun, assignment: Assignment, 
                 trained = _untrained(Outcome.INVALID, StopReason.ERROR, check.message)
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
-                trained = train(worker, data)
+                trained = train(worker, data, replayers)
                 doubts = unexplained_time(trained.run, check.image_seconds)
                 trained = replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *doubts)))
         if trained.network is not None:

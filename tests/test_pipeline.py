@@ -107,8 +107,8 @@ def test_a_check_that_fails_for_a_fault_of_ours_leaves_nothing_of_the_training_t
 
     monkeypatch.setattr(pipeline, "check_architecture", failing)
     kim = Submission("kim", content=(SUBMISSIONS / "habits" / "utf8_bom" / "hw6.py").read_bytes())
-    with only_slot(data, isolation, tmp_path / "work") as slot:
-        judged = pipeline.grade_one(kim, NextRun(RunReason.FIRST, 1), assignment, data, slot)
+    with only_slot(data, isolation, tmp_path / "work") as (slot, replayers):
+        judged = pipeline.grade_one(kim, NextRun(RunReason.FIRST, 1), assignment, data, slot, replayers)
     assert (judged.check.verdict, judged.trained.run.outcome) == (Verdict.UNREADABLE, Outcome.INFRASTRUCTURE)
     assert "a disk of ours is full" in judged.trained.run.error
     assert waiting, "nothing was set up while the check went on"

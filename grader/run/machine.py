@@ -17,7 +17,7 @@ from grader.data import DataSet, write_training_set
 from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.calibrate import Calibration, calibrate
-from grader.run.replay import Place, Replayers
+from grader.run.replay import Replayers
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation, find_isolation
 from grader.sandbox.folders import own_folder
@@ -70,21 +70,18 @@ class Machine:
         return max(1, self.cores // self.jobs)
 
     def slot(self, seat: Seat) -> Slot:
-        """One run's place."""
-        threads = max(1, self.cores) if seat.alone else self.threads
-        card, mps_pipe = seat.card or NO_CARD, self._pipe_for(seat)
+        """What one run has at its seat."""
         return Slot(
             number=seat.number,
-            threads=threads,
+            threads=max(1, self.cores) if seat.alone else self.threads,
             isolation=self.isolation,
             training_set=self.training_set,
             work=self.work,
             cancelled=seat.cancelled,
             watch=seat.watch,
-            card=card,
-            mps_pipe=mps_pipe,
+            card=seat.card or NO_CARD,
+            mps_pipe=self._pipe_for(seat),
             card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
-            replayer=self.replayers.at(Place(seat.number, threads, self.isolation, self.work, card, mps_pipe)),
         )
 
     def _pipe_for(self, seat: Seat) -> Path | None:
@@ -94,7 +91,7 @@ class Machine:
         return self.mps_pipe if mps.serves(self.mps_pipe) else None
 
     def quiet_slot(self, cancelled: threading.Event) -> Slot:
-        """The first place, for a run that nobody watches."""
+        """The first slot, for a run that nobody watches."""
         return self.slot(Seat(0, False, spread(1, self.cards)[0], "", cancelled, lambda _: None))
 
     def in_force(self, assignment: Assignment) -> Assignment:

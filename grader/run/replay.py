@@ -20,7 +20,8 @@ from grader.data import DataSet, replayed_images, replayed_scores
 from grader.protocol import NetworkSeen
 from grader.protocol.exported import ExportedNetwork, Graph, NoNetwork, from_bytes, question, values_in, weights_in
 from grader.records import ROW_BYTES
-from grader.sandbox import Execution, Isolation, Job, StartedJob, started
+from grader.run.worker_client import Slot
+from grader.sandbox import Execution, Job, StartedJob, started
 
 _PROGRAM = ("-m", "grader.replay.main")
 # As root, a replay has a user id that no submission has.
@@ -56,18 +57,6 @@ class Replay:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a replaying process runs, beside a submission: the fields are those of the submission's `Slot`."""
-
-    number: int
-    threads: int
-    isolation: Isolation
-    work: Path
-    card: str
-    mps_pipe: Path | None
-
-
 class Replayers:
     """The processes that replay networks on this machine, one for each slot; none is left after `close`.
 
@@ -81,14 +70,14 @@ class Replayers:
     def __reduce__(self) -> tuple[type["Replayers"], tuple[()]]:
         return Replayers, ()
 
-    def at(self, place: Place) -> "Replayer":
-        """The process of a slot, started when it is first needed; a new one where the slot is another than before."""
+    def at(self, slot: Slot) -> "Replayer":
+        """The process of a slot, started when it is first needed; a new one where its threads or card have changed."""
         with self._lock:
-            known = self._each.get(place.number)
-            if known is None or known.place != place:
+            known = self._each.get(slot.number)
+            if known is None or _fixed(known.slot) != _fixed(slot):
                 if known is not None:
                     known.close()
-                known = self._each[place.number] = Replayer(place)
+                known = self._each[slot.number] = Replayer(slot)
             return known
 
     def close(self) -> None:
@@ -102,9 +91,9 @@ class Replayers:
 class Replayer:
     """One process, and the thread that starts it: bwrap dies with the thread that started it."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self._thread = ThreadPoolExecutor(1, f"replay-{place.number}")
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self._thread = ThreadPoolExecutor(1, f"replay-{slot.number}")
         self._stack = contextlib.ExitStack()
         self._job: StartedJob | None = None
 
@@ -135,7 +124,7 @@ class Replayer:
 
     def _started(self, limits: Limits) -> StartedJob:
         if self._job is None:
-            self._job = self._stack.enter_context(_started(self.place, limits))
+            self._job = self._stack.enter_context(_started(self.slot, limits))
         return self._job
 
     def _asked(self, asked: memoryview, answer_bytes: int, limits: Limits, cancelled: threading.Event) -> Execution:
@@ -153,9 +142,14 @@ class Replayer:
         self._stack.close()
 
 
+def _fixed(slot: Slot) -> tuple[object, ...]:
+    """What of a slot a process keeps from its start to its end."""
+    return slot.threads, slot.isolation, slot.work, slot.card, slot.mps_pipe
+
+
 @contextlib.contextmanager
-def _started(place: Place, limits: Limits) -> Iterator[StartedJob]:
-    with tempfile.TemporaryDirectory(dir=place.work, prefix="replay-") as name:
+def _started(slot: Slot, limits: Limits) -> Iterator[StartedJob]:
+    with tempfile.TemporaryDirectory(dir=slot.work, prefix="replay-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
         job = Job(
@@ -163,12 +157,12 @@ def _started(place: Place, limits: Limits) -> Iterator[StartedJob]:
             limits=limits,
             ready_seconds=_READY_SECONDS,
             answer_seconds=limits.evaluation_seconds,
-            threads=place.threads,
-            slot=_FIRST_SLOT + place.number,
-            card=place.card,
-            mps_pipe=place.mps_pipe,
+            threads=slot.threads,
+            slot=_FIRST_SLOT + slot.number,
+            card=slot.card,
+            mps_pipe=slot.mps_pipe,
         )
-        with started(place.isolation, job, _PROGRAM) as waiting:
+        with started(slot.isolation, job, _PROGRAM) as waiting:
             yield waiting
 
 

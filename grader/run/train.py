@@ -21,7 +21,7 @@ from grader.records import (
     Training,
 )
 from grader.run.curve import MOST_SAMPLES
-from grader.run.replay import Replay
+from grader.run.replay import Replay, Replayers
 from grader.run.worker_client import Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
 from grader.text import one_line
@@ -71,7 +71,7 @@ class Trained:
     log: bytes = field(default=b"", repr=False)
 
 
-def train(waiting: WaitingWorker, data: DataSet) -> Trained:
+def train(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Trained:
     """Have a waiting worker train its submission, then test the network.
 
     A script that failed after its network was made faster may have failed for that: it is trained again as it is.
@@ -81,7 +81,7 @@ def train(waiting: WaitingWorker, data: DataSet) -> Trained:
         Cancelled: The slot was cancelled.
     """
     request = waiting.request
-    first = _trained(waiting, data)
+    first = _trained(waiting, data, replayers)
     if first.run.stop_reason is not StopReason.ERROR or not _network_was_changed(first.run):
         return first
     request.slot.watch(StageBegun(request.submission.student_id, Stage.TRAINING))
@@ -89,7 +89,7 @@ def train(waiting: WaitingWorker, data: DataSet) -> Trained:
     # In another secret order: the first worker may have seen the images in this one.
     again = replace(request, assignment=as_it_is, images=images_to_score(data, np.random.default_rng()))
     with waiting_worker(again) as second:
-        return _after(first, _trained(second, data))
+        return _after(first, _trained(second, data, replayers))
 
 
 def _network_was_changed(run: Run) -> bool:
@@ -114,17 +114,17 @@ def _after(first: Trained, again: Trained) -> Trained:
     )
 
 
-def _trained(waiting: WaitingWorker, data: DataSet) -> Trained:
+def _trained(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Trained:
     """Train once, then test the network where no student's code runs; beside its own script where that cannot be."""
     request = waiting.request
     slot, limits = request.slot, request.assignment.limits
-    assert slot.replayer is not None
-    slot.replayer.prepare(limits)
+    replayer = replayers.at(slot)
+    replayer.prepare(limits)
     with waiting.begun() as worker:
         worked = worker.wait()
         replay = Replay(why_not=worked.exported.detail if worked.exported else "it was not said why")
         if worked.execution.network is not None:
-            replay = slot.replayer.replay(worked.execution.network, data, limits, slot.cancelled)
+            replay = replayer.replay(worked.execution.network, data, limits, slot.cancelled)
             if replay.scores is None:
                 worked = worker.ask_after_all()
     return _told(worked, replay, request, data)

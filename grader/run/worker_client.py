@@ -32,7 +32,6 @@ from grader.protocol import (
 from grader.protocol.exported import MOST_NETWORK_BYTES
 from grader.records import CurvePoint, Submission
 from grader.run.curve import TrainingCurve
-from grader.run.replay import Replayer
 from grader.sandbox import BegunJob, Execution, Isolation, Job, Listener, StartedJob, started
 from grader.text import counted, one_line, without_outputs
 
@@ -58,7 +57,7 @@ _WORKER_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place among those that work at the same time.
+    """Where one run is made, among those that are made at the same time, and what it may use there.
 
     Attributes:
         number: From 0; as root, each has a user id of its own.
@@ -70,7 +69,6 @@ class Slot:
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is; -1: none.
         mps_pipe: Where the run finds the MPS server through which it shares the card; None: it does not.
         card_share: The part of the card's memory that a submission may use.
-        replayer: Tests trained networks there; None where nothing is tested.
     """
 
     number: int
@@ -83,7 +81,6 @@ class Slot:
     card: str = ""
     mps_pipe: Path | None = None
     card_share: float = 1.0
-    replayer: Replayer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from dataclasses import replace
 from grader.errors import Cancelled, InfrastructureError
 from grader.sandbox.bubblewrap import bubblewrap
 from grader.sandbox.cgroup import Group
-from grader.sandbox.fallback import job_folder, keeper_command
+from grader.sandbox.fallback import job_folder, supervisor_command
 from grader.sandbox.isolation import Isolation
 from grader.sandbox.job import Ending, Execution, Job, Listener
-from grader.sandbox.processes import KeptTree, NamespaceTree, ProcessTree
+from grader.sandbox.processes import NamespaceTree, ProcessTree, SupervisedTree
 
 BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
 _LENGTH_BYTES = 8
@@ -361,11 +361,11 @@ def _process_tree(
     base = stack.enter_context(job_folder(job))
     theirs["control"], control = os.pipe()
     try:
-        process = _popen(keeper_command(isolation, job, program, theirs, base), theirs, group)
+        process = _popen(supervisor_command(isolation, job, program, theirs, base), theirs, group)
     except BaseException:
         os.close(control)
         raise
-    return KeptTree(process, program, group, (base / "scratch", base / "tmp"), control)
+    return SupervisedTree(process, program, group, (base / "scratch", base / "tmp"), control)
 
 
 def _popen(command: list[str], theirs: dict[str, int], group: Group | None) -> subprocess.Popen[bytes]:

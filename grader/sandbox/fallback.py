@@ -1,8 +1,8 @@
-"""The rungs without namespaces: a folder for one job, Landlock for its files, and a keeper that ends what it leaves.
+"""The rungs without namespaces: a folder for one job, Landlock for its files, and a supervisor to end it.
 
-The keeper is a process of its own. It starts the job, adopts every process that the job leaves behind, and ends them
-all when the job ends, when the grader closes its pipe, or when the grader is gone. It stays outside of what confines
-the job. Which files a job may touch is Landlock's to hold, by the landlockpy package.
+The supervisor is a process of its own. It starts the job, adopts every process that the job leaves behind, and ends
+them all when the job ends, when the grader closes its pipe, or when the grader is gone. It stays outside of what
+confines the job. Which files a job may touch is Landlock's to hold, by the landlockpy package.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ _MACHINE = (
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _SHARED_MEMORY = "/dev/shm"
-_KEEPER = "from grader.sandbox.fallback import main; main()"
+_SUPERVISOR = "from grader.sandbox.fallback import main; main()"
 
 # From this version of Landlock on, signals and abstract sockets end at the sandbox's edge (Linux 6.12).
 _NEEDED_ABI = 6
@@ -86,13 +86,14 @@ def _lay_out_code(folder: Path) -> None:
             shutil.copyfile(source, folder / source.name)
 
 
-def keeper_command(
+def supervisor_command(
     isolation: Isolation, job: Job, program: Sequence[str], theirs: dict[str, int], base: Path
 ) -> list[str]:
     """The command that runs `python -P` with `program` for `job`, without namespaces.
 
     Args:
-        theirs: The job's ends of the pipes, by name, with the keeper's `control`; the training set's folder is added.
+        theirs: The job's ends of the pipes, by name, with the supervisor's `control`; the training set's folder is
+            added.
         base: From `job_folder`.
     """
     data = ""
@@ -120,7 +121,7 @@ def keeper_command(
         devices=[*_DEVICES, *map(str, gpu_devices())],
         sockets=[str(job.mps_pipe)] if job.mps_pipe is not None else [],
     )
-    return [sys.executable, "-P", "-c", _KEEPER, specification.to_json()]
+    return [sys.executable, "-P", "-c", _SUPERVISOR, specification.to_json()]
 
 
 def _readable(job: Job, base: Path) -> list[str]:
@@ -206,14 +207,14 @@ def _without(folder: Path, hidden: Iterable[Path]) -> Iterator[Path]:
 
 
 def main() -> NoReturn:
-    """Be the keeper of the one job that the command line specifies."""
-    os._exit(_keep(Specification(**json.loads(sys.argv[1]))))
+    """Be the supervisor of the one job that the command line specifies."""
+    os._exit(_supervise(Specification(**json.loads(sys.argv[1]))))
 
 
-def _keep(specification: Specification) -> int:
+def _supervise(specification: Specification) -> int:
     """Run the job; return its exit code as a shell counts, once nothing of it is left."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    # Nobody of the same user may read or trace the keeper.
+    # Nobody of the same user may read or trace the supervisor.
     _prctl(_PR_SET_DUMPABLE, 0)
     first = os.fork()
     if first == 0:

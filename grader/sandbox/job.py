@@ -108,10 +108,10 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """What a keeper starts, as JSON on its command line.
+    """What a supervisor starts, as JSON on its command line.
 
     Attributes:
-        uid: The job's user and group; None: the keeper's own.
+        uid: The job's user and group; None: the supervisor's own.
         control: A descriptor whose other end the grader holds.
         confined: Landlock and the filter of system calls; without it only limits and another user hold.
         hidden_memory: Allow memory that no process maps.

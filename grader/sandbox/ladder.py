@@ -238,11 +238,11 @@ def _partial(limits: Limits) -> Rung:
         return Rung(IsolationLevel.PARTIAL, None, why, INSTALL_SECCOMP)
     user = ["separate user for each slot"] if os.geteuid() == 0 else []
     bare = Isolation(IsolationLevel.PARTIAL, "", filtered=True)
-    return _probed(bare, ["Landlock", "system call filter", *user, "keeper", "watchdog"], limits)
+    return _probed(bare, ["Landlock", "system call filter", *user, "supervisor", "watchdog"], limits)
 
 
 def _none(limits: Limits) -> Rung:
-    return _probed(Isolation(IsolationLevel.NONE, ""), ["limits only", "keeper", "watchdog"], limits)
+    return _probed(Isolation(IsolationLevel.NONE, ""), ["limits only", "supervisor", "watchdog"], limits)
 
 
 def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:

@@ -35,7 +35,7 @@ class ProcessTree(ABC):
     """The processes of one job; none of them is left when the context is.
 
     Args:
-        process: The job's first process on our side: bwrap, or the keeper.
+        process: The job's first process on our side: bwrap, or the supervisor.
         program: Words of the command of the process that the job is for.
         group: The job's cgroup, if it has one.
         disk: Folders on the disk that only the job writes to.
@@ -176,11 +176,11 @@ class NamespaceTree(ProcessTree):
         self._process.wait(_END_SECONDS)
 
 
-class KeptTree(ProcessTree):
-    """The processes below one keeper.
+class SupervisedTree(ProcessTree):
+    """The processes below one supervisor.
 
     Args:
-        control: Our end of the pipe that the keeper listens to; closed with the tree.
+        control: Our end of the pipe that the supervisor listens to; closed with the tree.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class KeptTree(ProcessTree):
         self._control: int | None = control
 
     def kill(self) -> None:
-        """Have the keeper end what it keeps, and wait for its own end."""
+        """Have the supervisor end the job, and wait for its own end."""
         if self._control is not None:
             os.close(self._control)
             self._control = None

@@ -50,7 +50,7 @@ def limit_resources(task: Task) -> None:
     if not torch.cuda.is_available():
         limits[resource.RLIMIT_DATA] = task.memory_bytes
     for kind, value in limits.items():
-        # Without a user of its own, a job's keeper counts the user's other threads too, a moment earlier or later.
+        # Without a user of its own, a job's supervisor counts the user's other threads too, a moment earlier or later.
         _, most = resource.getrlimit(kind)
         bound = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(kind, (bound, bound))

@@ -20,7 +20,7 @@ from grader.records import Outcome, Submission
 from grader.results.entries import RunReason
 from grader.results.reruns import NextRun
 from grader.run.machine import usable_cores
-from grader.run.replay import Place, Replayers
+from grader.run.replay import Replayers
 from grader.run.worker_client import Slot
 from grader.sandbox import find_isolation
 from honest_scripts import honest_scripts
@@ -63,31 +63,32 @@ def false_flags(
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         Path(name).chmod(0o755)
         replayers = Replayers()
-        slots = _slots(rules, part, Path(name), replayers)
+        slots = _slots(rules, part, Path(name))
         with closing(replayers), ThreadPoolExecutor(slots.qsize()) as pool:
             seen = []
-            for each in pool.map(partial(_grade, rules, part, slots), honest_scripts()):
+            for each in pool.map(partial(_grade, rules, part, slots, replayers), honest_scripts()):
                 typer.echo(str(each))
                 seen.append(each)
                 write_section(out, TITLE, _table(seen, part))
     typer.echo(f"results: {out}")
 
 
-def _slots(rules: Assignment, data: DataSet, folder: Path, replayers: Replayers) -> "SimpleQueue[Slot]":
+def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]":
     training_set = folder / "training_set"
     write_training_set(data, training_set)
     isolation, slots = find_isolation(rules.limits), SimpleQueue[Slot]()
     for number in range(usable_cores()):
-        replayer = replayers.at(Place(number, 1, isolation, folder, "", None))
         cancelled = threading.Event()
-        slots.put(Slot(number, 1, isolation, training_set, folder, cancelled, lambda _: None, replayer=replayer))
+        slots.put(Slot(number, 1, isolation, training_set, folder, cancelled, lambda _: None))
     return slots
 
 
-def _grade(rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", submission: Submission) -> Seen:
+def _grade(
+    rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", replayers: Replayers, submission: Submission
+) -> Seen:
     slot = slots.get()
     try:
-        judged = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot)
+        judged = grade_one(submission, NextRun(RunReason.FIRST, rules.seed), rules, data, slot, replayers)
     finally:
         slots.put(slot)
     check, run, score = judged.check, judged.trained.run, judged.score

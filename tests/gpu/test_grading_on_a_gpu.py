@@ -240,7 +240,7 @@ def test_a_job_that_is_killed_gives_its_memory_back_at_once(
     isolation: Isolation, assignment: Assignment, images: Path, tmp_path: Path
 ) -> None:
     data = load_data(str(images))
-    with only_slot(data, isolation, tmp_path / "work") as slot:
+    with only_slot(data, isolation, tmp_path / "work") as (slot, replayers):
         slot = replace(slot, card="0")
         before, most = used_mb(), 0
 
@@ -255,7 +255,7 @@ def test_a_job_that_is_killed_gives_its_memory_back_at_once(
         killer.start()
         request = Request(holds_memory(), assignment, slot, "train", 1, images_to_score(data, np.random.default_rng()))
         with pytest.raises(Cancelled), waiting_worker(request) as worker:
-            train(worker, data)
+            train(worker, data, replayers)
         killer.join()
     after = used_again(before)
     print(f"a killed job: {before} MB before, {most} MB while it ran, {after} MB after", flush=True)

@@ -10,7 +10,7 @@ import numpy as np
 from grader.assignment import Assignment
 from grader.data import DataSet, images_to_score, write_training_set
 from grader.records import Submission
-from grader.run.replay import Place, Replayer
+from grader.run.replay import Replayers
 from grader.run.train import Trained, train
 from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.sandbox import Isolation
@@ -24,17 +24,17 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
     """
     submission = Submission(script.parent.name, content=script.read_bytes())
     images = images_to_score(data, np.random.default_rng())
-    with only_slot(data, isolation, folder) as slot:
+    with only_slot(data, isolation, folder) as (slot, replayers):
         request = Request(submission, assignment, slot, "train", assignment.seed, images)
         with waiting_worker(request) as worker:
-            return train(worker, data)
+            return train(worker, data, replayers)
 
 
 @contextmanager
-def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Iterator[Slot]:
-    """A place with one thread, and the training set below `folder`."""
+def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Iterator[tuple[Slot, Replayers]]:
+    """A slot with one thread and the training set below `folder`, and what replays its networks."""
     folder.mkdir(exist_ok=True)
     write_training_set(data, folder / "training_set")
-    with closing(Replayer(Place(0, 1, isolation, folder, "", None))) as replayer:
+    with closing(Replayers()) as replayers:
         cancelled = threading.Event()
-        yield Slot(0, 1, isolation, folder / "training_set", folder, cancelled, lambda _: None, replayer=replayer)
+        yield Slot(0, 1, isolation, folder / "training_set", folder, cancelled, lambda _: None), replayers

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from grader.assignment import Assignment
 from grader.data import DataSet, load_data
 from grader.protocol.exported import sample_rows
 from grader.records import SCORE_DTYPE
-from grader.run.replay import Place, Replay, Replayer, Replayers
+from grader.run.replay import Replay, Replayer, Replayers
+from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 from grader.worker.export import export, weights_of
 
@@ -33,13 +35,13 @@ def data(tiny_data: Path) -> DataSet:
 
 
 @pytest.fixture
-def place(isolation: Isolation, tmp_path: Path) -> Place:
-    return Place(0, 1, isolation, tmp_path, "", None)
+def slot(isolation: Isolation, tmp_path: Path) -> Slot:
+    return Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
 
 
 @pytest.fixture
-def replayer(place: Place) -> Iterator[Replayer]:
-    with closing(Replayer(place)) as started:
+def replayer(slot: Slot) -> Iterator[Replayer]:
+    with closing(Replayer(slot)) as started:
         yield started
 
 
@@ -146,15 +148,16 @@ def test_after_a_network_that_fails_the_next_one_gets_another_process(
 
 
 def test_a_slot_with_other_threads_gets_a_process_of_its_own_and_none_is_left(
-    place: Place, data: DataSet, assignment: Assignment
+    slot: Slot, data: DataSet, assignment: Assignment
 ) -> None:
     network, replayers = offered(linear(1), data), Replayers()
     with closing(replayers):
-        first = replayers.at(place)
-        assert replayers.at(place) is first
+        first = replayers.at(slot)
+        # Each run of a slot has an end and a watcher of its own.
+        assert replayers.at(replace(slot, cancelled=threading.Event(), watch=print)) is first
         assert replayed(first, network, data, assignment).scores is not None
         (before,) = replaying()
-        other = replayers.at(Place(0, 2, place.isolation, place.work, "", None))
+        other = replayers.at(replace(slot, threads=2))
         assert not psutil.pid_exists(before)
         assert replayed(other, network, data, assignment).scores is not None
     assert replaying() == []

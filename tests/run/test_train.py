@@ -22,6 +22,7 @@ from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
+from grader.run.replay import Replayers
 from grader.run.train import Trained, plausible
 from grader.run.worker_client import Request, WorkerRun
 from grader.sandbox import Ending, Execution
@@ -83,7 +84,7 @@ class Workers:
         """Take the place of a worker that waits."""
         yield SimpleNamespace(request=request)
 
-    def trained(self, waiting: Any, _: object) -> Trained:
+    def trained(self, waiting: Any, *_: object) -> Trained:
         """Take the place of its whole run, and of the test."""
         self.asked.append(waiting.request)
         return Trained(self.runs.pop(0))
@@ -116,7 +117,7 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
     slot: Any = SimpleNamespace(watch=told.append)
     request = Request(submission(), reduced, slot, "train", 1)
     with workers.waiting(request) as waiting:
-        run = train_stage.train(waiting, load_data("digits")).run
+        run = train_stage.train(waiting, load_data("digits"), Replayers()).run
     assert [type(event) for event in told] == [StageBegun][: times - 1]
     assert [asked.assignment.acceleration for asked in workers.asked] == [assignment.acceleration, ()][:times]
     assert [asked.assignment.precision for asked in workers.asked] == ["bfloat16", "script"][:times]

@@ -17,6 +17,7 @@ from grader.results.entries import RunReason
 from grader.results.ledger import open_ledger
 from grader.results.reruns import NextRun, next_run
 from grader.run.machine import Machine, shared_cards
+from grader.run.replay import Replayers
 from grader.run.train import Trained
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
@@ -67,7 +68,7 @@ class Class:
         self.runs: list[tuple[str, bool]] = []
 
     def grade_one(
-        self, submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot
+        self, submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot, _: Replayers
     ) -> Judged:
         shares = slot.mps_pipe is not None
         self.runs.append((submission.student_id, shares))
@@ -133,9 +134,9 @@ def test_a_script_does_not_train_on_the_processor_where_the_server_does_not_answ
     data = load_data(str(tiny_data))
     (tmp_path / "pipe").mkdir()
     student = Submission("kim", content=SMALL_SCRIPT.read_bytes())
-    with only_slot(data, isolation, tmp_path / "work") as slot:
+    with only_slot(data, isolation, tmp_path / "work") as (slot, replayers):
         slot = replace(slot, card="0", mps_pipe=tmp_path / "pipe")
-        judged = pipeline.grade_one(student, NextRun(RunReason.FIRST, 1), assignment, data, slot)
+        judged = pipeline.grade_one(student, NextRun(RunReason.FIRST, 1), assignment, data, slot, replayers)
     run, check = judged.trained.run, judged.check
     assert run.error == "CUDA error: no GPU answers through MPS"
     assert (run.outcome, run.training.samples) == (Outcome.CRASHED, 0)

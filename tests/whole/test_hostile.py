@@ -206,7 +206,7 @@ def test_a_check_that_hangs_ends_at_its_limit(isolation: Isolation, digits: Data
     hangs_at_once = text.replace("if self.trained and not", "if not")
     assert hangs_at_once != text
     limits = load_assignment(rules(tmp_path / "rules.toml", **LIMITS | {"check_seconds": 30}))
-    with only_slot(digits, isolation, tmp_path) as slot:
+    with only_slot(digits, isolation, tmp_path) as (slot, _):
         check = check_architecture(Submission("kim", content=hangs_at_once.encode()), limits, slot)
     assert (check.verdict, check.outcome) == (Verdict.UNREADABLE, None)
     assert "30 seconds" in check.message
