@@ -24,6 +24,7 @@ DOUBTS = (
         "tested beside its own script",
         "is not the one that was checked",
         "something that homework does not need",
+        "may do the network's work",
     ),
 )
 # What a case says in words; and what tests/whole/test_hostile.py holds it to.
