@@ -458,7 +458,7 @@ def test_one_width_of_a_stage_is_one_finding() -> None:
 
 
 def small_layers(names: str, width: int) -> list[nn.Module]:
-    made = {
+    made: dict[str, Any] = {
         "bn": lambda: nn.BatchNorm2d(width),
         "relu": nn.ReLU,
         "dropout": nn.Dropout,
