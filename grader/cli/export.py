@@ -18,7 +18,7 @@ from grader.pipeline import results
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.student.handout import write_autograder, write_handout
-from grader.text import file_key, write_private
+from grader.text import counted, file_key, write_private
 
 
 @app.command("export")
@@ -137,7 +137,7 @@ def _write_gradescope(rows: Sequence[Result], rules: Assignment, folder: Path) -
             path.unlink(missing_ok=True)
         else:
             write_private(path, content)
-    say(f"written: {len(rows) - len(left_out)} results")
+    say(f"written: {counted(len(rows) - len(left_out), 'result')}")
     if left_out:
         say(f"left out, because they have no points yet: {', '.join(left_out)}")
     say(f"\nupload: {folder}")

@@ -54,7 +54,7 @@ from grader.run.machine import TIMED_SECONDS, Machine, node, shared_cards, this_
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local, Scheduler
 from grader.schedule.gpus import machine_has_cards
-from grader.text import duration, write_private
+from grader.text import counted, duration, write_private
 
 # From this estimate on, a person must say yes.
 _ASK_FROM_SECONDS = 3600
@@ -200,7 +200,7 @@ def _planned(due_now: int, runs: int, done: int, rules: Assignment, data: DataSe
     estimate = jobs / runs_a_second if runs_a_second else None
     plan = Plan(due_now, done, len(data.x_train), budget.epochs, max(limits), jobs, estimate, copies)
     say(
-        f"to train: {runs} submissions, {jobs} at a time, for at most {budget.epochs} epochs of "
+        f"to train: {counted(runs, 'submission')}, {jobs} at a time, for at most {counted(budget.epochs, 'epoch')} of "
         f"{len(data.x_train)} images or {duration(plan.limit_seconds)} each"
     )
     if rules.precision != "script":

@@ -31,7 +31,7 @@ from grader.report.out import where_it_is
 from grader.report.table import collection_table, write_csv
 from grader.report.terminal import print_summary
 from grader.results.entries import Result
-from grader.text import printable, write_private
+from grader.text import counted, printable, write_private
 
 app = typer.Typer(
     add_completion=False,
@@ -272,7 +272,7 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
     missing = sum(_handed_in_nothing(submission) for submission in collection.submissions)
-    say(f"collected: {handed_in} submissions; nothing from {missing}")
+    say(f"collected: {counted(handed_in, 'submission')}; nothing from {missing}")
     for notice in collection.notices:
         say(f"  {notice}")
     for decision in collection.decisions:
