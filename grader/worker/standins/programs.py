@@ -63,13 +63,15 @@ def start_of(init: Callable[..., None]) -> Callable[..., None]:
         words = given.arguments["args"]
         words = [words] if isinstance(words, str | bytes | os.PathLike) else list(words)
         shell, executable = bool(given.arguments.get("shell")), given.arguments.get("executable")
-        installer, missing = _installer(words), _missing(words, shell, executable)
-        if installer:
-            note("Your script installs packages. Nothing is installed here; it finds those of the grader:", installer)
+        installation, missing = _installation(words), _missing(words, shell, executable)
+        if installation:
+            what = "Your script installs packages. Nothing is installed here; it finds those of the grader:"
+            note(what, Path(installation[0]).name)
         elif missing:
             note("Your script started programs that are missing here, and that did nothing:", missing)
-        if installer or missing:
-            given.arguments |= {"args": [_stand_in(), *map(os.fsdecode, words)], "shell": False, "executable": None}
+        if installation or missing:
+            said = installation or [*map(os.fsdecode, words)]
+            given.arguments |= {"args": [_stand_in(), *said], "shell": False, "executable": None}
         init(*given.args, **given.kwargs)
 
     return start
@@ -83,14 +85,12 @@ def _started_by_a_library() -> bool:
     return frame.f_code.co_filename.startswith(_INSTALLED)
 
 
-def _installer(words: list[Any]) -> str:
-    """The program by which a command installs packages, if it does; it may be a module of Python."""
+def _installation(words: list[Any]) -> list[str]:
+    """The words of a command from the program on that installs packages, which may be a module of Python; or none."""
     text = " ".join(map(os.fsdecode, words)).split()
     names = [Path(word).name for word in text]
-    if "install" not in names:
-        return ""
-    before = names[: names.index("install")]
-    return next((name for name in before if name in _INSTALLERS), "")
+    before = names[: names.index("install")] if "install" in names else []
+    return next((text[index:] for index, name in enumerate(before) if name in _INSTALLERS), [])
 
 
 def _missing(words: list[Any], shell: bool, executable: Any) -> str:
