@@ -108,7 +108,7 @@ def test_an_endless_loop_is_a_failure_with_its_line(handout: Path, tmp_path: Pat
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no program can be kept on one processor here")
 def test_the_time_of_other_programs_is_not_the_script_s() -> None:
-    """Beside six busy programs on one processor, a script gets its seconds of work all the same."""
+    """Beside three busy programs on one processor, a script gets its second of work all the same."""
     counted = """
 import os, sys, time
 from grader.worker.look.patience import when_overdue
@@ -116,12 +116,12 @@ def end():
     print(time.process_time() - begun, time.monotonic() - wall, flush=True)
     os._exit(0)
 begun, wall = time.process_time(), time.monotonic()
-when_overdue(1.5, end)
+when_overdue(1, end)
 while True:
     pass
 """
     one = {min(os.sched_getaffinity(0))}
-    crowd = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    crowd = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:
         for each in crowd:
             os.sched_setaffinity(each.pid, one)
@@ -134,8 +134,8 @@ while True:
             each.kill()
             each.wait()
     worked, passed = map(float, finished.stdout.split())
-    # By the wall alone it had a seventh of 1.5 s. Nobody tells what a virtual machine's host takes: 1.2 s were seen.
-    assert worked >= 0.75
+    # By the wall alone it had a quarter of it. Nobody tells what a virtual machine's host takes: a fifth was seen.
+    assert worked >= 0.5
     assert passed > 2 * worked
 
 
