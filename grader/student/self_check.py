@@ -56,7 +56,7 @@ def _watched(text: str, path: Path, rules: dict[str, Any]) -> tuple[Watch, str]:
     # The student's own disk keeps no images of noise.
     batch_files.serve(_noise, folder)
     sys.path.insert(0, str(folder))
-    beside = [each.stem for each in folder.iterdir() if each.suffix == ".py" or (each / "__init__.py").is_file()]
+    beside = [file.stem for file in folder.glob("*.py")]
     watch, error = run_script(text, Watch(rules["class_name"]), names, beside)
     if watch.seen.network is None:
         # It may do nothing without a GPU: the grader then says that there is one.
