@@ -4,11 +4,12 @@ Read: "Download all submissions", `<Full name>_<id>_assignsubmission_file_/<file
 that of `Participant <id>` in the worksheet. There is one attempt each, the last, and there are no times: extensions and
 what comes after the grading are Moodle's to decide. A group's attempt is there once, under the group's name and number,
 which is no participant's: nobody is on the worksheet under it, or somebody of another name, whom `review` names. An
-older Moodle hands it out once for each member, as `<Group>-<Full name>_<id>`.
+older Moodle, as we remember it, hands it out once for each member, as `<Group>-<Full name>_<id>`.
 
 Read and written: the worksheet, `Identifier, Full name, ...`. Moodle takes back a grade and the feedback, and passes
-over a row whose grade was changed after the download, or is blank; a word it reads as the number 0
-(feedback/offline/importgradesform.php). Its headers must be English, and commas between them are what it expects.
+over a row whose grade was changed after the download, or is blank; a word goes to its reader of numbers
+(feedback/offline/importgradesform.php), which, as we take it, makes 0 of it. Its headers must be English, and commas
+between them are what it expects.
 """
 
 import re
