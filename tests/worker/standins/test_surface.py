@@ -88,7 +88,8 @@ def test_the_data_set_has_torchvisions_names_signatures_and_bases(stand_in: Any)
     assert CIFAR10 is REAL
     assert (stand_in.__name__, stand_in.__qualname__, stand_in.__module__) == ("CIFAR10", "CIFAR10", REAL.__module__)
     assert stand_in.__mro__[1:] == REAL.__mro__
-    assert set(dir(stand_in)) == set(dir(REAL))
+    # copyreg keeps __slotnames__ on any class of which an object was pickled.
+    assert set(dir(stand_in)) - {"__slotnames__"} == set(dir(REAL)) - {"__slotnames__"}
     for name in dir(REAL):
         value = getattr(REAL, name)
         if inspect.isfunction(value):
