@@ -1,15 +1,16 @@
-"""One submission on one screen, one class on the next; each function calls only what stands below it.
+"""From the submissions of a class to its tables, to be read downwards: each function uses only what stands below it.
 
-    grade_class   what is to run -> dispatch -> record -> report; what was collected comes from the command
-    grade_task    a task at the seat that the scheduler gave it, perhaps on another machine
-    grade_one     check -> train and test -> score
+    grade_class   everything that is due, then the tables; the command has collected the submissions
+    grade_due     hands each run that is due to the scheduler, and writes what comes back to the ledger
+    grade_task    one run at a seat: the scheduler calls it, in a thread here or on another machine
+    grade_one     one submission: check -> train and test -> score
 
 `check_class` and `results` are for the commands that train nothing.
 """
 
 import importlib.metadata
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -41,7 +42,7 @@ _PROVISIONAL = "provisional: graded without isolation"
 
 
 class Task(NamedTuple):
-    """What a seat is given: a submission, and which run of it."""
+    """One run of one submission: what the scheduler hands to a seat."""
 
     submission: Submission
     run: NextRun
@@ -107,9 +108,10 @@ def grade_due(
 ) -> Iterator[Graded]:
     """Run submissions until none needs another run; each log and entry is on the disk before it is yielded.
 
-    In rounds: first what may run side by side, then what must run alone, until no submission needs another run. What
-    the grader failed on waits for the next command. Of several students with the same files one is run, and the others
-    get copies of that; a fault of ours is not copied.
+    The scheduler calls `grade_task`, the next function, for each task. A round takes all runs that may have others
+    beside them, and where there are none of these, those that must be alone. A submission on which the grader failed
+    waits for the next command. Of several students with the same files one is run, and the others get copies of that; a
+    fault of ours is not copied.
 
     Raises:
         Cancelled: Everything was to stop.
@@ -118,10 +120,10 @@ def grade_due(
     run_key = assignment.run_key(data.sha256)
     waiting = list(submissions)
     yield from _copied(waiting, assignment, ledger, logs, run_key)
-    while round_ := due(waiting, assignment, ledger, run_key):
-        together = [task for task in round_ if task.run.reason is not RunReason.ALONE]
-        work = partial(grade_task, assignment, run_key)
-        for task, finished in scheduler.run_all(_each_once(together or round_), work, watch, alone=not together):
+    while tasks := due(waiting, assignment, ledger, run_key):
+        together = [task for task in tasks if task.run.reason is not RunReason.ALONE]
+        once, at_a_seat = _each_once(together or tasks), partial(grade_task, assignment, run_key)
+        for task, finished in scheduler.run_all(once, at_a_seat, watch, alone=not together):
             submission, again = task.submission, None
             entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
@@ -138,13 +140,12 @@ def grade_due(
 def grade_task(
     assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, seat: Seat
 ) -> tuple[Entry, bytes]:
-    """One run at its seat: what to keep of it, and its log.
+    """Make one run at a seat, and say what to keep of it, and its log.
 
     Raises:
         SeatLost: The seat's card no longer works; what came out is nobody's.
     """
-    in_force = machine.in_force(assignment)
-    slot = machine.slot(seat)
+    in_force, slot = machine.in_force(assignment), machine.slot(seat)
     if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
         seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
     judged = grade_one(task.submission, task.run, in_force, data, slot, machine.replayers)
@@ -167,7 +168,7 @@ def grade_task(
         card=seat.card,
         beside_a_fault=beside_a_fault,
     )
-    return _entry(task, run_key, judged, evidence), judged.trained.log
+    return _entry(task, run_key, judged, evidence), log
 
 
 def grade_one(
@@ -179,8 +180,8 @@ def grade_one(
         slot.watch(StageBegun(submission.student_id, Stage.CHECKING, planned.why))
         images = images_to_score(data, np.random.default_rng())
         request = Request(submission, assignment, slot, "train", planned.seed, images)
-        # The worker that will train is started before the check, and sets itself up beside it: to import torch takes
-        # longer than the check. It waits without a line of the submission's; if it is not told to begin, it is ended.
+        # The worker that will train imports torch beside the check, which takes less time. It has not run a line of the
+        # submission until `train` tells it to begin; if that never happens, it is ended here.
         with waiting_worker(request) as worker:
             check = check_architecture(submission, assignment, slot)
             if check.outcome is Outcome.INVALID:
@@ -207,10 +208,12 @@ def grade_one(
 
 
 def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Task]:
-    """Submissions whose runs are not complete in the ledger, each with its next run."""
-    handed_in = [submission for submission in submissions if submission.content is not None]
-    needed = [(submission, _needed(submission, assignment, ledger, run_key)) for submission in handed_in]
-    return [Task(submission, run) for submission, run in needed if run]
+    """The next run of each submission that still needs one."""
+    return [
+        Task(submission, run)
+        for submission in submissions
+        if submission.content is not None and (run := _needed(submission, assignment, ledger, run_key))
+    ]
 
 
 def results(
@@ -235,7 +238,7 @@ def check_class(
     Raises:
         Cancelled: Everything was to stop.
     """
-    readable: Sequence[Submission] = [submission for submission in submissions if submission.content is not None]
+    readable = [submission for submission in submissions if submission.content is not None]
     for submission, finished in scheduler.run_all(readable, partial(_check_task, assignment), lambda _: None):
         if finished.result is not None:
             yield submission, finished.result

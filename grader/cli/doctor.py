@@ -9,8 +9,7 @@ import psutil
 from grader.assignment import Assignment
 from grader.cli.options import DEFAULT_OUT, Jobs, Out, Rules, app, mistakes_in_one_sentence, named, say
 from grader.records import IsolationLevel
-from grader.run.calibrate import saved_calibration
-from grader.run.machine import default_jobs, usable_cores
+from grader.run.machine import default_jobs, saved_calibration, usable_cores
 from grader.sandbox import PROBES, Rung, rungs
 from grader.schedule import mps
 from grader.schedule.gpus import cards_here

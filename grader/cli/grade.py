@@ -49,8 +49,20 @@ from grader.report.live import Display
 from grader.results.entries import Regrade, Result
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.results.reruns import known_run
-from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
-from grader.run.machine import TIMED_SECONDS, Machine, node, shared_cards, this_machine, work_folder
+from grader.run.machine import (
+    CALIBRATION_NAME,
+    TIMED_SECONDS,
+    Calibration,
+    Machine,
+    calibrate,
+    node,
+    run_seconds,
+    saved_calibration,
+    shared_cards,
+    this_machine,
+    to_json,
+    work_folder,
+)
 from grader.sandbox import find_isolation
 from grader.schedule.dispatch import Local, Scheduler
 from grader.schedule.gpus import machine_has_cards

@@ -1,5 +1,9 @@
-"""One machine, made ready to grade on: its isolation probed, its folder laid out, its speed known where it matters."""
+"""One machine, made ready to grade on: its isolation probed, its folder laid out, its speed known where it matters.
 
+Its speed is that of the reference, which is timed here for an estimate and for a time limit that is fair.
+"""
+
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -8,27 +12,32 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
-from grader.assignment import Assignment, Sharing
+from grader.assignment import REFERENCE, Assignment, Sharing
 from grader.data import DataSet, write_training_set
-from grader.errors import UserError
-from grader.records import IsolationLevel
-from grader.run.calibrate import Calibration, calibrate
+from grader.errors import InfrastructureError, UserError
+from grader.progress import work_seconds
+from grader.records import IsolationLevel, Submission
 from grader.run.replay import Replayers
-from grader.run.worker_client import Slot
+from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 from grader.sandbox import Isolation, find_isolation
 from grader.sandbox.folders import own_folder
 from grader.schedule import mps
-from grader.schedule.dispatch import Seat
-from grader.schedule.gpus import NO_CARD, cards_here, memory_share, spread
-from grader.schedule.node import Here
+from grader.schedule.dispatch import Here, Seat
+from grader.schedule.gpus import NO_CARD, cards_here, spread
 
-WORK_NAME = "work"
+WORK_NAME, CALIBRATION_NAME = "work", "calibration.json"
 # The reference is timed so long for an estimate or for a node's limit.
 TIMED_SECONDS = 10
+# A machine that is busy with other things once made no second step within ten seconds.
+_LONGER = 6
+# What a submission takes beside training and prediction: the check, while its training is set up; on two cores.
+_START_SECONDS = 2.5
 # What a run is expected to need, of the machine's memory and of a card's; it may use more, up to its limits. Of a card:
 # the specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
 _RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
@@ -36,6 +45,23 @@ _RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
 # with 16; with CUDA graphs 1,158 with 8, 1,193 with 16 and 1,170 with 24. More than 8 only make each of them slower.
 _MOST_THROUGH_MPS = 8
 _NODE_PREFIX = "grader-node-"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One timing of the reference.
+
+    Attributes:
+        images_per_second: Training images, one run with nothing beside it.
+        machine: Host, torch and threads: a timing holds for these only.
+        precision: As in the assignment; it holds for this one only.
+    """
+
+    images_per_second: float
+    device: str
+    machine: str
+    measured_at: datetime
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +107,7 @@ class Machine:
             watch=seat.watch,
             card=seat.card or NO_CARD,
             mps_pipe=self._pipe_for(seat),
-            card_share=1.0 if seat.alone else memory_share(seat.card, spread(self.jobs, self.cards)),
+            card_share=1.0 if seat.alone else 1 / max(1, spread(self.jobs, self.cards).count(seat.card)),
         )
 
     def _pipe_for(self, seat: Seat) -> Path | None:
@@ -222,3 +248,65 @@ def _laid_out(data: DataSet, folder: Path, way_out: str) -> Path:
 
 def _no_room(folder: Path, error: OSError, way_out: str) -> UserError:
     return UserError(f"cannot write to {folder} ({error.strerror or error}): {way_out}")
+
+
+def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
+    """Train the reference in the sandbox for a few seconds and time its steps; where those were too few, for longer.
+
+    Raises:
+        InfrastructureError: The reference did not train.
+        Cancelled: The slot was cancelled.
+    """
+    for longer in (1, _LONGER):
+        run = _reference_run(assignment, slot, longer * seconds)
+        stopped, first = run.stopped, run.first
+        if stopped is None or stopped.error:
+            reason = stopped.error if stopped else run.execution.ending
+            raise InfrastructureError(f"the reference could not be timed ({reason})")
+        training = stopped.training
+        if first is not None and training.samples > first.samples:
+            # The first steps also set torch up.
+            rate = (training.samples - first.samples) / (training.seconds - first.seconds)
+            machine, precision = machine_name(slot.threads), assignment.precision
+            return Calibration(round(rate, 2), run.started.device, machine, datetime.now(UTC), precision)
+    raise InfrastructureError(
+        f"the reference made too few steps to be timed within {_LONGER * seconds} seconds: "
+        "stop other programs on this machine"
+    )
+
+
+def _reference_run(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRun:
+    """The reference's run of so many seconds, of which nobody is told."""
+    budget = assignment.budget.model_copy(update={"train_seconds": seconds})
+    timed = assignment.model_copy(update={"budget": budget})
+    reference = Submission("reference", content=REFERENCE.read_bytes())
+    return start_worker(Request(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed))
+
+
+def machine_name(threads: int) -> str:
+    """What a timing holds for."""
+    return f"{platform.node()}, torch {importlib.metadata.version('torch')}, {threads} threads"
+
+
+def saved_calibration(out: Path, threads: int, precision: str) -> Calibration | None:
+    """The timing that was kept in `out`, if it was made on this machine with as many threads in this precision."""
+    try:
+        kept = TypeAdapter(Calibration).validate_json((out / CALIBRATION_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return kept if (kept.machine, kept.precision) == (machine_name(threads), precision) else None
+
+
+def to_json(calibration: Calibration) -> bytes:
+    """What `saved_calibration` reads."""
+    return TypeAdapter(Calibration).dump_json(calibration, indent=2)
+
+
+def run_seconds(calibration: Calibration, images: int, limit_seconds: float, test_size: int) -> float:
+    """Estimate one whole run of a script that trains as fast as the reference, in seconds.
+
+    Args:
+        images: Training images of all epochs.
+        limit_seconds: The most that training may take.
+    """
+    return _START_SECONDS + work_seconds(calibration.images_per_second, images, limit_seconds, test_size)

@@ -6,8 +6,7 @@ on a GPU, the card's own memory. grader/docs/isolation.md says what each level h
 """
 
 from grader.sandbox.execute import BegunJob, StartedJob, execute, started
-from grader.sandbox.isolation import Isolation
-from grader.sandbox.job import Ending, Execution, Job, Listener
+from grader.sandbox.job import Ending, Execution, Isolation, Job, Listener
 from grader.sandbox.ladder import PROBES, Rung, find_isolation, rungs
 
 __all__ = [

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from grader.sandbox import seccomp
-from grader.sandbox.isolation import Isolation
-from grader.sandbox.job import Job
+from grader.sandbox.job import Isolation, Job
 from grader.sandbox.runtime import (
     USER_ID_INSIDE,
     environment,
@@ -71,17 +70,8 @@ def _command_line(bwrap: str, job: Job, arguments: Iterable[str], theirs: dict[s
     for place in _HOMES:
         if place not in taken:
             command += ["--symlink", SCRATCH, place]
-    command += [
-        "--perms",
-        "0755",
-        "--dir",
-        "/etc",
-        "--perms",
-        "0444",
-        "--ro-bind-data",
-        str(theirs["passwd"]),
-        "/etc/passwd",
-    ]
+    command += ["--perms", "0755", "--dir", "/etc"]
+    command += ["--perms", "0444", "--ro-bind-data", str(theirs["passwd"]), "/etc/passwd"]
     for device in gpu_devices():
         command += ["--dev-bind", str(device), str(device)]
     for name, value in environment(job, CODE, SCRATCH, "/tmp").items():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from grader.assignment import Limits
 from grader.errors import InfrastructureError
-from grader.sandbox.job import Job
 
 NEEDED = ("memory", "pids")
 _BOOT_WITH = "start Linux with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all"
@@ -47,7 +47,7 @@ class Cgroup:
     controllers: frozenset[str]
 
     @contextmanager
-    def group(self, job: Job) -> Iterator["Group"]:
+    def group(self, limits: Limits, threads: int) -> Iterator["Group"]:
         """A group for one job, gone afterwards with whatever is in it.
 
         Raises:
@@ -57,7 +57,7 @@ class Cgroup:
             made = Group(Path(tempfile.mkdtemp(prefix="grader-", dir=self.folder)))
         try:
             with _faults_of_ours():
-                for name, value in self._limits(job):
+                for name, value in self._bounds(limits, threads):
                     limit = made.folder / name
                     if name != _SWAP or limit.exists():
                         limit.write_text(value)
@@ -67,8 +67,7 @@ class Cgroup:
                 made.kill()
                 made.folder.rmdir()
 
-    def _limits(self, job: Job) -> Iterator[tuple[str, str]]:
-        limits = job.limits
+    def _bounds(self, limits: Limits, threads: int) -> Iterator[tuple[str, str]]:
         if "memory" in self.controllers:
             # What lies in the scratch is memory too, and has bounds of its own.
             megabytes = limits.memory_mb + 2 * limits.scratch_mb + limits.shared_memory_mb
@@ -76,7 +75,7 @@ class Cgroup:
         if "pids" in self.controllers:
             yield "pids.max", str(limits.processes + _PROCESSES_OF_BUBBLEWRAP)
         if "cpu" in self.controllers:
-            yield "cpu.max", f"{job.threads * _PERIOD} {_PERIOD}"
+            yield "cpu.max", f"{threads * _PERIOD} {_PERIOD}"
 
 
 @dataclass(frozen=True, slots=True)

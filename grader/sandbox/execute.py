@@ -20,8 +20,7 @@ from grader.errors import Cancelled, InfrastructureError
 from grader.sandbox.bubblewrap import bubblewrap
 from grader.sandbox.cgroup import Group
 from grader.sandbox.fallback import job_folder, supervisor_command
-from grader.sandbox.isolation import Isolation
-from grader.sandbox.job import Ending, Execution, Job, Listener
+from grader.sandbox.job import Ending, Execution, Isolation, Job, Listener
 from grader.sandbox.processes import NamespaceTree, ProcessTree, SupervisedTree
 
 BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
@@ -233,7 +232,7 @@ def started(isolation: Isolation, job: Job, program: Sequence[str] = WORKER) -> 
     """
     with contextlib.ExitStack() as stack:
         ours, theirs = _pipes(stack)
-        group = stack.enter_context(isolation.cgroup.group(job)) if isolation.cgroup else None
+        group = stack.enter_context(isolation.cgroup.group(job.limits, job.threads)) if isolation.cgroup else None
         tree = stack.enter_context(_process_tree(isolation, job, program, ours, theirs, group, stack))
         yield StartedJob(job, tree, ours)
 

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -28,8 +29,7 @@ import psutil
 from grader.records import IsolationLevel
 from grader.sandbox import seccomp
 from grader.sandbox.folders import own_folder
-from grader.sandbox.isolation import Isolation
-from grader.sandbox.job import Job, Specification
+from grader.sandbox.job import Isolation, Job
 from grader.sandbox.runtime import (
     environment,
     gpu_devices,
@@ -56,6 +56,35 @@ _NEEDED_ABI = 6
 _NOT_STARTED = 72
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 4, 36, 38
 _REAP_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Specification:
+    """What a supervisor starts, as JSON on its command line.
+
+    Attributes:
+        uid: The job's user and group; None: the supervisor's own.
+        control: A descriptor whose other end the grader holds.
+        confined: Landlock and the filter of system calls; without it only limits and another user hold.
+        hidden_memory: Allow memory that no process maps.
+        sockets: Folders with sockets and named pipes to which the job may connect.
+    """
+
+    command: list[str]
+    environment: dict[str, str]
+    folder: str
+    uid: int | None
+    control: int
+    kept_descriptors: list[int]
+    processes: int
+    file_bytes: int
+    confined: bool
+    hidden_memory: bool
+    readable: list[str]
+    listable: list[str]
+    writable: list[str]
+    devices: list[str]
+    sockets: list[str]
 
 
 @contextmanager
@@ -121,7 +150,7 @@ def supervisor_command(
         devices=[*_DEVICES, *map(str, gpu_devices())],
         sockets=[str(job.mps_pipe)] if job.mps_pipe is not None else [],
     )
-    return [sys.executable, "-P", "-c", _SUPERVISOR, specification.to_json()]
+    return [sys.executable, "-P", "-c", _SUPERVISOR, json.dumps(asdict(specification))]
 
 
 def _readable(job: Job, base: Path) -> list[str]:

@@ -1,12 +1,40 @@
-"""What a sandbox is asked to run, and what it says afterwards."""
+"""What a sandbox is asked to run, under which isolation, and what it says afterwards."""
 
-import json
+import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import psutil
+
 from grader.assignment import Limits
+from grader.records import IsolationLevel
+from grader.sandbox.cgroup import Cgroup
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """One rung of the ladder, as it was found to hold here.
+
+    Attributes:
+        description: One line for people and for every result.
+        bwrap: The bubblewrap program; empty on the two rungs without it.
+        filtered: System calls are filtered.
+        cgroup: Where groups with limits can be made; None where they cannot.
+    """
+
+    level: IsolationLevel
+    description: str
+    bwrap: str = ""
+    filtered: bool = False
+    cgroup: Cgroup | None = None
+
+    def processes(self, limits: Limits) -> int:
+        """The kernel's limit on processes that leaves a job its own: without a user of its own, others count too."""
+        if self.bwrap or os.geteuid() == 0:
+            return limits.processes
+        return limits.processes + _threads_of_this_user()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,34 +134,10 @@ class Execution:
     programs: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Specification:
-    """What a supervisor starts, as JSON on its command line.
-
-    Attributes:
-        uid: The job's user and group; None: the supervisor's own.
-        control: A descriptor whose other end the grader holds.
-        confined: Landlock and the filter of system calls; without it only limits and another user hold.
-        hidden_memory: Allow memory that no process maps.
-        sockets: Folders with sockets and named pipes to which the job may connect.
-    """
-
-    command: list[str]
-    environment: dict[str, str]
-    folder: str
-    uid: int | None
-    control: int
-    kept_descriptors: list[int]
-    processes: int
-    file_bytes: int
-    confined: bool
-    hidden_memory: bool
-    readable: list[str]
-    listable: list[str]
-    writable: list[str]
-    devices: list[str]
-    sockets: list[str]
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
+def _threads_of_this_user() -> int:
+    own = os.getuid()
+    counted = 0
+    for process in psutil.process_iter(["uids", "num_threads"]):
+        uids = process.info["uids"]
+        counted += process.info["num_threads"] or 0 if uids is not None and uids.real == own else 0
+    return counted

@@ -20,8 +20,7 @@ from grader.records import IsolationLevel
 from grader.sandbox import fallback, seccomp
 from grader.sandbox.cgroup import Refused, find_cgroup
 from grader.sandbox.execute import execute
-from grader.sandbox.isolation import Isolation
-from grader.sandbox.job import Ending, Job
+from grader.sandbox.job import Ending, Isolation, Job
 from grader.sandbox.runtime import runtime
 
 _PROBE_SECONDS = 20.0

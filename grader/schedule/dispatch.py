@@ -1,6 +1,7 @@
-"""Hand tasks to seats: a task whose seat is lost goes to another one, and that often only.
+"""Hand tasks to seats: a task whose seat is lost goes to another one, at most `MOST_LOSSES` times.
 
-`Local` has the seats of this machine; ray.py those of a cluster.
+`Local` has the seats of this machine, ray.py those of a cluster. Both hand them to `run_at`, which starts a thread for
+each seat; the thread calls the caller's `work` with one task after the other.
 """
 
 import queue
@@ -8,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from grader.errors import SeatLost, UserError
@@ -22,17 +22,17 @@ M = TypeVar("M")
 S_co = TypeVar("S_co", covariant=True)
 M_co = TypeVar("M_co", covariant=True)
 
-# Whatever was lost three times may itself be the reason; it ends as a fault of ours, and the next command tries again.
-# The third time nothing runs beside it, so that no other task is lost for it that often.
+# A task that was lost three times may itself be the reason: it ends as a fault of ours, and the next command tries it
+# again. The third time nothing runs beside it, so that no other task is lost with it that often.
 MOST_LOSSES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seat:
-    """Where one task at a time is worked on; what a run has there besides, its machine knows (`Machine.slot`).
+    """Where one task at a time is worked on. `Machine.slot` says what a run has there: threads, memory, a card's share.
 
     Attributes:
-        number: Among those of its machine, from 0; no other task has it at that time.
+        number: Among the seats of its machine, from 0.
         alone: Nothing runs beside it on its machine.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty where there is none.
         machine: Empty: this one.
@@ -49,13 +49,27 @@ class Seat:
 
     @property
     def name(self) -> str:
-        """With which a `SeatLost` says that the card failed, or the machine where it has none."""
+        """Of its card, or of its machine where it has none: what a `SeatLost` says has failed."""
         return card_name(self.card, self.machine)
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of what it stands on, its machine and its card: with any of them it is lost."""
+        """Of its machine and its card: with either of them it is lost."""
         return card_name("", self.machine), self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a node is told about itself.
+
+    Attributes:
+        cores: Processor cores that it may use.
+        cancelled: Set when everything is to stop.
+    """
+
+    name: str
+    cores: int
+    cancelled: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,7 @@ class Finished(Generic[R]):
 
     Attributes:
         result: None: it was given up, after `MOST_LOSSES` losses.
-        lost: What failed while the task was worked on there, in that order; empty where nothing did.
+        lost: The machines and cards that failed while they worked on it, in that order.
     """
 
     result: R | None
@@ -104,13 +118,13 @@ def run_at(
 ) -> Generator[tuple[T, Finished[R]], None, None]:
     """Work on tasks at all seats at once, as `Scheduler.run_all` says.
 
-    One thread serves each seat until the end, because a sandbox dies with the thread that started it. At seats that
-    are `alone`, no task begins while another is at a seat that shares a name with its own.
+    One thread serves each seat until the end, because a sandbox dies with the thread that started it. A task at a seat
+    that is `alone` begins only when nothing else runs on its machine.
 
     Args:
         run: Works on a task; raises SeatLost where it could not be finished for a reason that is not the task's.
-        cancelled: Set here when a task raises or the caller stops asking: work in flight should then end soon.
-        lost: The names of what is lost for good; added to.
+        cancelled: Set here when a task raises or the caller stops asking; work in flight should then end soon.
+        lost: The names of machines and cards that are lost for good. More are added here.
     """
     alone = any(seat.alone for seat in seats)
     desk = _Desk(seats, [_Waiting(task, alone) for task in tasks], run, watch, lost)
@@ -138,13 +152,13 @@ class _Waiting(Generic[T]):
     losses: tuple[str, ...] = ()
 
     def after(self, loss: str) -> "_Waiting[T]":
-        """The task once more; the last time alone, since another loss would then be its own."""
+        """The task once more; the last time alone, so that another loss is its own."""
         losses = (*self.losses, loss)
         return _Waiting(self.task, self.alone or len(losses) == MOST_LOSSES - 1, losses)
 
 
 class _Desk(Generic[T, R]):
-    """The tasks that wait, and the results that nobody has fetched; shared by the seats' threads."""
+    """The tasks that wait and the results that nobody has fetched, shared by the seats' threads."""
 
     def __init__(
         self,
@@ -200,7 +214,7 @@ class _Desk(Generic[T, R]):
                     self._waiting.remove(taken)
                     self._in_flight[seat] = taken
                     return taken
-                # What others work on may come back, or end and leave its machine to a task that must be alone.
+                # A task in flight may be lost and come back, or end and leave its machine to one that must be alone.
                 self._changed.wait()
         return None
 
@@ -259,8 +273,10 @@ class Local(Generic[S, M]):
         self, tasks: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
+        (machine,) = self.machines
         seats = [Seat(number, alone, card, "", self._cancelled, watch) for number, card in enumerate(self._cards)]
-        yield from run_at(seats, tasks, partial(self._run, work), self._cancelled, watch, self._lost)
 
-    def _run(self, work: Callable[[T, S, M, Seat], R], seat: Seat, task: T) -> R:
-        return work(task, self._shared, self.machines[0], seat)
+        def at(seat: Seat, task: T) -> R:
+            return work(task, self._shared, machine, seat)
+
+        yield from run_at(seats, tasks, at, self._cancelled, watch, self._lost)

@@ -1,4 +1,4 @@
-"""GPUs: which there are, which place gets which, and whether one still works.
+"""GPUs: which there are, which seat gets which, and whether one still works.
 
 A card is named as CUDA_VISIBLE_DEVICES names it.
 """
@@ -15,13 +15,11 @@ from grader.records import Outcome, Run, StopReason
 
 # A job's card where it is to have none, even if the machine has some.
 NO_CARD = "-1"
-_TRY_SECONDS, _DRIVER_SECONDS = 120, 20
-_BY_DRIVER = (str(Path(__file__).with_name("card_trial.py")),)
-_BY_TORCH = (
-    "-c",
+_TRIAL = (
     "import torch; x = torch.ones(256, 256, device='cuda'); assert (x @ x).sum().item() == 256.0**3; "
-    "print(torch.cuda.mem_get_info()[1] >> 20)",
+    "print(torch.cuda.mem_get_info()[1] >> 20)"
 )
+_TRIAL_SECONDS = 120
 # How PyTorch and the driver begin what they say of a card, rightly or because of what a script did to it.
 _ABOUT_A_CARD = (b"CUDA error", b"CUDA driver", b"CUDA-capable", b"cuDNN error", b"CUBLAS_STATUS", b"NVML")
 # What they say of MPS besides. Read in others' reports, not seen: "Unexpected error from cudaGetDeviceCount() [...]
@@ -32,7 +30,7 @@ _LOG_END = 10_000  # bytes
 
 
 def cards_here() -> dict[str, int]:
-    """The cards that this process may use and that work, each with its memory in MB; takes a second or a few."""
+    """The cards that this process may use and that work, each with its memory in MB; takes as long as `memory_mb`."""
     found = visible_cards(_numbers(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     with ThreadPoolExecutor(max_workers=max(1, len(found))) as pool:
         return {card: memory for card, memory in zip(found, pool.map(memory_mb, found), strict=True) if memory}
@@ -62,18 +60,9 @@ def visible_cards(numbers: Iterable[int], chosen: str | None) -> tuple[str, ...]
     return tuple(name for part in chosen.split(",") if (name := part.strip()) and name != "-1")
 
 
-def spread(places: int, cards: Sequence[str]) -> tuple[str, ...]:
-    """The card of each place, so that no card has two more than another; an empty name each where there are none."""
-    return tuple(cards[number % len(cards)] if cards else "" for number in range(places))
-
-
-def memory_share(card: str, places: Sequence[str]) -> float:
-    """The part of its card's memory that one run may have, where all places work at once.
-
-    Args:
-        places: The card of each, from `spread`.
-    """
-    return 1 / max(1, places.count(card))
+def spread(seats: int, cards: Sequence[str]) -> tuple[str, ...]:
+    """The card of each seat, as evenly as can be; an empty name for each where there are none."""
+    return tuple(cards[number % len(cards)] if cards else "" for number in range(seats))
 
 
 def card_name(card: str, machine: str = "") -> str:
@@ -119,24 +108,16 @@ def _speaks_of(words: Iterable[bytes], said: bytes) -> bool:
 
 
 def works(card: str) -> bool:
-    """Whether torch computes on a card; asked where a run leaves doubt."""
-    return _memory_said(_BY_TORCH, card, _TRY_SECONDS) > 0
+    """Whether torch computes on a card."""
+    return memory_mb(card) > 0
 
 
 def memory_mb(card: str) -> int:
-    """The memory of a card that computes; 0 of one that does not.
-
-    The driver is asked first. Only what it is sure of is taken from it; else torch is asked, which takes longer.
-    """
-    return _memory_said(_BY_DRIVER, card, _DRIVER_SECONDS) or _memory_said(_BY_TORCH, card, _TRY_SECONDS)
-
-
-def _memory_said(trial: Sequence[str], card: str, seconds: int) -> int:
-    """What a trial prints, in a process of our own without any student's code; 0 where it fails."""
+    """The memory of a card on which torch computes; 0 of another one. It takes about four seconds (an H100)."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": card}
-    command = [sys.executable, *trial]
+    command = [sys.executable, "-c", _TRIAL]
     try:
-        tried = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
+        tried = subprocess.run(command, env=environment, capture_output=True, timeout=_TRIAL_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return 0
     return int(tried.stdout) if tried.returncode == 0 else 0

@@ -9,9 +9,10 @@ flight, and Ray ends its actors.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,10 +21,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from grader.errors import Cancelled, InfrastructureError, SeatLost, UserError
-from grader.progress import Watch
-from grader.schedule.dispatch import Finished, R, S, Seat, T, run_at
+from grader.progress import Event, Printed, StageBegun, Watch
+from grader.schedule.dispatch import Finished, Here, M, R, S, Seat, T, run_at
 from grader.schedule.gpus import spread
-from grader.schedule.node import Node, Setup
 
 # Of one node's process, before the node counts as lost.
 _MOST_RESTARTS = 3
@@ -32,6 +32,12 @@ _COMES_BACK_SECONDS = 120
 _LISTEN_SECONDS = 1.0
 # What work may take to end by itself after Ctrl-C, and a node to remove its folder.
 _GRACE_SECONDS = 15
+# Of what scripts print, so much waits for the driver to ask; more is left out, as on a terminal that is too slow.
+_MOST_EVENTS = 200
+
+
+# Called on the node with what is shared by all; what it gives is kept until the node closes.
+Setup = Callable[[S, Here], AbstractContextManager[M]]
 
 
 class Divided(Protocol):
@@ -165,6 +171,70 @@ class Cluster(Generic[S, D]):
     def _kill(self) -> None:
         for member in self._members:
             ray.kill(member.actor)
+
+
+class Node(Generic[S, M]):
+    """An actor: one process on the node, with a thread for each task and some for what is asked meanwhile.
+
+    Whatever is called with `fetch` sets the node up if that has not happened yet, also after its process had to be
+    started again; `fetch` gives what is shared by all tasks, and is called once.
+
+    Args:
+        cores: Processor cores that it may use.
+    """
+
+    def __init__(self, setup: Setup[S, M], name: str, cores: int) -> None:
+        self._setup = setup
+        self._here = Here(name, cores, threading.Event())
+        self._opening = threading.Lock()
+        self._open = ExitStack()
+        self._opened: tuple[S, M] | None = None
+        self._events: deque[Event] = deque()
+
+    def machine(self, fetch: Callable[[], S]) -> M:
+        """What was set up here."""
+        return self._set_up(fetch)[1]
+
+    def work(
+        self,
+        fetch: Callable[[], S],
+        work: Callable[[T, S, M, Seat], R],
+        task: T,
+        number: int,
+        alone: bool,
+        card: str,
+    ) -> R:
+        """Work on one task; whatever it raises is raised at the driver."""
+        shared, machine = self._set_up(fetch)
+        return work(
+            task, shared, machine, Seat(number, alone, card, self._here.name, self._here.cancelled, self._watch)
+        )
+
+    def heard(self) -> list[Event]:
+        """What happened since the last call."""
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+    def stop(self) -> None:
+        """End what runs."""
+        self._here.cancelled.set()
+
+    def close(self) -> None:
+        """Undo the setup."""
+        with self._opening:
+            self._open.close()
+
+    def _set_up(self, fetch: Callable[[], S]) -> tuple[S, M]:
+        with self._opening:
+            if self._opened is None:
+                shared = fetch()
+                self._opened = shared, self._open.enter_context(self._setup(shared, self._here))
+            return self._opened
+
+    def _watch(self, event: Event) -> None:
+        if isinstance(event, StageBegun):
+            event = replace(event, node=self._here.name)
+        if not isinstance(event, Printed) or len(self._events) < _MOST_EVENTS:
+            self._events.append(event)
 
 
 def _nodes() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from grader.errors import Cancelled, UserError
 from grader.progress import Left, Stage, StageBegun
-from grader.schedule.dispatch import Seat
-from grader.schedule.node import Here
+from grader.schedule.dispatch import Here, Seat
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from command import SUBMISSIONS
 from grader.assignment import DEFAULT_ASSIGNMENT
-from grader.run.calibrate import CALIBRATION_NAME, Calibration, machine_name, to_json
+from grader.run.machine import CALIBRATION_NAME, Calibration, machine_name, to_json
 
 SMALL_SCRIPT = SUBMISSIONS / "habits" / "module_level_training" / "hw6.py"
 

@@ -35,7 +35,7 @@ def tree() -> Cgroup:
 
 
 def test_a_whole_group_ends_at_once_and_its_folder_goes(tree: Cgroup, job: Job) -> None:
-    with tree.group(job) as group:
+    with tree.group(job.limits, job.threads) as group:
         command = group.entering(["sh", "-c", "sleep 60 & sleep 60 & echo begun; wait"])
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None

@@ -7,8 +7,7 @@ import pytest
 
 from command import read_table, run_grader
 from grader.results.ledger import read_ledger
-from grader.run.calibrate import saved_calibration
-from grader.run.machine import usable_cores
+from grader.run.machine import saved_calibration, usable_cores
 from small_class import hand_in_small, hand_in_text, keep_calibration, rules
 
 THREADS = usable_cores()
