@@ -9,6 +9,7 @@ graph's buffers as copies, so that nothing a script keeps is overwritten (pytorc
 """
 
 import random
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ from torch.autograd.function import once_differentiable
 
 from grader.worker.channel import note
 from grader.worker.speed.cuda_graph import Flat, capture
-from grader.worker.speed.layout import TIMED_REPLAYS, fastest, step_seconds
 
 # The layout is chosen before, at batch 8. A capture costs about a dozen steps, so it needs many batches to pay off.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200
@@ -33,6 +33,8 @@ _MOST_CAPTURES = 8
 # The second number is the part of all gradients below which one weight's gradient is rounding noise: a bias that batch
 # normalization takes out again has no other.
 _TOLERANCE, _NOISE = 1e-2, 1e-3
+# Replays are timed more often: they take milliseconds, and others may be at work on the same card.
+_TIMED_STEPS, _TIMED_REPLAYS = 3, 20
 _DEVICE = "cuda"
 
 Forward = Callable[..., Any]
@@ -84,7 +86,7 @@ class Graphs:
             graph.forward(images)
             graph.backward(gradient)
 
-        return fastest(replay, images, TIMED_REPLAYS)
+        return _fastest(replay, images, _TIMED_REPLAYS)
 
     def _called(self, forward: Forward, graphed: "_Graphed", network: nn.Module, *args: Any, **options: Any) -> Any:
         """Replay where the graph fits a call, else call `forward`."""
@@ -94,6 +96,33 @@ class Graphs:
             return graphed.replay(args[0])
         self._unlike += 1
         return forward(network, *args, **options)
+
+
+def step_seconds(network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
+    """The fastest of some training steps without the optimizer; the first one only warms up."""
+
+    def step() -> None:
+        network.zero_grad()
+        forward(network, images).float().square().mean().backward()
+
+    return _fastest(step, images)
+
+
+def _fastest(step: Callable[[], None], images: torch.Tensor, calls: int = _TIMED_STEPS) -> float:
+    """Seconds of the fastest of some calls, on the device of `images`, after one that only warms up."""
+    seconds = []
+    for _ in range(1 + calls):
+        _wait(images)
+        began = time.monotonic()
+        step()
+        _wait(images)
+        seconds.append(time.monotonic() - began)
+    return min(seconds[1:])
+
+
+def _wait(images: torch.Tensor) -> None:
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
 
 
 def _captured(network: nn.Module, forward: Forward, images: torch.Tensor) -> "_Graphed | None":

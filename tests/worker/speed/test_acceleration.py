@@ -1,14 +1,21 @@
-"""Channels-last weights are taken where they are faster and give the same scores, and nowhere else."""
+"""Channels-last weights are taken where they are faster and give the same scores, and nowhere else.
+
+Bfloat16 is asked for by name, keeps weights in float32, and leaves a script's own precision alone.
+"""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from grader.worker.speed import layout
-from grader.worker.speed.layout import Layout
+from command import run_grader
+from grader.results.ledger import read_ledger
+from grader.worker.speed import graphs
+from grader.worker.speed.acceleration import Layout, Precision
+from small_class import hand_in_small
 
 LONG = 10_000
 IMAGES = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -50,14 +57,14 @@ class ThatReadsMemory(Network):
 @pytest.fixture
 def faster(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Say which layout the clock finds faster; the steps themselves are taken."""
-    real = layout.step_seconds
+    real = graphs.step_seconds
 
     def choose(channels_last: bool) -> None:
         def timed(network: nn.Module, forward: Any, images: torch.Tensor) -> float:
             assert real(network, forward, images) > 0
             return 1.0 if is_channels_last(network) == channels_last else 2.0
 
-        monkeypatch.setattr(layout, "step_seconds", timed)
+        monkeypatch.setattr(graphs, "step_seconds", timed)
 
     return choose
 
@@ -74,7 +81,7 @@ def trained(network: Network) -> torch.optim.SGD:
 
 
 def consider(network: Network, *, left: int = LONG, batch: int = 8, enabled: bool = True) -> Layout:
-    chosen = Layout([trained(network)], layout.step_seconds, enabled=enabled)
+    chosen = Layout([trained(network)], graphs.step_seconds, enabled=enabled)
     chosen.consider(network, type(network).forward, IMAGES, batch, left)
     return chosen
 
@@ -85,7 +92,7 @@ def test_the_faster_layout_is_taken_with_the_optimizers_buffers(faster: Callable
     optimizer = trained(network)
     weight, before = network.conv.weight, network.conv.weight.detach().clone()
     state, statistics = torch.get_rng_state(), network.bn.state_dict()["running_mean"].clone()
-    chosen = Layout([optimizer], layout.step_seconds, enabled=True)
+    chosen = Layout([optimizer], graphs.step_seconds, enabled=True)
     chosen.consider(network, Network.forward, IMAGES, 8, LONG)
     assert is_channels_last(network)
     assert network.conv.weight is weight
@@ -120,3 +127,74 @@ def test_a_short_run_a_first_batch_and_an_optimization_that_is_off_change_nothin
     network = Network()
     consider(network, **values)
     assert not is_channels_last(network)
+
+
+class OneConvolution(nn.Module):
+    """Remembers what its convolution gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+        self.inside: list[torch.dtype] = []
+
+    def forward(self, images: torch.Tensor) -> Any:
+        maps = self.conv(images)
+        self.inside.append(maps.dtype)
+        return maps
+
+
+class ThatGivesTwo(OneConvolution):
+    def forward(self, images: torch.Tensor) -> Any:
+        return super().forward(images), "not a tensor"
+
+
+def test_a_forward_computes_in_bfloat16_and_gives_float32() -> None:
+    network, precision = OneConvolution(), Precision(enabled=True)
+    scores = precision.applied(network, OneConvolution.forward)(network, IMAGES)
+    scores.sum().backward()
+    assert network.inside == [torch.bfloat16]
+    assert scores.dtype == network.conv.weight.dtype == torch.float32
+    assert network.conv.weight.grad is not None
+    assert network.conv.weight.grad.dtype == torch.float32
+    assert precision.share(2) == 0.5
+
+
+def test_several_outputs_come_back_as_they_were() -> None:
+    network = ThatGivesTwo()
+    maps, other = Precision(enabled=True).applied(network, ThatGivesTwo.forward)(network, IMAGES)
+    assert maps.dtype == torch.float32
+    assert other == "not a tensor"
+
+
+def test_a_scripts_own_autocast_is_left_alone() -> None:
+    network, precision = OneConvolution(), Precision(enabled=True)
+    with torch.autocast("cpu", torch.float16):
+        scores = precision.applied(network, OneConvolution.forward)(network, IMAGES)
+    assert scores.dtype == torch.float16
+    assert precision.share(1) == 0
+
+
+def test_nobody_who_did_not_ask_gets_less_precision() -> None:
+    assert Precision(enabled=False).applied(OneConvolution(), OneConvolution.forward) is OneConvolution.forward
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("isolation")
+def test_the_record_says_that_a_class_was_trained_in_bfloat16_and_it_is_graded_anew_without(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    hand_in_small(tmp_path / "class", "kim")
+    command = ("grade", tmp_path / "class", "--data", tiny_data, "--out", out)
+    said = []
+    for options in (("--precision", "bfloat16"), ()):
+        finished = run_grader(*command, *options)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        said.append(finished.stdout)
+    assert "precision: training forward passes run in bfloat16" in said[0]
+    assert "precision" not in said[1]
+    reduced, plain = read_ledger(out).entries()
+    assert dict(reduced.run.training.acceleration)["bfloat16"] == 1
+    assert dict(plain.run.training.acceleration)["bfloat16"] == 0
+    assert any("mixed precision" in note for note in reduced.run.notes)
+    assert not any("mixed precision" in note for note in plain.run.notes)
