@@ -1,4 +1,4 @@
-"""The assignment's rules, loaded once from a TOML file and validated; and where its reference and template lie."""
+"""The assignment's rules, loaded from a TOML file and validated; and where the reference and the template lie."""
 
 import hashlib
 import tomllib
@@ -45,8 +45,8 @@ class Budget(_Table):
     """What training may use (handout, section 7).
 
     Attributes:
-        time_limit: "wall": `train_seconds` by the clock. "calibrated": on a machine that trains the reference slower
-            than `colab_images_per_second`, longer in proportion; never shorter.
+        time_limit: "wall": `train_seconds` by the clock. "calibrated": longer in proportion on a machine that trains
+            the reference slower than `colab_images_per_second`, and never shorter.
     """
 
     epochs: PositiveInt
@@ -55,7 +55,7 @@ class Budget(_Table):
     colab_images_per_second: PositiveInt
 
     def calibrated_seconds(self, images_per_second: float) -> float:
-        """Return the training time, in seconds, of a machine on which the reference trains at this rate."""
+        """The training time in seconds, on a machine where the reference trains at this rate."""
         return self.train_seconds * max(1.0, self.colab_images_per_second / images_per_second)
 
 
@@ -102,12 +102,12 @@ class Band(_Table):
 
 
 class Borderline(_Table):
-    """What happens where the first run falls just below a band's edge: a trained network's accuracy is random.
+    """What happens if the first run ends just below a band's edge, since the accuracy of a training is random.
 
     Attributes:
-        below_edge: In percentage points; at most so far below an edge.
-        extra_runs: With other seeds.
-        grade_by: Which of the runs counts; of an even number the lower one in the middle is the median.
+        below_edge: How far below the edge still counts as just below, in percentage points.
+        extra_runs: How many runs follow, with other seeds.
+        grade_by: Which of the runs counts. The median of an even number is the lower one in the middle.
     """
 
     below_edge: Decimal = Field(ge=0)
@@ -116,7 +116,7 @@ class Borderline(_Table):
 
 
 class Policy(_Table):
-    """What is decided by people rather than measured (handout, section 8)."""
+    """What people decide and nobody measures (handout, section 8)."""
 
     points_if_not_runnable: Decimal = Field(ge=0)
     points_if_missing: Decimal = Field(ge=0)
@@ -125,7 +125,7 @@ class Policy(_Table):
 
 
 class Questions(_Table):
-    """What counts as an answer to the script's questions; it moves no points."""
+    """What counts as a right answer to the script's questions. It moves no points."""
 
     learning_rates: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
@@ -140,9 +140,9 @@ class Assignment(_Table):
     """Everything that a course decides.
 
     Attributes:
-        precision: "script": as it computes by itself. "bfloat16": its training forwards under torch.autocast.
-        acceleration: What may make training faster, none of which changes what is trained.
-        sharing: How several submissions use one GPU; an older file without it means what it did.
+        precision: "script": each script's own. "bfloat16": training forwards run under torch.autocast.
+        acceleration: What may make training faster. None of it changes what is trained.
+        sharing: How several submissions use one GPU.
     """
 
     title: str
@@ -171,12 +171,12 @@ class Assignment(_Table):
         return self
 
     def run_key(self, data_hash: str) -> str:
-        """Name the work that a submission's run depends on: bands and policy are not part of it."""
+        """A hash of all rules that change a run; bands and policy do not."""
         ran = self.model_dump_json(include={"class_name", "blocks", "seed", "precision", "budget", "limits"})
         return hashlib.sha256(f"{ran}\n{data_hash}".encode()).hexdigest()[:16]
 
     def hash(self) -> str:
-        """Name the whole assignment, bands and policy included."""
+        """A hash of the whole assignment, bands and policy included."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 

@@ -18,14 +18,14 @@ from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
 ASSIGNED_DATA = "CIFAR-10"
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 IMAGE_SHAPE = (32, 32, 3)
-# Few, so that the demo takes minutes on two cores; the network still learns them well.
+# So few that the demo takes minutes on two cores, and enough for the network to learn them well.
 DIGITS_TRAIN, DIGITS_TEST = 200, 300
 DIGITS_NOTICE = (
     "These results are for scikit-learn's digits, the demo's data set, not for CIFAR-10: do not grade anybody on them."
 )
 
-# Two forwards of one image, in other batches or in another process, differ by rounding, by this part of the largest
-# score at most; a look-up or a random network differs by far more.
+# Two forwards of one image, in different batches or processes, differ by rounding: at most by this part of the largest
+# score. A network that looks scores up or makes them up differs by far more.
 _ROUNDING = 1e-2
 _TORCHVISION_FOLDER = "cifar-10-batches-py"
 _OTHER_SOURCES = "name the folder of an earlier download or an .npz file with DATA= (--data)"
@@ -42,7 +42,7 @@ class DataSet:
         x_test: uint8, test images x 32 x 32 x 3.
         y_test: int64, one label of 0..9 for each test image.
         sha256: Of names, dtypes, shapes and bytes of the four arrays, in hexadecimal.
-        notice: One sentence that every output carries; empty for CIFAR-10.
+        notice: One sentence that stands in every output; empty for CIFAR-10.
     """
 
     name: str
@@ -79,7 +79,7 @@ def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
 
 
 def write_training_set(data: DataSet, folder: Path) -> None:
-    """Write `x_train.npy` and `y_train.npy`, the only part of the data that ever enters a sandbox.
+    """Write `x_train.npy` and `y_train.npy`, the only data that a script can read as files.
 
     Everyone may read them: the sandbox runs as another user.
 
@@ -104,8 +104,7 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
         0..N. A row with any value that is not finite counts as wrong; of equal scores the first class wins.
 
     Raises:
-        ValueError: `scores` does not hold exactly N rows. The grader fixes the length before it reads, so this is
-            the grader's own fault.
+        ValueError: `scores` does not hold exactly N rows: the grader's own fault, since it fixes the length.
     """
     expected = len(labels) * ROW_BYTES
     if len(scores) != expected:
@@ -117,7 +116,7 @@ def count_correct(scores: bytes, labels: npt.NDArray[np.int64]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImagesToScore:
-    """The test images in a secret order: a network that is asked beside its script must not know them by their place.
+    """The test images in a secret order, so that a network that is tested beside its script cannot go by their place.
 
     Attributes:
         images: uint8 of shape (N, 32, 32, 3).
@@ -145,23 +144,23 @@ def images_to_score(data: DataSet, random: np.random.Generator) -> ImagesToScore
 
 
 def replayed_images(data: DataSet, sample: int) -> npt.NDArray[np.uint8]:
-    """What a replay is asked: `sample` training images, whose scores the network gave itself, then the test set."""
+    """What a replay is asked: `sample` training images, for which the network itself gave scores, then the test set."""
     return np.concatenate([data.x_train[sample_rows(sample, len(data.x_train))], data.x_test])
 
 
 def replayed_scores(answer: bytes, own: memoryview) -> tuple[bytes, int]:
-    """The test images' scores of a replay, and for how many of its training images the network had others of its own.
+    """The test images' scores, and for how many training images the replay and the network itself disagree.
 
     Args:
-        answer: The scores of what `replayed_images` asked.
-        own: Those that the network gave itself, of the training images among them.
+        answer: The replay's scores for what `replayed_images` asked.
+        own: The network's own scores for the training images.
     """
     rows, known = (np.frombuffer(scores, SCORE_DTYPE).reshape(-1, CLASSES) for scores in (answer, own))
     return rows[len(known) :].tobytes(), int((~alike(known, rows[: len(known)])).sum())
 
 
 def alike(scores: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """For each image, whether two rows of scores, both of shape (N, 10), are about the same."""
+    """Whether two sets of scores, both of shape (N, 10), are about the same for each image."""
     with np.errstate(over="ignore", invalid="ignore"):  # any 32 bits may come, the largest of both signs too
         scale = np.abs(scores).max(axis=1, keepdims=True)
         close = np.isclose(scores, others, rtol=0, atol=_ROUNDING * scale + 1e-6, equal_nan=True)

@@ -1,4 +1,4 @@
-"""What happens while a class is graded, for whoever watches: frozen events, told from the threads that grade."""
+"""What happens while a class is graded: frozen events for whoever watches, sent from the threads that grade."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StageBegun:
-    """A submission has come to a stage; a run that is repeated begins with CHECKING again.
+    """A submission has reached a stage. A repeated run begins with CHECKING again.
 
     Attributes:
-        detail: Why this run is made, where it is not the first; else empty.
+        detail: Why this run is made; empty for the first one.
         node: The machine that it runs on, where there are several; else empty.
     """
 
@@ -35,7 +35,7 @@ class Advanced:
     Attributes:
         samples: Training images used so far.
         seconds: Since the first training forward.
-        loss: Mean cross entropy of the batches of late, in the script's own words; None where it is not known.
+        loss: Mean loss of the latest batches, as the script's process tells it; None where it is not known.
     """
 
     student_id: str
@@ -46,7 +46,7 @@ class Advanced:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """The script printed something, as bytes that nobody has looked at yet."""
+    """The script printed something: raw bytes, not yet made safe to show."""
 
     student_id: str
     chunk: bytes = field(repr=False)
@@ -54,14 +54,14 @@ class Printed:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A run is over and its slot is free; the result comes separately."""
+    """A run is over and its slot is free. Its result comes separately."""
 
     student_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the teacher should know and that is about no one student: one sentence without a full stop."""
+    """What the teacher should know about the whole class: one sentence without a full stop."""
 
     sentence: str
 
@@ -75,14 +75,14 @@ class Plan:
     """What is ahead when training begins.
 
     Attributes:
-        due: Submissions that will have a result now.
+        due: Submissions that get a result now.
         done: Submissions that were graded before.
         epoch_samples: Training images in one epoch.
         epochs: Of the budget.
         limit_seconds: The most that one run may train.
         jobs: Runs at the same time.
-        run_seconds: Estimate for one whole run, from timed steps of the reference; None where none were timed.
-        copies: Of those due, how many take over another student's run of the same files, made before or now.
+        run_seconds: Estimate for one whole run; None where the reference was not timed.
+        copies: How many of those due get a copy of another student's run, because the files are the same.
     """
 
     due: int

@@ -13,7 +13,7 @@ from typing import NamedTuple
 CLASSES = 10
 # CIFAR-10's, in the order of their numbers.
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# What comes back for each image is one row of CLASSES scores of this dtype (DESIGN, rule 2).
+# What comes back for each image is one row of CLASSES scores of this dtype.
 SCORE_DTYPE = "<f4"
 ROW_BYTES = 4 * CLASSES
 # One image on its way through the pipe: 32 x 32 pixels, three bytes each.
@@ -26,7 +26,7 @@ OPTIMIZATIONS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, 
 
 
 class Outcome(StrEnum):
-    """How the grading of one student ended (DESIGN: four kinds of end that are never mixed up)."""
+    """How the grading of one student ended."""
 
     GRADED = "graded"
     NO_SUBMISSION = "no_submission"
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why the student's script stopped training."""
+    """Why a script stopped training."""
 
     FINISHED = "finished"
     EPOCH_BUDGET = "epoch_budget"
@@ -55,7 +55,7 @@ class StopReason(StrEnum):
 
 
 class IsolationLevel(StrEnum):
-    """How well a submission is kept from everything else, strongest first."""
+    """How well a submission is kept apart, the strongest level first."""
 
     FULL = "full"
     STRONG = "strong"
@@ -88,8 +88,8 @@ class Submission:
         submitted_at: Time zone aware; None if nothing came.
         unreadable: Why the file could not be read; empty otherwise.
         spoilt: Whether it is unreadable as the student handed it in; else the fault is ours or the machine's.
-        late: Which file came how long after the deadline, where nothing came in time; empty otherwise.
-        remarks: What a teacher should look at, one sentence each.
+        late: Where nothing came in time: which file came how long after the deadline; else empty.
+        remarks: What a teacher should look at, one sentence for each.
     """
 
     student_id: str
@@ -108,13 +108,12 @@ class Submission:
 
 
 class CurvePoint(NamedTuple):
-    """A part of a training curve, as the script's own process told it; a tuple, to be short in the ledger.
+    """A part of a training curve, as the script's own process told it. A tuple is short in the ledger.
 
     Attributes:
         samples: Training images used by its end.
         loss: Mean over its batches; None where it is not known.
-        accuracy: Share of its batches' images, 0 to 1, that were classified right while they were trained on; None as
-            `loss`.
+        accuracy: Share of its images, 0 to 1, that were classified right in their training step; None as `loss`.
     """
 
     samples: int
@@ -126,17 +125,16 @@ class CurvePoint(NamedTuple):
 class Training:
     """What the worker measured of a training, told when it is over. A new measurement is a field here.
 
-    The worker makes it, the ledger keeps it, and nothing between them names its fields; train.plausible bounds what a
+    The worker makes it and the ledger keeps it. Between them only train.plausible names its fields: it bounds what a
     forged number could break.
 
     Attributes:
         samples: Training images used.
         seconds: From the first training forward to the stop.
         batches: From which the network learned.
-        targets: Rows of the targets of torch's losses from which a gradient flowed back, of whatever network.
-        own_seed: The script called `torch.manual_seed`, so that another seed of ours would change nothing.
-        acceleration: Name of each optimization, one of `OPTIMIZATIONS`, and the share of images or batches for which it
-            was in use.
+        targets: Rows of targets in torch's losses from which a gradient flowed back, into whatever network.
+        own_seed: The script called `torch.manual_seed`, so another seed of ours would change nothing.
+        acceleration: Each of `OPTIMIZATIONS`, and the share of images or batches for which it was in use.
         missing_module: The module that an ImportError named, if that ended the script.
     """
 
@@ -151,13 +149,13 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: what the student's script did, in the words of the worker beside it (display only).
+    """One training run, as the worker beside the script tells it: for display, never for points.
 
     Attributes:
-        device: What it ran on; empty where no worker came so far.
+        device: What it ran on; empty where no worker reached the script.
         torch_version: As `device`.
-        on_card: That was a GPU.
-        error: The exception that ended the script, or what else went wrong, in one line; empty if nothing did.
+        on_card: It ran on a GPU.
+        error: The exception that ended the script, or what else went wrong, on one line; else empty.
         curve: Its training curve, from its first second to its last; at most 60 points.
         job_seconds: Wall time from the script's first line to the test, measured outside its process; 0: not known.
         processor_seconds: Of all processes of the job in that time, measured outside them.
@@ -178,7 +176,7 @@ class Run:
 
     @property
     def began(self) -> bool:
-        """Whether a worker came as far as the script."""
+        """Whether a worker reached the script."""
         return bool(self.device)
 
     @property
@@ -189,7 +187,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the network made of the test images, counted by the grader.
+    """How many test images the network classified right, counted by the grader.
 
     Attributes:
         correct: Images classified right.
@@ -232,7 +230,7 @@ class Collection:
     """Everyone to be graded or reported, sorted by student_id, and what became of every file, sorted by path.
 
     Attributes:
-        notices: How it was collected, where the teacher must know: one sentence each, without a full stop.
+        notices: What the teacher must know of how it was collected: one sentence for each, without a full stop.
     """
 
     submissions: tuple[Submission, ...]
@@ -286,7 +284,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One deviation and its cause, in one sentence for the student, which deviations of the same cause share.
+    """One deviation from the handout. Deviations with the same cause share the sentence, which is for the student.
 
     Attributes:
         where: The first place that has it.
@@ -342,9 +340,9 @@ class Check:
         message: One sentence for the student; empty if all is well.
         flags: Why a person should look at the network besides the findings.
         questions: All nine, or none where the script was not watched.
-        layers: The network beside the handout's; none where it has no output, or where a ledger has no use for them.
-        prepared_sha256: Of the text that ran, where it is not the file as handed in (a notebook's code, IPython's lines
-            set aside); else empty.
+        layers: The network beside the handout's; none where it has no output, or where the ledger does not need them.
+        prepared_sha256: Of the text that ran, where that is not the file itself: a notebook's code, or a script without
+            its IPython lines; else empty.
         image_seconds: Processor time of one training image, as a forward on the processor shows it; None on a GPU, or
             where there was none.
     """
@@ -365,7 +363,7 @@ class Check:
 
     @property
     def open_questions(self) -> tuple[str, ...]:
-        """What is wrong or unclear about an answer, a line for each; blanks are named elsewhere."""
+        """A line for each answer that is wrong or unclear; blanks are named elsewhere."""
         if self.none_reached:
             return ("Q1 to Q9 are unclear: in the watched run, the script does not reach its training.",)
         words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
@@ -375,7 +373,7 @@ class Check:
 
     @property
     def none_reached(self) -> bool:
-        """Whether nothing is known of any answer, as of a file that only has the class: said once, not nine times."""
+        """Whether no answer is known, as where the file holds the class alone. It is said once, not nine times."""
         return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
 
 

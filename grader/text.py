@@ -1,6 +1,6 @@
-"""Text of strangers: as it may be shown, line by line, control characters written out; of a notebook, its code.
+"""Strangers' text made safe to show: decoded, on one line, control characters written out; of a notebook, its code.
 
-And how what is written about students is kept from everyone else.
+Also the name of a student's files, and how a file about students is written so that nobody else can read it.
 """
 
 import codecs
@@ -41,7 +41,7 @@ LONGEST_LINE = 2_000
 _SAFE_NAME = re.compile(r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z))\w[\w.\-]*")
 _LONGEST_KEY, _HASH_DIGITS, _MOST_CAPITALS = 200, 24, 64
 
-# What honest progress bars print: colours, "erase the line", "one line up". It says nothing, so it is not shown.
+# What progress bars print: colours, "erase the line", "one line up". It says nothing, so it is left out.
 _DECORATION = re.compile("\x1b\\[[0-9;]*[mKA]")
 
 # Said of a table whose bytes cannot be decoded, after "is".
@@ -49,7 +49,7 @@ NO_TEXT = "neither UTF-8, UTF-16 nor cp949 text (an .xlsx file is none, and Exce
 
 
 def codec_of(content: bytes) -> str:
-    """How text without a byte order mark is written: as UTF-8 where it can be, else as Korean Windows does."""
+    """The codec of text without a byte order mark: UTF-8 where that fits, else Korean Windows' own."""
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -58,7 +58,7 @@ def codec_of(content: bytes) -> str:
 
 
 def encoding_of(content: bytes) -> tuple[str, bytes]:
-    """The codec of a text, and the byte order mark before it, which is not part of the text; empty if there is none."""
+    """The codec of a text, and the byte order mark that stands before it; empty where there is none."""
     for mark, codec in _MARKS:
         if content.startswith(mark):
             return codec, mark
@@ -66,7 +66,7 @@ def encoding_of(content: bytes) -> tuple[str, bytes]:
 
 
 def decoded(content: bytes) -> str:
-    """Text in whatever encoding it came, without its byte order mark; what is no text has replacement characters."""
+    """Text in whatever encoding it came, without its byte order mark. Bytes that are no text become U+FFFD."""
     codec, mark = encoding_of(content)
     try:
         return content.removeprefix(mark).decode(codec)
@@ -80,7 +80,7 @@ def printable(text: str) -> str:
 
 
 def printable_log(content: bytes) -> bytes:
-    """Return a log that can be sent to a terminal: control characters, and bytes that are no UTF-8, are escapes."""
+    """Return a log that is safe on a terminal: control characters, and bytes that are not UTF-8, become escapes."""
     return _UNPRINTABLE_IN_LOGS.sub(_as_escape, content.decode("utf-8", "backslashreplace")).encode()
 
 
@@ -130,10 +130,10 @@ def _two_units(seconds: float, largest: int) -> list[tuple[int, int]]:
 
 
 def set_aside(lines: list[str], at: int) -> bool:
-    """Rewrite the line on which Python stumbled, so that Python passes it; say whether it was IPython's.
+    """Rewrite an IPython line on which Python stumbled; say whether it was one.
 
-    A command or a magic becomes a comment, with those that a backslash joins to it; what is assigned from a command
-    becomes an empty list, from a magic None; of `%time` only the word goes, since the rest of its line is Python.
+    A command or a magic becomes a comment, with the lines that a backslash joins to it. What was assigned from a
+    command becomes an empty list, from a magic None. Of `%time` only the word goes: the rest of its line is Python.
     """
     line = lines[at]
     if timed := _TIMED.fullmatch(line):
@@ -166,7 +166,7 @@ def notebook_code(text: str) -> str | None:
 
 
 def without_outputs(content: bytes) -> bytes:
-    """A notebook's code cells alone, as a notebook; whatever is none stays as it is."""
+    """A notebook with its code cells only; any other file as it is."""
     text = decoded(content)
     if notebook_code(text) is None:
         return content
@@ -176,14 +176,14 @@ def without_outputs(content: bytes) -> bytes:
 
 
 def _cell_code(source: str) -> str:
-    """A cell in another language (`%%bash`, `%%writefile`) as a comment."""
+    """A cell as Python: one in another language (`%%bash`, `%%writefile`) becomes a comment."""
     if not source.lstrip().startswith("%%") or _PYTHON_CELLS.match(source.lstrip()):
         return source
     return "\n".join(f"# {line}" for line in source.split("\n"))
 
 
 class OutputLines:
-    """Puts together the lines of one script; bytes that are not UTF-8 become replacement characters."""
+    """Puts one script's output together line by line; bytes that are not UTF-8 become U+FFFD."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -210,10 +210,10 @@ def _shown(line: str) -> str:
 
 
 def file_key(student_id: str) -> str:
-    """Return the one name of a student's files and links: the id, or where that would not do, a part of it and a hash.
+    """Return the one name of a student's files and links: the id, or a part of it and a hash where the id is not safe.
 
-    Two students never share one, also where a file system takes two names for one: after a tilde stands where an id has
-    capitals, and what is safe as it is has no tilde. It is at most 200 bytes long, so that a suffix always fits.
+    Two students never share a name, even on a file system that ignores case: the part after a tilde says where an id
+    has capitals, and an id that is safe as it is has no tilde. A name has at most 200 bytes, so a suffix always fits.
     """
     folded = unicodedata.normalize("NFC", student_id.upper().casefold())
     if student_id == folded and _SAFE_NAME.fullmatch(student_id) and len(student_id.encode()) <= _LONGEST_KEY:
@@ -229,7 +229,7 @@ def write_private(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Replace the file at `path` in one step, with mode 0600; a folder that is made for it has mode 0700.
 
     Args:
-        flush: Wait until the disk has it. Without, a power cut may leave an empty file: for what can be made anew.
+        flush: Wait until the disk has it. Without, a power cut may leave an empty file, so for what can be made again.
 
     Raises:
         UserError: Nothing can be written there. An older file is left as it was.

@@ -1,7 +1,7 @@
 """The bubblewrap command line: which files a job sees, and as whom it runs.
 
-As an ordinary user everything happens in a user namespace. As root there is none: the child would still be root to
-the kernel, so it gets a user id of its own (one for each slot) through setpriv, and the capabilities for that only.
+As an ordinary user everything happens in a user namespace. As root a job in one would still be root to the kernel, so
+there is none: setpriv gives the job a user id of its own, one for each slot, and bwrap the capabilities for that only.
 """
 
 import os
@@ -22,8 +22,7 @@ from grader.sandbox.runtime import (
 )
 
 JOB, DATA, CODE, SCRATCH = "/job", "/data", "/code", "/scratch"
-# Where scripts write that were written elsewhere: Colab's home, where Google Drive was mounted before it was mounted
-# there, Kaggle's home, and people's own.
+# Where scripts from elsewhere write: Colab's home, Google Drive's older place, Kaggle's home, and people's own.
 _HOMES = ("/content", "/gdrive", "/kaggle", "/workspace", "/home", "/root", "/Users", "/mnt")
 
 

@@ -1,4 +1,4 @@
-"""Groups of processes with limits that the kernel keeps (cgroup v2): also memory that nothing maps is counted."""
+"""Groups of processes with limits that the kernel keeps (cgroup v2), also on memory that nothing maps."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ class Refused(Exception):
     """No group can be made here; the text says why.
 
     Attributes:
-        raise_by: What would change that; empty where it is not known.
+        raise_by: The command that would change that; empty where none is known.
     """
 
     def __init__(self, reason: str, raise_by: str = "") -> None:
@@ -69,7 +69,7 @@ class Cgroup:
 
     def _bounds(self, limits: Limits, threads: int) -> Iterator[tuple[str, str]]:
         if "memory" in self.controllers:
-            # What lies in the scratch is memory too, and has bounds of its own.
+            # Files in the scratch are memory, too, and have bounds of their own.
             megabytes = limits.memory_mb + 2 * limits.scratch_mb + limits.shared_memory_mb
             yield from (("memory.max", str(megabytes << 20)), (_SWAP, "0"), ("memory.oom.group", "1"))
         if "pids" in self.controllers:
@@ -198,7 +198,7 @@ def _enable(folder: Path, wanted: frozenset[str], *, own: bool) -> None:
     except OSError as error:
         if error.errno != errno.EBUSY or not own:
             raise
-        # A group that has processes may not share out controllers: they move one level down first.
+        # A group with processes in it may not hand on controllers: the processes move one level down first.
         pids = {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
         if pids - _own_processes():
             raise Refused("this process's cgroup holds other processes too", _DELEGATE) from None

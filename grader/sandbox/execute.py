@@ -1,9 +1,9 @@
 """Start one job, talk to it over pipes under a deadline, and end its whole process tree.
 
-One byte tells the job to begin. A byte of its own may say that its main part is over. Then it says that it is ready, or
-offers a network: a byte, eight that tell the length, and so many bytes. Only then do the images go in; the answer has a
-length that the grader fixed. Anything else on that pipe is a violation. Every buffer is bounded, whatever the child
-sends.
+One byte tells the job to begin. The job may send a byte when its main part is over. Then it sends a byte that it is
+ready, or it offers a network: a byte, the length in eight bytes, and the network. Only after that do the images go in,
+and the grader has fixed the length of the answer. Anything else on that pipe is a violation. Every buffer is bounded,
+whatever the job sends.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
 _LENGTH_BYTES = 8
 _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
-# Of each piece: a script that floods the report must not keep the grader busy.
+# Of each piece, so that a script that floods the report does not keep the grader busy.
 _LINES_HEARD = 4
-# The first lines say what was found at the start, the last how it ended; a worker sends fewer than these.
+# The first lines say what was found at the start, the last how it ended. A worker sends fewer than these.
 _REPORT_FIRST_LINES, _REPORT_LAST_LINES = 16, 64
 
 _TICK_SECONDS = 0.2
-# So long without a tick, this process was stopped or the machine stood still: that time is nobody's.
+# After so long without a tick, this process or the whole machine stood still: that time does not count.
 _STANDSTILL_SECONDS = 5.0
-# What a job may take to end by itself after its last score.
+# What a job may take to end by itself after its answer.
 _FAREWELL_SECONDS = 10.0
 WORKER = ("-m", "grader.worker.main")
 
@@ -49,12 +49,12 @@ class _Network:
 
     @property
     def _end(self) -> int:
-        """Where it ends; before its length is there, where that does."""
+        """Where the network ends; as long as its length is not all there, where the length ends."""
         length = self._bytes[:_LENGTH_BYTES]
         return _LENGTH_BYTES + (int.from_bytes(length, "little") if len(length) == _LENGTH_BYTES else 0)
 
     def add(self, chunk: bytes) -> bool:
-        """Take what came; False: it is more than there may be."""
+        """Take what came; False where it is too much."""
         self._bytes += chunk
         return len(self._bytes) <= self._end <= _LENGTH_BYTES + self._most
 
@@ -100,7 +100,7 @@ class Conversation:
         return self._network.content() if self._network and not self.ready and not self.violated else None
 
     def send_images(self) -> None:
-        """Take the job for ready, and send it the images."""
+        """Send the images to the job, which counts as ready from now on."""
         self.ready = True
         if self._unsent:
             self.selector.register(self._pipes["images"], selectors.EVENT_WRITE)
@@ -221,10 +221,10 @@ def execute(
 def started(isolation: Isolation, job: Job, program: Sequence[str] = WORKER) -> Iterator["StartedJob"]:
     """Start the worker in the sandbox, where it sets itself up, then waits; nothing of it is left afterwards.
 
-    Must be called from a thread that outlives the job: bwrap dies with the thread that started it.
+    The thread that calls this must outlive the job: bwrap dies with the thread that started it.
 
     Args:
-        program: Of the interpreter; five words follow it: the descriptors of the images, the scores and the report,
+        program: Words for the interpreter. Five more follow: the descriptors of the images, the scores and the report,
             the job's folder, and the training set's folder (empty: none).
 
     Raises:
@@ -260,14 +260,14 @@ class StartedJob:
             yield BegunJob(conversation, self._tree, self._job, cancelled, clock)
 
     def run(self, cancelled: threading.Event, listener: Listener | None = None) -> Execution:
-        """Tell the job to begin, and wait until it ends or meets a limit. Can be called once; errors as `BegunJob`."""
+        """Tell the job to begin, once, and wait until it ends or meets a limit; errors as `BegunJob.wait`."""
         with self.begun(cancelled, listener) as job:
             return job.wait()
 
     def ask(self, question: memoryview, answer_bytes: int, cancelled: threading.Event) -> Execution:
-        """Put a question to a job that answers one after the other: told to begin, it says that it is ready.
+        """Ask a job that answers one question after the other. It goes on waiting, unless it failed.
 
-        Only a job that failed is ended. Errors as `BegunJob.wait`.
+        Errors as `BegunJob.wait`.
         """
         asked = replace(self._job, images=question, answer_bytes=answer_bytes)
         with StartedJob(asked, self._tree, self._ours).begun(cancelled) as job:
@@ -275,7 +275,7 @@ class StartedJob:
 
 
 class BegunJob:
-    """A job that was told to begin; what `wait` returns may leave it waiting for `ask_after_all`."""
+    """A job that was told to begin. After `wait` it may be waiting for `ask_after_all`."""
 
     def __init__(
         self, conversation: Conversation, tree: ProcessTree, job: Job, cancelled: threading.Event, clock: "_Clock"
@@ -284,7 +284,7 @@ class BegunJob:
         self._cancelled, self._clock = cancelled, clock
 
     def wait(self) -> Execution:
-        """Wait until the job ends, meets a limit, or offers its network; then it is left as it is, and waits too.
+        """Wait until the job ends, meets a limit, or offers its network; after an offer the job waits, too.
 
         Raises:
             Cancelled: `cancelled` was set; the job was ended.
@@ -298,14 +298,14 @@ class BegunJob:
         return self.wait()
 
     def wait_for_answer(self) -> Execution:
-        """Wait as `wait` does, but for the answer only: with it, the job is left as it is."""
+        """Wait as `wait` does, but for the answer, after which the job waits."""
         return self._supervised(lambda conversation: conversation.answered)
 
     def _supervised(self, enough: Callable[[Conversation], bool]) -> Execution:
         conversation, tree = self._conversation, self._tree
         ending = _supervise(conversation, tree, self._job, self._cancelled, self._clock, enough)
         self._clock.stop(tree)
-        # Files that were made between two looks lie there still.
+        # Files that were made since the last look count, too.
         tree.look_at_disk()
         if tree.written > self._job.limits.scratch_mb << 20 and ending in (Ending.EXITED, Ending.WAITS):
             ending = Ending.DISK_LIMIT
@@ -330,7 +330,7 @@ class BegunJob:
 
 
 class _Clock:
-    """How long a job took until its main part was over, by the wall and of its processors; it stops once."""
+    """How long a job took until its main part was over: wall time and processor time. It stops once."""
 
     def __init__(self, begun: float, used_before: float) -> None:
         self._begun, self._used_before = begun, used_before

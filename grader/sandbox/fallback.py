@@ -1,8 +1,7 @@
-"""The rungs without namespaces: a folder for one job, Landlock for its files, and a supervisor to end it.
+"""The levels without namespaces: a folder for one job, Landlock for its files, and a supervisor to end it.
 
-The supervisor is a process of its own. It starts the job, adopts every process that the job leaves behind, and ends
-them all when the job ends, when the grader closes its pipe, or when the grader is gone. It stays outside of what
-confines the job. Which files a job may touch is Landlock's to hold, by the landlockpy package.
+The supervisor is a process of its own, outside of what confines the job. It starts the job, adopts every process that
+the job leaves behind, and ends them all when the job ends, when the grader closes its pipe, or when the grader is gone.
 """
 
 import contextlib
@@ -162,7 +161,7 @@ def _readable(job: Job, base: Path) -> list[str]:
 
 
 def _remove_shared_memory(uid: int) -> None:
-    """Remove what a job's user left in /dev/shm; an ordinary user's own files there cannot be told apart."""
+    """Remove what a job's user left in /dev/shm. Only as root: a job of an ordinary user has no user id of its own."""
     for path in Path(_SHARED_MEMORY).iterdir():
         with contextlib.suppress(OSError):
             if path.lstat().st_uid == uid:
@@ -179,10 +178,8 @@ def _remove(base: Path) -> None:
 @cache
 def landlock_missing() -> str:
     """Why there is no Landlock here that is strong enough; empty if there is."""
-    try:
-        import landlockpy
-    except ImportError:
-        return "landlockpy is not installed"
+    import landlockpy
+
     abi = landlockpy.abi_version()
     return "" if abi >= _NEEDED_ABI else f"Landlock's version here is {abi}, and {_NEEDED_ABI} is needed (Linux 6.12)"
 
@@ -226,7 +223,7 @@ def _restrict(
 
 
 def _without(folder: Path, hidden: Iterable[Path]) -> Iterator[Path]:
-    """Everything in a folder as few paths, none of which leads to one of the hidden folders: rules cannot exclude."""
+    """A folder without the hidden ones in it, as few paths as can be: Landlock's rules cannot exclude."""
     inside = [path for path in hidden if path == folder or folder in path.parents]
     if not inside:
         yield folder
@@ -263,7 +260,7 @@ def _supervise(specification: Specification) -> int:
 
 
 def _become(specification: Specification) -> NoReturn:
-    """In the child: give up whatever the job must not have, then become it."""
+    """In the child: give up whatever the job must not have, then become the job."""
     try:
         os.setsid()
         for kind, value in (
@@ -325,7 +322,7 @@ def _reap() -> dict[int, int]:
 def _end_all() -> None:
     """Kill until nothing is left; what is orphaned meanwhile becomes ours to kill.
 
-    Does not come back from a process that will not die: the grader waits for us, and says so.
+    It never returns if a process does not end: the grader waits for the supervisor, and says so.
     """
     with contextlib.suppress(ChildProcessError):
         while True:

@@ -1,4 +1,4 @@
-"""A folder of this process alone, on a disk that others use too; what a killed process left is removed by the next."""
+"""A folder for this process alone, on a disk that others use, too. The next process removes what a killed one left."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 def own_folder(parent: Path, prefix: str, undo: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
     """Make a folder, hold a lock on it while it is in use, and remove it in the end.
 
-    What killed processes left below the same names is removed first: a lock says who is still there.
+    Folders of the same prefix that nobody holds a lock on were left by killed processes. They are removed first.
 
     Args:
         undo: Called with a folder before it is removed, this one or one that was left.

@@ -15,11 +15,11 @@ from grader.sandbox.cgroup import Cgroup
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """One rung of the ladder, as it was found to hold here.
+    """A level of the ladder, as it was found to hold here.
 
     Attributes:
-        description: One line for people and for every result.
-        bwrap: The bubblewrap program; empty on the two rungs without it.
+        description: One line for people and for the ledger.
+        bwrap: The bubblewrap program; empty on the two levels without it.
         filtered: System calls are filtered.
         cgroup: Where groups with limits can be made; None where they cannot.
     """
@@ -31,7 +31,7 @@ class Isolation:
     cgroup: Cgroup | None = None
 
     def processes(self, limits: Limits) -> int:
-        """The kernel's limit on processes that leaves a job its own: without a user of its own, others count too."""
+        """The kernel's limit on processes for a job; without a user id of its own, this user's others come on top."""
         if self.bwrap or os.geteuid() == 0:
             return limits.processes
         return limits.processes + _threads_of_this_user()
@@ -42,18 +42,18 @@ class Job:
     """One run of the worker.
 
     Attributes:
-        folder: Holds the submission, what lay beside it and task.json; read-only inside, at /job.
+        folder: Holds the submission, its companions and task.json; read-only inside, at /job.
         training_set: Holds x_train.npy and y_train.npy; read-only inside, at /data. None: no data.
-        images: Bytes that are sent once the worker says that it is ready; empty: nothing is asked.
-        answer_bytes: Exactly so many bytes must come back for `images`.
-        network_bytes: The most that a network may have that the job offers before it is asked; 0: it may offer none.
-        ready_seconds: Wall time from the byte to begin until the job's main part is over, or it is ready, or ended.
-        answer_seconds: Wall time from then on to a network or the ready byte, and from there to the last of the answer.
+        images: Bytes that are sent once the job is ready; empty: nothing is asked.
+        answer_bytes: How many bytes must come back for `images`, neither more nor fewer.
+        network_bytes: The most bytes of a network that the job offers; 0: it may offer none.
+        ready_seconds: Wall time from its start until its main part is over, or it is ready, or it ends.
+        answer_seconds: Wall time from then on until it is ready or offers a network, and again until it has answered.
         threads: Processor threads that torch may use.
-        slot: Number of the place, from 0; a check and the training that waits for it have the same.
+        slot: Number of the slot, from 0; a check and the training that waits for it share one.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty: whatever there is.
         mps_pipe: The folder with the sockets of an MPS server, to which it may connect; None: it sees none.
-        news: What a line of the report holds that is of the moment: it is heard, and not kept. Empty: all are kept.
+        news: A line of the report with these bytes in it is passed on and not kept; empty: all lines are kept.
     """
 
     folder: Path
@@ -78,11 +78,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Hears a job while it runs, in the thread that runs it; must be quick.
+    """Hears a job while it runs, in the thread that runs it, so both must be quick.
 
     Attributes:
         report: Gets the last complete lines of each piece that the worker sent, unvalidated.
-        log: Gets each piece of the script's own output.
+        log: Gets each piece of what the script prints.
     """
 
     report: Callable[[bytes], None]
@@ -90,7 +90,7 @@ class Listener:
 
 
 class Ending(StrEnum):
-    """How a job ended; everything but EXITED and WAITS was ended by the sandbox."""
+    """How a job ended, or that it waits. Only EXITED means that it ended by itself."""
 
     WAITS = "waits"
     EXITED = "exited"
@@ -111,14 +111,14 @@ class Execution:
         answer: `Job.answer_bytes` bytes, or None if they did not all come.
         network: What the job offered, unvalidated; None where it does not wait for what the grader makes of it.
         report: Lines that the worker sent, less the news; unvalidated, since the student's code shares its process.
-        said: How many such lines there were. Of more than a worker sends, those in the middle were dropped.
-        log: The script's own output, shortened in the middle to the log limit.
+        said: How many such lines there were; where there were too many, `report` lacks those in the middle.
+        log: What the script printed, shortened in the middle to the log limit.
         killed_for_memory: The kernel ended a process for want of memory meanwhile, by its own count: in the job's
-            group, or where it has none, on the machine.
-        seconds: Wall time from the byte to begin until the job's main part was over, or to the end.
+            group, or on the whole machine where it has none.
+        seconds: Wall time from its start until its main part was over, or until it ended.
         processor_seconds: Of all processes of the job, in that time.
-        programs: Each program that the job's own started in a process, as its command says, and its processor seconds;
-            a fork of the job's own is none. Empty where the kernel does not tell.
+        programs: The command of each other program that the job started, and its processor seconds; a fork of the job
+            itself is none. Empty where the kernel does not tell.
     """
 
     ending: Ending

@@ -1,6 +1,6 @@
-"""The ladder of isolation levels: the strongest that holds here, found by attacking it; never one below the wish.
+"""The ladder of isolation levels: each is attacked, and the strongest that holds is taken.
 
-The attacks are harmless and run before anything else: what succeeds is a hole.
+The attacks are harmless and run before anything else. One that succeeds is a hole.
 """
 
 import os
@@ -66,7 +66,7 @@ print('held')
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 INSTALL_SECCOMP = "sudo apt-get install libseccomp2"
 _LEVELS = tuple(IsolationLevel)
-# What each rung may let through; every other probe that succeeds is a leak.
+# What each level may let through; every other probe that succeeds is a leak.
 _OPEN = {
     IsolationLevel.STRONG: {HIDDEN_MEMORY},
     IsolationLevel.PARTIAL: {HIDDEN_MEMORY, PATH_SOCKET},
@@ -81,7 +81,7 @@ class Probed:
 
     Attributes:
         succeeded: Names of those that got through.
-        failure: The last thing that was said where the sandbox did not start; empty where it did.
+        failure: The last line that was printed where the sandbox did not start; empty where it did.
     """
 
     succeeded: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Probed:
 
 @contextmanager
 def probe_program() -> Iterator[str]:
-    """A Python program that prints the name of each probe that succeeds, then `done`; with what it tries to reach."""
+    """A Python program that prints the name of each probe that succeeds, then `done`, while its targets are open."""
     with (
         tempfile.TemporaryDirectory(prefix="grader-probe-") as name,
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -219,7 +219,7 @@ def _full(strong: Rung, limits: Limits) -> Rung:
     except Refused as refused:
         return Rung(IsolationLevel.FULL, None, f"there is no cgroup to bound a job: {refused}", refused.raise_by)
     full = replace(strong.isolation, level=IsolationLevel.FULL, cgroup=cgroup)
-    # The probes are run again, inside the group: that a level begins at all is seen before it is chosen.
+    # The probes run again inside the group, which shows that a job starts there at all.
     found = probe(full, limits)
     if found.failure or not set(found.succeeded) <= set(strong.succeeded):
         return Rung(IsolationLevel.FULL, None, f"no job runs in a cgroup here ({found.failure or 'a probe got out'})")
@@ -245,7 +245,7 @@ def _none(limits: Limits) -> Rung:
 
 
 def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
-    """Attack one rung; say what it is made of and what it does not hold."""
+    """Attack one level; say what it is made of and what it does not hold."""
     level = bare.level
     if not bare.bwrap and os.geteuid() == 0 and (closed := _closed_folder()):
         why = f"the level {level} runs jobs as another user, who cannot enter {closed}, where Python is"
@@ -263,7 +263,7 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
 
 def _described(isolation: Isolation, first: list[str], parts: list[str], succeeded: Sequence[str]) -> str:
     """Name a level, what it is made of, how many probes it held, and what it does not hold."""
-    # A cgroup bounds hidden memory, which the level below does not: that is measured before it is chosen.
+    # A cgroup bounds hidden memory, which no other level does; `_full` has seen it.
     bounded = {HIDDEN_MEMORY} if isolation.level is IsolationLevel.FULL else set()
     caveats = [_CAVEATS[name] for name in succeeded if name in _CAVEATS and name not in bounded]
     if not isolation.bwrap:

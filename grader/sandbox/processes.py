@@ -1,4 +1,4 @@
-"""The process tree of one job: its memory, its end."""
+"""The process tree of one job: what it uses, and its end."""
 
 import contextlib
 import json
@@ -22,8 +22,8 @@ _END_SECONDS = 30
 _START_SECONDS = 30
 # An empty file costs an inode: so a million of them meet a limit too.
 _SPACE_OF_A_NAME = 512
-# Where a process's arguments begin in its memory, in /proc/PID/stat after the name: each start of a program draws it
-# anew, a fork keeps it, and a process without privileges cannot move it.
+# In /proc/PID/stat, counted after the name. Where a process's arguments begin in its memory tells programs from forks:
+# each start of a program draws it anew, a fork keeps it, and a process without privileges cannot move it.
 _ARGUMENTS_BEGIN, _VIRTUAL_SIZE = 45, 20
 # `python -P -B`, then the program.
 _OPTIONS = 3
@@ -83,13 +83,13 @@ class ProcessTree(ABC):
 
     @property
     def programs(self) -> tuple[tuple[str, float], ...]:
-        """Programs that the job started, beside its own, each with the processor seconds that it was seen to use."""
+        """As `Execution.programs`; each with the processor seconds that were seen."""
         return tuple(self._programs.values())
 
     def exit_code(self) -> int:
         """As a shell counts; the tree must have ended."""
         code = self._process.wait()
-        # bwrap says 128 + n of what it ran; where the kernel ended a whole group, bwrap was ended itself.
+        # bwrap itself says 128 + n of what it ran, unless the kernel ended it with its whole group.
         return code if code >= 0 else 128 - code
 
     def close(self) -> None:
@@ -103,8 +103,8 @@ class ProcessTree(ABC):
     def look(self) -> None:
         """Measure the whole tree: resident bytes, where shared pages count once for each process; processor seconds.
 
-        Of the time used by what has ended, the kernel tells what a parent waited for, and we remember what we saw:
-        each alone can be dodged, so the larger counts.
+        What has ended counts in two ways: as the kernel tells it of children that a parent waited for, and as we saw it
+        before. A script can dodge either, so the larger one counts.
         """
         memory, with_children = 0, 0.0
         with contextlib.suppress(psutil.Error):
@@ -126,12 +126,12 @@ class ProcessTree(ABC):
         self.written = max((_bytes_in(folder) for folder in self._disk), default=0)
 
     def _look_for_programs(self, process: psutil.Process) -> None:
-        """Take the job's own process for what it is while no line of the script has run; then whatever differs."""
+        """Recognise the job's own process before a line of the script runs; from then on, note every other program."""
         image = _image(process.pid)
         if image is None:
             return
         if not self._own_image:
-            # Bubblewrap's command holds these words too, further back.
+            # Bubblewrap's own command has these words further back.
             if process.cmdline()[_OPTIONS:][: len(self._program)] == self._program:
                 self._own_since, self._own_image = process.create_time(), image
         elif image != self._own_image and process.create_time() >= self._own_since:
@@ -225,10 +225,7 @@ def first_process(status: int) -> int | None:
 
 
 def _image(pid: int) -> int | None:
-    """What a process has in common with its forks alone; None for one that has ended.
-
-    0: the process hides it, or this system does.
-    """
+    """A number that a process shares with its forks alone; None for one that has ended, 0 where it is hidden."""
     with contextlib.suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return int(fields[_ARGUMENTS_BEGIN]) if int(fields[_VIRTUAL_SIZE]) else None

@@ -19,7 +19,7 @@ _LIBRARIES = (
     *("torch", "torchvision", "numpy", "PIL", "matplotlib", "sklearn", "pandas", "tqdm"),
     *("scipy", "seaborn", "torchinfo", "torchsummary"),
 )
-# Beside those libraries, labels of a data set that can be graded on, and an installed grader with its reference.
+# They lie among those libraries: labels of a data set for grading, and an installed grader with its reference.
 _HIDDEN = ("sklearn/datasets/data", "grader")
 
 
@@ -68,9 +68,9 @@ def hidden_folders() -> tuple[Path, ...]:
 
 @cache
 def worker_code() -> tuple[Path, ...]:
-    """The worker's files and folders; their bytecode lies beside them, where this process may write there.
+    """The worker's files and folders, with their bytecode beside them where this process may write it.
 
-    A job reads it and could not write it: it would compile every module anew at each of its starts.
+    A job may not write there, so without it each job would compile every module anew.
     """
     paths = tuple(PACKAGE / name for name in _WORKER_CODE)
     for path in paths:

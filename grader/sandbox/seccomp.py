@@ -1,10 +1,11 @@
-"""The filter of system calls, made by libseccomp: what no homework needs and an attack may want is refused.
+"""The filter of system calls, made by libseccomp: it refuses what no homework needs and an attack may want.
 
 Everything else is allowed: torch and the libraries below it change what they use from version to version.
 """
 
 import errno
 import os
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -33,8 +34,6 @@ def missing() -> str:
     """Why there is no filter here; empty if there can be one."""
     try:
         import pyseccomp
-    except ImportError as error:
-        return f"pyseccomp is not installed ({error})"
     except (OSError, RuntimeError, AttributeError):
         return "the library libseccomp.so.2 is missing"
     return "" if pyseccomp.get_api() >= 3 else "the kernel's filters are too old"
@@ -76,9 +75,6 @@ def program(*, hidden_memory: bool, own_network: bool) -> bytes:
 
 
 def _add(rules: Any, action: int, name: str) -> None:
-    """Refuse a call; one that this processor or this library does not know needs no rule."""
-    try:
+    """Refuse a call, unless this processor or this library has none of that name: the probes say if that matters."""
+    with suppress(OSError, ValueError):
         rules.add_rule(action, name)
-    except (OSError, ValueError):
-        # A call that libseccomp has no name for stays allowed: the probes say whether that matters.
-        return
