@@ -36,7 +36,7 @@ from grader.run.replay import Replayers
 from grader.run.train import Trained, train, unexplained_time
 from grader.run.worker_client import Request, Slot, waiting_worker
 from grader.schedule.dispatch import Finished, Scheduler, Seat
-from grader.schedule.gpus import in_doubt, perhaps_another_s_fault, works
+from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 
@@ -151,7 +151,7 @@ def grade_task(
     judged = grade_one(task.submission, task.run, in_force, data, slot, machine.replayers)
     run, log = judged.trained.run, judged.trained.log
     # After a fault beside others the card may not answer for a while; it is asked after the next run, which is alone.
-    beside_a_fault = slot.mps_pipe is not None and perhaps_another_s_fault(run, log, judged.check.message)
+    beside_a_fault = slot.mps_pipe is not None and may_be_a_neighbours_fault(run, log, judged.check.message)
     if seat.card and not beside_a_fault and in_doubt(run, log) and not works(seat.card):
         raise SeatLost(seat.name)
     if beside_a_fault:

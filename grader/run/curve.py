@@ -1,4 +1,4 @@
-"""The training curve of one run, from what its worker tells each second, in a bounded number of points."""
+"""The training curve of one run: what its worker tells each second, in a bounded number of points."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from grader.protocol import Progress
 from grader.records import CurvePoint
 
 POINTS = 60
-# Student code shares the worker's process and may say anything. Beyond these, a number is no measurement, and could
-# not even be divided by a training set's size.
+# Student code shares the worker's process and may say anything. A number beyond these is no measurement, and could not
+# even be divided by a training set's size.
 MOST_SAMPLES, MOST_LOSS = 10**12, 1e6
 
 
@@ -44,13 +44,13 @@ class _Stretch:
 
 
 class TrainingCurve:
-    """Takes progress in as it is told; two hours of it are no more than `POINTS` points, each a mean over its images.
+    """Takes progress in as it is told, and keeps at most `POINTS` points of it, each a mean over its images.
 
-    What cannot be a training curve is left out: images that do not grow, a loss that is endless, an accuracy that
-    is no share.
+    What cannot be a training curve is left out: a number of images that does not grow, an infinite loss, an accuracy
+    below 0 or above 1.
 
     Attributes:
-        first: The first news, as it was told.
+        first: The first progress, as it was told.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class TrainingCurve:
         self._messages_each = 1
 
     def add(self, event: Progress) -> None:
-        """Take in what was told; where there are too many stretches, each gets twice as long."""
+        """Take in what was told; where there are too many stretches, they are joined in pairs."""
         self.first = self.first or event
         before = self._stretches[-1].samples if self._stretches else 0
         if not before < event.samples <= MOST_SAMPLES:
@@ -79,7 +79,7 @@ class TrainingCurve:
     def points(self) -> tuple[CurvePoint, ...]:
         """The curve so far, at most `POINTS` points, images increasing."""
         stretches = self._stretches
-        # A last one of a few messages would be a jump at the end.
+        # A last stretch of only a few messages would be a jump at the end.
         if len(stretches) > 1 and 2 * stretches[-1].messages < self._messages_each:
             stretches = [*stretches[:-2], stretches[-2].and_then(stretches[-1])]
         return tuple(CurvePoint(each.samples, each.loss.value(), each.accuracy.value()) for each in stretches)

@@ -32,17 +32,17 @@ from grader.schedule.dispatch import Here, Seat
 from grader.schedule.gpus import NO_CARD, cards_here, spread
 
 WORK_NAME, CALIBRATION_NAME = "work", "calibration.json"
-# The reference is timed so long for an estimate or for a node's limit.
+# How long the reference is timed for an estimate or for a node's limit.
 TIMED_SECONDS = 10
 # A machine that is busy with other things once made no second step within ten seconds.
 _LONGER = 6
-# What a submission takes beside training and prediction: the check, while its training is set up; on two cores.
+# What a submission takes beside training and test: the check, while its training is set up; on two cores.
 _START_SECONDS = 2.5
-# What a run is expected to need, of the machine's memory and of a card's; it may use more, up to its limits. Of a card:
-# the specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
+# The memory that a run is expected to need, of the machine and of a card; it may use more, up to its limits. The
+# specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
 _RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
-# Runs on one card through MPS. Steps a second in all on an H100 at batch 4, without the grader: 1,034 with 8 and 1,171
-# with 16; with CUDA graphs 1,158 with 8, 1,193 with 16 and 1,170 with 24. More than 8 only make each of them slower.
+# Runs on one card through MPS. On an H100 at batch 4, without the grader, 8 runs made 1,034 steps a second in all and
+# 16 made 1,171; with CUDA graphs 8 made 1,158, 16 made 1,193, 24 made 1,170. More than 8 only make each of them slower.
 _MOST_THROUGH_MPS = 8
 _NODE_PREFIX = "grader-node-"
 
@@ -53,8 +53,8 @@ class Calibration:
 
     Attributes:
         images_per_second: Training images, one run with nothing beside it.
-        machine: Host, torch and threads: a timing holds for these only.
-        precision: As in the assignment; it holds for this one only.
+        machine: Host, torch and threads. A timing holds for these and for this precision only.
+        precision: As in the assignment.
     """
 
     images_per_second: float
@@ -66,7 +66,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What is there to work with.
+    """What there is to work with, once it is set up.
 
     Attributes:
         cores: Processor cores, shared among the runs.
@@ -76,7 +76,7 @@ class Machine:
         training_set: The folder with the training arrays; None for a check without data.
         calibration: How fast the reference trains here; None where it was not measured.
         mps_pipe: Where runs find the MPS server through which they share a card; None: a card takes turns.
-        replayers: What tests trained networks; whoever makes a machine to train on closes them.
+        replayers: What tests trained networks. Whoever makes a machine for training closes them.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Machine:
 
     @property
     def threads(self) -> int:
-        """Of each run beside others. They follow from `jobs`, however few are left: more could change a result."""
+        """Threads of each run beside others. Also the last runs get no more: that could change a result."""
         return max(1, self.cores // self.jobs)
 
     def slot(self, seat: Seat) -> Slot:
@@ -111,7 +111,7 @@ class Machine:
         )
 
     def _pipe_for(self, seat: Seat) -> Path | None:
-        """None where nothing shares the card, and where the server is gone: then the card takes turns."""
+        """None where nothing shares the card, or the server takes no client: then runs take turns."""
         if self.mps_pipe is None or seat.alone or not seat.card:
             return None
         return self.mps_pipe if mps.serves(self.mps_pipe) else None
@@ -141,8 +141,7 @@ def this_machine(
 
     Args:
         jobs: None: as many as `default_jobs` says.
-        fair_limit: As for `default_jobs`.
-        sharing: As for `default_jobs`.
+        fair_limit, sharing: As for `default_jobs`.
     """
     cores, cards = usable_cores(), cards_here()
     at_once = jobs or default_jobs(cores, cards, fair_limit, sharing)
@@ -151,20 +150,20 @@ def this_machine(
 
 def usable_cores() -> int:
     """How many processor cores this process may use; `taskset`, a cpuset or Slurm may allow it only some of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def default_jobs(cores: int, cards: Mapping[str, int], fair_limit: bool, sharing: Sharing = "turns") -> int:
-    """How many runs at the same time, where nobody says it.
+    """How many runs at the same time, where the teacher does not say.
 
-    On cards as many as their memory and the machine's cores and memory allow: scripts with batches of 4 to 32 leave
-    most of a card idle. On processors alone, one thread each trains a class faster than all threads in turn, but each
-    script slower, so that two hours by the clock would cut it.
+    With cards as many as their memory and the machine's cores and memory allow: scripts with batches of 4 to 32 leave
+    most of a card idle. Without, one run for each core trains a class faster than one run on all cores, but each script
+    slower, and two hours by the clock would cut it: so several only where the limit is fair.
 
     Args:
         cards: The memory of each, in MB.
-        fair_limit: A run's time does not depend on how many there are: a calibrated limit, or none.
-        sharing: How runs share a card: through MPS eight fill it.
+        fair_limit: How many run beside a script does not cut its time: the limit is calibrated, or there is none.
+        sharing: How runs share a card; through MPS eight fill it.
     """
     most = max(1, min(cores, (psutil.virtual_memory().total >> 20) // _RUN_MB))
     if not cards:
@@ -177,7 +176,7 @@ def default_jobs(cores: int, cards: Mapping[str, int], fair_limit: bool, sharing
 
 @contextmanager
 def shared_cards(machine: Machine, assignment: Assignment) -> Iterator[Machine]:
-    """The machine with its cards shared as the assignment says, until the end; MPS only where several share one.
+    """The machine with its cards shared as the assignment says, until the end; MPS only where runs share one.
 
     Raises:
         UserError: The assignment asks for MPS, and it cannot be had here.
@@ -191,7 +190,7 @@ def shared_cards(machine: Machine, assignment: Assignment) -> Iterator[Machine]:
 
 @contextmanager
 def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: Here) -> Iterator[Machine]:
-    """A node of a cluster, which has nothing but its own disk.
+    """Set up a node of a cluster, which has nothing but its own disk.
 
     The least isolation is `strong`, whatever the assignment says: below it, a submission could reach Ray's own sockets
     on the node, and through them every other node.
@@ -219,9 +218,9 @@ def node(assignment: Assignment, jobs: int, timed: bool, data: DataSet, here: He
 
 @contextmanager
 def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
-    """A folder of this grader alone below `out`, and the training set in it.
+    """A folder below `out` for this grader alone, and the training set in it; removed at the end.
 
-    What a killed grader left there is removed first; nothing is there afterwards.
+    What a killed grader left there is removed first.
 
     Raises:
         UserError: There is no room for it.
@@ -251,7 +250,7 @@ def _no_room(folder: Path, error: OSError, way_out: str) -> UserError:
 
 
 def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
-    """Train the reference in the sandbox for a few seconds and time its steps; where those were too few, for longer.
+    """Train the reference in the sandbox for a few seconds and time its steps; if these were too few, for longer.
 
     Raises:
         InfrastructureError: The reference did not train.
@@ -276,7 +275,7 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
 
 
 def _reference_run(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRun:
-    """The reference's run of so many seconds, of which nobody is told."""
+    """Train the reference for so many seconds, without telling who watches."""
     budget = assignment.budget.model_copy(update={"train_seconds": seconds})
     timed = assignment.model_copy(update={"budget": budget})
     reference = Submission("reference", content=REFERENCE.read_bytes())
@@ -284,12 +283,12 @@ def _reference_run(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRu
 
 
 def machine_name(threads: int) -> str:
-    """What a timing holds for."""
+    """The host, torch and threads for which a timing holds."""
     return f"{platform.node()}, torch {importlib.metadata.version('torch')}, {threads} threads"
 
 
 def saved_calibration(out: Path, threads: int, precision: str) -> Calibration | None:
-    """The timing that was kept in `out`, if it was made on this machine with as many threads in this precision."""
+    """The timing in `out`, if it was made on this machine, with as many threads, in this precision."""
     try:
         kept = TypeAdapter(Calibration).validate_json((out / CALIBRATION_NAME).read_bytes())
     except (OSError, ValidationError):

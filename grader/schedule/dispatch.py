@@ -60,7 +60,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a node is told about itself.
+    """What a node of a cluster is told about itself.
 
     Attributes:
         cores: Processor cores that it may use.
@@ -86,7 +86,7 @@ class Finished(Generic[R]):
 
 
 class Scheduler(Protocol[S_co, M_co]):
-    """Seats on one machine or many, each machine with what was set up on it once."""
+    """The seats of one machine or of many, and what was set up once on each machine."""
 
     @property
     def machines(self) -> Sequence[M_co]:
@@ -98,8 +98,8 @@ class Scheduler(Protocol[S_co, M_co]):
         """Yield each task with what became of it as soon as that is known, in any order.
 
         Args:
-            work: Called with a task, what is shared by all, what was set up on the machine, and the seat; for a
-                cluster it must be picklable.
+            work: Called with a task, what all tasks share, what was set up on the machine, and the seat. For a cluster
+                it must be picklable.
             alone: One task at a time on each machine.
 
         Raises:
@@ -256,10 +256,10 @@ class Local(Generic[S, M]):
 
     Args:
         machine: What was set up here.
-        shared: What each task is given besides.
+        shared: What all tasks share.
         jobs: Tasks at the same time.
         cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
-        cancelled: Set from outside, or here when a task raises; `work` should then end soon.
+        cancelled: Set from outside, or by `run_at`; `work` should then end soon.
     """
 
     def __init__(self, machine: M, shared: S, jobs: int, cards: Sequence[str], cancelled: threading.Event) -> None:

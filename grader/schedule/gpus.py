@@ -22,9 +22,9 @@ _TRIAL = (
 _TRIAL_SECONDS = 120
 # How PyTorch and the driver begin what they say of a card, rightly or because of what a script did to it.
 _ABOUT_A_CARD = (b"CUDA error", b"CUDA driver", b"CUDA-capable", b"cuDNN error", b"CUBLAS_STATUS", b"NVML")
-# What they say of MPS besides. Read in others' reports, not seen: "Unexpected error from cudaGetDeviceCount() [...]
-# Error 805: MPS client failed to connect to the MPS control daemon or the MPS server" and "Error 807: MPS server is not
-# ready to accept new MPS client requests". CUDA numbers such errors from 805 to 810.
+# What they say of MPS besides, read in others' reports: "Unexpected error from cudaGetDeviceCount() [...] Error 805:
+# MPS client failed to connect to the MPS control daemon or the MPS server" and "Error 807: MPS server is not ready to
+# accept new MPS client requests". CUDA numbers such errors from 805 to 810.
 _ABOUT_MPS = (b"MPS client", b"MPS server", b"cudaGetDeviceCount", *_ABOUT_A_CARD)
 _LOG_END = 10_000  # bytes
 
@@ -37,12 +37,12 @@ def cards_here() -> dict[str, int]:
 
 
 def machine_has_cards() -> bool:
-    """Whether the driver has cards, be they hidden from this process or broken."""
+    """Whether the driver has cards, even if they are broken or hidden from this process."""
     return bool(_numbers())
 
 
 def _numbers() -> list[int]:
-    """Of the cards that the driver has, whether they work or not."""
+    """The numbers of the driver's cards, whether they work or not."""
     devices = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
     return [int(device[1]) for device in devices if device]
 
@@ -51,7 +51,7 @@ def visible_cards(numbers: Iterable[int], chosen: str | None) -> tuple[str, ...]
     """The cards that this process may use, whether they work or not.
 
     Args:
-        numbers: Of the cards that the driver has.
+        numbers: Of the driver's cards.
         chosen: CUDA_VISIBLE_DEVICES, as a batch system may have set it; None: not set.
     """
     numbers = tuple(numbers)
@@ -66,32 +66,32 @@ def spread(seats: int, cards: Sequence[str]) -> tuple[str, ...]:
 
 
 def card_name(card: str, machine: str = "") -> str:
-    """What the teacher is told."""
+    """A card, or its machine where the name of the card is empty, as the teacher is told of it."""
     if not card:
         return machine or "this machine"
     return f"GPU {card} of {machine}" if machine else f"GPU {card}"
 
 
 def in_doubt(run: Run, log: bytes) -> bool:
-    """Whether a run may have ended as it did because its card failed; most such runs are the script's own doing.
+    """Whether a failed card may explain how a run ended, though mostly the script itself does.
 
-    A run that met no card at all is in doubt, too: PyTorch leaves out a card that does not answer.
+    A run that saw no card is in doubt, too: PyTorch leaves out a card that does not answer.
     """
     failed = run.outcome is not Outcome.GRADED and _speaks_of(_ABOUT_A_CARD, _end_of(run, log))
     return failed or (bool(run.device) and not run.on_card)
 
 
-def perhaps_another_s_fault(run: Run, log: bytes, check: str) -> bool:
-    """Whether a run that shared its card through MPS may have ended as it did because another one faulted there.
+def may_be_a_neighbours_fault(run: Run, log: bytes, check: str) -> bool:
+    """Whether another run's fault may explain how a run ended that shared its card through MPS.
 
-    One client's fault ends what all clients of the server compute, and keeps new ones waiting. That holds for a run
-    that was graded, too, where such an error stopped its training early.
+    One client's fault ends what all clients of the server compute, and keeps new ones waiting. A graded run is doubted,
+    too, where such an error stopped its training early.
 
     Args:
-        check: What is said of its check, which shared the card as well.
+        check: The message of its check, which shared the card as well.
     """
     if run.outcome is Outcome.INFRASTRUCTURE and not run.device:
-        return True  # its process did not get as far as to name its card
+        return True  # its process ended before it named its card
     if run.outcome is not Outcome.GRADED:
         said = _end_of(run, log)
     else:

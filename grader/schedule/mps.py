@@ -20,11 +20,11 @@ from grader.errors import UserError
 from grader.sandbox.folders import own_folder
 
 PROGRAM = "nvidia-cuda-mps-control"
-# Every user can enter /tmp, and paths of sockets below it stay under the kernel's 108 bytes. TMPDIR guarantees neither.
+# Every user can enter /tmp, and paths of sockets in it stay under the kernel's 108 bytes. TMPDIR guarantees neither.
 PARENT = Path("/tmp")
 PREFIX = "grader-mps-"
 PIPE, LOG = "pipe", "log"
-# What a client connects to; the daemon takes it away when it quits.
+# What a client connects to; the daemon removes it when it quits.
 _CONTROL = "control"
 # How the control program's answer begins when no daemon accepts the connection.
 _NOBODY = "Cannot find MPS control daemon"
@@ -32,7 +32,7 @@ _NOBODY = "Cannot find MPS control daemon"
 _NAME = PROGRAM[:15]
 _START_SECONDS = 20.0
 _ANSWER_SECONDS = 5.0
-# By then no submission runs any more; a server that serves nobody was gone after 0.2 s.
+# When the daemon is told to quit, no submission runs; a server without clients was gone after 0.2 s.
 _QUIT_SECONDS = 5
 
 
@@ -55,9 +55,9 @@ def why_not(cards: Sequence[str]) -> str:
 
 @contextmanager
 def served(cards: Sequence[str]) -> Iterator[Path]:
-    """Have MPS serve every user of this machine until the end; yield the pipe directory, by which a job finds it.
+    """Have MPS serve every user of this machine until the end; yield the pipe directory, where a job finds it.
 
-    A daemon that a killed grader left is ended first.
+    First the daemon is ended that a killed grader may have left.
 
     Raises:
         UserError: MPS cannot be had here.
@@ -72,8 +72,8 @@ def served(cards: Sequence[str]) -> Iterator[Path]:
 def serves(pipe: Path) -> bool:
     """Whether a new client would be served now.
 
-    After a fault on the card a server takes no new clients until the old ones have ended: they would wait for the last
-    of them, which may be a script that stays for that purpose until its time is over.
+    After a fault on the card a server takes no new clients before the old ones have ended. One of these may be a script
+    that stays until its time is over, just to keep them waiting.
     """
     if not _listens(pipe):
         return False
@@ -116,7 +116,7 @@ def _refusal(why: str) -> UserError:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The daemon's variables: it numbers the cards that it sees anew, so it must see those that jobs are told of."""
+    """The daemon's variables. It sees every card: it renumbers what it sees, and jobs use the original numbers."""
     kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     return kept | {
         "CUDA_MPS_PIPE_DIRECTORY": str(folder / PIPE),
@@ -141,7 +141,7 @@ def _start(folder: Path) -> None:
             timeout=_START_SECONDS,
             check=False,
             start_new_session=True,
-            umask=0o022,  # what its sockets and pipes had when other users could use them
+            umask=0o022,  # other users must reach its sockets and pipes
         )
     deadline = time.monotonic() + _START_SECONDS
     while not _listens(folder / PIPE):
@@ -176,7 +176,7 @@ def _gone_within(folder: Path, seconds: float) -> bool:
 
 
 def _processes(folder: Path) -> set[psutil.Process]:
-    """The daemon of a folder and what it started. Its pid file is not asked: every user may write there."""
+    """The daemon of a folder and what it started. Not by its pid file, which every user may write."""
     found: set[psutil.Process] = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

@@ -1,9 +1,8 @@
 """Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
 
-Each node is taken as a whole: one actor holds all of its processors and cards, and divides them among its seats as
-`Local` does. Tasks and results travel as values. What is shared by all is put into Ray's object store once, from
-where each node takes one copy. What is graded is known to the driver alone, so a driver that dies loses what was in
-flight, and Ray ends its actors.
+One actor, a `Node`, holds all processors and cards of a node and divides them among its seats as `Local` does. Tasks
+and results travel as values. What all tasks share lies in Ray's object store once, and each node takes one copy. Only
+the driver knows what is graded: if it dies, what was in flight is lost, and Ray ends its actors.
 """
 
 import logging
@@ -25,23 +24,23 @@ from grader.progress import Event, Printed, StageBegun, Watch
 from grader.schedule.dispatch import Finished, Here, M, R, S, Seat, T, run_at
 from grader.schedule.gpus import spread
 
-# Of one node's process, before the node counts as lost.
+# How often a node's process is started anew before the node counts as lost.
 _MOST_RESTARTS = 3
 _SETUP_SECONDS = 300
 _COMES_BACK_SECONDS = 120
 _LISTEN_SECONDS = 1.0
-# What work may take to end by itself after Ctrl-C, and a node to remove its folder.
+# How long work may take to end by itself after Ctrl-C, and a node to remove its folder.
 _GRACE_SECONDS = 15
-# Of what scripts print, so much waits for the driver to ask; more is left out, as on a terminal that is too slow.
+# So much of what scripts print waits for the driver; more is left out, as on a terminal that is too slow.
 _MOST_EVENTS = 200
 
 
-# Called on the node with what is shared by all; what it gives is kept until the node closes.
+# Called on the node with what all tasks share; what it gives is kept until the node closes.
 Setup = Callable[[S, Here], AbstractContextManager[M]]
 
 
 class Divided(Protocol):
-    """What a node's setup must say: how many tasks at the same time, on which cards."""
+    """What a node's setup must say of it: how many tasks at the same time, on which cards."""
 
     @property
     def jobs(self) -> int:
@@ -94,7 +93,7 @@ def connected(
         ) from None
     actors: dict[str, Any] = {}
     try:
-        # Not given to the actor as it is made: Ray would then not start it anew for certain, and says so each time.
+        # Not an argument of the actor: with one, Ray may fail to start it anew, and says so each time.
         fetch = partial(ray.get, ray.put(shared))
         for name, node in _nodes():
             actors[name] = _actor(node, jobs).remote(setup, name, int(node["Resources"]["CPU"]))
@@ -144,7 +143,7 @@ class Cluster(Generic[S, D]):
             attendant.join()
 
     def _attend(self, watch: Watch, over: threading.Event) -> None:
-        """Pass on what the nodes tell, and to them that everything is to stop."""
+        """Pass on what the nodes tell; tell them when everything is to stop."""
         stopped: float | None = None
         ended = False
         while not ended:
@@ -176,8 +175,8 @@ class Cluster(Generic[S, D]):
 class Node(Generic[S, M]):
     """An actor: one process on the node, with a thread for each task and some for what is asked meanwhile.
 
-    Whatever is called with `fetch` sets the node up if that has not happened yet, also after its process had to be
-    started again; `fetch` gives what is shared by all tasks, and is called once.
+    A call with `fetch` sets the node up if that has not happened yet, also after its process was started anew. `fetch`
+    gives what all tasks share, and is called once.
 
     Args:
         cores: Processor cores that it may use.

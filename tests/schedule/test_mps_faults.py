@@ -23,7 +23,7 @@ from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 from grader.sandbox.runtime import gpu_devices
 from grader.schedule.dispatch import Local
-from grader.schedule.gpus import perhaps_another_s_fault
+from grader.schedule.gpus import may_be_a_neighbours_fault
 from one_run import only_slot
 from record_examples import ENTRY, entry
 from small_class import SMALL_SCRIPT
@@ -56,7 +56,7 @@ FAULT = "AcceleratorError: CUDA error: device-side assert triggered"
 def test_a_run_is_doubted_where_another_s_fault_may_have_ended_it(
     run: Run, log: bytes, check: str, doubted: bool
 ) -> None:
-    assert perhaps_another_s_fault(run, log, check) is doubted
+    assert may_be_a_neighbours_fault(run, log, check) is doubted
 
 
 class Class:
@@ -141,4 +141,4 @@ def test_a_script_does_not_train_on_the_processor_where_the_server_does_not_answ
     assert run.error == "CUDA error: no GPU answers through MPS"
     assert (run.outcome, run.training.samples) == (Outcome.CRASHED, 0)
     assert run.error in check.message
-    assert perhaps_another_s_fault(run, judged.trained.log, check.message)
+    assert may_be_a_neighbours_fault(run, judged.trained.log, check.message)

@@ -19,8 +19,8 @@ from grader.worker.channel import note
 from grader.worker.speed.graphs import Graphs
 from grader.worker.speed.loading import OwnLoading
 
-# The layout is chosen at the ninth batch, so that it is no summary of the network. The timing costs about ten steps:
-# shorter runs would not win them back.
+# The layout is chosen at the ninth batch: before, a forward may only be a summary of the network. The timing costs
+# about ten steps, which a shorter run would not win back.
 _SEEN_BATCHES, _LEFT_BATCHES = 8, 100
 # So much of the time a step must save.
 _WORTH_CHANGING = 0.95
@@ -35,7 +35,7 @@ class Acceleration:
     """The optimizations of one run.
 
     Args:
-        allowed: Of `records.OPTIMIZATIONS`, those that may be used.
+        allowed: Those of `records.OPTIMIZATIONS` that may be used.
         precision: "script", or "bfloat16" for training forwards.
         optimizers: Those that took a step by the time of a forward.
     """
@@ -54,12 +54,12 @@ class Acceleration:
         batches: int,
         left: int,
     ) -> Forward:
-        """What to call in the place of a training forward that comes next.
+        """What to call in place of the next training forward.
 
         Args:
             forward: The network's own, uncounted.
-            images: The batch that it will be given; None: what it will be given is no batch.
-            batches: Used before.
+            images: The batch that it gets; None: it gets something else.
+            batches: How many were used before.
             left: Images that the budget still allows.
         """
         faster = self._precision.applied(network, forward)
@@ -67,7 +67,7 @@ class Acceleration:
         return self._graphs.applied(network, faster, images, batches, left)
 
     def in_use(self, batches: int) -> tuple[tuple[str, float], ...]:
-        """Each optimization, and the share of `batches`, of the images or of the passes over them that it worked on."""
+        """Each optimization, and for which share of the batches, images or passes over the data it was in use."""
         return (
             (BATCHED_TRANSFORMS, dataset.served.share),
             (OWN_LOADING, self.loading.share),
@@ -98,7 +98,7 @@ class Precision:
         note("Training forward passes ran in mixed precision (bfloat16), as your course chose.")
 
         def reduced(network: nn.Module, *args: Any, **options: Any) -> Any:
-            # Without its cache a forward can be captured; within one forward hardly a weight is used twice.
+            # With autocast's cache a forward could not be captured. It only helps where a weight is used twice.
             with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=False):
                 output = forward(network, *args, **options)
             return _in_float32(output)
@@ -106,7 +106,7 @@ class Precision:
         return reduced
 
     def share(self, batches: int) -> float:
-        """The share of a run's batches; forwards from which nothing was learned may make up for others."""
+        """The share of a run's batches. At most: forwards from which nothing was learned count, too."""
         return min(1.0, self._reduced / batches) if batches else 0.0
 
 
@@ -139,10 +139,8 @@ class Layout:
         """Time a training step in both layouts and take the faster one.
 
         Args:
-            forward: The network's own, uncounted.
-            images: The batch that comes next; None: what comes next is no batch.
+            forward, images, left: As for `Acceleration.forward`.
             batch: How many batches were used before.
-            left: Images that the budget still allows.
         """
         if not self._open or batch < _SEEN_BATCHES or images is None:
             return
@@ -173,7 +171,7 @@ class Layout:
 
 
 def _agree(some: nn.Module, other: nn.Module, forward: Forward, images: torch.Tensor) -> bool:
-    """In eval mode, with one and the same running statistics: dropout draws in the order of the memory."""
+    """In eval mode and with the same running statistics, since dropout draws in the order of the memory."""
     other.load_state_dict(some.state_dict())
     with torch.no_grad():
         expected, found = (forward(each.eval(), images).float() for each in (some, other))
@@ -181,7 +179,7 @@ def _agree(some: nn.Module, other: nn.Module, forward: Forward, images: torch.Te
 
 
 def _convert_state(optimizer: Optimizer) -> None:
-    """Bring an optimizer's buffers into its parameters' layout; each step would go through both in turn otherwise."""
+    """Bring an optimizer's buffers into its parameters' layout, so that a step reads both in the same order."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.ndim == 4 and value.shape == parameter.shape:

@@ -1,4 +1,4 @@
-"""A step captured as CUDA graphs: the buffers, the capture itself, and the way back where one fails."""
+"""A step captured as CUDA graphs: the buffers, the capture, and what to undo where it fails."""
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ Tensors = Sequence[torch.Tensor]
 
 
 class Replay(Protocol):
-    """A captured forward and backward. What each gives lies in a buffer that the next replay overwrites."""
+    """A captured forward and backward. Each gives a buffer that the next replay overwrites."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The output for `images`, which have the shape and dtype of those that were captured."""
@@ -139,7 +139,7 @@ def _capturing(graph: Any, pool: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(RuntimeError):  # it says once more that the capture failed, not why
+        with suppress(RuntimeError):  # it would only say once more that the capture failed
             graph.capture_end()
         raise
     graph.capture_end()

@@ -25,13 +25,12 @@ from torch.autograd.function import once_differentiable
 from grader.worker.channel import note
 from grader.worker.speed.cuda_graph import Flat, capture
 
-# The layout is chosen before, at batch 8. A capture costs about a dozen steps, so it needs many batches to pay off.
+# After the layout is chosen, at batch 8. A capture costs about a dozen steps, so it needs many batches to pay off.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200
 # A script that trains network after network, or changes one again and again, is captured at most this often.
 _MOST_CAPTURES = 8
-# Two ways to add the same products, in TF32 among others, differ by less; what is captured wrongly differs by far more.
-# The second number is the part of all gradients below which one weight's gradient is rounding noise: a bias that batch
-# normalization takes out again has no other.
+# Two ways to add the same products differ by less, also in TF32; a wrong capture differs by far more. A gradient below
+# the second number times all gradients is rounding noise, as that of a bias before batch normalization.
 _TOLERANCE, _NOISE = 1e-2, 1e-3
 # Replays are timed more often: they take milliseconds, and others may be at work on the same card.
 _TIMED_STEPS, _TIMED_REPLAYS = 3, 20
@@ -51,13 +50,7 @@ class Graphs:
     def applied(
         self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batch: int, left: int
     ) -> Forward:
-        """What to call in the place of `forward`.
-
-        Args:
-            images: The batch that comes next; None: what comes next is no batch.
-            batch: How many batches were used before.
-            left: Images that the budget still allows.
-        """
+        """What to call in place of `forward`; arguments as for `Layout.consider`."""
         if images is None or not _can_be_captured(images):
             return forward
         waited = batch >= _SEEN_BATCHES and (self._graphed is None or self._unlike >= _SEEN_BATCHES)
@@ -69,11 +62,11 @@ class Graphs:
         return forward if self._graphed is None else partial(self._called, forward, self._graphed)
 
     def share(self, batches: int) -> float:
-        """The share of a run's batches that were replayed; at most, since replays without a backward pass count too."""
+        """The share of a run's batches that were replayed. At most: replays without a backward pass count, too."""
         return min(1.0, self._replays / batches) if batches else 0.0
 
     def step_seconds(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
-        """How long a step without its optimizer takes, replayed where that can be; the network is a copy to try on."""
+        """How long a step without its optimizer takes, replayed where possible. The network is a copy to try on."""
         if not self._open or not _can_be_captured(images):
             return step_seconds(network, forward, images)
         try:
@@ -166,8 +159,8 @@ class _Graphed:
             and _can_be_captured(images)
             and (last is None or last.went_back)
             and (self._stream is None or torch.cuda.current_stream(images.device) == self._stream)
-            and torch._C._len_torch_dispatch_stack()
-            == 0  # under a mode that counts operations, say, a replay would be invisible
+            # Under a mode that counts operations, say, a replay would be invisible.
+            and not torch._C._len_torch_dispatch_stack()
             and self._granted.hold()
         )
 
@@ -222,7 +215,7 @@ class _Shim(nn.Module):
         self.training = network.training
 
     def forward(self, images: torch.Tensor) -> Any:
-        # A weight that autocast keeps in a smaller dtype would be read by replays long after it has changed.
+        # Replays would go on reading a weight that autocast keeps in a smaller dtype, also after it has changed.
         kept, torch_dtype = torch.is_autocast_enabled(_DEVICE), torch.get_autocast_dtype(_DEVICE)
         with torch.autocast(_DEVICE, dtype=torch_dtype, enabled=kept, cache_enabled=False):
             return self._own(self.network, images)

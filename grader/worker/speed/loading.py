@@ -1,6 +1,6 @@
-"""Data loaders without worker processes: where they would only cost time, and where a system cannot fork them.
+"""Data loaders without worker processes: where these would only cost time, and where a system cannot fork them.
 
-The second is a student's Windows or macOS; the grader runs on Linux.
+That is a student's Windows or macOS; the grader runs on Linux.
 """
 
 import functools
@@ -44,12 +44,12 @@ def in_own_process(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def still_fork(*_: Any, **__: Any) -> None:
-    """`set_start_method` where the choice is made: it would raise, or spawn workers that know no CIFAR-10."""
+    """`set_start_method`, which would raise now that fork is chosen, or spawn workers without the grader's CIFAR10."""
     note(_FORKED)
 
 
 def forking(method: Any = None) -> Any:
-    """`get_context`, of processes that fork whatever was asked for: loaders ask here too."""
+    """`get_context`, whose processes fork whatever was asked for; loaders ask it, too."""
     if method not in _METHODS:
         raise ValueError(f"cannot find context for {method!r}")
     if method not in (None, "fork"):
@@ -60,8 +60,8 @@ def forking(method: Any = None) -> Any:
 def fetcher_of(create: Callable[..., Any]) -> Callable[..., Any]:
     """`_DatasetKind.create_fetcher`, for loaders and their workers: whole batches where the data set itself is ours.
 
-    A method of the data set that takes whole batches would be found by a script's wrapper that hands on every name it
-    lacks, and would pass by what the wrapper does to an image.
+    Not by a method of the data set: a script's wrapper that hands on every name that it lacks would hand on that one,
+    too, and what the wrapper does to an image would be left out.
     """
 
     def made(kind: int, source: Any, auto_collation: bool, collate_fn: Any, drop_last: bool) -> Any:
@@ -86,12 +86,12 @@ class _Fetcher(_MapDatasetFetcher):
 class OwnLoading:
     """Loads batches in the script's own process instead of in worker processes.
 
-    Whole batches are made faster than two processes exchange them. Without random transforms they are the same: no
-    random number of a worker goes into them. With random transforms they are drawn for a whole batch at once.
+    Making a whole batch takes less time than handing it over. Without random transforms the batches are the same, since
+    no worker's random number goes into them. Random transforms are drawn for a whole batch at once.
 
     Args:
-        enabled: Without random transforms.
-        random: With them, too: other random numbers of the same distribution.
+        enabled: For data without random transforms.
+        random: Also with random transforms: other random numbers of the same distribution.
     """
 
     def __init__(self, *, enabled: bool, random: bool) -> None:
@@ -134,7 +134,7 @@ class OwnLoading:
         return made
 
     def prepare(self, *_: Any) -> None:
-        """Make the next batch after a step: the GPU still has that to do, and the script will wait for it."""
+        """Make the next batch after a step, while the GPU still computes that."""
         current = self._pass() if self._pass else None
         if current is not None:
             current.prepare()
@@ -145,13 +145,13 @@ class _WholeBatches(_SingleProcessDataLoaderIter):
 
     def __init__(self, loader: Any) -> None:
         super().__init__(loader)
-        # As workers do: their random numbers follow from this one, and the script's own generator has no part in them.
+        # As with workers, random numbers follow from this seed and not from the script's own generator.
         chance = torch.Generator().manual_seed(int(self._base_seed))
         self._dataset_fetcher = _Batches(loader.dataset, chance)
         self._ready: Any = None
 
     def prepare(self) -> None:
-        """Make the next batch now, unless none was asked for yet, or it is there."""
+        """Make the next batch now, unless it is there or none was asked for yet."""
         if self._sampler_iter is not None and self._ready is None:
             try:
                 self._ready = super()._next_data()  # type: ignore[no-untyped-call]
@@ -166,7 +166,7 @@ class _WholeBatches(_SingleProcessDataLoaderIter):
 
 
 class _Batches:
-    """What a pass asks for batches, by the indices of their images; like a worker, it keeps its first transform."""
+    """Gives a pass its batches, by the indices of their images; like a worker, it keeps its first transform."""
 
     def __init__(self, source: Any, chance: torch.Generator) -> None:
         self._images = _images_of(source)

@@ -1,4 +1,4 @@
-"""torchvision's usual transforms on a whole batch of images, with the values and random numbers of one by one."""
+"""torchvision's usual transforms on a whole batch, with the values and random numbers of one image after the other."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torchvision import transforms, tv_tensors
 from torchvision.transforms import functional, v2
 
-# For each image what was drawn for it: a sequence, or a tensor whose rows they are.
+# What was drawn for each image: a sequence, or a tensor with a row for each.
 Draws = Any
 Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
 
