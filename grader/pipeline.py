@@ -45,7 +45,7 @@ class Task(NamedTuple):
     """One run of one submission: what the scheduler hands to a seat."""
 
     submission: Submission
-    run: NextRun
+    planned: NextRun
 
 
 class Graded(NamedTuple):
@@ -121,7 +121,7 @@ def grade_due(
     waiting = list(submissions)
     yield from _copied(waiting, assignment, ledger, logs, run_key)
     while tasks := due(waiting, assignment, ledger, run_key):
-        together = [task for task in tasks if task.run.reason is not RunReason.ALONE]
+        together = [task for task in tasks if task.planned.reason is not RunReason.ALONE]
         once, at_a_seat = _each_once(together or tasks), partial(grade_task, assignment, run_key)
         for task, finished in scheduler.run_all(once, at_a_seat, watch, alone=not together):
             submission, again = task.submission, None
@@ -148,7 +148,7 @@ def grade_task(
     in_force, slot = machine.in_force(assignment), machine.slot(seat)
     if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
         seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
-    judged = grade_one(task.submission, task.run, in_force, data, slot, machine.replayers)
+    judged = grade_one(task.submission, task.planned, in_force, data, slot, machine.replayers)
     run, log = judged.trained.run, judged.trained.log
     # After a fault beside others the card may not answer for a while; it is asked after the next run, which is alone.
     beside_a_fault = slot.mps_pipe is not None and may_be_a_neighbours_fault(run, log, judged.check.message)
@@ -180,8 +180,8 @@ def grade_one(
         slot.watch(StageBegun(submission.student_id, Stage.CHECKING, planned.why))
         images = images_to_score(data, np.random.default_rng())
         request = Request(submission, assignment, slot, "train", planned.seed, images)
-        # The worker that will train imports torch beside the check, which takes less time. It has not run a line of the
-        # submission until `train` tells it to begin; if that never happens, it is ended here.
+        # To import torch takes longer than the check, so the worker that will train does that meanwhile. It runs no line
+        # of the submission before `train` tells it to begin; if that never happens, it is ended here.
         with waiting_worker(request) as worker:
             check = check_architecture(submission, assignment, slot)
             if check.outcome is Outcome.INVALID:
@@ -189,8 +189,7 @@ def grade_one(
             else:
                 slot.watch(StageBegun(submission.student_id, Stage.TRAINING))
                 trained = train(worker, data, replayers)
-                doubts = unexplained_time(trained.run, check.image_seconds)
-                trained = replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *doubts)))
+                trained = _flagged(trained, *unexplained_time(trained.run, check.image_seconds))
         if trained.network is not None:
             check = with_tested(check, trained.network, assignment)
         if trained.scores is not None:
@@ -203,7 +202,7 @@ def grade_one(
     finally:
         slot.watch(Left(submission.student_id))
     if slot.isolation.level is IsolationLevel.NONE:
-        trained = replace(trained, run=replace(trained.run, flags=(*trained.run.flags, _PROVISIONAL)))
+        trained = _flagged(trained, _PROVISIONAL)
     return Judged(check, trained, score)
 
 
@@ -263,7 +262,7 @@ def _each_once(tasks: Iterable[Task]) -> list[Task]:
     """Of those that would be the same run of the same files, the first."""
     once: dict[tuple[str, RunReason, int], Task] = {}
     for task in tasks:
-        once.setdefault((task.submission.sha256, task.run.reason, task.run.seed), task)
+        once.setdefault((task.submission.sha256, task.planned.reason, task.planned.seed), task)
     return list(once.values())
 
 
@@ -289,6 +288,10 @@ def _untrained(outcome: Outcome, stop_reason: StopReason, error: str) -> Trained
     return Trained(Run(outcome, stop_reason, error=error), log=error.encode())
 
 
+def _flagged(trained: Trained, *flags: str) -> Trained:
+    return replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *flags)))
+
+
 def _given_up(
     task: Task, assignment: Assignment, run_key: str, data: DataSet, finished: Finished[tuple[Entry, bytes]]
 ) -> tuple[Entry, bytes]:
@@ -306,7 +309,7 @@ def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
         data_name=data.name,
         data_hash=data.sha256,
         train_size=len(data.x_train),
-        seed=task.run.seed,
+        seed=task.planned.seed,
         isolation="",
         jobs=1,
         wall_seconds=assignment.budget.train_seconds,
@@ -321,7 +324,7 @@ def _entry(task: Task, run_key: str, judged: Judged, evidence: Evidence) -> Entr
         student_id=task.submission.student_id,
         sha256=task.submission.sha256,
         run_key=run_key,
-        reason=task.run.reason,
+        reason=task.planned.reason,
         finished_at=datetime.now(UTC),
         evidence=evidence,
         # A network as it should be needs no picture, and six kilobytes for each of thousands.
