@@ -180,7 +180,7 @@ def grade_one(
         slot.watch(StageBegun(submission.student_id, Stage.CHECKING, planned.why))
         images = images_to_score(data, np.random.default_rng())
         request = Request(submission, assignment, slot, "train", planned.seed, images)
-        # To import torch takes longer than the check, so the worker that will train does that meanwhile. It runs no line
+        # To import torch takes longer than the check, so the worker that will train does so meanwhile. It runs no line
         # of the submission before `train` tells it to begin; if that never happens, it is ended here.
         with waiting_worker(request) as worker:
             check = check_architecture(submission, assignment, slot)

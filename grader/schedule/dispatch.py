@@ -225,7 +225,7 @@ class _Desk(Generic[T, R]):
     def _lose(self, taken: _Waiting[T], loss: SeatLost) -> None:
         lost = taken.after(loss.name)
         given_up = len(lost.losses) >= MOST_LOSSES
-        then = "the grader does not try it again now" if given_up else "the grader tries it again"
+        then = "the grader gives that run up for now" if given_up else "the grader repeats that run"
         out = ", so the grader no longer uses it" if loss.for_good else ""
         with self._changed:
             self._watch(Notice(f"{loss.name} failed and lost a run{out}; {then}"))

@@ -204,10 +204,8 @@ class Node(Generic[S, M]):
         card: str,
     ) -> R:
         """Work on one task; whatever it raises is raised at the driver."""
-        shared, machine = self._set_up(fetch)
-        return work(
-            task, shared, machine, Seat(number, alone, card, self._here.name, self._here.cancelled, self._watch)
-        )
+        seat = Seat(number, alone, card, self._here.name, self._here.cancelled, self._watch)
+        return work(task, *self._set_up(fetch), seat)
 
     def heard(self) -> list[Event]:
         """What happened since the last call."""

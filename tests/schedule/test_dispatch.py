@@ -64,7 +64,7 @@ def test_a_task_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded()
     found = outcomes([At("gpu1", broken), At("gpu2", working)], 5, told)
     assert [found[task].result for task in range(5)] == [f"did {task}" for task in range(5)]
     assert [losses for finished in found.values() if (losses := finished.lost)] == [("gpu1",)]
-    assert told == [Notice("gpu1 failed and lost a run, so the grader no longer uses it; the grader tries it again")]
+    assert told == [Notice("gpu1 failed and lost a run, so the grader no longer uses it; the grader repeats that run")]
 
 
 def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:

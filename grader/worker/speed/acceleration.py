@@ -47,12 +47,7 @@ class Acceleration:
         self._precision = Precision(enabled=precision == BFLOAT16)
 
     def forward(
-        self,
-        network: nn.Module,
-        forward: Forward,
-        images: torch.Tensor | None,
-        batches: int,
-        left: int,
+        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
     ) -> Forward:
         """What to call in place of the next training forward.
 
@@ -134,15 +129,10 @@ class Layout:
         self._changed_at: int | None = None
 
     def consider(
-        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batch: int, left: int
+        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
     ) -> None:
-        """Time a training step in both layouts and take the faster one.
-
-        Args:
-            forward, images, left: As for `Acceleration.forward`.
-            batch: How many batches were used before.
-        """
-        if not self._open or batch < _SEEN_BATCHES or images is None:
+        """Time a training step in both layouts and take the faster one; arguments as for `Acceleration.forward`."""
+        if not self._open or batches < _SEEN_BATCHES or images is None:
             return
         self._open = False
         if left < _LEFT_BATCHES * len(images) or not self._is_faster(network, forward, images):
@@ -151,7 +141,7 @@ class Layout:
         nn.Module.to(network, memory_format=torch.channels_last)
         for optimizer in self._optimizers:
             _convert_state(optimizer)
-        self._changed_at = batch
+        self._changed_at = batches
 
     def _is_faster(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> bool:
         """Try both on copies; a network that does not work in the other layout, or not alike, keeps its own."""

@@ -48,12 +48,12 @@ class Graphs:
         self._captures = self._unlike = self._replays = 0
 
     def applied(
-        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batch: int, left: int
+        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
     ) -> Forward:
-        """What to call in place of `forward`; arguments as for `Layout.consider`."""
+        """What to call in place of `forward`; arguments as for `Acceleration.forward`."""
         if images is None or not _can_be_captured(images):
             return forward
-        waited = batch >= _SEEN_BATCHES and (self._graphed is None or self._unlike >= _SEEN_BATCHES)
+        waited = batches >= _SEEN_BATCHES and (self._graphed is None or self._unlike >= _SEEN_BATCHES)
         if self._open and waited and left >= _LEFT_BATCHES * len(images):
             self._captures += 1
             self._unlike = 0
