@@ -305,10 +305,10 @@ def test_a_network_whose_state_changed_for_good_is_captured_anew() -> None:
     assert chosen.share(30) == pytest.approx(20 / 30)
 
 
-@pytest.mark.parametrize("values", [{"batch": 9}, {"left": 700}], ids=["early", "short"])
+@pytest.mark.parametrize("values", [{"batches": 9}, {"left": 700}], ids=["early", "short"])
 def test_the_first_batches_and_a_short_run_are_not_captured(values: dict[str, int]) -> None:
     network = new_network()
-    given = {"batch": 10, "left": LONG} | values
+    given = {"batches": 10, "left": LONG} | values
     assert Graphs(enabled=True).applied(network, Network.forward, BATCHES[0], **given) is Network.forward
 
 
