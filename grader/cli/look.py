@@ -34,8 +34,7 @@ from grader.errors import UserError
 from grader.pipeline import check_class, results
 from grader.records import Check, Outcome
 from grader.report.out import write_results
-from grader.report.page import SIMILAR_NAME, write_similar
-from grader.report.similar import MOST_BYTES, find_similar
+from grader.report.similar import MOST_BYTES, SIMILAR_NAME, find_similar, write_similar
 from grader.report.table import checks_table, write_csv
 from grader.report.terminal import collection_lines
 from grader.results.ledger import read_ledger

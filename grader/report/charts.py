@@ -12,7 +12,7 @@ from grader.results.entries import Entry
 BIN_PERCENT = 5
 _BINS = 100 // BIN_PERCENT
 # Room above the tallest bar for the words at the bands' edges.
-_HEADROOM = 1.22
+_HEADROOM = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Histogram:
     up: tuple[tuple[float, str], ...]
 
     WIDTH = 500
-    HEIGHT = 190
+    HEIGHT = 150
 
 
 def histogram(accuracies: Sequence[Decimal], bands: Sequence[Band]) -> Histogram:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from grader.assignment import Assignment
 from grader.records import Collection, Outcome
-from grader.report.feedback import FEEDBACK_NAME, write_feedback
-from grader.report.page import REPORT_NAME, write_report
+from grader.report.page import FEEDBACK_NAME, REPORT_NAME, write_feedback, write_report
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.report.table import grades_table, write_csv
 from grader.results.entries import Result

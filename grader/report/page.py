@@ -1,10 +1,11 @@
-"""What the teacher opens in a browser: `report.html` and `similar.html`, each one file without need of a network.
+"""What people open in a browser, each one file without need of a network: the teacher's report, a student's feedback.
 
-The report runs no script but its own.
+The report runs no script but its own; a feedback page runs none, says nothing of others, and has a Markdown twin.
 """
 
 import base64
 import hashlib
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,28 +14,29 @@ from datetime import datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
-from grader.assignment import Assignment
+from grader.assignment import Assignment, Band
 from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.left_out import left_out, nobodys
-from grader.report.similar import Pair
 from grader.report.since import Since
 from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
-from grader.text import file_key, write_private
+from grader.results.messages import answers
+from grader.text import file_key, one_line, write_private
 
-REPORT_NAME = "report.html"
+REPORT_NAME, FEEDBACK_NAME = "report.html", "feedback"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
 MOST_WHOLE = 2_000
 # Of those who have something in common, so many are named; the others are one by one in the table.
 MOST_NAMED = 12
 _FACT_LENGTH = 160
-
-SIMILAR_NAME = "similar.html"
+# Whatever else would be read as Markdown or HTML: a student's error is quoted, and stays text.
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&#|~])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Summary:
     """What a teacher asks first.
 
     Attributes:
+        without_points: Those who have none yet, then those who have 0.
         bands: By points, the most first; those without points last.
         train_seconds: Of all runs, each once.
         median_seconds: Of the runs that count; None where nobody has trained.
@@ -59,6 +62,7 @@ class Summary:
 
     students: int
     graded: int
+    without_points: tuple[Student, ...]
     bands: tuple[Tally, ...]
     kinds: tuple[Tally, ...]
     to_look_at: tuple[Student, ...]
@@ -108,6 +112,7 @@ def render_report(
     accuracies = [result.grade.accuracy for result in results if result.grade.accuracy is not None]
     return made.get_template("report.html").render(
         assignment=assignment,
+        answers=answers,
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -154,6 +159,9 @@ def summarize(students: Sequence[Student]) -> Summary:
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
+        without_points=tuple(
+            student for none in (None, 0) for student in students if student.result.grade.points == none
+        ),
         bands=tuple(_band(students, value) for value in (*earned, *([None] if None in points else []))),
         kinds=tuple(
             Tally(kind, tuple(student for student in students if kind in student.kinds))
@@ -212,13 +220,39 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> None:
-    """Write the page in one step, readable by its owner alone.
+def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Path) -> None:
+    """Write `<student>.html` and `<student>.md` for each student, each in one step and readable by its owner alone.
 
     Raises:
         UserError: Nothing can be written there.
     """
-    style = text_of("page.css") + text_of("similar.css")
-    page = environment().get_template("similar.html")
-    said = page.render(pairs=pairs, least=least_percent, policy=policy(style), style=Markup(style))
-    write_private(path, said.encode())
+    style = text_of("page.css") + text_of("feedback.css")
+    same = {
+        "answers": answers,
+        "assignment": assignment,
+        "bands": assignment.bands,
+        "band_words": band_words,
+        "policy": policy(style),
+        "style": Markup(style),
+    }
+    forms = {".html": environment(), ".md": environment(autoescape=False, finalize=_in_markdown)}
+    templates = {suffix: form.get_template(f"feedback{suffix}", globals=same) for suffix, form in forms.items()}
+    for result in results:
+        name = file_key(result.submission.student_id)
+        for suffix, template in templates.items():
+            page = template.render(
+                submission=result.submission, grade=result.grade, entry=result.entry, runs=len(result.runs)
+            )
+            # `make report` writes all of them anew; of 10,000 students they are 20,000 files, each a wait for the disk.
+            write_private(folder / f"{name}{suffix}", page.encode(), flush=False)
+
+
+def band_words(band: Band) -> str:
+    """Say which accuracies a band takes."""
+    if band.edge is None:
+        return "less"
+    return f"{'more than' if band.above is not None else 'from'} {float(band.edge):g} %"
+
+
+def _in_markdown(value: Any) -> Any:
+    return _MARKDOWN.sub(r"\\\1", one_line(value)) if isinstance(value, str) else value

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
-from grader.records import Check, Outcome, StopReason, Submission, Verdict
+from grader.records import Answer, Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
@@ -26,7 +26,7 @@ _PACKAGES = {
 
 
 def for_student(entry: Entry | None, submission: Submission, assignment: Assignment, *, spent: bool = False) -> str:
-    """Say what happened to a submission and what to do about it, in a few short sentences on one line.
+    """Say what happened to a submission and what to do about it, in a few short sentences on one line; then `details`.
 
     Args:
         entry: What the ledger says of the submission; None if it says nothing.
@@ -36,8 +36,27 @@ def for_student(entry: Entry | None, submission: Submission, assignment: Assignm
         return _without_entry(submission, assignment)
     if entry.outcome is Outcome.INFRASTRUCTURE and spent:
         return "The grader failed on your file twice. Your teacher will look at it."
-    said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
-    return " ".join([said, *_blanks(entry.check), *_notes(entry)])
+    return " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
+
+
+def details(entry: Entry) -> tuple[str, ...]:
+    """Say what differs from the handout, which answers are not right, and what the grader set aside or supplied."""
+    check = entry.check
+    findings = [check.message] if check.findings else []
+    said = (*findings, *_blanks(check), *check.notes, *check.open_questions, *entry.run.notes)
+    return tuple(sentence for text in said for sentence in _whole(text))
+
+
+def answers(check: Check) -> tuple[str, ...]:
+    """Say of the nine answers which are right, wrong, unclear or blank, in a sentence or more."""
+    right = [each.name for each in check.questions if each.answer == Answer.OK]
+    whole = right and len(right) == len(check.questions)
+    said = ["All nine are right."] if whole else [f"Right: {', '.join(right)}."] if right else []
+    return (*said, *check.open_questions, *_blanks(check))
+
+
+def _blanks(check: Check) -> list[str]:
+    return [f"These blanks are still empty: {', '.join(check.blanks_left)}."] if check.blanks_left else []
 
 
 def for_teacher(
@@ -125,13 +144,16 @@ def _nothing_came(assignment: Assignment) -> str:
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
     limits = assignment.limits
-    reason = _sentence(entry.run.error) or _whole(entry.check.message)
+    # The findings stand in the details.
+    found = entry.check.message if entry.check.findings else ""
+    error = "" if entry.run.error == found else entry.run.error
+    reason = _sentence(error) or _whole("" if found else entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
             return [
                 "The grader could not run your file as a solution.",
                 *reason,
-                "Fix this, then run the whole file once to check.",
+                f"Fix {'this' if reason else 'what differs from the handout'}, then run the whole file once to check.",
             ]
         case Outcome.CRASHED:
             return [
@@ -185,7 +207,7 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
     if entry.run.training.samples == 0:
         sentences.append("The grader saw no training, so it tested the network as your script built it.")
     sentences += _stop(entry, assignment)
-    sentences += _whole(entry.check.message)
+    sentences += _whole("" if entry.check.findings else entry.check.message)
     if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
         sentences.append("The network is not the one that the handout asks for. This limits its points.")
     return sentences
@@ -213,19 +235,6 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
         case _:
             said = []
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
-
-
-def _blanks(check: Check) -> list[str]:
-    return [f"These blanks are still empty: {', '.join(check.blanks_left)}."] if check.blanks_left else []
-
-
-def _notes(entry: Entry) -> list[str]:
-    """What was set aside or supplied, in the file before it ran and around the script while it ran."""
-    return [
-        sentence
-        for note in (*entry.check.notes, *entry.check.open_questions, *entry.run.notes)
-        for sentence in _whole(note)
-    ]
 
 
 def _doubts(entry: Entry) -> list[str]:

@@ -68,8 +68,9 @@ def grade(submission: Submission, entry: Entry | None, assignment: Assignment, *
         outcome=outcome,
         points=points(outcome, score, verdict, assignment),
         accuracy=accuracy,
-        message=messages.for_student(entry, submission, assignment, spent=spent),
+        happened=messages.for_student(entry, submission, assignment, spent=spent),
         review=messages.for_teacher(entry, submission, assignment, spent=spent),
+        details=messages.details(entry) if entry else (),
     )
 
 
@@ -100,8 +101,8 @@ def result_of(
     )
     graded = replace(graded, review=review)
     if override is not None:
-        said = f"{graded.message} {messages.for_student_of(override)}"
-        graded = replace(graded, points=override.points, message=said)
+        happened = f"{graded.happened} {messages.for_student_of(override)}"
+        graded = replace(graded, points=override.points, happened=happened)
     changes = tuple(_changes(submission, own, run_key, assignment))
     return Result(submission, entry, graded, runs, changes, overridden=override is not None, due=due)
 

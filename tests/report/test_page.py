@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.records import Answer, Companion, CurvePoint, Decision, Outcome, Status, Verdict
+from grader.records import Companion, CurvePoint, Decision, Outcome, Status, Verdict
 from grader.report import charts
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
@@ -241,8 +241,8 @@ def test_the_page_says_whose_accuracy_a_curve_shows_and_what_it_went_from_and_to
     assert len(labels) == 1
     assert labels[0].startswith("Accuracy on training batches: from 12")
     said = " ".join(text for _, text in parsed.texts)
-    assert "The script's own process reports them." in said
-    assert "Only the test images count: the network classifies 71.20 % of them correctly." in said
+    assert "as its own process reports them" in said
+    assert "Only the test images count." in said
 
 
 def test_the_histogram_is_text_in_the_page_s_own_colours() -> None:
@@ -299,9 +299,8 @@ def test_results_of_two_students_stay_apart(tmp_path: Path) -> None:
 def test_a_student_s_section_has_the_nine_answers_and_the_layers_that_differ(tmp_path: Path) -> None:
     known = entry(check=check(verdict=Verdict.DEVIATES, questions=WRONG_QUESTIONS, layers=LAYERS))
     parsed = Parsed(page([result(submission(), known)], tmp_path))
-    answers = [item["class"] for item in parsed.all_of("li") if item.get("class") in list(Answer)]
-    assert answers == ["ok", "ok", "ok", "blank", "wrong", "ok", "ok", "ok", "ok"]
     said = " ".join(text for _, text in parsed.texts)
-    assert "Gradients of the batch before were still there" in said
+    assert "Right: Q1, Q2, Q3, Q6, Q7, Q8, Q9." in said
+    assert "Q5 is wrong: Gradients of the batch before were still there" in said
     assert [row.get("class", "") for row in parsed.all_of("tr")].count("differs") == 2
     assert "convolution 3 x 3, 64 channels, stride 2 c1" in said

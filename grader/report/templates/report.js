@@ -109,6 +109,13 @@
     filter();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
+  for (const link of document.querySelectorAll("[data-show]")) {
+    link.addEventListener("click", () => {
+      form.reset();
+      form.querySelector(`[data-by=${link.dataset.show}]`).value = link.dataset.value;
+      filter();
+    });
+  }
   addEventListener("hashchange", openTarget);
   form.hidden = false;
   filter();
