@@ -28,8 +28,7 @@ from grader.collect.deadline import parse_deadline
 from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
 from grader.report.out import where_it_is
-from grader.report.table import collection_table, write_csv
-from grader.report.terminal import print_summary
+from grader.report.table import collection_table, print_summary, write_csv
 from grader.results.entries import Result
 from grader.text import counted, printable, write_private
 
