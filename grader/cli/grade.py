@@ -33,7 +33,6 @@ from grader.cli.options import (
     console,
     interrupted,
     interrupted_at_once,
-    mistakes_in_one_sentence,
     named,
     remember,
     remembered,
@@ -81,16 +80,15 @@ def grade_command(
     precision: Precision = None,
 ) -> None:
     """Collect, check, train and score every submission; continue where an earlier run stopped."""
-    with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
-        rules = inputs.rules()
-        with open_ledger(out) as ledger:
-            if ledger.unreadable:
-                say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
-            collection = collected(inputs, rules, out)
-            wanted = chosen(collection, [student]) if student else collection.submissions
-            _warn_of_another_class(inputs, out)
-            run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
+    inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
+    rules = inputs.rules()
+    with open_ledger(out) as ledger:
+        if ledger.unreadable:
+            say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
+        collection = collected(inputs, rules, out)
+        wanted = chosen(collection, [student]) if student else collection.submissions
+        _warn_of_another_class(inputs, out)
+        run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
 
 @app.command("calibrate")
@@ -101,15 +99,14 @@ def calibrate_command(
     assignment: Rules = None,
 ) -> None:
     """Time the reference here, with the threads that one of `jobs` runs gets; the next grade knows the result."""
-    with mistakes_in_one_sentence("stopped: nothing was measured"):
-        inputs = remembered(out, named(None, data=data, assignment=assignment))
-        rules = inputs.rules()
-        with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
-            measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
-        budget = rules.budget
-        seconds = round(budget.calibrated_seconds(measured.images_per_second))
-        say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
-        say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
+    inputs = remembered(out, named(None, data=data, assignment=assignment))
+    rules = inputs.rules()
+    with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
+        measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
+    budget = rules.budget
+    seconds = round(budget.calibrated_seconds(measured.images_per_second))
+    say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
+    say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
 
 
 def run_class(

@@ -26,14 +26,13 @@ from grader.cli.options import (
     chosen,
     collected,
     interrupted,
-    mistakes_in_one_sentence,
     named,
+    nothing_graded,
     remember,
     remembered,
     say,
     show_results,
 )
-from grader.errors import UserError
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
 from grader.report.out import write_results
@@ -65,13 +64,12 @@ def collect_command(
     layout: Layout = None,
 ) -> None:
     """Show which file counts for whom, why, and which files do not count; runs nothing."""
-    with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
-        collection = collected(inputs, inputs.rules(), out)
-        say("")
-        for line in collection_lines(collection):
-            say(line)
-        say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade {as_settings(inputs, out)}")
+    inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
+    collection = collected(inputs, inputs.rules(), out)
+    say("")
+    for line in collection_lines(collection):
+        say(line)
+    say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade {as_settings(inputs, out)}")
 
 
 @app.command("check")
@@ -86,7 +84,7 @@ def check_command(
     layout: Layout = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
-    with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
+    with tempfile.TemporaryDirectory(prefix="grader-check-") as work:
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -119,18 +117,17 @@ def report_command(
     layout: Layout = None,
 ) -> None:
     """Write the tables again from the ledger, with today's roster and bands; runs nothing."""
-    with mistakes_in_one_sentence():
-        inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
-        rules = inputs.rules()
-        ledger = read_ledger(out)
-        entries = ledger.entries()
-        if not entries:
-            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
-        collection = collected(inputs, rules, out)
-        remember(inputs, out)
-        rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
-        write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out, f"These results are for {entries[-1].evidence.data_name}.")
+    inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
+    rules = inputs.rules()
+    ledger = read_ledger(out)
+    entries = ledger.entries()
+    if not entries:
+        raise nothing_graded(out)
+    collection = collected(inputs, rules, out)
+    remember(inputs, out)
+    rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
+    write_results(rows, collection, rules, ledger, out)
+    show_results(rows, out, f"These results are for {entries[-1].evidence.data_name}.")
 
 
 @app.command("files")
@@ -152,29 +149,27 @@ def similar_command(
     ] = 80,
 ) -> None:
     """Show pairs of similar submissions; it accuses nobody, and points do not change."""
-    with mistakes_in_one_sentence():
-        inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
-        collection = collected(inputs, inputs.rules(), out)
-        for submission in collection.submissions:
-            if submission.content and len(submission.content) > MOST_BYTES:
-                say(f"  {submission.student_id}: not compared: larger than {MOST_BYTES // 1000} KB")
-        pairs = find_similar(collection.submissions, least, _MOST_PAIRS)
-        for pair in pairs[:_SHOWN]:
-            first, second = pair.first, pair.second
-            say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
-        path = out / SIMILAR_NAME
-        write_similar(pairs, least, path)
-        say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
-        say(f"side by side: {path}")
+    inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
+    collection = collected(inputs, inputs.rules(), out)
+    for submission in collection.submissions:
+        if submission.content and len(submission.content) > MOST_BYTES:
+            say(f"  {submission.student_id}: not compared: larger than {MOST_BYTES // 1000} KB")
+    pairs = find_similar(collection.submissions, least, _MOST_PAIRS)
+    for pair in pairs[:_SHOWN]:
+        first, second = pair.first, pair.second
+        say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
+    path = out / SIMILAR_NAME
+    write_similar(pairs, least, path)
+    say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
+    say(f"side by side: {path}")
 
 
 @app.command("doctor")
 def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules = None) -> None:
     """Say what this machine offers, and which command would raise it; grades nothing."""
-    with mistakes_in_one_sentence():
-        rules = named(None, assignment=assignment).rules()
-        for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):
-            say(line)
+    rules = named(None, assignment=assignment).rules()
+    for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):
+        say(line)
 
 
 def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
