@@ -77,26 +77,6 @@ class Summary:
     versions: tuple[str, ...]
 
 
-def write_report(
-    results: Sequence[Result],
-    decisions: Sequence[Decision],
-    assignment: Assignment,
-    path: Path,
-    log_of: Callable[[Entry], Path],
-    since: Since | None = None,
-) -> None:
-    """Write the page, in one step, readable by its owner alone.
-
-    Args:
-        log_of: Where a run's log is.
-        since: What has changed since the report before; None where there was none.
-
-    Raises:
-        UserError: Nothing can be written there.
-    """
-    write_private(path, render_report(results, decisions, assignment, log_of, since).encode())
-
-
 def render_report(
     results: Sequence[Result],
     decisions: Sequence[Decision],
@@ -104,7 +84,12 @@ def render_report(
     log_of: Callable[[Entry], Path],
     since: Since | None = None,
 ) -> str:
-    """Return the page."""
+    """Return the page.
+
+    Args:
+        log_of: Where a run's log is.
+        since: What has changed since the report before; None where there was none.
+    """
     whole = len(results) <= MOST_WHOLE
     students = _students(results, decisions, log_of, whole=whole)
     made = environment()

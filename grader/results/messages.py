@@ -78,48 +78,40 @@ def for_student_of(override: Override) -> str:
     return f"Your teacher set your points to {override.points:f}."
 
 
-def of_changes(override: Override | None, pending: Regrade | None, outdated: Override | None) -> list[str]:
-    """Tell the teacher what persons did.
+def of_history(
+    entry: Entry | None, tries: Sequence[Entry], override: Override | None, pending: Regrade | None, *, due: bool
+) -> list[str]:
+    """Tell the teacher what came before this result, and that it may not be the last word.
 
     Args:
+        tries: Other runs that ended without a result when the script had begun.
         override: That holds now.
-        pending: A regrade that was not run yet.
-        outdated: An override of another file than the one that counts.
+        pending: A regrade that has no result yet.
+        due: Whether the submission needs another run.
     """
-    reasons = []
+    reasons = [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in tries]
     if override is not None:
         reasons.append(f"points set by {override.who}: {_bounded(override.why)}")
     if pending is not None:
         reasons.append("a regrade is due and has no result yet: run make grade")
-    if outdated is not None and override is None:
-        reasons.append(f"the override to {outdated.points:f} points is for another file and does not apply to this one")
+    elif due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE:
+        reasons.append("not final, another run is due: run make grade")
     return reasons
 
 
-def of_run_due(entry: Entry | None, *, due: bool) -> list[str]:
-    """Tell the teacher that a result is not the last word: it may still rise, or be of a run that time cut.
+def of_other_files(entry: Entry | None, others: Sequence[str], outdated: Override | None) -> list[str]:
+    """Tell the teacher, and never a student, who else handed in the same files, and what holds for other files only.
 
     Args:
-        due: Whether the submission needs another run.
-    """
-    not_final = due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE
-    return ["not final, another run is due: run make grade"] if not_final else []
-
-
-def of_tries(ends: Sequence[Entry]) -> list[str]:
-    """Tell the teacher of each other run that ended without a result when the script had begun."""
-    return [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in ends]
-
-
-def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
-    """Tell the teacher, and never a student, who else handed in the same files, and whose run counts.
-
-    Args:
-        entry: The run that counts; None if there is none.
-        others: Their ids.
+        others: The ids of those who did.
+        outdated: An override of another file than the one that counts.
     """
     reasons = [f"result copied: {entry.run_of} handed in the same files"] if entry and entry.run_of else []
-    return [*reasons, _bounded(f"the same files as others: {', '.join(others)}")] if others else reasons
+    if others:
+        reasons.append(_bounded(f"the same files as others: {', '.join(others)}"))
+    if outdated is not None:
+        reasons.append(f"the override to {outdated.points:f} points is for another file and does not apply to this one")
+    return reasons
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:

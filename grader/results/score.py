@@ -92,12 +92,11 @@ def result_of(
     graded = grade(submission, entry, assignment, spent=spent)
     override = standing_override(own, assignment)
     due = submission.content is not None and not is_done(last.runs, assignment)
+    tries = [end for end in ends_without_result(last.runs) if end is not entry]
     review = (
         *graded.review,
-        *messages.of_tries([end for end in ends_without_result(last.runs) if end is not entry]),
-        *messages.of_same_files(entry, others),
-        *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
-        *messages.of_run_due(entry, due=due and last.regrade is None),
+        *messages.of_history(entry, tries, override, last.regrade if due else None, due=due),
+        *messages.of_other_files(entry, others, None if override else _outdated(lines, submission)),
     )
     graded = replace(graded, review=review)
     if override is not None:

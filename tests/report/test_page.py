@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import stat
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from grader.records import Companion, CurvePoint, Decision, Outcome, Status, Ver
 from grader.report import charts
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
-from grader.report.page import summarize, write_report
+from grader.report.page import summarize
 from grader.report.since import Difference, Since
 from grader.report.view import Student, log_end, reason_kind, source_files
 from grader.results.entries import Result
@@ -150,13 +149,10 @@ def test_runs_sources_and_logs_are_left_out_where_a_browser_could_not_open_them(
     assert "logs/ and feedback/s20260001.html" in left
 
 
-def test_the_page_is_for_its_owner_alone_and_holds_the_end_of_the_log(tmp_path: Path) -> None:
-    log = tmp_path / "x.log"
+def test_the_page_holds_the_end_of_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "any.log"
     log.write_bytes(b"first\n" + b"line\n" * 100 + b"\x1b[31mlast \xff\n")
-    rows = [result(submission(), entry())]
-    write_report(rows, [], ASSIGNMENT, tmp_path / "report.html", lambda _: log)
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == 0o600
+    text = page([result(submission(), entry())], tmp_path)
     assert "last \N{REPLACEMENT CHARACTER}" in text
     assert "first" not in log_end(log)
 
