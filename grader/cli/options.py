@@ -261,7 +261,7 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
-    missing = sum(_handed_in_nothing(submission) for submission in collection.submissions)
+    missing = sum(each.content is None and not each.unreadable for each in collection.submissions)
     say(f"collected: {counted(handed_in, 'submission')}; nothing from {missing}")
     for notice in collection.notices:
         say(f"  {notice}")
@@ -289,7 +289,3 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
         if known[student].content is None:
             raise UserError(f"{student} handed in no file that can be run: see collection.csv")
     return [known[student] for student in dict.fromkeys(students)]
-
-
-def _handed_in_nothing(submission: Submission) -> bool:
-    return submission.content is None and not submission.unreadable

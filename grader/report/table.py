@@ -143,12 +143,17 @@ def print_summary(console: Console, results: Sequence[Result], notice: str) -> N
     Args:
         notice: What every reader must know of these results, such as a data set that is not for grades; may be empty.
     """
-    table = _summary_table(results)
+    table = _summary(results)
     # A file or a pipe has no width to fit into, so there each student stays on one line, whole.
     if not console.is_terminal:
         table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
     console.print(table, crop=False)
-    for line in filter(None, [_points_line(results), *_review_lines(results), notice]):
+    counts = points_counts(result.grade.points for result in results)
+    lines = [f"Students: {len(results)}. {', '.join(counts)}"]
+    if marked := [result for result in ordered(results) if result.grade.review]:
+        lines.append(f"Students to look at: {len(marked)}")
+        lines += [f"{result.submission.student_id}: {'; '.join(result.grade.review)}" for result in marked]
+    for line in (*lines, notice) if notice else lines:
         console.print(_text(line), soft_wrap=True)
 
 
@@ -168,7 +173,7 @@ def points_counts(points: Iterable[Decimal | None]) -> list[str]:
     return [*parts, f"no points yet: {counts[None]}"] if counts[None] else parts
 
 
-def _summary_table(results: Sequence[Result]) -> Table:
+def _summary(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     # On a narrow terminal, ids and names go on in a second line; nothing is cut.
     table.add_column("student_id", overflow="fold")
@@ -178,32 +183,15 @@ def _summary_table(results: Sequence[Result]) -> Table:
     table.add_column("points", justify="right", no_wrap=True)
     table.add_column("architecture", no_wrap=True)
     for result in ordered(results):
-        table.add_row(*_summary_row(result))
+        submission, grade, entry = result.submission, result.grade, result.entry
+        cells = (
+            *(submission.student_id, submission.name, grade.outcome.value),
+            "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
+            "-" if grade.points is None else f"{grade.points:f}",
+            entry.check.verdict.value if entry else "",
+        )
+        table.add_row(*map(_text, cells))
     return table
-
-
-def _summary_row(result: Result) -> list[Text]:
-    grade, entry = result.grade, result.entry
-    return [
-        _text(result.submission.student_id),
-        _text(result.submission.name),
-        _text(grade.outcome.value),
-        _text("" if grade.accuracy is None else f"{grade.accuracy:.2f}"),
-        _text("-" if grade.points is None else f"{grade.points:f}"),
-        _text("" if entry is None else entry.check.verdict.value),
-    ]
-
-
-def _points_line(results: Sequence[Result]) -> str:
-    return f"Students: {len(results)}. " + ", ".join(points_counts(result.grade.points for result in results))
-
-
-def _review_lines(results: Sequence[Result]) -> list[str]:
-    marked = [result for result in ordered(results) if result.grade.review]
-    if not marked:
-        return []
-    reasons = [f"{result.submission.student_id}: {'; '.join(result.grade.review)}" for result in marked]
-    return [f"Students to look at: {len(marked)}", *reasons]
 
 
 def _text(value: str) -> Text:
@@ -222,15 +210,11 @@ def collection_lines(collection: Collection) -> Iterator[str]:
 def _what(submission: Submission, reason: str) -> str:
     if submission.unreadable:
         return f"cannot be graded: {submission.unreadable}"
+    if submission.content is None and submission.late:
+        return f"nothing in time: {submission.late}"
     if submission.content is None:
-        if submission.late:
-            return f"nothing in time: {submission.late}"
-        return (
-            "; ".join(["no file that can be graded", *submission.remarks])
-            if submission.remarks
-            else "handed in nothing"
-        )
+        remarks = submission.remarks
+        return "; ".join(("no file that can be graded", *remarks)) if remarks else "handed in nothing"
     when = f", {submission.submitted_at.isoformat(' ', 'seconds')}" if submission.submitted_at else ""
-    names = [companion.name for companion in submission.companions]
-    beside = f", with {', '.join(names)}" if names else ""
-    return f"{submission.file}{when}{beside}: {reason}"
+    names = ", ".join(companion.name for companion in submission.companions)
+    return f"{submission.file}{when}{f', with {names}' if names else ''}: {reason}"
