@@ -66,8 +66,8 @@ def regrade_command(
 
 @app.command("override")
 def override_command(
-    student: Annotated[str, setting("STUDENT", "Whose points.")] = "",
-    points: Annotated[str, setting("POINTS", "How many.")] = "",
+    student: Annotated[str, setting("STUDENT", "The student whose points you set.")] = "",
+    points: Annotated[str, setting("POINTS", "The points.")] = "",
     why: Why = "",
     submissions: Known = None,
     out: Out = DEFAULT_OUT,

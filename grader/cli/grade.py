@@ -45,7 +45,7 @@ from grader.pipeline import due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
-from grader.results.entries import Regrade, Result
+from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.results.reruns import known_run
 from grader.run.calibrate import CALIBRATION_NAME, Calibration, calibrate, run_seconds, saved_calibration, to_json
@@ -87,7 +87,9 @@ def grade_command(
             say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
         collection = collected(inputs, rules, out)
         wanted = chosen(collection, [student]) if student else collection.submissions
-        _warn_of_another_class(inputs, out)
+        before = remembered(out, Inputs()).submissions
+        if before not in ("", inputs.submissions):
+            say(f"{out} has the results of {before}, and its student pages stay: use another OUT= for another class")
         run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
 
@@ -154,22 +156,10 @@ def run_class(
     say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
     show_results(rows, out, data.notice)
     asked = {submission.student_id for submission in wanted}
-    _fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
-
-
-def _fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
-    """Exit with 1 if somebody has no points because of us."""
-    if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
+    failed = [row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None]
+    if any(row.submission.student_id in asked for row in failed):
         say("Some students have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
-
-
-def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
-    before = remembered(out, Inputs()).submissions
-    if before not in ("", inputs.submissions):
-        say(
-            f"{out} holds the results of {before}, and its student pages stay there: use another OUT= for another class"
-        )
 
 
 def copies_among(

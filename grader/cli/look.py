@@ -174,13 +174,12 @@ def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules 
 
 def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
     best = next((rung for rung in ladder if rung.isolation is not None), ladder[-1])
-    offered = best.isolation.description if best.isolation else "none at all"
-    yield f"isolation: {offered}"
+    yield f"isolation: {best.isolation.description if best.isolation else 'none at all'}"
     for rung in ladder:
         if rung.isolation is None:
             yield f"  {rung.level:8} no: {rung.refusal}"
         else:
-            yield f"  {rung.level:8} yes{', but only if the assignment names it' if _by_name(rung) else ''}"
+            yield f"  {rung.level:8} yes{', but only if the assignment names it' * (rung.level is IsolationLevel.NONE)}"
     if best.isolation is not None:
         yield f"  probes at the level {best.level}:"
         for name in PROBES:
@@ -195,10 +194,6 @@ def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
     for rung in ladder:
         if rung.level is aim and rung.raise_by:
             yield f"  to raise it to {aim}: {rung.raise_by}"
-
-
-def _by_name(rung: Rung) -> bool:
-    return rung.level is IsolationLevel.NONE
 
 
 def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
@@ -235,8 +230,7 @@ def _sharing(rules: Assignment, why_not: str, *, has_cards: bool) -> str:
     if not why_not:
         wish = "as the assignment asks" if rules.sharing == "mps" else 'with sharing = "mps" in the assignment'
         return f"sharing: several submissions can use one GPU at the same time through NVIDIA MPS, {wish}"
-    stops = rules.sharing == "mps" and has_cards
     refused = (
         ', but the assignment asks for it, so nothing can be graded here: write sharing = "turns" in the assignment'
     )
-    return f"sharing: no NVIDIA MPS ({why_not}){refused if stops else ''}"
+    return f"sharing: no NVIDIA MPS ({why_not}){refused if rules.sharing == 'mps' and has_cards else ''}"
