@@ -33,6 +33,7 @@ from grader.cli.options import (
     say,
     show_results,
 )
+from grader.data import ASSIGNED_DATA
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
 from grader.report.out import write_results
@@ -127,7 +128,8 @@ def report_command(
     remember(inputs, out)
     rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
     write_results(rows, collection, rules, ledger, out)
-    show_results(rows, out, f"These results are for {entries[-1].evidence.data_name}.")
+    name = entries[-1].evidence.data_name
+    show_results(rows, out, "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}.")
 
 
 @app.command("files")
