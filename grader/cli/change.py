@@ -53,7 +53,7 @@ def regrade_command(
     inputs = remembered(out, named(submissions))
     rules = inputs.rules()
     with open_ledger(out) as ledger:
-        collection = collected(inputs, rules, out)
+        collection = collected(inputs, rules, out, briefly=True)
         rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
         wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
         if not wanted:
@@ -79,7 +79,7 @@ def override_command(
     value = _points(points, max(band.points for band in rules.bands))
     with open_ledger(out) as ledger:
         run_key = _last_run_key(ledger, out)
-        collection = collected(inputs, rules, out)
+        collection = collected(inputs, rules, out, briefly=True)
         submission = _one(collection.submissions, student)
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)

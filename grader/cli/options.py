@@ -244,8 +244,11 @@ def nothing_graded(out: Path) -> UserError:
     return UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
 
 
-def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
+def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = False) -> Collection:
     """Collect, write `collection.csv`, and say what was found and what was set aside.
+
+    Args:
+        briefly: Say only how many: whoever changes one result has read the rest, and would lose sight of it.
 
     Raises:
         UserError: The folder or the roster cannot be used, or none was ever named.
@@ -263,6 +266,8 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
     handed_in = sum(submission.content is not None for submission in collection.submissions)
     missing = sum(each.content is None and not each.unreadable for each in collection.submissions)
     say(f"collected: {counted(handed_in, 'submission')}; nothing from {missing}")
+    if briefly:
+        return collection
     for notice in collection.notices:
         say(f"  {notice}")
     for decision in collection.decisions:

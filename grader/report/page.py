@@ -58,6 +58,7 @@ class Summary:
         median_seconds: Of the runs that count; None where nobody has trained.
         finished_at: The newest run's end.
         other_data: What was tested on, where it is not the assigned data set.
+        conditions: On what, where and with what the runs were made.
     """
 
     students: int
@@ -71,10 +72,7 @@ class Summary:
     median_seconds: float | None
     finished_at: datetime | None
     other_data: tuple[str, ...]
-    data: tuple[str, ...]
-    devices: tuple[str, ...]
-    isolation: tuple[str, ...]
-    versions: tuple[str, ...]
+    conditions: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def render_report(
@@ -140,7 +138,7 @@ def summarize(students: Sequence[Student]) -> Summary:
     trained = [training.seconds for training in counting if training.samples]
     evidence = [entry.evidence for entry in own.values()]
     # A file that Python cannot read never ran anywhere.
-    ran = [entry for entry in own.values() if entry.run.device]
+    ran = [(entry.run, entry.evidence) for entry in own.values() if entry.run.device]
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
@@ -158,10 +156,15 @@ def summarize(students: Sequence[Student]) -> Summary:
         median_seconds=statistics.median(trained) if trained else None,
         finished_at=max((entry.finished_at for entry in own.values()), default=None),
         other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
-        data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
-        devices=_mostly(f"{one.run.device}; {one.evidence.jobs} at a time" for one in ran),
-        isolation=_mostly(item.isolation for item in evidence if item.isolation),
-        versions=_mostly(f"torch {one.run.torch_version}, grader {one.evidence.grader_version}" for one in ran),
+        conditions=(
+            ("Data", _mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence)),
+            ("Machine", _mostly(f"{run.device}; {by.jobs} at a time" for run, by in ran)),
+            ("Isolation", _mostly(item.isolation for item in evidence if item.isolation)),
+            (
+                "Software",
+                _mostly(f"torch {run.torch_version}, grader {by.grader_version}" for run, by in ran),
+            ),
+        ),
     )
 
 
