@@ -23,13 +23,14 @@ from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
 from grader.report.left_out import left_out, nobodys
+from grader.report.similar import Pair
 from grader.report.since import Since
 from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
 from grader.results.messages import answers
 from grader.text import file_key, one_line, write_private
 
-REPORT_NAME, FEEDBACK_NAME = "report.html", "feedback"
+REPORT_NAME, FEEDBACK_NAME, SIMILAR_NAME = "report.html", "feedback", "similar.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
 MOST_WHOLE = 2_000
 # Of those who have something in common, so many are named; the others are one by one in the table.
@@ -244,3 +245,15 @@ def band_words(band: Band) -> str:
 
 def _in_markdown(value: Any) -> Any:
     return _MARKDOWN.sub(r"\\\1", one_line(value)) if isinstance(value, str) else value
+
+
+def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> None:
+    """Write the page of similar submissions, in one step and readable by its owner alone.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    style = text_of("page.css") + text_of("similar.css")
+    page = environment().get_template("similar.html")
+    said = page.render(pairs=pairs, least=least_percent, policy=policy(style), style=Markup(style))
+    write_private(path, said.encode())
