@@ -85,7 +85,7 @@ def expect_answer(number):
     question = seen.questions[number - 1]
     if question.answer != "ok":
         error = f" {seen.fault}" if question.answer == "unknown" and seen.fault else ""
-        fail(f"Q{number}: {ASKED[number - 1]} {question.reason}{error}")
+        fail(f"Q{number}. Expected: {ASKED[number - 1]} Found: {question.reason}{error}")
 
 
 def test_the_file_can_be_run_from_top_to_bottom():

@@ -6,10 +6,10 @@ import locale
 import os
 import sys
 
-from grader.cli import change, doctor, export, grade, look, rehearse
+from grader.cli import change, export, grade, look, rehearse
 from grader.cli.options import app
 
-__all__ = ["change", "doctor", "export", "grade", "look", "main", "rehearse"]
+__all__ = ["change", "export", "grade", "look", "main", "rehearse"]
 
 
 def main() -> None:

@@ -7,8 +7,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from grader.cli.grade import run_class
 from grader.cli.options import (
     DEFAULT_OUT,
@@ -21,10 +19,11 @@ from grader.cli.options import (
     app,
     chosen,
     collected,
-    mistakes_in_one_sentence,
     named,
+    nothing_graded,
     remembered,
     say,
+    setting,
     show_results,
 )
 from grader.errors import UserError
@@ -34,7 +33,7 @@ from grader.report.out import write_results
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import Ledger, open_ledger
 
-Students = Annotated[str, typer.Option(help="The students' ids, separated by blanks.", envvar="GRADER_STUDENTS")]
+Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks.")]
 
 
 @app.command("regrade")
@@ -42,79 +41,65 @@ def regrade_command(
     submissions: Known = None,
     students: Students = "",
     why: Why = "",
-    failed: Annotated[
-        bool,
-        typer.Option(
-            "--failed",
-            help="All submissions that the grader could not grade and that have no override.",
-            envvar="GRADER_FAILED",
-        ),
-    ] = False,
-    flagged: Annotated[
-        bool,
-        typer.Option(
-            "--flagged", help="All submissions that have a `review` and no override.", envvar="GRADER_FLAGGED"
-        ),
-    ] = False,
+    failed: Annotated[bool, setting("FAILED", "All that have no accuracy and no override.", "--failed")] = False,
+    flagged: Annotated[bool, setting("FLAGGED", "All that have a `review` and no override.", "--flagged")] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
     yes: Yes = False,
     cluster: Cluster = "",
 ) -> None:
     """Run submissions again; until there is a new result, the old one counts."""
-    with mistakes_in_one_sentence():
-        _require_reason(why, "regrade")
-        inputs = remembered(out, named(submissions))
-        rules = inputs.rules()
-        with open_ledger(out) as ledger:
-            collection = collected(inputs, rules, out)
-            rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
-            wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
-            if not wanted:
-                raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
-            say(f"to run again: {', '.join(submission.student_id for submission in wanted)}")
-            now = datetime.now(UTC)
-            again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
-            run_class(
-                ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False, regrades=again
-            )
+    _require_reason(why)
+    inputs = remembered(out, named(submissions))
+    rules = inputs.rules()
+    with open_ledger(out) as ledger:
+        collection = collected(inputs, rules, out, briefly=True)
+        rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
+        wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
+        if not wanted:
+            raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
+        say(f"to run again: {', '.join(submission.student_id for submission in wanted)}")
+        now = datetime.now(UTC)
+        again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
+        run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False, regrades=again)
 
 
 @app.command("override")
 def override_command(
-    student: Annotated[str, typer.Option(help="Whose points.", envvar="GRADER_STUDENT")] = "",
-    points: Annotated[str, typer.Option(help="How many.", envvar="GRADER_POINTS")] = "",
+    student: Annotated[str, setting("STUDENT", "The student whose points you set.")] = "",
+    points: Annotated[str, setting("POINTS", "The points.")] = "",
     why: Why = "",
     submissions: Known = None,
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Set one student's points, whatever the accuracy; a later regrade of that student ends the override."""
-    with mistakes_in_one_sentence():
-        _require_reason(why, "override")
-        inputs = remembered(out, named(submissions))
-        rules = inputs.rules()
-        value = _points(points, max(band.points for band in rules.bands))
-        with open_ledger(out) as ledger:
-            run_key = _last_run_key(ledger, out)
-            collection = collected(inputs, rules, out)
-            submission = _one(collection.submissions, student)
-            ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
-            rows = results(collection.submissions, rules, ledger, run_key)
-            write_results(rows, collection, rules, ledger, out)
-            show_results(rows, out)
-        last = next(row for row in rows if row.submission.student_id == student).changes[-1]
-        say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
+    _require_reason(why)
+    inputs = remembered(out, named(submissions))
+    rules = inputs.rules()
+    value = _points(points, max(band.points for band in rules.bands))
+    with open_ledger(out) as ledger:
+        run_key = _last_run_key(ledger, out)
+        collection = collected(inputs, rules, out, briefly=True)
+        submission = _one(collection.submissions, student)
+        ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
+        rows = results(collection.submissions, rules, ledger, run_key)
+        write_results(rows, collection, rules, ledger, out)
+        show_results(rows, out)
+    last = next(row for row in rows if row.submission.student_id == student).changes[-1]
+    say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
 
 
-def _require_reason(why: str, command: str) -> None:
+def _require_reason(why: str) -> None:
     if not why.strip():
-        raise UserError(f'a {command} needs a reason: set WHY="..."; the ledger keeps it and the table shows it')
+        raise UserError(
+            'whoever changes a result gives a reason: set WHY="..."; the ledger keeps it, the table shows it'
+        )
 
 
 def _last_run_key(ledger: Ledger, out: Path) -> str:
     entries = ledger.entries()
     if not entries:
-        raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
+        raise nothing_graded(out)
     return entries[-1].run_key
 
 

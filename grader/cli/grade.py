@@ -33,7 +33,6 @@ from grader.cli.options import (
     console,
     interrupted,
     interrupted_at_once,
-    mistakes_in_one_sentence,
     named,
     remember,
     remembered,
@@ -46,7 +45,7 @@ from grader.pipeline import due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
-from grader.results.entries import Regrade, Result
+from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.results.reruns import known_run
 from grader.run.machine import (
@@ -93,16 +92,17 @@ def grade_command(
     precision: Precision = None,
 ) -> None:
     """Collect, check, train and score every submission; continue where an earlier run stopped."""
-    with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
-        rules = inputs.rules()
-        with open_ledger(out) as ledger:
-            if ledger.unreadable:
-                say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
-            collection = collected(inputs, rules, out)
-            wanted = chosen(collection, [student]) if student else collection.submissions
-            _warn_of_another_class(inputs, out)
-            run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
+    inputs = named(submissions, roster, deadline, data, assignment, layout, precision)
+    rules = inputs.rules()
+    with open_ledger(out) as ledger:
+        if ledger.unreadable:
+            say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
+        collection = collected(inputs, rules, out)
+        wanted = chosen(collection, [student]) if student else collection.submissions
+        before = remembered(out, Inputs()).submissions
+        if before not in ("", inputs.submissions):
+            say(f"{out} has the results of {before}, and its student pages stay: use another OUT= for another class")
+        run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=bool(student))
 
 
 @app.command("calibrate")
@@ -113,15 +113,14 @@ def calibrate_command(
     assignment: Rules = None,
 ) -> None:
     """Time the reference here, with the threads that one of `jobs` runs gets; the next grade knows the result."""
-    with mistakes_in_one_sentence("stopped: nothing was measured"):
-        inputs = remembered(out, named(None, data=data, assignment=assignment))
-        rules = inputs.rules()
-        with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
-            measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
-        budget = rules.budget
-        seconds = round(budget.calibrated_seconds(measured.images_per_second))
-        say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
-        say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
+    inputs = remembered(out, named(None, data=data, assignment=assignment))
+    rules = inputs.rules()
+    with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
+        measured = time_reference(rules, machine, out, _CALIBRATED_SECONDS, interrupted())
+    budget = rules.budget
+    seconds = round(budget.calibrated_seconds(measured.images_per_second))
+    say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
+    say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
 
 
 def run_class(
@@ -169,22 +168,10 @@ def run_class(
     say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
     show_results(rows, out, data.notice)
     asked = {submission.student_id for submission in wanted}
-    _fail_where_the_grader_failed([row for row in rows if row.submission.student_id in asked])
-
-
-def _fail_where_the_grader_failed(rows: Sequence[Result]) -> None:
-    """Exit with 1 if somebody has no points because of us."""
-    if any(row.grade.points is None for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE):
+    failed = [row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None]
+    if any(row.submission.student_id in asked for row in failed):
         say("Some students have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
-
-
-def _warn_of_another_class(inputs: Inputs, out: Path) -> None:
-    before = remembered(out, Inputs()).submissions
-    if before not in ("", inputs.submissions):
-        say(
-            f"{out} holds the results of {before}, and its student pages stay there: use another OUT= for another class"
-        )
 
 
 def copies_among(

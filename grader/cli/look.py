@@ -1,12 +1,15 @@
-"""The commands that change nothing: collect, check, report, similar and files."""
+"""The commands that change nothing: collect, check, report, similar, files and doctor."""
 
+import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
 
-from grader.assignment import DEFAULT_ASSIGNMENT, REFERENCE, TEMPLATE
+from grader.assignment import DEFAULT_ASSIGNMENT, REFERENCE, TEMPLATE, Assignment
 from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
@@ -23,29 +26,33 @@ from grader.cli.options import (
     chosen,
     collected,
     interrupted,
-    mistakes_in_one_sentence,
     named,
+    nothing_graded,
     remember,
     remembered,
     say,
     show_results,
 )
-from grader.errors import UserError
+from grader.data import ASSIGNED_DATA
 from grader.pipeline import check_class, results
-from grader.records import Check, Outcome
+from grader.records import Check, IsolationLevel, Outcome
 from grader.report.out import write_results
 from grader.report.page import SIMILAR_NAME, write_similar
 from grader.report.similar import MOST_BYTES, find_similar
-from grader.report.table import checks_table, write_csv
-from grader.report.terminal import collection_lines
+from grader.report.table import checks_table, collection_lines, write_csv
 from grader.results.ledger import read_ledger
-from grader.run.machine import this_machine
-from grader.sandbox import find_isolation
+from grader.run.machine import default_jobs, this_machine, usable_cores
+from grader.sandbox import PROBES, Rung, find_isolation, rungs
+from grader.schedule import mps
 from grader.schedule.dispatch import Local
+from grader.schedule.gpus import cards_here
+from grader.text import counted
 
 _DOCS = DEFAULT_ASSIGNMENT.with_name("docs")
 _MOST_PAIRS = 50
 _SHOWN = 10
+# In GB: a data set, its copy for the runs, logs and tables.
+_DISK_GB = 2
 
 
 @app.command("collect")
@@ -58,13 +65,12 @@ def collect_command(
     layout: Layout = None,
 ) -> None:
     """Show which file counts for whom, why, and which files do not count; runs nothing."""
-    with mistakes_in_one_sentence():
-        inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
-        collection = collected(inputs, inputs.rules(), out)
-        say("")
-        for line in collection_lines(collection):
-            say(line)
-        say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade {as_settings(inputs, out)}")
+    inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
+    collection = collected(inputs, inputs.rules(), out)
+    say("")
+    for line in collection_lines(collection):
+        say(line)
+    say(f"\neach file, and why: {out / 'collection.csv'}\nnext: make grade {as_settings(inputs, out)}")
 
 
 @app.command("check")
@@ -79,7 +85,7 @@ def check_command(
     layout: Layout = None,
 ) -> None:
     """Look at every submission's file and network; needs no data and trains nothing."""
-    with mistakes_in_one_sentence(), tempfile.TemporaryDirectory(prefix="grader-check-") as work:
+    with tempfile.TemporaryDirectory(prefix="grader-check-") as work:
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
         collection = collected(inputs, rules, out)
@@ -112,18 +118,18 @@ def report_command(
     layout: Layout = None,
 ) -> None:
     """Write the tables again from the ledger, with today's roster and bands; runs nothing."""
-    with mistakes_in_one_sentence():
-        inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
-        rules = inputs.rules()
-        ledger = read_ledger(out)
-        entries = ledger.entries()
-        if not entries:
-            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
-        collection = collected(inputs, rules, out)
-        remember(inputs, out)
-        rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
-        write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out, f"These results are for {entries[-1].evidence.data_name}.")
+    inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
+    rules = inputs.rules()
+    ledger = read_ledger(out)
+    entries = ledger.entries()
+    if not entries:
+        raise nothing_graded(out)
+    collection = collected(inputs, rules, out)
+    remember(inputs, out)
+    rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
+    write_results(rows, collection, rules, ledger, out)
+    name = entries[-1].evidence.data_name
+    show_results(rows, out, "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}.")
 
 
 @app.command("files")
@@ -145,17 +151,88 @@ def similar_command(
     ] = 80,
 ) -> None:
     """Show pairs of similar submissions; it accuses nobody, and points do not change."""
-    with mistakes_in_one_sentence():
-        inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
-        collection = collected(inputs, inputs.rules(), out)
-        for submission in collection.submissions:
-            if submission.content and len(submission.content) > MOST_BYTES:
-                say(f"  {submission.student_id}: not compared: larger than {MOST_BYTES // 1000} KB")
-        pairs = find_similar(collection.submissions, least, _MOST_PAIRS)
-        for pair in pairs[:_SHOWN]:
-            first, second = pair.first, pair.second
-            say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
-        path = out / SIMILAR_NAME
-        write_similar(pairs, least, path)
-        say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
-        say(f"side by side: {path}")
+    inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
+    collection = collected(inputs, inputs.rules(), out)
+    for submission in collection.submissions:
+        if submission.content and len(submission.content) > MOST_BYTES:
+            say(f"  {submission.student_id}: not compared: larger than {MOST_BYTES // 1000} KB")
+    pairs = find_similar(collection.submissions, least, _MOST_PAIRS)
+    for pair in pairs[:_SHOWN]:
+        first, second = pair.first, pair.second
+        say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
+    path = out / SIMILAR_NAME
+    write_similar(pairs, least, path)
+    say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
+    say(f"side by side: {path}")
+
+
+@app.command("doctor")
+def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules = None) -> None:
+    """Say what this machine offers, and which command would raise it; grades nothing."""
+    rules = named(None, assignment=assignment).rules()
+    for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):
+        say(line)
+
+
+def _isolation(ladder: Sequence[Rung], rules: Assignment) -> Iterator[str]:
+    best = next((rung for rung in ladder if rung.isolation is not None), ladder[-1])
+    yield f"isolation: {best.isolation.description if best.isolation else 'none at all'}"
+    for rung in ladder:
+        if rung.isolation is None:
+            yield f"  {rung.level:8} no: {rung.refusal}"
+        else:
+            yield f"  {rung.level:8} yes{', but only if the assignment names it' * (rung.level is IsolationLevel.NONE)}"
+    if best.isolation is not None:
+        yield f"  probes at the level {best.level}:"
+        for name in PROBES:
+            yield f"    {'GOT THROUGH' if name in best.succeeded else 'held':11} {name}"
+    wish = rules.policy.isolation
+    order = list(IsolationLevel)
+    enough = best.isolation is not None and order.index(best.level) <= order.index(wish)
+    if not enough:
+        yield f'  the assignment asks for at least "{wish}", so nothing can be graded here'
+    # What is enough can be raised by one level; what is not must be raised to what is asked for.
+    aim = order[max(0, order.index(best.level) - 1)] if enough else wish
+    for rung in ladder:
+        if rung.level is aim and rung.raise_by:
+            yield f"  to raise it to {aim}: {rung.raise_by}"
+
+
+def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
+    import torch  # takes seconds, and no other command needs it here
+
+    cores = usable_cores()
+    cards = cards_here()
+    jobs = asked or default_jobs(cores, cards, rules.budget.time_limit != "wall", rules.sharing)
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        yield f"GPU: {torch.cuda.get_device_name(0)}, {free >> 20} of {total >> 20} MB free"
+    else:
+        yield "GPU: PyTorch sees none; scripts run on the processor"
+    yield _sharing(rules, mps.why_not(tuple(cards)), has_cards=bool(cards))
+    threads = counted(max(1, cores // jobs), "thread")
+    yield f"torch: {torch.__version__}, {counted(cores, 'processor core')}, {threads} a run"
+    allowed = jobs * rules.limits.memory_mb
+    memory = psutil.virtual_memory().total >> 20
+    enough = "" if allowed <= memory else ", more than this machine has: lower memory_mb in the assignment, or JOBS="
+    yield f"memory: {memory} MB; {jobs} at a time may use {allowed} MB{enough}"
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    gigabytes = shutil.disk_usage(place).free >> 30
+    room = "" if gigabytes >= _DISK_GB else f", and {_DISK_GB} GB are needed: name another folder with OUT="
+    yield f"disk: {gigabytes} GB free for {out}{room}"
+    timed = saved_calibration(out, max(1, cores // jobs), rules.precision)
+    if timed is None:
+        yield "speed: not timed yet; run make calibrate"
+    else:
+        steps = timed.images_per_second
+        yield f"speed: the reference trains {steps:.0f} images a second, {1000 * 128 / steps:.0f} ms a step of 128"
+
+
+def _sharing(rules: Assignment, why_not: str, *, has_cards: bool) -> str:
+    if not why_not:
+        wish = "as the assignment asks" if rules.sharing == "mps" else 'with sharing = "mps" in the assignment'
+        return f"sharing: several submissions can use one GPU at the same time through NVIDIA MPS, {wish}"
+    refused = (
+        ', but the assignment asks for it, so nothing can be graded here: write sharing = "turns" in the assignment'
+    )
+    return f"sharing: no NVIDIA MPS ({why_not}){refused if rules.sharing == 'mps' and has_cards else ''}"

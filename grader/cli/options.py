@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.control import Control
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.collect import Format, collect
@@ -28,23 +29,51 @@ from grader.collect.deadline import parse_deadline
 from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
 from grader.report.out import where_it_is
-from grader.report.table import collection_table, write_csv
-from grader.report.terminal import print_summary
+from grader.report.table import collection_table, print_summary, write_csv
 from grader.results.entries import Result
 from grader.text import counted, printable, write_private
 
+DEFAULT_OUT = Path("results")
+INPUTS_NAME = "inputs.json"
+
+
+@contextmanager
+def mistakes_in_one_sentence() -> Iterator[None]:
+    """Turn every expected error into one sentence and an exit code."""
+    try:
+        yield
+    except (UserError, InfrastructureError) as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+    except (Cancelled, KeyboardInterrupt):
+        print("stopped: nothing is lost", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was given."""
+        with mistakes_in_one_sentence():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Grade hw6.py files. Exit codes: 0, done; 1, done, but the grader failed on somebody; 2, your mistake; "
-    "130, stopped. "
-    "A student tries one file with: python -m grader try hw6.py",
+    "130, stopped. A student tries one file with: python -m grader try hw6.py",
 )
 console = Console(highlight=False)
 _SHOW_CURSOR = Control.show_cursor(True).segment.text.encode()
 
-# The Makefile hands over what a person typed by these variables, so that no shell reads it.
+
+def setting(name: str, said: str, *flags: str, **more: Any) -> Any:
+    """A flag with its help; the Makefile hands over what a person typed as GRADER_<name>, so that no shell reads it."""
+    return typer.Option(*flags, help=said, envvar=f"GRADER_{name}", **more)
+
+
 Submissions = Annotated[
     Path,
     typer.Argument(help="The submissions: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
@@ -54,58 +83,31 @@ Known = Annotated[
     typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
 Layout = Annotated[
-    Format | None,
-    typer.Option("--format", help="The layout of SUBMISSIONS; by default, its names tell it.", envvar="GRADER_FORMAT"),
+    Format | None, setting("FORMAT", "The layout of SUBMISSIONS; by default, its names tell it.", "--format")
 ]
 Roster = Annotated[
-    Path | None,
-    typer.Option(
-        help="CSV with student_id, name and perhaps deadline; or a learning system's gradebook.", envvar="GRADER_ROSTER"
-    ),
+    Path | None, setting("ROSTER", "CSV with student_id, name and perhaps deadline; or a learning system's gradebook.")
 ]
 Deadline = Annotated[
-    str,
-    typer.Option(
-        help="A time with its zone, as 2026-12-01T23:59+09:00; later files do not count.", envvar="GRADER_DEADLINE"
-    ),
+    str, setting("DEADLINE", "A time with its zone, as 2026-12-01T23:59+09:00; later files do not count.")
 ]
 Data = Annotated[
-    str,
-    typer.Option(
-        help="A torchvision folder, an .npz file or `digits`; by default CIFAR-10, downloaded.", envvar="GRADER_DATA"
-    ),
+    str, setting("DATA", "A torchvision folder, an .npz file or `digits`; by default CIFAR-10, downloaded.")
 ]
-Out = Annotated[Path, typer.Option(help="Folder for tables, logs and the ledger.", envvar="GRADER_OUT")]
-DEFAULT_OUT = Path("results")
+Out = Annotated[Path, setting("OUT", "Folder for tables, logs and the ledger.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="How many submissions run at the same time; the default suits the machine.", envvar="GRADER_JOBS"
-    ),
+    setting("JOBS", "How many submissions run at the same time; the default suits the machine.", min=1),
 ]
-Cluster = Annotated[
-    str, typer.Option(help="A Ray cluster's address, or `auto`; by default, this machine.", envvar="GRADER_CLUSTER")
-]
-Rules = Annotated[
-    Path | None,
-    typer.Option("--assignment", help="TOML file with the assignment's rules.", envvar="GRADER_ASSIGNMENT"),
-]
+Cluster = Annotated[str, setting("CLUSTER", "A Ray cluster's address, or `auto`; by default, this machine.")]
+Rules = Annotated[Path | None, setting("ASSIGNMENT", "TOML file with the assignment's rules.", "--assignment")]
 Precision = Annotated[
     Literal["script", "bfloat16"] | None,
-    typer.Option(help="The precision of training; by default, what the assignment says.", envvar="GRADER_PRECISION"),
+    setting("PRECISION", "The precision of training; by default, what the assignment says."),
 ]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Start without a question, however long it may take.", envvar="GRADER_YES")
-]
-Student = Annotated[
-    str,
-    typer.Option(help="Only this student; the script's output is shown as it comes.", envvar="GRADER_STUDENT"),
-]
-Why = Annotated[
-    str, typer.Option(help="The reason; it stays in the ledger and is shown in the table.", envvar="GRADER_WHY")
-]
-
-INPUTS_NAME = "inputs.json"
+Yes = Annotated[bool, setting("YES", "Start without a question, however long it may take.", "--yes")]
+Student = Annotated[str, setting("STUDENT", "Only this student; the script's output is shown as it comes.")]
+Why = Annotated[str, setting("WHY", "The reason; it stays in the ledger and is shown in the table.")]
 
 
 def say(sentence: str) -> None:
@@ -119,23 +121,6 @@ def show_results(rows: Sequence[Result], out: Path, notice: str = "") -> None:
     print_summary(console, rows, notice)
     for line in where_it_is(rows, out, "" if out == DEFAULT_OUT else f" OUT={out}"):
         say(line)
-
-
-@contextmanager
-def mistakes_in_one_sentence(stopped: str = "stopped: nothing is lost") -> Iterator[None]:
-    """Turn every expected error into one sentence and an exit code.
-
-    Args:
-        stopped: What is said after Ctrl-C.
-    """
-    try:
-        yield
-    except (UserError, InfrastructureError) as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
-    except (Cancelled, KeyboardInterrupt):
-        print(stopped, file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 @contextmanager
@@ -254,14 +239,22 @@ def remembered(out: Path, now: Inputs) -> Inputs:
     return replace(kept, **{name: value for name, value in asdict(now).items() if value})
 
 
-def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
+def nothing_graded(out: Path) -> UserError:
+    """The mistake of whoever asks for results before there are any."""
+    return UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
+
+
+def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = False) -> Collection:
     """Collect, write `collection.csv`, and say what was found and what was set aside.
+
+    Args:
+        briefly: Say only how many: whoever changes one result has read the rest, and would lose sight of it.
 
     Raises:
         UserError: The folder or the roster cannot be used, or none was ever named.
     """
     if not inputs.submissions:
-        raise UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
+        raise nothing_graded(out)
     collection = collect(
         Path(inputs.submissions),
         Path(inputs.roster) if inputs.roster else None,
@@ -271,8 +264,10 @@ def collected(inputs: Inputs, rules: Assignment, out: Path) -> Collection:
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
-    missing = sum(_handed_in_nothing(submission) for submission in collection.submissions)
+    missing = sum(each.content is None and not each.unreadable for each in collection.submissions)
     say(f"collected: {counted(handed_in, 'submission')}; nothing from {missing}")
+    if briefly:
+        return collection
     for notice in collection.notices:
         say(f"  {notice}")
     for decision in collection.decisions:
@@ -299,7 +294,3 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
         if known[student].content is None:
             raise UserError(f"{student} handed in no file that can be run: see collection.csv")
     return [known[student] for student in dict.fromkeys(students)]
-
-
-def _handed_in_nothing(submission: Submission) -> bool:
-    return submission.content is None and not submission.unreadable

@@ -12,7 +12,7 @@ from grader.results.entries import Entry
 BIN_PERCENT = 5
 _BINS = 100 // BIN_PERCENT
 # Room above the tallest bar for the words at the bands' edges.
-_HEADROOM = 1.22
+_HEADROOM = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,50 +44,26 @@ def curves(entry: Entry) -> tuple[Curve, ...]:
         return ()
     ends = max((point.samples for point in curve), default=0) / size
     losses = [(point.samples / size, point.loss) for point in curve if point.loss is not None]
-    shares = [(point.samples / size, point.accuracy) for point in curve if point.accuracy is not None]
+    shares = [(point.samples / size, 100 * point.accuracy) for point in curve if point.accuracy is not None]
     drawn = []
     if len(losses) > 1:
-        values = [loss for _, loss in losses]
-        low, high = min(0.0, *values), max(values)
-        drawn.append(_curve("Loss", losses, ends, _ticks(3, low, high), (low, high), "{:.4g}"))
+        span = min(0.0, *(loss for _, loss in losses)), max(loss for _, loss in losses)
+        drawn.append(_curve("Loss", losses, ends, span, _ticks(3, *span), "{:.4g}"))
     if len(shares) > 1:
-        percents = [(epoch, 100 * share) for epoch, share in shares]
-        drawn.append(
-            _curve("Accuracy on training batches", percents, ends, (0, 50, 100), (0, 100), "{:.0f}\N{NO-BREAK SPACE}%")
-        )
+        title, form = "Accuracy on training batches", "{:.0f}\N{NO-BREAK SPACE}%"
+        drawn.append(_curve(title, shares, ends, (0, 100), (0, 50, 100), form))
     return tuple(drawn)
-
-
-def _ticks(most: int, low: float, high: float, least: float = 0.0) -> Sequence[float]:
-    """Round values between two others, at most `most` steps apart of 1, 2 or 5 times a power of ten.
-
-    Args:
-        least: The smallest step.
-    """
-    if high <= low:
-        return [low]
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = max(least, next(power * each for each in (1, 2, 5, 10) if power * each * most >= high - low))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(step * number, 10) for number in range(first, last + 1)]
 
 
 def _curve(
     title: str,
     points: Sequence[tuple[float, float]],
     ends: float,
-    ticks: Sequence[float],
     span: tuple[float, float],
+    ticks: Sequence[float],
     form: str,
 ) -> Curve:
-    """Lay out points of (epoch, value).
-
-    Args:
-        ends: The epoch at the right edge.
-        ticks: The values with a line and a label.
-        span: The values at the lower and the upper edge.
-        form: How a value is written.
-    """
+    """Lay out points of (epoch, value) in a box that ends at an epoch and spans two values, which `form` writes."""
     low, high = span
 
     def x(epoch: float) -> float:
@@ -104,6 +80,16 @@ def _curve(
         across=tuple((x(tick), f"{tick:g}") for tick in _ticks(5, 0, ends)),
         up=tuple((y(tick), form.format(tick)) for tick in ticks),
     )
+
+
+def _ticks(most: int, low: float, high: float, least: float = 0.0) -> Sequence[float]:
+    """Round values between two others, in at most `most` steps of 1, 2 or 5 times a power of ten, at least `least`."""
+    if high <= low:
+        return [low]
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = max(least, next(power * each for each in (1, 2, 5, 10) if power * each * most >= high - low))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(step * number, 10) for number in range(first, last + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +111,7 @@ class Histogram:
     up: tuple[tuple[float, str], ...]
 
     WIDTH = 500
-    HEIGHT = 190
+    HEIGHT = 150
 
 
 def histogram(accuracies: Sequence[Decimal], bands: Sequence[Band]) -> Histogram:
@@ -144,15 +130,12 @@ def histogram(accuracies: Sequence[Decimal], bands: Sequence[Band]) -> Histogram
             (round((bin_ + 0.06) * width, 1), y(count), round(0.88 * width, 1), round(Histogram.HEIGHT - y(count), 1))
             for bin_, count in sorted(counts.items())
         ),
-        edges=tuple(_edge(band) for band in bands),
+        edges=tuple((Histogram.WIDTH * float(band.edge or 0) / 100, _of_band(band)) for band in bands),
         across=tuple((Histogram.WIDTH * percent / 100, str(percent)) for percent in range(0, 101, 10)),
         up=tuple((y(tick), f"{tick:g}") for tick in _ticks(4, 0, top / _HEADROOM, least=1)),
     )
 
 
-def _edge(band: Band) -> tuple[float, tuple[str, ...]]:
-    points = f"{band.points:f} points"
-    if band.edge is None:
-        return 0.0, (points,)
-    where = float(band.edge)
-    return Histogram.WIDTH * where / 100, (points, f"{'above' if band.above is not None else 'from'} {where:g} %")
+def _of_band(band: Band) -> tuple[str, ...]:
+    side = "above" if band.above is not None else "from"
+    return f"{band.points:f} points", *(() if band.edge is None else (f"{side} {float(band.edge):g} %",))

@@ -27,7 +27,7 @@ from grader.report.pace import (
     with_result,
     worth_a_line,
 )
-from grader.report.terminal import points_counts, result_line
+from grader.report.table import points_counts, result_line
 from grader.results.entries import Result
 from grader.text import OutputLines, duration, one_line
 

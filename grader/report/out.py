@@ -6,12 +6,12 @@ from pathlib import Path
 
 from grader.assignment import Assignment
 from grader.records import Collection, Outcome
-from grader.report.feedback import FEEDBACK_NAME, write_feedback
-from grader.report.page import REPORT_NAME, write_report
+from grader.report.page import FEEDBACK_NAME, REPORT_NAME, render_report, write_feedback
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.report.table import grades_table, write_csv
 from grader.results.entries import Result
 from grader.results.ledger import Ledger, log_of
+from grader.text import write_private
 
 GRADES_NAME, LOGS_NAME = "grades.csv", "logs"
 
@@ -29,7 +29,8 @@ def write_results(
     before, now = read_standings(out / STANDINGS_NAME), standings(rows)
     since = changed_since(before, now) if before else None
     log = partial(log_of, ledger=ledger, logs=logs)
-    write_report(rows, collection.decisions, assignment, out / REPORT_NAME, log, since)
+    page = render_report(rows, collection.decisions, assignment, log, since)
+    write_private(out / REPORT_NAME, page.encode())
     write_standings(now, out / STANDINGS_NAME)
     write_feedback(rows, assignment, out / FEEDBACK_NAME)
 

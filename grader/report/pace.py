@@ -125,7 +125,10 @@ def class_left(scene: Scene, plan: Plan, now: float) -> float | None:
     whole = _mean_run(scene, plan, now)
     if whole is None:
         return None
-    ahead = [_known(run_left(run, plan, now), whole - (now - run.begun)) for run in scene.running]
+    ahead = [
+        max(0.0, whole - (now - run.begun)) if (left := run_left(run, plan, now)) is None else left
+        for run in scene.running
+    ]
     copies = max(0, plan.copies - len(scene.copied))
     waiting = max(0, plan.due - len(scene.points) - copies - len(ahead))
     return max(*ahead, 0.0, (sum(ahead) + waiting * whole) / plan.jobs)
@@ -140,14 +143,8 @@ def worth_a_line(told: Running, run: Running, plan: Plan) -> bool:
 
 def training_line(run: Running, plan: Plan, now: float) -> str:
     """Return how one run's training goes, for a log."""
-    left = run_left(run, plan, now)
-    parts = [
-        f"epoch {epochs_text(run, plan)}",
-        f"{rate_text(run)} images/s",
-        f"loss {loss_text(run)}",
-        f"{duration(left)} left",
-    ]
-    return ", ".join(parts)
+    left = duration(run_left(run, plan, now))
+    return f"epoch {epochs_text(run, plan)}, {rate_text(run)} images/s, loss {loss_text(run)}, {left} left"
 
 
 def epochs_text(run: Running, plan: Plan) -> str:
@@ -208,7 +205,3 @@ def _mean_run(scene: Scene, plan: Plan, now: float) -> float | None:
     estimates = [] if plan.run_seconds is None else [plan.run_seconds]
     runs = scene.runs_over + len(in_sight) + len(estimates)
     return (scene.run_seconds + sum(in_sight) + sum(estimates)) / runs if runs else None
-
-
-def _known(left: float | None, otherwise: float) -> float:
-    return max(0.0, otherwise) if left is None else left

@@ -1,10 +1,11 @@
-"""What the teacher opens in a browser: `report.html` and `similar.html`, each one file without need of a network.
+"""What people open in a browser, each one file without need of a network: the teacher's report, a student's feedback.
 
-The report runs no script but its own.
+The report runs no script but its own; a feedback page runs none, says nothing of others, and has a Markdown twin.
 """
 
 import base64
 import hashlib
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,10 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
-from grader.assignment import Assignment
+from grader.assignment import Assignment, Band
 from grader.data import ASSIGNED_DATA
 from grader.records import Decision, Outcome
 from grader.report.charts import curves, histogram
@@ -25,16 +27,17 @@ from grader.report.similar import Pair
 from grader.report.since import Since
 from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
-from grader.text import file_key, write_private
+from grader.results.messages import answers
+from grader.text import file_key, one_line, write_private
 
-REPORT_NAME = "report.html"
+REPORT_NAME, FEEDBACK_NAME, SIMILAR_NAME = "report.html", "feedback", "similar.html"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
 MOST_WHOLE = 2_000
 # Of those who have something in common, so many are named; the others are one by one in the table.
 MOST_NAMED = 12
 _FACT_LENGTH = 160
-
-SIMILAR_NAME = "similar.html"
+# Whatever else would be read as Markdown or HTML: a student's error is quoted, and stays text.
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&#|~])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,18 @@ class Summary:
     """What a teacher asks first.
 
     Attributes:
+        without_points: Those who have none yet, then those who have 0.
         bands: By points, the most first; those without points last.
         train_seconds: Of all runs, each once.
         median_seconds: Of the runs that count; None where nobody has trained.
         finished_at: The newest run's end.
         other_data: What was tested on, where it is not the assigned data set.
+        conditions: On what, where and with what the runs were made.
     """
 
     students: int
     graded: int
+    without_points: tuple[Student, ...]
     bands: tuple[Tally, ...]
     kinds: tuple[Tally, ...]
     to_look_at: tuple[Student, ...]
@@ -67,30 +73,7 @@ class Summary:
     median_seconds: float | None
     finished_at: datetime | None
     other_data: tuple[str, ...]
-    data: tuple[str, ...]
-    devices: tuple[str, ...]
-    isolation: tuple[str, ...]
-    versions: tuple[str, ...]
-
-
-def write_report(
-    results: Sequence[Result],
-    decisions: Sequence[Decision],
-    assignment: Assignment,
-    path: Path,
-    log_of: Callable[[Entry], Path],
-    since: Since | None = None,
-) -> None:
-    """Write the page, in one step, readable by its owner alone.
-
-    Args:
-        log_of: Where a run's log is.
-        since: What has changed since the report before; None where there was none.
-
-    Raises:
-        UserError: Nothing can be written there.
-    """
-    write_private(path, render_report(results, decisions, assignment, log_of, since).encode())
+    conditions: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def render_report(
@@ -100,7 +83,12 @@ def render_report(
     log_of: Callable[[Entry], Path],
     since: Since | None = None,
 ) -> str:
-    """Return the page."""
+    """Return the page.
+
+    Args:
+        log_of: Where a run's log is.
+        since: What has changed since the report before; None where there was none.
+    """
     whole = len(results) <= MOST_WHOLE
     students = _students(results, decisions, log_of, whole=whole)
     made = environment()
@@ -108,6 +96,7 @@ def render_report(
     accuracies = [result.grade.accuracy for result in results if result.grade.accuracy is not None]
     return made.get_template("report.html").render(
         assignment=assignment,
+        answers=answers,
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -150,10 +139,13 @@ def summarize(students: Sequence[Student]) -> Summary:
     trained = [training.seconds for training in counting if training.samples]
     evidence = [entry.evidence for entry in own.values()]
     # A file that Python cannot read never ran anywhere.
-    ran = [entry for entry in own.values() if entry.run.device]
+    ran = [(entry.run, entry.evidence) for entry in own.values() if entry.run.device]
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
+        without_points=tuple(
+            student for none in (None, 0) for student in students if student.result.grade.points == none
+        ),
         bands=tuple(_band(students, value) for value in (*earned, *([None] if None in points else []))),
         kinds=tuple(
             Tally(kind, tuple(student for student in students if kind in student.kinds))
@@ -165,10 +157,15 @@ def summarize(students: Sequence[Student]) -> Summary:
         median_seconds=statistics.median(trained) if trained else None,
         finished_at=max((entry.finished_at for entry in own.values()), default=None),
         other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
-        data=_mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence),
-        devices=_mostly(f"{one.run.device}; {one.evidence.jobs} at a time" for one in ran),
-        isolation=_mostly(item.isolation for item in evidence if item.isolation),
-        versions=_mostly(f"torch {one.run.torch_version}, grader {one.evidence.grader_version}" for one in ran),
+        conditions=(
+            ("Data", _mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence)),
+            ("Machine", _mostly(f"{run.device}; {by.jobs} at a time" for run, by in ran)),
+            ("Isolation", _mostly(item.isolation for item in evidence if item.isolation)),
+            (
+                "Software",
+                _mostly(f"torch {run.torch_version}, grader {by.grader_version}" for run, by in ran),
+            ),
+        ),
     )
 
 
@@ -212,8 +209,46 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+def write_feedback(results: Iterable[Result], assignment: Assignment, folder: Path) -> None:
+    """Write `<student>.html` and `<student>.md` for each student, each in one step and readable by its owner alone.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    style = text_of("page.css") + text_of("feedback.css")
+    same = {
+        "answers": answers,
+        "assignment": assignment,
+        "bands": assignment.bands,
+        "band_words": band_words,
+        "policy": policy(style),
+        "style": Markup(style),
+    }
+    forms = {".html": environment(), ".md": environment(autoescape=False, finalize=_in_markdown)}
+    templates = {suffix: form.get_template(f"feedback{suffix}", globals=same) for suffix, form in forms.items()}
+    for result in results:
+        name = file_key(result.submission.student_id)
+        for suffix, template in templates.items():
+            page = template.render(
+                submission=result.submission, grade=result.grade, entry=result.entry, runs=len(result.runs)
+            )
+            # `make report` writes all of them anew; of 10,000 students they are 20,000 files, each a wait for the disk.
+            write_private(folder / f"{name}{suffix}", page.encode(), flush=False)
+
+
+def band_words(band: Band) -> str:
+    """Say which accuracies a band takes."""
+    if band.edge is None:
+        return "less"
+    return f"{'more than' if band.above is not None else 'from'} {float(band.edge):g} %"
+
+
+def _in_markdown(value: Any) -> Any:
+    return _MARKDOWN.sub(r"\\\1", one_line(value)) if isinstance(value, str) else value
+
+
 def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> None:
-    """Write the page in one step, readable by its owner alone.
+    """Write the page of similar submissions, in one step and readable by its owner alone.
 
     Raises:
         UserError: Nothing can be written there.

@@ -1,48 +1,34 @@
-"""The tables that a teacher opens: `grades.csv` and `checks.csv`."""
+"""A class in rows: the tables that a spreadsheet opens, and what the terminal shows."""
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
 
-from grader.records import Check, Decision, Submission, accuracy_percent
+from grader.records import Check, Collection, Decision, Submission, accuracy_percent
+from grader.report.view import ordered
 from grader.results.entries import Change, Entry, Result
 from grader.text import one_line, printable, write_private
 
 GRADES_COLUMNS = (
-    "student_id",
-    "name",
-    "submitted_at",
-    "file",
-    "sha256",
-    "outcome",
-    "architecture",
-    "accuracy",
-    "points",
-    "epochs",
-    "train_seconds",
-    "stop_reason",
-    "runs",
-    "changes",
-    "review",
-    "message",
+    *("student_id", "name", "submitted_at", "file", "sha256", "outcome", "architecture", "accuracy", "points"),
+    *("epochs", "train_seconds", "stop_reason", "runs", "changes", "review", "message"),
 )
 CHECKS_COLUMNS = (
-    "student_id",
-    "file",
-    "verdict",
-    "deviations",
-    "notes",
-    "parameters",
-    "output_shape",
-    "blanks_left",
-    "message",
+    *("student_id", "file", "verdict", "deviations", "notes", "parameters", "output_shape", "blanks_left", "message"),
 )
+COLLECTION_COLUMNS = ("file", "student_id", "decision", "reason")
 # Excel and LibreOffice take 32,767 characters, and a formula's guard is one.
 _LONGEST_CELL = 32_000
-COLLECTION_COLUMNS = ("file", "student_id", "decision", "reason")
 
 # OWASP's list for CSV injection, with the fullwidth forms of the four signs. Blanks before the sign, also invisible
 # ones, are skipped by some spreadsheets.
@@ -149,3 +135,86 @@ def _checks_row(submission: Submission, check: Check | None) -> dict[str, str]:
         "blanks_left": ", ".join(check.blanks_left),
         "message": one_line(check.message),
     }
+
+
+def print_summary(console: Console, results: Sequence[Result], notice: str) -> None:
+    """Print the table of students, how many got each number of points, and whom a person should look at.
+
+    Args:
+        notice: What every reader must know of these results, such as a data set that is not for grades; may be empty.
+    """
+    table = _summary(results)
+    # A file or a pipe has no width to fit into, so there each student stays on one line, whole.
+    if not console.is_terminal:
+        table.width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    console.print(table, crop=False)
+    counts = points_counts(result.grade.points for result in results)
+    lines = [f"Students: {len(results)}. {', '.join(counts)}"]
+    if marked := [result for result in ordered(results) if result.grade.review]:
+        lines.append(f"Students to look at: {len(marked)}")
+        lines += [f"{result.submission.student_id}: {'; '.join(result.grade.review)}" for result in marked]
+    for line in (*lines, notice) if notice else lines:
+        console.print(_text(line), soft_wrap=True)
+
+
+def result_line(result: Result) -> str:
+    """Return one student's result as one line."""
+    grade = result.grade
+    points = "no points" if grade.points is None else f"{grade.points:f} points"
+    accuracy = "" if grade.accuracy is None else f", {grade.accuracy} %"
+    return f"{one_line(result.submission.student_id)}: {grade.outcome}{accuracy}, {points}"
+
+
+def points_counts(points: Iterable[Decimal | None]) -> list[str]:
+    """Return how many have each number of points, the most points first."""
+    counts = Counter(points)
+    earned = sorted((value for value in counts if value is not None), reverse=True)
+    parts = [f"{value:f} points: {counts[value]}" for value in earned]
+    return [*parts, f"no points yet: {counts[None]}"] if counts[None] else parts
+
+
+def _summary(results: Sequence[Result]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    # On a narrow terminal, ids and names go on in a second line; nothing is cut.
+    table.add_column("student_id", overflow="fold")
+    table.add_column("name", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True)
+    table.add_column("architecture", no_wrap=True)
+    for result in ordered(results):
+        submission, grade, entry = result.submission, result.grade, result.entry
+        cells = (
+            *(submission.student_id, submission.name, grade.outcome.value),
+            "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
+            "-" if grade.points is None else f"{grade.points:f}",
+            entry.check.verdict.value if entry else "",
+        )
+        table.add_row(*map(_text, cells))
+    return table
+
+
+def _text(value: str) -> Text:
+    # A `Text` is never read as markup, so that nothing in a student's name or error can style or hide a line.
+    return Text(one_line(value))
+
+
+def collection_lines(collection: Collection) -> Iterator[str]:
+    """Give one line for each student: the file that counts, its time, and why it does; or that there is none."""
+    reasons = {(decision.student_id, decision.file): decision.reason for decision in collection.decisions}
+    for submission in collection.submissions:
+        who = f"{submission.student_id} ({submission.name})" if submission.name else submission.student_id
+        yield one_line(f"{who}: {_what(submission, reasons.get((submission.student_id, submission.file), ''))}")
+
+
+def _what(submission: Submission, reason: str) -> str:
+    if submission.unreadable:
+        return f"cannot be graded: {submission.unreadable}"
+    if submission.content is None and submission.late:
+        return f"nothing in time: {submission.late}"
+    if submission.content is None:
+        remarks = submission.remarks
+        return "; ".join(("no file that can be graded", *remarks)) if remarks else "handed in nothing"
+    when = f", {submission.submitted_at.isoformat(' ', 'seconds')}" if submission.submitted_at else ""
+    names = ", ".join(companion.name for companion in submission.companions)
+    return f"{submission.file}{when}{f', with {names}' if names else ''}: {reason}"

@@ -100,23 +100,17 @@ class Student:
         return _OF_FILES if kind != reason and reason in self.result.submission.remarks else kind
 
 
-def environment() -> Environment:
+def environment(**changes: Any) -> Environment:
     """Templates that escape whatever they are given, and drop control characters from it first."""
-    made = Environment(
-        loader=PackageLoader("grader.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_finalized,
-    )
-    add_filters(made)
-    return made
-
-
-def add_filters(made: Environment) -> None:
-    """Teach templates how figures are said."""
+    settings: dict[str, Any] = {
+        "autoescape": True,
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "keep_trailing_newline": True,
+        "finalize": _finalized,
+    }
+    made = Environment(loader=PackageLoader("grader.report"), **(settings | changes))
     made.filters |= {
         "count": counted,
         "duration": time_taken,
@@ -125,6 +119,7 @@ def add_filters(made: Environment) -> None:
         "percent": percent,
         "when": when,
     }
+    return made
 
 
 def reason_kind(reason: str) -> str:

@@ -138,15 +138,22 @@ class Grade:
     Attributes:
         points: None where there are none: a fault of ours never becomes points.
         accuracy: Percent of the test set, rounded down to two decimals; None unless the outcome is `graded`.
-        message: For the student: what happened and what to do.
+        happened: For the student: what happened and what to do.
         review: For the teacher: why a person should look, one reason each.
+        details: For the student: what the check and the run found, a sentence each; the pages show it in sections.
     """
 
     outcome: Outcome
     points: Decimal | None
     accuracy: Decimal | None
-    message: str
+    happened: str
     review: tuple[str, ...]
+    details: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """All that the student is told, where there is room for one text."""
+        return " ".join((self.happened, *self.details))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
-from grader.records import Check, Outcome, StopReason, Submission, Verdict
+from grader.records import Answer, Check, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
@@ -26,7 +26,7 @@ _PACKAGES = {
 
 
 def for_student(entry: Entry | None, submission: Submission, assignment: Assignment, *, spent: bool = False) -> str:
-    """Say what happened to a submission and what to do about it, in a few short sentences on one line.
+    """Say what happened to a submission and what to do about it, in a few short sentences on one line; then `details`.
 
     Args:
         entry: What the ledger says of the submission; None if it says nothing.
@@ -36,8 +36,27 @@ def for_student(entry: Entry | None, submission: Submission, assignment: Assignm
         return _without_entry(submission, assignment)
     if entry.outcome is Outcome.INFRASTRUCTURE and spent:
         return "The grader failed on your file twice. Your teacher will look at it."
-    said = " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
-    return " ".join([said, *_blanks(entry.check), *_notes(entry)])
+    return " ".join(_graded(entry, assignment) if entry.outcome is Outcome.GRADED else _not_graded(entry, assignment))
+
+
+def details(entry: Entry) -> tuple[str, ...]:
+    """Say what differs from the handout, which answers are not right, and what the grader set aside or supplied."""
+    check = entry.check
+    findings = [check.message] if check.findings else []
+    said = (*findings, *_blanks(check), *check.notes, *check.open_questions, *entry.run.notes)
+    return tuple(sentence for text in said for sentence in _whole(text))
+
+
+def answers(check: Check) -> tuple[str, ...]:
+    """Say of the nine answers which are right, wrong, unclear or blank, in a sentence or more."""
+    right = [each.name for each in check.questions if each.answer == Answer.OK]
+    whole = right and len(right) == len(check.questions)
+    said = ["All nine are right."] if whole else [f"Right: {', '.join(right)}."] if right else []
+    return (*said, *check.open_questions, *_blanks(check))
+
+
+def _blanks(check: Check) -> list[str]:
+    return [f"These blanks are still empty: {', '.join(check.blanks_left)}."] if check.blanks_left else []
 
 
 def for_teacher(
@@ -59,48 +78,40 @@ def for_student_of(override: Override) -> str:
     return f"Your teacher set your points to {override.points:f}."
 
 
-def of_changes(override: Override | None, pending: Regrade | None, outdated: Override | None) -> list[str]:
-    """Tell the teacher what persons did.
+def of_history(
+    entry: Entry | None, tries: Sequence[Entry], override: Override | None, pending: Regrade | None, *, due: bool
+) -> list[str]:
+    """Tell the teacher what came before this result, and that it may not be the last word.
 
     Args:
+        tries: Other runs that ended without a result when the script had begun.
         override: That holds now.
-        pending: A regrade that was not run yet.
-        outdated: An override of another file than the one that counts.
+        pending: A regrade that has no result yet.
+        due: Whether the submission needs another run.
     """
-    reasons = []
+    reasons = [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in tries]
     if override is not None:
         reasons.append(f"points set by {override.who}: {_bounded(override.why)}")
     if pending is not None:
         reasons.append("a regrade is due and has no result yet: run make grade")
-    if outdated is not None and override is None:
-        reasons.append(f"the override to {outdated.points:f} points is for another file and does not apply to this one")
+    elif due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE:
+        reasons.append("not final, another run is due: run make grade")
     return reasons
 
 
-def of_run_due(entry: Entry | None, *, due: bool) -> list[str]:
-    """Tell the teacher that a result is not the last word: it may still rise, or be of a run that time cut.
+def of_other_files(entry: Entry | None, others: Sequence[str], outdated: Override | None) -> list[str]:
+    """Tell the teacher, and never a student, who else handed in the same files, and what holds for other files only.
 
     Args:
-        due: Whether the submission needs another run.
-    """
-    not_final = due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE
-    return ["not final, another run is due: run make grade"] if not_final else []
-
-
-def of_tries(ends: Sequence[Entry]) -> list[str]:
-    """Tell the teacher of each other run that ended without a result when the script had begun."""
-    return [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in ends]
-
-
-def of_same_files(entry: Entry | None, others: Sequence[str]) -> list[str]:
-    """Tell the teacher, and never a student, who else handed in the same files, and whose run counts.
-
-    Args:
-        entry: The run that counts; None if there is none.
-        others: Their ids.
+        others: The ids of those who did.
+        outdated: An override of another file than the one that counts.
     """
     reasons = [f"result copied: {entry.run_of} handed in the same files"] if entry and entry.run_of else []
-    return [*reasons, _bounded(f"the same files as others: {', '.join(others)}")] if others else reasons
+    if others:
+        reasons.append(_bounded(f"the same files as others: {', '.join(others)}"))
+    if outdated is not None:
+        reasons.append(f"the override to {outdated.points:f} points is for another file and does not apply to this one")
+    return reasons
 
 
 def _without_entry(submission: Submission, assignment: Assignment) -> str:
@@ -125,13 +136,16 @@ def _nothing_came(assignment: Assignment) -> str:
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
     limits = assignment.limits
-    reason = _sentence(entry.run.error) or _whole(entry.check.message)
+    # The findings stand in the details.
+    found = entry.check.message if entry.check.findings else ""
+    error = "" if entry.run.error == found else entry.run.error
+    reason = _sentence(error) or _whole("" if found else entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
             return [
                 "The grader could not run your file as a solution.",
                 *reason,
-                "Fix this, then run the whole file once to check.",
+                f"Fix {'this' if reason else 'what differs from the handout'}, then run the whole file once to check.",
             ]
         case Outcome.CRASHED:
             return [
@@ -185,7 +199,7 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
     if entry.run.training.samples == 0:
         sentences.append("The grader saw no training, so it tested the network as your script built it.")
     sentences += _stop(entry, assignment)
-    sentences += _whole(entry.check.message)
+    sentences += _whole("" if entry.check.findings else entry.check.message)
     if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
         sentences.append("The network is not the one that the handout asks for. This limits its points.")
     return sentences
@@ -213,19 +227,6 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
         case _:
             said = []
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
-
-
-def _blanks(check: Check) -> list[str]:
-    return [f"These blanks are still empty: {', '.join(check.blanks_left)}."] if check.blanks_left else []
-
-
-def _notes(entry: Entry) -> list[str]:
-    """What was set aside or supplied, in the file before it ran and around the script while it ran."""
-    return [
-        sentence
-        for note in (*entry.check.notes, *entry.check.open_questions, *entry.run.notes)
-        for sentence in _whole(note)
-    ]
 
 
 def _doubts(entry: Entry) -> list[str]:

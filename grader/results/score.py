@@ -68,8 +68,9 @@ def grade(submission: Submission, entry: Entry | None, assignment: Assignment, *
         outcome=outcome,
         points=points(outcome, score, verdict, assignment),
         accuracy=accuracy,
-        message=messages.for_student(entry, submission, assignment, spent=spent),
+        happened=messages.for_student(entry, submission, assignment, spent=spent),
         review=messages.for_teacher(entry, submission, assignment, spent=spent),
+        details=messages.details(entry) if entry else (),
     )
 
 
@@ -91,17 +92,16 @@ def result_of(
     graded = grade(submission, entry, assignment, spent=spent)
     override = standing_override(own, assignment)
     due = submission.content is not None and not is_done(last.runs, assignment)
+    tries = [end for end in ends_without_result(last.runs) if end is not entry]
     review = (
         *graded.review,
-        *messages.of_tries([end for end in ends_without_result(last.runs) if end is not entry]),
-        *messages.of_same_files(entry, others),
-        *messages.of_changes(override, last.regrade if due else None, _outdated(lines, submission)),
-        *messages.of_run_due(entry, due=due and last.regrade is None),
+        *messages.of_history(entry, tries, override, last.regrade if due else None, due=due),
+        *messages.of_other_files(entry, others, None if override else _outdated(lines, submission)),
     )
     graded = replace(graded, review=review)
     if override is not None:
-        said = f"{graded.message} {messages.for_student_of(override)}"
-        graded = replace(graded, points=override.points, message=said)
+        happened = f"{graded.happened} {messages.for_student_of(override)}"
+        graded = replace(graded, points=override.points, happened=happened)
     changes = tuple(_changes(submission, own, run_key, assignment))
     return Result(submission, entry, graded, runs, changes, overridden=override is not None, due=due)
 

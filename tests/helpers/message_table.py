@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from grader.assignment import load_assignment
 from grader.judge.verdict import Judgement, judge
 from grader.records import Deviation, Finding, Outcome, StopReason, Verdict
-from grader.results.messages import for_student
+from grader.results.score import grade
 from grader.worker.look.network import build, look_at
 
 DOC = ROOT / "grader" / "docs" / "messages.md"
@@ -69,8 +69,8 @@ def rows_of_runs() -> list[str]:
         for outcome in Outcome
         if outcome not in (Outcome.GRADED, Outcome.PENDING, Outcome.NO_SUBMISSION)
     ]
-    rows = [_row(name, for_student(each, SUBMISSION, assignment)) for name, each in (*graded, *failed)]
-    rows.append(_row(str(Outcome.NO_SUBMISSION), for_student(None, ABSENT, assignment)))
+    rows = [_row(name, grade(SUBMISSION, each, assignment).message) for name, each in (*graded, *failed)]
+    rows.append(_row(str(Outcome.NO_SUBMISSION), grade(ABSENT, None, assignment).message))
     return rows
 
 

@@ -233,7 +233,7 @@ def test_one_student_twice_is_refused() -> None:
 def test_an_encoding_without_a_message_s_letters_is_one_sentence() -> None:
     content = gradebooks.moodle((("37", "김민수", ""),)).decode().encode("cp949")
     row = result("37", 6)
-    row = replace(row, grade=replace(row.grade, message="raised ValueError: \N{PILE OF POO}"))
+    row = replace(row, grade=replace(row.grade, happened="raised ValueError: \N{PILE OF POO}"))
     with pytest.raises(UserError, match="download it as UTF-8"):
         filled_in(content, System.MOODLE, [row], MOST, "hw6")
 

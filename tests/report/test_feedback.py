@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from grader.records import Answer, Deviation, Finding, Outcome, Question, Verdict
-from grader.report.feedback import band_words, write_feedback
+from grader.report.page import band_words, write_feedback
 from grader.results.entries import Result
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
+from page_examples import page as teachers_page
 from record_examples import ABSENT, check, entry, submission
 
 WIDTH = Finding(
@@ -118,7 +119,29 @@ def test_bands_are_said_as_the_assignment_has_them() -> None:
 
 
 def test_the_nine_answers_are_there_with_what_is_wrong_about_them(tmp_path: Path) -> None:
-    for text in feedback(tmp_path, result(submission(), entry(check=check(questions=WRONG_QUESTIONS)))):
-        assert "Q3" in text
-        assert "Its dots are still there." in text
-        assert "They do not change your points." in text
+    known = entry(check=check(questions=WRONG_QUESTIONS, blanks_left=("Q4",)))
+    for text in feedback(tmp_path, result(submission(), known)):
+        for said in (
+            "Right: Q1, Q2, Q3, Q6",
+            "Q5 is wrong: Gradients of",
+            "still empty: Q4.",
+            "do not change your points",
+        ):
+            assert said in text
+
+
+def test_each_thing_is_said_once(tmp_path: Path) -> None:
+    found = check(
+        verdict=Verdict.DEVIATES,
+        findings=(WIDTH, WIDTH),
+        message=WIDTH.sentence,
+        blanks_left=("Q4",),
+        questions=WRONG_QUESTIONS,
+        notes=("A note on the file.",),
+    )
+    known = entry(check=found, notes=("A note on the run.",), error="NameError: no such name")
+    row = result(submission(), known)
+    said = (WIDTH.sentence, "empty: Q4", "Q5 is wrong", "A note on the file.", "A note on the run.", "NameError")
+    pages = *feedback(tmp_path, row), " ".join(text for _, text in Parsed(teachers_page([row], tmp_path)).texts)
+    for text in (row.grade.message, *pages):
+        assert [sentence for sentence in said if text.count(sentence) != 1] == []

@@ -72,7 +72,7 @@ def test_the_page_names_who_was_left_out_why_and_the_files_of_nobody(tmp_path: P
         assert said in card
     assert "han" not in card.split()
     assert ".DS_Store" not in card
-    assert html.count('href="#s-choi"') == 2  # in the card and in the table
+    assert html.count('href="#s-choi"') == 3  # in the card, in the table, and beside the count of those without points
 
 
 def test_a_remark_on_a_file_is_no_kind_of_its_own_among_the_reasons_to_look(tmp_path: Path) -> None:

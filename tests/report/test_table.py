@@ -15,8 +15,7 @@ from rich.console import Console
 from grader.assignment import load_assignment
 from grader.errors import UserError
 from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
-from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, write_csv
-from grader.report.terminal import print_summary
+from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, print_summary, write_csv
 from grader.results.entries import Entry, Grade, Result
 from grader.results.score import grade
 from record_examples import ABSENT, SUBMISSION, check, entry, submission

@@ -8,7 +8,8 @@ import pytest
 from grader.assignment import Assignment, load_assignment
 from grader.records import Check, Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.results.entries import Entry
-from grader.results.messages import ERROR_LENGTH, for_student, for_teacher
+from grader.results.messages import ERROR_LENGTH, for_teacher
+from grader.results.score import grade
 from grader.run.check import message_of
 from message_table import rows_about, rows_of_runs
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
@@ -18,7 +19,7 @@ ERROR = "RuntimeError: shape mismatch"
 
 
 def student(of: Entry | None, submission: Submission = SUBMISSION, assignment: Assignment = ASSIGNMENT) -> str:
-    return for_student(of, submission, assignment)
+    return grade(submission, of, assignment).message
 
 
 def teacher(of: Entry | None, submission: Submission = SUBMISSION) -> str:
@@ -243,7 +244,9 @@ def test_a_message_is_one_line_of_bounded_length() -> None:
 def test_a_message_names_the_main_findings_once_and_in_whole_sentences() -> None:
     sentences = [f"Finding {number} {'is long ' * 20}and ends here." for number in range(9)]
     findings = [Finding(Deviation.WRONG_WIDTH, "stage 2", sentence) for sentence in sentences for _ in range(2)]
-    said = student(entry(check=check(verdict=Verdict.DEVIATES, message=message_of(tuple(findings)))))
+    said = student(
+        entry(check=check(verdict=Verdict.DEVIATES, findings=tuple(findings), message=message_of(tuple(findings))))
+    )
     assert said.endswith(f"{' '.join(sentences[:3])} Your feedback lists 6 more.")
     assert message_of(()) == ""
     assert message_of((findings[0],)) == sentences[0]

@@ -16,7 +16,7 @@ import fake_mps
 from command import ROOT
 from fake_mps import AS_ROOT, CARDS, machine_with_a_card
 from grader.assignment import Assignment, load_assignment
-from grader.cli import doctor
+from grader.cli import look
 from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.machine import default_jobs, shared_cards
@@ -127,10 +127,10 @@ def test_doctor_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert mps.why_not(CARDS) == ""
     wanted = assignment.model_copy(update={"sharing": "mps"})
-    assert 'sharing = "mps" in the assignment' in doctor._sharing(assignment, "", has_cards=True)
-    assert "as the assignment asks" in doctor._sharing(wanted, "", has_cards=True)
-    assert "nothing can be graded here" in doctor._sharing(wanted, "no root", has_cards=True)
-    assert "nothing can be graded" not in doctor._sharing(wanted, "no GPU works here", has_cards=False)
+    assert 'sharing = "mps" in the assignment' in look._sharing(assignment, "", has_cards=True)
+    assert "as the assignment asks" in look._sharing(wanted, "", has_cards=True)
+    assert "nothing can be graded here" in look._sharing(wanted, "no root", has_cards=True)
+    assert "nothing can be graded" not in look._sharing(wanted, "no GPU works here", has_cards=False)
 
 
 def test_the_assignment_says_how_a_card_is_shared(tmp_path: Path, assignment: Assignment) -> None:

@@ -69,28 +69,6 @@
     target.querySelector("summary").focus({ preventScroll: true });
   }
 
-  // Colours lie over the text, which stays as it was handed in: nothing of it is ever read as HTML.
-  const python = new RegExp([
-    /(?<comment>#[^\n]*)/,
-    /(?<string>"""[^]*?(?:"""|$)|'''[^]*?(?:'''|$)|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?)/,
-    /\b(?<keyword>False|None|True|and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while|with|yield)\b/,
-    /\b(?<digit>\d[\w.]*)/,
-  ].map((part) => part.source).join("|"), "g");
-
-  function colour(source) {
-    const text = source.querySelector(".lines").firstChild;
-    if (!text || source.dataset.coloured || !globalThis.CSS?.highlights) return;
-    source.dataset.coloured = "yes";
-    for (const found of text.data.matchAll(python)) {
-      const [name] = Object.entries(found.groups).find(([, value]) => value !== undefined);
-      if (!CSS.highlights.has(name)) CSS.highlights.set(name, new Highlight());
-      const range = new Range();
-      range.setStart(text, found.index);
-      range.setEnd(text, found.index + found[0].length);
-      CSS.highlights.get(name).add(range);
-    }
-  }
-
   for (const header of table.tHead.rows[0].cells) {
     const button = document.createElement("button");
     button.type = "button";
@@ -98,9 +76,6 @@
     button.addEventListener("click", () => sort(header));
     header.append(button);
   }
-  document.addEventListener("toggle", (event) => {
-    if (event.target.open && event.target.classList.contains("source")) colour(event.target);
-  }, true);
   form.addEventListener("input", filter);
   // The event comes before the fields are empty: they are emptied here, so that nobody sees the moment between.
   form.addEventListener("reset", (event) => {
@@ -109,6 +84,13 @@
     filter();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
+  for (const link of document.querySelectorAll("[data-show]")) {
+    link.addEventListener("click", () => {
+      form.reset();
+      form.querySelector(`[data-by=${link.dataset.show}]`).value = link.dataset.value;
+      filter();
+    });
+  }
   addEventListener("hashchange", openTarget);
   form.hidden = false;
   filter();
