@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grader.collect.deadline import parse_deadline
 from grader.errors import UserError
-from grader.lms import blackboard, canvas, moodle
+from grader.lms import blackboard, canvas, gradescope, moodle
 from grader.lms.files import Known
 from grader.lms.gradebook import Gradebook, named_alike, other_ids, students_by_column
 from grader.lms.sheets import decode, delimiter_of
@@ -20,7 +20,7 @@ DEADLINE = "deadline"
 _WAY_OUT = "save it as CSV with the columns student_id,name"
 _OURS = Gradebook("", key="student_id", shapes=(("student_id", "name"),), name_of=lambda row: row["name"])
 # Moodle's worksheet may have a column Username too, which is Blackboard's key.
-_BOOKS = (_OURS, canvas.GRADEBOOK, moodle.GRADEBOOK, blackboard.GRADEBOOK)
+_BOOKS = (_OURS, canvas.GRADEBOOK, moodle.GRADEBOOK, blackboard.GRADEBOOK, gradescope.ROSTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class RosterLine:
     Attributes:
         deadline: Their own, which overrides the class's; None does not.
         also: What else they may be called, by the columns: logins, e-mail addresses, numbers.
-        guest: It is the one as whom a teacher looks at the course, who need not hand anything in.
+        guest: Who need not hand anything in, such as the one as whom a teacher looks at the course.
     """
 
     name: str
@@ -67,8 +67,8 @@ def read_roster(path: Path) -> Roster:
     """Read a CSV file with a header: the columns `student_id` and `name`, and if there is one, `deadline`.
 
     Or what the teacher downloads from the system from which the submissions came: Blackboard's gradebook, Canvas',
-    Moodle's grading worksheet. Students are matched by id, and never by name. Other columns are passed over, but for
-    logins, e-mail addresses and numbers, by which submissions may be named instead.
+    Moodle's grading worksheet, Gradescope's roster or scores. Students are matched by id, and never by name. Other
+    columns are passed over, but for logins, e-mail addresses and numbers, by which submissions may be named instead.
 
     UTF-8, UTF-16 with a byte order mark, or cp949; separated by commas, semicolons or tabs, as spreadsheets save it.
     Ids stay text, without blanks around them and in NFC.
@@ -107,7 +107,7 @@ def _read(text: str, path: Path) -> Roster:
     lines: dict[str, RosterLine] = {}
     for cells in reader:
         row = _by_column(cells, columns, reader.line_num)
-        student_id = book.id_of(row.get(book.key, ""))
+        student_id = book.id_of(row.get(book.key, "")) or row.get(book.instead, "")
         # Between Canvas' header and the students there are rows about the assignments, without an id.
         if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK):
             continue
@@ -119,8 +119,8 @@ def _read(text: str, path: Path) -> Roster:
                 f"the roster {path} has {student_id} twice, again in line {reader.line_num}: remove one of them"
             )
         deadline = parse_deadline(row.get(DEADLINE, ""), source)
-        name = book.name_of(row)
-        lines[student_id] = RosterLine(name, deadline, other_ids(row, book.key), guest=name in book.guests)
+        also = other_ids(row, book.key)
+        lines[student_id] = RosterLine(book.name_of(row), deadline, also, guest=book.is_guest(row))
     return Roster(lines, book.key, book is not _OURS)
 
 

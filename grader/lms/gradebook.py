@@ -13,7 +13,7 @@ _NOTHING = re.compile("(?!)")
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 # Headers of columns by which a folder or another system may call a student, where the first column's ids do not fit.
 _ALSO_AN_ID = re.compile(
-    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration|\Aid\Z"
+    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration|\As?id\Z"
     r"|canvas|moodle|blackboard|로그인|아이디|메일|학번",
     re.IGNORECASE,
 )
@@ -22,6 +22,11 @@ _ALSO_AN_ID = re.compile(
 def own_text(cell: str) -> str:
     """An id that a system writes as it is."""
     return cell
+
+
+def nobody(_: Mapping[str, str]) -> bool:
+    """In a file that lists students alone."""
+    return False
 
 
 def nobody_s(_: Mapping[str, str]) -> str:
@@ -45,7 +50,8 @@ class Gradebook:
         feedback: The column that takes the message; empty: none does.
         waiting: What stands in a score's place where there is none yet. Any other word is a person's decision.
         takes_words: Whether such a word may go back. To a system that would read it as 0, a blank goes instead.
-        guests: How the student is named as whom a teacher looks at the course: nobody's name.
+        is_guest: Whether a row is that of somebody who need not hand anything in, such as a teacher.
+        instead: The column that names a student where `key` is empty; empty: none does.
     """
 
     name: str
@@ -59,7 +65,8 @@ class Gradebook:
     feedback: str = ""
     waiting: re.Pattern[str] = _NOTHING
     takes_words: bool = True
-    guests: frozenset[str] = frozenset()
+    is_guest: Callable[[Mapping[str, str]], bool] = nobody
+    instead: str = ""
 
     def shape_of(self, columns: Collection[str]) -> tuple[str, ...]:
         """The columns that name a student in this file; where none of the forms is whole, those of the first."""

@@ -4,6 +4,7 @@ The forms are those that the modules beside this one read. Students are given as
 """
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -137,6 +138,37 @@ def moodle_worksheet(students: Rows) -> bytes:
         for user, name, score in students
     ]
     return "".join(_quoted(row, ",") + "\n" for row in [header, *rows]).encode()
+
+
+def gradescope_metadata(uploads: Iterable[tuple[str, Sequence[tuple[str, str]], str, Sequence[str]]]) -> bytes:
+    """The submission_metadata.yml of an export, as Ruby writes it.
+
+    Args:
+        uploads: The folder, everyone's student number and name, the time in UTC, and the times of the uploads before.
+    """
+    lines = ["---"]
+    for folder, submitters, time, before in uploads:
+        lines += [f"{folder}:", "  :submitters:" if submitters else "  :submitters: []"]
+        for sid, name in submitters:
+            lines += [
+                f"  - :name: {json.dumps(name, ensure_ascii=False)}",
+                f"    :sid: '{sid}'" if sid else "    :sid: ",
+            ]
+            lines += [f"    :email: {sid or name}@uni.example"]
+        lines += [f"  :created_at: {time}.938335000 Z", "  :score: 0.0", "  :status: processed"]
+        lines += ["  :results:", "    score: 0.0", "    tests: []", "    output: |-", "      :created_at: 2020-01-01"]
+        lines += ["  :history:" if before else "  :history: []"]
+        for number, earlier in enumerate(before, start=1):
+            lines += ["  - :submitters: []", f"    :created_at: {earlier}.412358000 Z", f"    :id: {number}"]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def gradescope_roster(students: Rows) -> bytes:
+    """The list of a course's members, with its teacher."""
+    rows = [["", name, user, f"{user}@uni.example", "Student", "A"] for user, name, _ in students]
+    header = ["First Name", "Last Name", "SID", "Email", "Role", "Sections"]
+    teacher = ["Ada", "Teacher", "", "ada@uni.example", "Instructor", "A"]
+    return "".join(_quoted(row, ",") + "\n" for row in [header, teacher, *rows]).encode()
 
 
 def _quoted(cells: Iterable[str], delimiter: str) -> str:

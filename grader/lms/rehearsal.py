@@ -4,10 +4,9 @@ Six students: a second attempt, a renamed copy, a blank that is left, a file aft
 kind, and nothing at all.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,6 +17,8 @@ from grader.lms.handed_out import (
     blackboard_gradebook,
     canvas_entry,
     canvas_gradebook,
+    gradescope_metadata,
+    gradescope_roster,
     moodle_entry,
     moodle_worksheet,
     packed,
@@ -134,17 +135,37 @@ def _moodle(folder: Path) -> Course:
 
 
 def _gradescope(folder: Path) -> Course:
-    """Gradescope's own export is not read: a folder for each student, with the times of the uploads."""
-    students = _class(copy="hw6.py")
-    for student in students:
-        for file, content in (student.files or {}).items():
-            path = _written(folder / "handed_in" / student.login / file, content)
-            at = datetime.strptime(student.time, "%Y-%m-%d-%H-%M-%S").replace(tzinfo=ZoneInfo(_ZONE)).timestamp()
-            os.utime(path, (at, at))
-    lines = "".join(f"{student.login},{student.name}\n" for student in students)
+    students = _class(copy="hw6 (1).py")
+    uploads = [(f"submission_{9000 + place}", student) for place, student in enumerate(students) if student.files]
+    export = "assignment_11_export"
+    entries = {
+        f"{export}/{upload}/{file}": content
+        for upload, student in uploads
+        for file, content in (student.files or {}).items()
+    }
+    told = [
+        (
+            upload,
+            [(student.number, student.name)],
+            _utc(student.time),
+            ["2026-11-20 14:58:03"] * (student.login == "kim"),
+        )
+        for upload, student in uploads
+    ]
+    rows = [(student.number, student.name, "") for student in students]
     return Course(
-        folder / "handed_in", _written(folder / "roster.csv", f"student_id,name\n{lines}".encode()), _DEADLINE
+        _written(
+            folder / f"{export}.zip",
+            packed({f"{export}/submission_metadata.yml": gradescope_metadata(told), **entries}),
+        ),
+        _written(folder / "roster_ML.csv", gradescope_roster(rows)),
+        _DEADLINE,
     )
+
+
+def _utc(time: str) -> str:
+    at = datetime.strptime(time, "%Y-%m-%d-%H-%M-%S").replace(tzinfo=ZoneInfo(_ZONE))
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _script(case: str) -> bytes:

@@ -253,15 +253,6 @@ def test_an_archive_of_no_known_layout_names_the_ways_out(tmp_path: Path) -> Non
         from_archive(tmp_path, {"kim/hw6.py": b"x", "lee/hw6.py": b"y"})
 
 
-@pytest.mark.parametrize("around", ["", "assignment_1_export/"])
-def test_gradescope_s_export_is_one_sentence_and_no_folder_of_it_is_a_student(tmp_path: Path, around: str) -> None:
-    entries = {f"{around}submission_metadata.yml": b"submission_1:\n", f"{around}submission_1/hw6.py": b"x"}
-    archive = write_archive(tmp_path / "export.zip", entries)
-    for path in (archive, unpack(archive, tmp_path / "unpacked") / around):
-        with pytest.raises(UserError, match=r"is Gradescope's export, which the grader does not read: unpack it"):
-            collected(path)
-
-
 def test_an_archive_that_was_packed_again_or_lies_in_the_folder_is_named(tmp_path: Path) -> None:
     downloaded = packed({"Kim_1_assignsubmission_file_/hw6.py": b"x"})
     again = write_archive(tmp_path / "again.zip", {"ML-HW6-11.zip": downloaded, "readme.txt": b""})
