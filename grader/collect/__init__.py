@@ -147,19 +147,20 @@ def _by_roster(
     Raises:
         UserError: Nobody is on the roster, or fewer than half are: it is another class's, or the folder is.
     """
-    found = _by_address(found, listed)
     with_file = {item.student_id for item in found if isinstance(item, Attempt)}
     students = with_file or {item.student_id for item in found if isinstance(item, WithoutFile)}
     matched = students & listed.lines.keys()
     if not students or not too_few(len(matched), len(students)):
-        return found, ()
+        return _by_address(found, listed), ()
     columns = listed.columns()
-    column = best_column(students, columns)
-    if not column:
-        raise UserError(_of_another_class(students, listed, submissions, roster))
-    ids = columns[column]
-    notice = f"students are matched by the roster's column {column}, since its {listed.key} names too few of them"
-    return [replace(item, student_id=ids.get(item.student_id, item.student_id)) for item in found], (notice,)
+    # Of one student's addresses, as kim@uni.kr and kim@mail.uni.kr, what stands before the @ is the same.
+    for called in ({each: each for each in students}, {each: each.partition("@")[0] for each in students}):
+        if column := best_column(set(called.values()), columns):
+            ids = {each: columns[column].get(called[each], each) for each in students}
+            by = f"students are matched by the roster's column {column}, since its {listed.key} names too few of them"
+            found = [replace(item, student_id=ids.get(item.student_id, item.student_id)) for item in found]
+            return _by_address(found, listed), (by,)
+    raise UserError(_of_another_class(students, listed, submissions, roster))
 
 
 def _by_address(found: Sequence[Found], listed: Roster) -> Sequence[Found]:

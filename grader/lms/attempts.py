@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from grader.assignment import Limits
-from grader.lms.archive import Handed, made_by_system, opened_inside, without_common_folder
+from grader.lms.archive import Handed, is_archive, made_by_system, opened_inside, without_common_folder
 from grader.lms.files import (
     NOBODYS,
     Attempt,
@@ -142,7 +142,7 @@ def _choose(
     insides: list[tuple[Handed, list[Handed]]] = []
     named: list[_Choice] = []
     for file in sorted(files, key=lambda file: _natural(file.name), reverse=True):
-        if not file.name.lower().endswith(".zip"):
+        if not is_archive(file.name):
             continue
         inside = opened_inside(file, limit_kb)
         if isinstance(inside, Fault):

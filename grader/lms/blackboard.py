@@ -5,7 +5,9 @@ attempts are there with their times, so the deadline decides, a student's own wh
 the grading is one more. Both the assignment's name and the username may hold underscores, so the `.txt` is believed
 before the entry's name. A group's attempt bears whatever name Blackboard gives it there, and counts for that one.
 
-Read and written: the Grade Center's file, `Last Name, First Name, Username` and a column for each grade.
+Read and written: the Grade Center's file, `Last Name, First Name, Username` and a column for each grade. In another
+language these three are told by their places, as are the files' names in a `.txt`: no such file was seen. The student
+as whom a teacher looks at the course is `<teacher>_previewuser`.
 """
 
 import itertools
@@ -26,17 +28,39 @@ from grader.text import decoded
 NAME = re.compile(
     r"(?P<head>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.*)|(?P<account>\.txt))", re.DOTALL
 )
+_SCORE = re.compile(r".*\[[^\]]*?(?P<most>\d[\d.,]*)?(?P<shown> [^\]\d]+)?\] *\|\s*\w+")
+_NAMES = ("Last Name", "First Name", "Username")
+
+
+def _in_english(columns: Sequence[str], _: Sequence[Sequence[str]]) -> list[str]:
+    """The columns that name a student come first, whatever they are called, and those of scores end in a number."""
+    translated = "Username" not in columns and any(_SCORE.fullmatch(column) for column in columns[len(_NAMES) :])
+    return [*_NAMES, *columns[len(_NAMES) :]] if translated else list(columns)
+
+
+def _doubts(_: Mapping[str, int], header: str, __: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    found = _SCORE.fullmatch(header)
+    shown = (found["shown"] or "").strip() if found else ""
+    if shown in ("Percentage", "Letter", "Text", "Complete/Incomplete"):
+        yield (
+            f"Blackboard shows this column as {shown} and may read points so: set its primary display to Score, "
+            "download the gradebook again and export anew"
+        )
+
+
 GRADEBOOK = Gradebook(
     "Blackboard",
     key="Username",
-    shapes=(("Last Name", "First Name", "Username"),),
-    score=re.compile(r".*\[Total Pts: *(?P<most>[\d.,]+)?.*\] *\|\s*\w+"),
+    shapes=(_NAMES,),
+    score=_SCORE,
     name_of=lambda row: full_name(row["Last Name"], row["First Name"]),
     # After a new attempt the old score may follow in parentheses.
     waiting=re.compile(r"(?:Needs Grading|In Progress)(?: ?\(.*\))?", re.IGNORECASE),
+    is_guest=lambda row: row["Username"].lower().endswith("_previewuser"),
+    english=_in_english,
+    doubts=_doubts,
 )
 _USERNAME = re.compile(r"\(([^()]+)\)\s*$")
-_ORIGINAL, _ENTRY = "Original filename:", "Filename:"
 _ACCOUNT_KB = 1024
 _NOBODYS_NAME = (
     "the grader cannot tell whose file it is: keep Blackboard's .txt files beside the attempts, "
@@ -59,7 +83,8 @@ def attempts(
     """Give every attempt, and every entry that belongs to none.
 
     Args:
-        zone: In which the names' times are read; None: this machine's. Of an hour that comes twice, it is the first.
+        zone: In which the names' times are read; None: this machine's. Of an hour that comes twice or never, it is
+            the earlier moment.
         known: They help where the `.txt` is missing.
     """
     held: dict[tuple[str, str], list[tuple[str, Handed]]] = defaultdict(list)
@@ -120,8 +145,8 @@ def _attempt(
 def _moment(time: str, zone: tzinfo | None) -> int | None:
     """Give nanoseconds since 1970; None for a time that no calendar has."""
     try:
-        wall = datetime.strptime(time, "%Y-%m-%d-%H-%M-%S")
-        return int((wall.replace(tzinfo=zone) if zone else wall).timestamp()) * 1_000_000_000
+        wall = datetime.strptime(time, "%Y-%m-%d-%H-%M-%S").replace(tzinfo=zone)
+        return int(min(wall.replace(fold=fold).timestamp() for fold in (0, 1))) * 1_000_000_000
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -139,14 +164,10 @@ def _read_account(stored: Stored) -> _Account:
     content = stored.read(_ACCOUNT_KB)
     text = "" if isinstance(content, Fault) else decoded(content).strip()
     found = _USERNAME.search(text.partition("\n")[0])
-    # Comments come before the list of files, and a student may have written such a list there.
-    listed = re.split(r"^Files:", text, flags=re.MULTILINE)[-1]
-    lines = [line.strip() for line in listed.splitlines() if line.strip()]
-    originals = {
-        normal(entry.removeprefix(_ENTRY).strip()): _base_name(original.removeprefix(_ORIGINAL).strip())
-        for original, entry in itertools.pairwise(lines)
-        if original.startswith(_ORIGINAL) and entry.startswith(_ENTRY)
-    }
+    # In whatever language: a line that ends in an entry's name comes below one that ends in the file's own name. A
+    # student may have written such lines too, into the comments, which stand above the list: of two, the last counts.
+    lines = [line.partition(":")[2].strip() for line in text.splitlines() if ":" in line]
+    originals = {normal(entry): _base_name(original) for original, entry in itertools.pairwise(lines)}
     return _Account(stored, normal(found[1].strip()) if found else "", originals)
 
 

@@ -6,7 +6,7 @@ Each system's own page holds one; the roster and the upload read it.
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 _NOTHING = re.compile("(?!)")
@@ -22,6 +22,16 @@ _ALSO_AN_ID = re.compile(
 def own_text(cell: str) -> str:
     """An id that a system writes as it is."""
     return cell
+
+
+def as_written(columns: Sequence[str], _: Sequence[Sequence[str]]) -> list[str]:
+    """The columns of a file whose system writes them in one language."""
+    return list(columns)
+
+
+def no_doubts(_: Mapping[str, int], __: str, ___: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Nothing is to be said of a file."""
+    yield from ()
 
 
 def nobody(_: Mapping[str, str]) -> bool:
@@ -52,6 +62,9 @@ class Gradebook:
         takes_words: Whether such a word may go back. To a system that would read it as 0, a blank goes instead.
         is_guest: Whether a row is that of somebody who need not hand anything in, such as a teacher.
         instead: The column that names a student where `key` is empty; empty: none does.
+        english: Gives the columns' English names, told by their places and the rows below where the file has others.
+        doubts: What the teacher should know before the upload, one sentence each, from the columns' places, the score's
+            header, and the cells of everyone who gets a score.
     """
 
     name: str
@@ -67,6 +80,8 @@ class Gradebook:
     takes_words: bool = True
     is_guest: Callable[[Mapping[str, str]], bool] = nobody
     instead: str = ""
+    english: Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]] = as_written
+    doubts: Callable[[Mapping[str, int], str, Mapping[str, Sequence[str]]], Iterator[str]] = no_doubts
 
     def shape_of(self, columns: Collection[str]) -> tuple[str, ...]:
         """The columns that name a student in this file; where none of the forms is whole, those of the first."""
@@ -132,5 +147,4 @@ def named_alike(columns: Sequence[str], books: Sequence[Gradebook]) -> Gradebook
     for book in books:
         if any(tuple(columns[: len(shape)]) == shape for shape in book.shapes):
             return book
-    whole = (book for book in books if any(set(shape) <= set(columns) for shape in book.shapes))
-    return next(whole, None) or next((book for book in books if book.key in columns), None)
+    return next((book for book in books if any(set(shape) <= set(columns) for shape in book.shapes)), None)

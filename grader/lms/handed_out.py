@@ -129,7 +129,7 @@ def canvas_gradebook(
 def moodle_worksheet(students: Rows) -> bytes:
     """UTF-8, every field quoted; the ids are numbers."""
     header = [
-        *("Identifier", "Full name", "Email address", "Status", "Grade", "Maximum Grade", "Grade can be changed"),
+        *("Identifier", "Full name", "Email address", "Status", "Grade", "Maximum grade", "Grade can be changed"),
         *("Last modified (submission)", "Last modified (grade)", "Feedback comments"),
     ]
     date = "Friday, 20 November 2026, 11:58 PM"

@@ -51,12 +51,17 @@ class Sheet:
 
 
 def decode(content: bytes) -> tuple[str, Encoding]:
-    """Decode UTF-8, UTF-16 with a byte order mark, or cp949.
+    """Decode UTF-8, UTF-16 with a byte order mark or without, or cp949.
 
     Raises:
         UnicodeDecodeError: It is none of them.
     """
     codec, mark = encoding_of(content)
+    if not mark and b"\0" in content:
+        # A table begins with a letter or a quote: in UTF-16 one of its two bytes is 0.
+        if content[:2].count(0) != 1:
+            raise UnicodeDecodeError(codec, content, 0, 2, "no text has a byte of 0")
+        codec = "utf-16-le" if content[1] == 0 else "utf-16-be"
     return content.removeprefix(mark).decode(codec), Encoding(codec, mark)
 
 

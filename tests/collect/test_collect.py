@@ -228,7 +228,7 @@ def test_of_two_files_of_one_time_the_name_that_sorts_last_counts(folder: Path) 
     assert "same time" in by_student(collection)["kim"].remarks[0]
 
 
-@pytest.mark.parametrize("file", ["hw6.rar", "hw61.txt", "src/hw6.py"])
+@pytest.mark.parametrize("file", ["hw6.pdf", "hw61.txt", "src/hw6.py"])
 def test_a_student_s_folder_without_the_file_is_not_lost(folder: Path, file: str) -> None:
     hand_in(folder / "kim" / file)
     collection = collected(folder)

@@ -280,7 +280,7 @@ def test_everyone_on_the_roster_is_collected_once_whatever_the_names_and_times_a
 
 
 def layout_of(form: Form) -> Format:
-    return form.system.value  # type: ignore[return-value]
+    return form.system.value
 
 
 def outcomes(upload: Upload) -> list[str]:
