@@ -13,8 +13,7 @@ from grader.collect.deadline import parse_deadline
 from grader.errors import UserError
 from grader.lms import blackboard, canvas, gradescope, moodle
 from grader.lms.files import Known
-from grader.lms.gradebook import Gradebook, named_alike, other_ids, students_by_column
-from grader.lms.sheets import decode, delimiter_of
+from grader.lms.gradebook import Gradebook, decode, delimiter_of, named_alike, other_ids, students_by_column
 from grader.text import NO_TEXT
 
 DEADLINE = "deadline"

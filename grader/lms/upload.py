@@ -14,8 +14,18 @@ from decimal import Decimal, InvalidOperation
 from grader.errors import UserError
 from grader.lms import System, blackboard, canvas, moodle
 from grader.lms.files import normal
-from grader.lms.gradebook import Gradebook, best_column, other_ids, students_by_column, too_few
-from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
+from grader.lms.gradebook import (
+    Gradebook,
+    Sheet,
+    best_column,
+    named_columns,
+    other_ids,
+    plain,
+    read_sheet,
+    students_by_column,
+    too_few,
+    written,
+)
 from grader.results.entries import Result
 from grader.text import NO_TEXT, one_line
 

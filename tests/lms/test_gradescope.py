@@ -9,7 +9,7 @@ from archives import packed, unpack, write_archive
 from grader.assignment import load_assignment
 from grader.collect.roster import read_roster
 from grader.errors import UserError
-from grader.lms.handed_out import gradescope_metadata
+from grader.lms.rehearsal import gradescope_metadata
 from grader.records import Status
 from grader.results.score import grade
 from submission_folders import by_student, collected, decision_on, statuses, write_roster

@@ -19,8 +19,8 @@ from archives import attempt, canvas_entry, moodle_entry, packed
 from grader.collect import Format, collect
 from grader.collect.roster import read_roster
 from grader.lms import System
+from grader.lms.gradebook import plain, read_sheet
 from grader.lms.gradescope import results_json
-from grader.lms.sheets import plain, read_sheet
 from grader.lms.upload import Upload, filled_in
 from grader.records import Outcome
 from grader.results.entries import Grade, Result

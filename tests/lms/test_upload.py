@@ -14,8 +14,8 @@ from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
 from grader.assignment import load_assignment
 from grader.errors import UserError
 from grader.lms import System
+from grader.lms.gradebook import read_sheet
 from grader.lms.gradescope import results_json
-from grader.lms.sheets import read_sheet
 from grader.lms.upload import NewScore, Upload, filled_in
 from grader.records import Outcome
 from grader.results.entries import Grade, Result
