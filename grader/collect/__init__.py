@@ -234,7 +234,7 @@ def _there(attempts: list[Attempt], deadline: datetime | None) -> list[Attempt]:
     if any(attempt in in_time for attempt in there):
         return there
     told = [attempt for attempt in in_time if isinstance(attempt.stored, Told)]
-    return [*there, *sorted(told, key=lambda attempt: attempt.moment or 0)[-1:]]
+    return [*there, *sorted(told, key=lambda attempt: attempt.moment or 0)[-1:]] or attempts
 
 
 def _set_late_aside(

@@ -29,6 +29,7 @@ NAME = re.compile(r"(?P<who>[^/]*?)_(?P<id>\d+)_assignsubmission_(?P<kind>[a-z]+
 
 _MOST, _SCALE = "Maximum grade", "Scale"
 _NUMBER_OR_NONE = re.compile(r"\d+(?:[.,]\d+)?|-|")
+_SCORE_OR_WORD = re.compile(rf"{_NUMBER_OR_NONE.pattern}|[^@]{{1,20}}")
 # "No" in Moodle's languages: ar, ca, de, el, es, eu, fr, it, ja, ko, lt, nl, pt, ro, ru, sv, tr, uk, ur, zh.
 _NO = re.compile("no|لا|nein|όχι|ez|non|아니오|ne|nee|não|nu|нет|nej|hayır|ні|نہیں|否", re.IGNORECASE)
 
@@ -49,11 +50,12 @@ def _in_english(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 
 def _is_maximum(place: int, rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a column has one number for all, and the one before it nothing but numbers and none."""
+    """Whether a column has one number for all, and the one before it numbers and none, and perhaps words as well."""
     most = {row[place] if place < len(row) else "" for row in rows}
     (number, *others) = most
     numeric = bool(number) and number != "-" and not others and _NUMBER_OR_NONE.fullmatch(number) is not None
-    return numeric and all(_NUMBER_OR_NONE.fullmatch(row[place - 1]) for row in rows)
+    before = [row[place - 1] for row in rows if place <= len(row)]
+    return numeric and any(map(_NUMBER_OR_NONE.fullmatch, before)) and all(map(_SCORE_OR_WORD.fullmatch, before))
 
 
 def _doubts(columns: Mapping[str, int], _: str, scored: Mapping[str, Sequence[str]]) -> Iterator[str]:

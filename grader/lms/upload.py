@@ -108,7 +108,9 @@ def filled_in(
     except ValueError as error:
         raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {book.name} let you download") from None
     header_row = [plain(raw) for raw in sheet.rows[0]] if sheet.rows else []
-    columns = named_columns(book.english(header_row, [[plain(raw) for raw in row] for row in sheet.rows[1:]]))
+    names = book.english(header_row, [[plain(raw) for raw in row] for row in sheet.rows[1:]])
+    columns = named_columns(names)
+    column = names[header_row.index(column)] if column in header_row else column
     for needed in (*book.shape_of(columns), *(sorted(book.needed) if book.key in header_row else ())):
         if needed not in columns:
             raise UserError(f"GRADEBOOK= has no column {needed}: pass what {book.name} let you download, in English")

@@ -1,9 +1,12 @@
 """Gradescope's export: the metadata says whose an upload is, a group's is everyone's, and nobody's is lost."""
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from archives import packed, unpack, write_archive
 from grader.assignment import load_assignment
@@ -176,3 +179,44 @@ def test_a_student_s_file_of_the_metadata_s_name_makes_no_export(tmp_path: Path)
         )
     )
     assert list(by_student(collected(archive))) == ["1"]
+
+
+# The same examples everywhere: a test that fails, fails for everyone.
+few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+IDS = ("0012", "12", "Kim", "kim", "김", "a" * 300, "1e5", "null", "~", "0o17")
+MOMENTS = st.sampled_from((T1, T2, T3, "2026-11-20 23:59:59", "2026-11-21 00:00:00"))
+UPLOADS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(IDS), unique=True, max_size=3), MOMENTS, st.lists(MOMENTS, max_size=2), st.booleans()
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@few
+@given(UPLOADS)
+def test_whatever_was_uploaded_everyone_is_collected_once_and_on_an_own_upload(
+    drawn: list[tuple[list[str], str, list[str], bool]],
+) -> None:
+    came = {each for members, *_ in drawn for each in members}
+    if not came:
+        return
+    uploads: Uploads = [
+        (f"submission_{place}", [(each, each) for each in members], time, before)
+        for place, (members, time, before, _) in enumerate(drawn)
+    ]
+    files = {
+        f"submission_{place}/{'hw6.py' if good else 'hw6.pdf'}": str(place).encode()
+        for place, (*_, good) in enumerate(drawn)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        archive = export(Path(folder), uploads, files)
+        roster = write_roster(Path(folder, "roster.csv"), *(f"{each},N" for each in IDS))
+        collection = collected(archive, roster, DUE)
+    assert [one.student_id for one in collection.submissions] == sorted(IDS)
+    for one in collection.submissions:
+        own = [place for place, (members, *_) in enumerate(drawn) if one.student_id in members]
+        assert one.content is None or int(one.content) in own
+        in_time = [place for place in own if drawn[place][3] and drawn[place][1] <= "2026-11-21 00:00:00"]
+        assert (one.content is not None) is bool(in_time)
