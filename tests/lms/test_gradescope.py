@@ -1,7 +1,9 @@
 """Gradescope's export: the metadata says whose an upload is, a group's is everyone's, and nobody's is lost."""
 
+import json
 import tempfile
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,14 @@ from hypothesis import strategies as st
 
 from archives import packed, unpack, write_archive
 from grader.assignment import load_assignment
+from grader.cli.export import _write_gradescope
 from grader.collect.roster import read_roster
 from grader.errors import UserError
 from grader.lms.rehearsal import gradescope_metadata
-from grader.records import Status
+from grader.records import Outcome, Status
+from grader.results.entries import Grade, Result
 from grader.results.score import grade
+from record_examples import entry, submission
 from submission_folders import by_student, collected, decision_on, statuses, write_roster
 
 KIM, LEE, PARK = ("0012", "김민수"), ("0013", 'Lee: "Sam"'), ("0014", "O'Neil, Ann")
@@ -182,7 +187,7 @@ def test_a_student_s_file_of_the_metadata_s_name_makes_no_export(tmp_path: Path)
 
 
 # The same examples everywhere: a test that fails, fails for everyone.
-few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 IDS = ("0012", "12", "Kim", "kim", "김", "a" * 300, "1e5", "null", "~", "0o17")
 MOMENTS = st.sampled_from((T1, T2, T3, "2026-11-20 23:59:59", "2026-11-21 00:00:00"))
 UPLOADS = st.lists(
@@ -220,3 +225,15 @@ def test_whatever_was_uploaded_everyone_is_collected_once_and_on_an_own_upload(
         assert one.content is None or int(one.content) in own
         in_time = [place for place in own if drawn[place][3] and drawn[place][1] <= "2026-11-21 00:00:00"]
         assert (one.content is not None) is bool(in_time)
+
+
+def test_a_new_export_leaves_no_file_of_an_older_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def graded(student_id: str, points: int | None) -> Result:
+        told = Grade(Outcome.GRADED, None if points is None else Decimal(points), None, "said", ())
+        return Result(submission(student_id=student_id), entry(), told)
+
+    folder = tmp_path / "upload"
+    _write_gradescope([graded("kim", 20), graded("lee", 6), graded("gone", 2)], load_assignment(), folder)
+    _write_gradescope([graded("kim", 6), graded("lee", None)], load_assignment(), folder)
+    assert [(path.name, json.loads(path.read_bytes())["score"]) for path in folder.iterdir()] == [("kim.json", 6.0)]
+    assert "left out, because they have no points yet: lee" in capsys.readouterr().out
