@@ -146,7 +146,7 @@ def _moment(said: Any) -> int | None:
     """Nanoseconds since 1970 of `2026-11-20 14:58:03.5 Z`; UTC where no zone is named, as YAML has it."""
     text = str(said.get("utc", "") if isinstance(said, dict) else said)
     try:
-        time = datetime.fromisoformat(re.sub(r"\s+(?=Z|[+-]\d\d)", "", text.strip()))
+        time = datetime.fromisoformat(re.sub(r"\s+(?:(Z)|UTC|(?=[+-]\d\d))", r"\1", text.strip()))
     except ValueError:
         return None
     return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1) * 1000

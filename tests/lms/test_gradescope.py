@@ -122,6 +122,7 @@ def test_what_the_metadata_does_not_name_is_listed_and_nobody_s(tmp_path: Path) 
         ("2026-11-20 10:00:00 +09:00", datetime(2026, 11, 20, 1, tzinfo=UTC)),
         ("2026-11-20T01:00:00Z", datetime(2026, 11, 20, 1, tzinfo=UTC)),
         ("2026-11-20 01:00:00", datetime(2026, 11, 20, 1, tzinfo=UTC)),
+        ("2026-11-20 01:00:00 UTC", datetime(2026, 11, 20, 1, tzinfo=UTC)),
         (
             "!ruby/object:ActiveSupport::TimeWithZone\n    utc: &1 2026-11-20 01:00:00.000000000 Z\n"
             "    zone: !ruby/object:ActiveSupport::TimeZone\n      name: Asia/Seoul\n    time: 2026-11-20 10:00:00 Z",
