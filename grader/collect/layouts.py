@@ -78,7 +78,9 @@ def reading(
         found = list(aside)
         for item in _attempts(system, own, zone, known):
             found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
-        yield Reading(system, found, *_said(system, chosen is None, zone))
+        times, notices = _said(system, chosen is None, zone)
+        doubts = blackboard.doubts_about_clock(own) if system is System.BLACKBOARD else ()
+        yield Reading(system, found, times, (*notices, *doubts))
 
 
 def archive_in(names: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 Read: the "Assignment File Download", `<Assignment>_<username>_attempt_<time>_<file>`, and a `.txt` each attempt. All
 attempts are there with their times, so the deadline decides, a student's own where the roster has one; an attempt after
 the grading is one more. Both the assignment's name and the username may hold underscores, so the `.txt` is believed
-before the entry's name. A group's attempt bears whatever name Blackboard gives it there, and counts for that one.
+before the entry's name; it tells the time as Blackboard shows it, and the name as the server has it. A group's attempt
+bears whatever name Blackboard gives it there, and counts for that one.
 
 Read and written: the Grade Center's file, `Last Name, First Name, Username` and a column for each grade. In another
 language these three are told by their places, as are the files' names in a `.txt`: no such file was seen. The student
@@ -12,7 +13,7 @@ as whom a teacher looks at the course is `<teacher>_previewuser`.
 
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -62,6 +63,11 @@ GRADEBOOK = Gradebook(
 )
 _USERNAME = re.compile(r"\(([^()]+)\)\s*$")
 _ACCOUNT_KB = 1024
+_CLOCK = re.compile(
+    r"(?:(?P<before>오전|오후|[AP]M)\s*)?\b(?P<hour>\d{1,2})(?::|시\s*)(?P<minute>\d\d)(?::|분\s*)(?P<second>\d\d)"
+    r"(?:초?\s*(?P<after>[AP]M))?",
+    re.IGNORECASE,
+)
 _NOBODYS_NAME = (
     "the grader cannot tell whose file it is: keep Blackboard's .txt files beside the attempts, "
     "or name ROSTER= with the usernames"
@@ -149,6 +155,36 @@ def _moment(time: str, zone: tzinfo | None) -> int | None:
         return int(min(wall.replace(fold=fold).timestamp() for fold in (0, 1))) * 1_000_000_000
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def doubts_about_clock(files: Sequence[Handed]) -> Iterator[str]:
+    """Say so where most of the `.txt` files give another hour than their names: then the names are in another zone."""
+    apart = Counter(_hours_apart(file) for file in files)
+    del apart[None]
+    hours, count = next(iter(apart.most_common(1)), (None, 0))
+    if hours and 2 * count > apart.total():
+        yield (
+            f"Blackboard's .txt files and the names of its files are {hours:g} hours apart, so the names are in "
+            "another zone than Blackboard shows: give DEADLINE= as the same moment in the names' zone"
+        )
+
+
+def _hours_apart(file: Handed) -> float | None:
+    """Between the clock in a `.txt` and the one in its name; None where it is no such file, or no zone explains it."""
+    name = NAME.fullmatch(file.name)
+    content = file.stored.read(_ACCOUNT_KB) if name and name["account"] else b""
+    # Below the first blank line a student may have written.
+    head = "" if isinstance(content, Fault) else re.split(r"\n\s*\n", decoded(content))[0]
+    clock = _CLOCK.search(head)
+    if not name or not clock:
+        return None
+    half = (clock["before"] or clock["after"] or "").lower()
+    hour = int(clock["hour"]) % 12 + 12 * (half in ("pm", "오후")) if half else int(clock["hour"])
+    said = hour * 3600 + int(clock["minute"]) * 60 + int(clock["second"])
+    named = [int(part) for part in name["time"].split("-")[3:]]
+    hours = (said - named[0] * 3600 - named[1] * 60 - named[2]) % 86_400 / 3600
+    # Zones are quarters of an hour apart.
+    return min(hours, 24 - hours) if hours % 0.25 == 0 else None
 
 
 def _readings(head: str, titles: Collection[str], known: Known) -> set[str]:

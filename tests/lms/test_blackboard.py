@@ -193,3 +193,28 @@ def test_a_txt_in_another_language_names_the_files_all_the_same(tmp_path: Path, 
     collection = blackboard(tmp_path, {bb("kim", T1): told.encode(encoding), entry: b"mine", other: b"n = 1"})
     kim = by_student(collection)["kim"]
     assert (kim.content, kim.original, [one.name for one in kim.companions]) == (b"mine", "hw6.py", ["notes.py"])
+
+
+@pytest.mark.parametrize(
+    ("clock", "apart"),
+    [
+        ("Friday, November 20, 2026 11:58:03 PM KST", None),
+        ("2026년 11월 20일 금요일 오후 11시 58분 03초 KST", None),
+        ("2026-11-20 오후 11:58:03", None),
+        ("20.11.2026 23:58:03", None),
+        ("Saturday, November 21, 2026 8:58:03 AM KST", "9"),
+        ("2026년 11월 21일 오전 8:58:03", "9"),
+        ("Friday, November 20, 2026 2:58:03 PM UTC", "9"),
+        ("Saturday, November 21, 2026 5:28:03 AM IST", "5.5"),
+        ("Friday, November 20, 2026 11:57:59 PM KST", None),
+        ("", None),
+    ],
+)
+def test_names_in_another_zone_than_blackboard_shows_are_said(tmp_path: Path, clock: str, apart: str | None) -> None:
+    entries: dict[str, bytes] = {}
+    for user in ("kim", "lee", "park"):
+        told = account(user, ("hw6.py", bb(user, T1, "hw6.py")), comments="\r\n\r\nDate Submitted: 1:00:00 AM")
+        said = told.replace(b"Date Submitted: 2026-11-20 23:58:03", f"Date Submitted: {clock}".encode())
+        entries |= {bb(user, T1): said if user != "park" else told, bb(user, T1, "hw6.py"): b"x"}
+    notices = [notice for notice in blackboard(tmp_path, entries).notices if "hours apart" in notice]
+    assert [f"are {apart} hours apart" in notice for notice in notices] == [True] * (apart is not None)
