@@ -45,6 +45,7 @@ _ONLY = {
     ".py": "counts as {file}: the only Python file of the attempt",
     ".ipynb": "counts as {file}: the only notebook of the attempt, whose code cells run as one script",
 }
+_DEEPER = Fault("holds another archive, which is not opened: unpack it by hand", Blame.LAYOUT)
 _ONE_TOO_MANY = Fault("is one file more than the grader takes", Blame.STUDENT)
 _Key = tuple[int, int, list[tuple[str, int]]]
 
@@ -152,6 +153,9 @@ def _choose(
         insides.append((file, without_common_folder(inside)))
         if found := _by_name(insides[-1][1], file_name, file):
             named.append(found)
+        elif any(is_archive(inner.name) for inner in inside):
+            closed[file.stored.shown] = _DEEPER
+            faults[file.stored.shown] = f"opened: it holds no {file_name}, but {_DEEPER.said}"
         else:
             faults[file.stored.shown] = f"opened: it holds no {file_name}"
     if named:

@@ -155,6 +155,15 @@ def test_a_group_s_attempt_counts_for_the_member_whose_id_it_bears_and_a_person_
     assert by_student(alone)["101"].remarks == ()
 
 
+def test_a_list_beside_the_unpacked_files_hides_no_canvas(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in ("kim_101_9001_hw6.py", "lee_102_9002_hw6.py", "notes.docx"):
+        (folder / name).write_bytes(b"x")
+    collection = collected(folder)
+    assert list(by_student(collection)) == ["101", "102"]
+    assert decision_on(collection, "notes.docx").reason == "its name is not one that Canvas gives"
+
+
 def test_moodle_s_group_is_no_participant(tmp_path: Path) -> None:
     book = gradebooks.moodle((("37", "김 민수", ""), ("38", "Lee Sam", "")))
     entries = {moodle_entry("김 민수", "37"): b"x", moodle_entry("Team A", "38"): b"y"}

@@ -137,10 +137,14 @@ def test_of_two_zips_with_the_file_the_last_name_counts_and_the_other_is_remarke
     assert "holds no hw6.py" in decision_on(collection, shown("report.zip")).reason
 
 
-def test_a_zip_in_a_zip_is_not_opened(tmp_path: Path) -> None:
+def test_a_zip_in_a_zip_is_not_opened_and_is_no_0(tmp_path: Path) -> None:
     collection = moodle(tmp_path, work__zip=packed({"inner.zip": packed({"hw6.py": b"x"})}))
-    assert by_student(collection)["1"].content is None
-    assert decision_on(collection, shown("work.zip")).reason == "opened: it holds no hw6.py"
+    kim = by_student(collection)["1"]
+    assert (kim.content, grade(kim, None, ASSIGNMENT).points) == (None, None)
+    assert "holds another archive, which is not opened" in kim.unreadable
+    assert "holds no hw6.py, but holds another" in decision_on(collection, shown("work.zip")).reason
+    data = packed({"hw6.py": b"x = 1", "data/cifar-10-python.tar.gz": b"\x1f\x8b"})
+    assert by_student(moodle(tmp_path, work__zip=data))["1"].content == b"x = 1"
 
 
 @pytest.mark.parametrize(
@@ -235,6 +239,7 @@ RAR, SEVEN = b"Rar!\x1a\x07\x01\x00", b"7z\xbc\xaf\x27\x1c\x00\x04"
         ("hw6.zip", SEVEN),
         ("hw6.tar.gz", b"\x1f\x8b\x08"),
         ("hw6.tar", b"hw6.py" + bytes(600)),
+        ("hw6.zip", b"hw6.py" + bytes(251) + b"ustar" + bytes(600)),
         ("hw6.egg", b"EGGA"),
     ],
 )
