@@ -149,20 +149,9 @@ def _filled_in(
             only_listed.append(student_id)
             row = row if book.takes_words or score >= len(row) else _without_words(row, score, sheet)
         rows.append(row)
-    named = {*book.shape_of(columns), *book.needed, *book.kept}
-    # What cannot be told by its name may be needed.
-    kept = sorted({columns[name] for name in named & columns.keys()} | {score, *_place(feedback)})
-    kept = kept if book.needed <= columns.keys() else list(range(max(map(len, rows))))
-    trimmed = tuple(tuple(row[place] for place in kept if place < len(row)) for row in rows)
-    try:
-        content = replace(sheet, rows=trimmed).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            "GRADEBOOK= is in an encoding that lacks a character of a message: download it as UTF-8"
-        ) from None
     own_header = plain(sheet.rows[0][score])
     return Upload(
-        content,
+        _trimmed(replace(sheet, rows=tuple(rows)), book, columns, {score, *_place(feedback)}),
         own_header,
         tuple(scores),
         tuple(without_points),
@@ -175,6 +164,25 @@ def _filled_in(
             *_all_alike(decided, len(scores) + len(without_points)),
         ),
     )
+
+
+def _trimmed(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], filled: Set[int]) -> bytes:
+    """The file without the columns of other grades.
+
+    Raises:
+        UserError: Its encoding lacks a character of a message.
+    """
+    named = {*book.shape_of(columns), *book.needed, *book.kept}
+    kept = sorted({columns[name] for name in named & columns.keys()} | filled)
+    if not book.needed <= columns.keys():  # what cannot be told by its name may be needed
+        kept = list(range(max(map(len, sheet.rows))))
+    rows = tuple(tuple(row[place] for place in kept if place < len(row)) for row in sheet.rows)
+    try:
+        return replace(sheet, rows=rows).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            "GRADEBOOK= is in an encoding that lacks a character of a message: download it as UTF-8"
+        ) from None
 
 
 def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded: Set[str]) -> list[str]:
