@@ -8,8 +8,8 @@ a name has several readings; the roster decides.
 
 Read and written: the gradebook, `Student, ID, ...`, or `LastName, FirstName, ID, ...` where names are split. `EX` in
 place of a score excuses a student, `N/A` is written where the assignment is not theirs. Its last row may be the test
-student's, as whom a teacher looks at the course. Canvas takes back the ID, else the SIS ids, else the name
-(gradebook_importer.rb).
+student's, as whom a teacher looks at the course. Headers are English in every language, and numbers have the teacher's
+decimal sign. Canvas takes back the ID, else the SIS ids, else the name (gradebook_importer.rb).
 """
 
 import re
