@@ -29,7 +29,7 @@ from grader.text import decoded
 NAME = re.compile(
     r"(?P<head>[^/]+?)_attempt_(?P<time>\d{4}(?:-\d\d){5})(?:_(?P<file>.*)|(?P<account>\.txt))", re.DOTALL
 )
-_SCORE = re.compile(r".*\[[^\]]*?(?P<most>\d[\d.,]*)?(?P<shown> [^\]\d]+)?\] *\|\s*\w+")
+_SCORE = re.compile(r".*\[[^\]]*?(?P<most>\d[\d.,]*)?(?P<shown> [^\]\d]+)?\] *\|\s*\w+", re.DOTALL)
 _NAMES = ("Last Name", "First Name", "Username")
 
 

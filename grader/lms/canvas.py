@@ -48,7 +48,7 @@ GRADEBOOK = Gradebook(
     shapes=(("Student", "ID"), ("LastName", "FirstName", "ID")),
     needed=frozenset({"Section"}),
     kept=frozenset({"SIS User ID", "SIS Login ID", "Integration ID", "Root Account"}),
-    score=re.compile(r".+ \(\d+\)"),
+    score=re.compile(r".+ \(\d+\)", re.DOTALL),
     name_of=_name_of,
     # As whom a teacher looks at the course.
     is_guest=lambda row: _name_of(row) in ("Student, Test", "Test Student"),

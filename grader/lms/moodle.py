@@ -40,8 +40,10 @@ def _in_english(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
     rows = [row for row in rows if any(row)]
     if "Identifier" in names or not rows or not all(re.fullmatch(r"\D+\d+", row[0]) for row in rows):
         return names
-    most = next((place for place in range(3, len(names)) if _is_maximum(place, rows)), 0)
-    if most:
+    # A student's numbers may look so too, where all have the same one: then nothing is told.
+    told = [place for place in range(3, len(names)) if _is_maximum(place, rows)]
+    if len(told) == 1:
+        (most,) = told
         names[0], names[most - 1], names[most] = "Identifier", "Grade", _MOST
         # Where names are hidden, the status comes second, which many share.
         if len({row[1] for row in rows}) * 2 > len(rows):

@@ -226,6 +226,11 @@ def test_a_file_of_another_kind_is_one_sentence(system: System, content: bytes) 
     assert "codec" not in str(caught.value)
 
 
+def test_a_title_may_hold_a_line_break() -> None:
+    book = b'Student,ID,Section,"HW6\nlate (1)"\nKim,101,A,\n'
+    assert fill(book, System.CANVAS, {"101": 20}).content == book.replace(b"A,\n", b"A,20\n")
+
+
 def test_one_student_twice_is_refused() -> None:
     with pytest.raises(UserError, match="has kim twice"):
         fill(gradebooks.canvas((STUDENTS[0], STUDENTS[0])), System.CANVAS, {"kim": 6})
@@ -306,7 +311,13 @@ def test_a_worksheet_in_another_language_is_told_by_its_places_and_goes_back_who
 
 
 @pytest.mark.parametrize(
-    "row", ["37,Kim,x,,20.00,Ja,-,", "Teilnehmer/in37,Kim,x,gut,20.00,Ja,-,", "Teilnehmer/in37,Kim,x"]
+    "row",
+    [
+        "37,Kim,x,,20.00,Ja,-,",
+        "Teilnehmer/in37,20261,20261,7,20.00,Ja,-,",
+        "Teilnehmer/in37,Kim,x,gut,20.00,Ja,-,",
+        "Teilnehmer/in37,Kim,x",
+    ],
 )
 def test_a_table_whose_places_do_not_tell_is_refused(row: str) -> None:
     with pytest.raises(UserError, match="has no column Identifier: pass what Moodle let you download, in English"):
