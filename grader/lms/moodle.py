@@ -27,7 +27,7 @@ from grader.records import Decision, Status
 NAME = re.compile(r"(?P<who>[^/]*?)_(?P<id>\d+)_assignsubmission_(?P<kind>[a-z]+)_?/?(?P<file>.*)", re.DOTALL)
 
 
-_MOST, _SCALE = "Maximum grade", "Scale"
+_MOST, _SCALE, _CHANGES = "Maximum grade", "Scale", "Grade can be changed"
 _NUMBER_OR_NONE = re.compile(r"\d+(?:[.,]\d+)?|-|")
 _SCORE_OR_WORD = re.compile(rf"{_NUMBER_OR_NONE.pattern}|[^@]{{1,20}}")
 # "No" in Moodle's languages: ar, ca, de, el, es, eu, fr, it, ja, ko, lt, nl, pt, ro, ru, sv, tr, uk, ur, zh.
@@ -63,9 +63,10 @@ def _is_maximum(place: int, rows: Sequence[Sequence[str]]) -> bool:
 def _doubts(columns: Mapping[str, int], _: str, scored: Mapping[str, Sequence[str]]) -> Iterator[str]:
     if _SCALE in columns and _MOST not in columns:
         yield "Moodle grades this on a scale and passes over points: let the assignment's grade be points, not a scale"
-    after = columns.get(_MOST, columns.get(_SCALE, len(columns))) + 1
-    # Before it there may be the state of a workflow.
-    locked = [user for user, row in scored.items() if any(map(_NO.fullmatch, row[after : after + 2]))]
+    after = columns.get(_MOST, len(columns)) + 1
+    # In another language it is the next column, or the one behind the state of a workflow.
+    place = slice(columns[_CHANGES], columns[_CHANGES] + 1) if _CHANGES in columns else slice(after, after + 2)
+    locked = [user for user, row in scored.items() if any(map(_NO.fullmatch, row[place]))]
     if locked:
         yield (
             f"Moodle will not take the grade of {', '.join(locked)}: the worksheet says that it cannot be changed, as "
