@@ -17,8 +17,8 @@ $(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  SUBMISSIONS=dir/   what students handed in: a folder, or an archive from Blackboard, Canvas or Moodle"
-	@echo "  FORMAT=            blackboard, canvas, moodle or folder, if the names do not show it"
+	@echo "  SUBMISSIONS=dir/   what students handed in: a folder, or an archive from Blackboard, Canvas, Moodle or Gradescope"
+	@echo "  FORMAT=            blackboard, canvas, moodle, gradescope or folder, if the names do not show it"
 	@echo "  ROSTER=roster.csv  everyone in the course (student_id,name), or the gradebook from the same system"
 	@echo "  DEADLINE=          later files do not count: 2026-12-01T23:59+09:00, or 2026-12-01 23:59 Asia/Seoul"
 	@echo "  DATA=              CIFAR-10, downloaded once; or a torchvision folder, an .npz file, or digits"

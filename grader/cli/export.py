@@ -127,20 +127,18 @@ def _say_what_changes(upload: Upload) -> None:
 
 
 def _write_gradescope(rows: Sequence[Result], rules: Assignment, folder: Path) -> None:
-    left_out = []
-    for row in rows:
-        student_id = row.submission.student_id
-        path = folder / f"{file_key(student_id)}.json"
-        content = results_json(row, _most(rules))
-        if content is None:
-            left_out.append(student_id)
-            path.unlink(missing_ok=True)
-        else:
-            write_private(path, content)
-    say(f"written: {counted(len(rows) - len(left_out), 'result')}")
-    if left_out:
+    made = {row.submission.student_id: results_json(row, _most(rules)) for row in rows}
+    written = {folder / f"{file_key(student_id)}.json": content for student_id, content in made.items() if content}
+    for path, content in written.items():
+        write_private(path, content)
+    # Of an earlier export: whoever has no points now, or is no longer in the class.
+    for path in set(folder.glob("*.json")) - written.keys():
+        path.unlink()
+    say(f"written: {counted(len(written), 'result')}")
+    if left_out := [student_id for student_id, content in made.items() if content is None]:
         say(f"left out, because they have no points yet: {', '.join(left_out)}")
-    say(f"\nupload: {folder}")
+    say(f"\nfiles: {folder}")
+    say("Gradescope takes such a file from an autograder only, as its results/results.json for that student.")
 
 
 def _most(rules: Assignment) -> Decimal:

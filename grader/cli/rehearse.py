@@ -32,7 +32,8 @@ def rehearse_command(
     with mistakes_in_one_sentence():
         folder = out / system
         course = _new_class(system, folder)
-        say(_where_it_is(system, course))
+        files = f"{from_here(course.submissions)} and {from_here(course.gradebook)}"
+        say(f"{system.capitalize()} would let you download {files}")
         for number, (what, command, settings) in enumerate(_steps(system, course, folder / _RESULTS, data), start=1):
             typed = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
             say("\n".join([f"\n{number}. {what}\n", " \\\n    ".join([f"$ make {command}", *typed]), ""]))
@@ -56,13 +57,6 @@ def _new_class(system: System, folder: Path) -> Course:
         return make_class(system, folder / _CLASS)
     except OSError as error:
         raise UserError(f"cannot write {folder} ({error.strerror}): name another folder with OUT=") from None
-
-
-def _where_it_is(system: System, course: Course) -> str:
-    paths = f"{from_here(course.submissions)} and {from_here(course.gradebook)}"
-    if system is System.GRADESCOPE:
-        return f"The grader does not read Gradescope's export: a folder for each student and a roster are in {paths}"
-    return f"{system.capitalize()} would let you download {paths}"
 
 
 def _steps(system: System, course: Course, out: Path, data: str) -> Iterator[tuple[str, str, dict[str, str]]]:

@@ -16,7 +16,7 @@ from grader.collect.roster import Roster, RosterLine, read_roster
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.attempts import add_companions, companions_aside
-from grader.lms.files import Attempt, Blame, Fault, Found, WithoutFile
+from grader.lms.files import Attempt, Blame, Fault, Found, Told, WithoutFile
 from grader.lms.gradebook import best_column, examples, too_few
 from grader.records import Collection, Decision, Status, Submission
 
@@ -63,11 +63,11 @@ def collect(
             submission = Submission(student_id, remarks=tuple(each.remark for each in without[student_id]))
             line = lines.get(student_id)
             due = line.deadline if line and line.deadline else deadline
-            if not attempts[student_id]:
-                submission = _with_closed_archive(submission, without[student_id], due, zone)
-            else:
+            if attempts[student_id]:
                 submission, reasons = _settle(submission, attempts[student_id], due, assignment.limits, zone)
                 decisions += reasons
+            if not attempts[student_id] or submission.late:
+                submission = _with_closed_archive(submission, without[student_id], due, zone)
             settled.append(submission)
             kept += _size(submission)
             if kept > _MAX_KEPT:
@@ -109,7 +109,7 @@ def _by_student(
 def _with_closed_archive(
     submission: Submission, without: Iterable[WithoutFile], deadline: datetime | None, zone: tzinfo | None
 ) -> Submission:
-    """Of a student who has no attempt with a file: the last archive, handed in in time, that cannot be opened."""
+    """Of a student who has no file in time: the last archive, handed in in time, that cannot be opened."""
     closed = [(each, each.fault) for each in without if each.fault and not seconds_late(each.moment, deadline)]
     if not closed:
         return submission
@@ -120,6 +120,7 @@ def _with_closed_archive(
         submitted_at=None if last.moment is None else _shown_time(last.moment, zone),
         unreadable=f"{last.archive} {fault.said}",
         spoilt=fault.blame is Blame.STUDENT,
+        late="",
     )
 
 
@@ -150,14 +151,25 @@ def _by_roster(
     students = with_file or {item.student_id for item in found if isinstance(item, WithoutFile)}
     matched = students & listed.lines.keys()
     if not students or not too_few(len(matched), len(students)):
-        return found, ()
+        return _by_address(found, listed), ()
     columns = listed.columns()
-    column = best_column(students, columns)
-    if not column:
-        raise UserError(_of_another_class(students, listed, submissions, roster))
-    ids = columns[column]
-    notice = f"students are matched by the roster's column {column}, since its {listed.key} names too few of them"
-    return [replace(item, student_id=ids.get(item.student_id, item.student_id)) for item in found], (notice,)
+    # Of one student's addresses, as kim@uni.kr and kim@mail.uni.kr, what stands before the @ is the same.
+    for called in ({each: each for each in students}, {each: each.partition("@")[0] for each in students}):
+        if column := best_column(set(called.values()), columns):
+            ids = {each: columns[column].get(called[each], each) for each in students}
+            by = f"students are matched by the roster's column {column}, since its {listed.key} names too few of them"
+            found = [replace(item, student_id=ids.get(item.student_id, item.student_id)) for item in found]
+            return _by_address(found, listed), (by,)
+    raise UserError(_of_another_class(students, listed, submissions, roster))
+
+
+def _by_address(found: Sequence[Found], listed: Roster) -> Sequence[Found]:
+    """Give whoever is named by an e-mail address the roster's id: no other student has that address."""
+    pairs = ((cell.casefold(), whose) for cells in listed.columns().values() for cell, whose in cells.items())
+    whose = {cell: student_id for cell, student_id in pairs if "@" in cell}
+    strangers = {item.student_id for item in found if "@" in item.student_id} - listed.lines.keys()
+    ids = {each: whose[each.casefold()] for each in strangers if each.casefold() in whose}
+    return [replace(item, student_id=ids[item.student_id]) if item.student_id in ids else item for item in found]
 
 
 def _of_another_class(students: Set[str], listed: Roster, submissions: Path, roster: Path) -> str:
@@ -183,7 +195,7 @@ def _settle(
     wrong file.
     """
     # Of equal times the name that sorts last stays last: they come in the order of their names.
-    ordered = sorted(attempts, key=lambda attempt: (attempt.moment is None, attempt.moment or 0))
+    ordered = sorted(_there(attempts, deadline), key=lambda attempt: (attempt.moment is None, attempt.moment or 0))
     submission, late = _set_late_aside(submission, ordered, deadline)
     if submission.late:
         return submission, [*late, *companions_aside(ordered)]
@@ -213,6 +225,16 @@ def _settle(
     others = [attempt for attempt in ordered if attempt is not last]
     submission, beside = add_companions(submission, [*others, last], limits)
     return submission, [*late, *decisions, Decision(last.file, submission.student_id, status, reason), *beside]
+
+
+def _there(attempts: list[Attempt], deadline: datetime | None) -> list[Attempt]:
+    """Those that can count: what a system only tells of does where nothing that it hands out came in time."""
+    there = [attempt for attempt in attempts if not isinstance(attempt.stored, Told)]
+    in_time = [attempt for attempt in attempts if not seconds_late(attempt.moment, deadline)]
+    if any(attempt in in_time for attempt in there):
+        return there
+    told = [attempt for attempt in in_time if isinstance(attempt.stored, Told)]
+    return [*there, *sorted(told, key=lambda attempt: attempt.moment or 0)[-1:]] or attempts
 
 
 def _set_late_aside(

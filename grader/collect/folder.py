@@ -1,7 +1,8 @@
 """Reads a submissions folder: which entry belongs to which student, and what was set aside.
 
 Three layouts name the student: `<student>/hw6.py`, `<student>_hw6.py` and `hw6_<student>.py`. What counts as `hw6.py`
-in them is the rule of grader/lms/attempts.py. Symbolic links are never followed: they could lead out of the folder.
+in them is the rule of grader/lms/attempts.py; an archive that bears a student's name, as `<student>_hw6.zip`, is opened
+by that rule too. Symbolic links are never followed: they could lead out of the folder.
 """
 
 import os
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from grader.errors import UserError
-from grader.lms.archive import Handed, InnerFile
+from grader.lms.archive import Handed, InnerFile, is_archive
 from grader.lms.attempts import SystemAttempt, bears_the_name, named_student, sort_out
 from grader.lms.files import (
     NOBODYS,
@@ -65,6 +66,9 @@ def _sort_out(child: os.DirEntry[str], file_name: str, limit_kb: int) -> Iterato
         yield Decision(shown, "", Status.BESIDE, NOBODYS)
     elif student_id:
         yield _attempt(Path(child.path), student_id, shown, how)
+    elif not is_folder and (student_id := _whose_archive(name, file_name)):
+        files = [Handed(name, DiskFile(name, Path(child.path)))]
+        yield from _sort_out_attempt(student_id, f"the archive {name}", files, [], file_name, limit_kb)
     elif name == file_name or (not is_folder and bears_the_name(name, file_name)):
         yield Decision(shown, "", Status.UNRECOGNISED, f"it names no student, as {layouts_of(file_name)} would")
     elif is_folder:
@@ -74,6 +78,12 @@ def _sort_out(child: os.DirEntry[str], file_name: str, limit_kb: int) -> Iterato
         yield _attempt(Path(child.path), normal(name), shown)
     else:
         yield Decision(shown, "", Status.UNRECOGNISED, f"its name is none of {layouts_of(file_name)}")
+
+
+def _whose_archive(name: str, file_name: str) -> str:
+    """The student of `<student>_hw6.zip` or `hw6_<student>.zip`; empty if it is none."""
+    stem, dot, _ = name.rpartition(".")
+    return named_student(f"{stem}{dot}{file_name.rpartition('.')[2]}", file_name)[0] if is_archive(name) else ""
 
 
 def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_kb: int) -> Iterator[Found]:
@@ -94,20 +104,28 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_
         else:
             files.append(Handed(shown, DiskFile(f"{name}/{shown}", Path(child.path))))
     counts = False
-    for found in sort_out(SystemAttempt(student_id, label, tuple(files), None, timed=True), file_name, limit_kb):
-        if isinstance(found, Attempt):
-            counts = True
-            renamed = found.stored.shown != f"{name}/{found.original}"  # in a zip, which has a name of its own
-            original = found.original if renamed else ""
-            found = replace(found, moment=_moment(found.stored), by_system=False, original=original)
-        elif isinstance(found, WithoutFile):
-            found = _without_file(found, label, files, folders, file_name)
+    for found in _sort_out_attempt(student_id, label, files, folders, file_name, limit_kb):
+        counts = counts or isinstance(found, Attempt)
         yield found
     for other in folders:
         beside = Decision(f"{name}/{other}/", student_id, Status.BESIDE, f"not opened: it lies beside {file_name}")
         yield beside if counts else _unrecognised(f"{name}/{other}/", student_id, label, file_name)
     if not folders and all(is_system_file(file.name) for file in files):
         yield _unrecognised(f"{name}/", student_id, label, file_name)
+
+
+def _sort_out_attempt(
+    student_id: str, label: str, files: list[Handed], folders: list[str], file_name: str, limit_kb: int
+) -> Iterator[Found]:
+    """Sort out the files that lie together, by the rules of an attempt; the time is that of the file itself."""
+    for found in sort_out(SystemAttempt(student_id, label, tuple(files), None, timed=True), file_name, limit_kb):
+        if isinstance(found, Attempt):
+            # In a zip it has a name of its own.
+            original = found.original if isinstance(found.stored, InnerFile) else ""
+            found = replace(found, moment=_moment(found.stored), by_system=False, original=original)
+        elif isinstance(found, WithoutFile):
+            found = _without_file(found, label, files, folders, file_name)
+        yield found
 
 
 def _unrecognised(shown: str, student_id: str, label: str, file_name: str) -> Decision:

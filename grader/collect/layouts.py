@@ -1,4 +1,4 @@
-"""Recognises what SUBMISSIONS= is: a plain folder, or what Blackboard, Canvas or Moodle let a teacher download."""
+"""Recognises what SUBMISSIONS= is: a plain folder, or what a learning system lets a teacher download."""
 
 import os
 import zipfile
@@ -15,11 +15,11 @@ from grader.errors import UserError
 from grader.lms import System, blackboard, canvas, gradescope, moodle
 from grader.lms.archive import Handed, leads_out, made_by_system, unpacked
 from grader.lms.attempts import SystemAttempt, sort_out
-from grader.lms.files import NOBODYS, Found, Known, WithoutFile, decoded_name
+from grader.lms.files import NOBODYS, Found, Known, decoded_name, is_system_file
 from grader.records import Decision, Status
 
 # How the files lie: in a plain folder, or as a learning system lays them out. These words a teacher may say.
-Format = Literal["folder", "blackboard", "canvas", "moodle"]
+Format = Literal["folder", "blackboard", "canvas", "moodle", "gradescope"]
 _FOLDER: Format = "folder"
 
 
@@ -61,8 +61,7 @@ def reading(
     layout: str | None = chosen
     if layout is None and not _is_archive(submissions):
         names = _names(submissions)
-        _refuse_gradescope(submissions, names)
-        layout = _recognised(names) or _FOLDER
+        layout = _recognised(names) or _recognised_inside(submissions, names) or _FOLDER
     if layout == _FOLDER:
         found = list(scan(submissions, file_name, limit_kb, roster))
         yield Reading(None, found, "the files' own, which a copy may have changed", ())
@@ -70,37 +69,24 @@ def reading(
     with unpacked(submissions) as files:
         system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
-            names = [file.name for file in files]
-            _refuse_gradescope(submissions, names)
             raise UserError(
-                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas or Moodle give them: set FORMAT=, or "
-                f"unpack it and pass a folder with {layouts_of(file_name)}{archive_in(names)}"
+                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas, Moodle or Gradescope give them: set "
+                f"FORMAT=, or unpack it and pass a folder with {layouts_of(file_name)}"
+                f"{archive_in([file.name for file in files])}"
             )
         aside, own = _set_apart(files, system, roster)
         found = list(aside)
         for item in _attempts(system, own, zone, known):
             found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
-        yield Reading(system, found, *_said(system, chosen is None, zone))
+        times, notices = _said(system, chosen is None, zone)
+        doubts = blackboard.doubts_about_clock(own) if system is System.BLACKBOARD else ()
+        yield Reading(system, found, times, (*notices, *doubts))
 
 
 def archive_in(names: Sequence[str]) -> str:
     """A hint, to follow a sentence: one archive that lies in what was passed may be the one that is meant."""
     archives = [name for name in names if name.lower().endswith(".zip")]
     return f"; if {archives[0]} in it is the system's archive, pass that" if len(archives) == 1 else ""
-
-
-def _refuse_gradescope(submissions: Path, names: Sequence[str]) -> None:
-    """Stop before `submission_123` is taken for a student.
-
-    Raises:
-        UserError: This is what Gradescope exports.
-    """
-    if any(name.rpartition("/")[2] == gradescope.METADATA for name in names):
-        raise UserError(
-            f"SUBMISSIONS={submissions} is Gradescope's export, which the grader does not read: unpack it, give each "
-            f"folder submission_... the id of the student whom {gradescope.METADATA} names, remove that file, and "
-            "pass the folder"
-        )
 
 
 def _is_archive(path: Path) -> bool:
@@ -115,12 +101,22 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
+def _recognised_inside(folder: Path, names: Sequence[str]) -> System | None:
+    """Look into the only folder in a folder, as some programs make it when they unpack."""
+    own = [name for name in names if not is_system_file(name)]
+    inside = _names(folder / own[0]) if len(own) == 1 else []
+    return _recognised(inside) if len(inside) > 1 else None
+
+
 def _recognised(names: Sequence[str]) -> System | None:
+    if gradescope.METADATA in names:
+        return System.GRADESCOPE
     for system in (System.BLACKBOARD, System.MOODLE):
         if any(_named_by(system, name) for name in names):
             return system
     own = [name for name in names if not made_by_system(name)]
-    return System.CANVAS if own and all(canvas.fits(name) for name in own) else None
+    # Somebody may have put a list or notes beside what was unpacked.
+    return System.CANVAS if 2 * sum(map(canvas.fits, own)) > len(own) else None
 
 
 def _named_by(system: System, name: str) -> bool:
@@ -146,16 +142,24 @@ def _set_apart(files: Sequence[Handed], system: System, roster: Path | None) -> 
 
 def _attempts(
     system: System, files: Sequence[Handed], zone: tzinfo | None, known: Known
-) -> Iterator[SystemAttempt | WithoutFile | Decision]:
-    if system is System.BLACKBOARD:
-        return blackboard.attempts(files, zone, known)
-    return canvas.attempts(files, known) if system is System.CANVAS else moodle.attempts(files, known)
+) -> Iterator[SystemAttempt | Found]:
+    match system:
+        case System.BLACKBOARD:
+            return blackboard.attempts(files, zone, known)
+        case System.CANVAS:
+            return canvas.attempts(files, known)
+        case System.MOODLE:
+            return moodle.attempts(files, known)
+        case System.GRADESCOPE:
+            return gradescope.attempts(files, known)
 
 
 def _said(system: System, recognised: bool, zone: tzinfo | None) -> tuple[str, tuple[str, ...]]:
     """Say whose word the times are, and how the layout and the times were read."""
     name = system.value.capitalize()
     layout = f"layout: {name}'s" + (", recognised by its names; FORMAT= says otherwise" if recognised else "")
+    if system is System.GRADESCOPE:
+        return f"{name}'s", (layout,)
     if system is not System.BLACKBOARD:
         return "", (
             layout,

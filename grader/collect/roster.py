@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,17 +11,17 @@ from pathlib import Path
 
 from grader.collect.deadline import parse_deadline
 from grader.errors import UserError
-from grader.lms import blackboard, canvas, moodle
+from grader.lms import blackboard, canvas, gradescope, moodle
 from grader.lms.files import Known
-from grader.lms.gradebook import Gradebook, named_alike, other_ids, students_by_column
-from grader.lms.sheets import decode, delimiter_of
+from grader.lms.gradebook import Gradebook, decode, delimiter_of, named_alike, other_ids, students_by_column
 from grader.text import NO_TEXT
 
 DEADLINE = "deadline"
 _WAY_OUT = "save it as CSV with the columns student_id,name"
 _OURS = Gradebook("", key="student_id", shapes=(("student_id", "name"),), name_of=lambda row: row["name"])
 # Moodle's worksheet may have a column Username too, which is Blackboard's key.
-_BOOKS = (_OURS, canvas.GRADEBOOK, moodle.GRADEBOOK, blackboard.GRADEBOOK)
+_BOOKS = (_OURS, canvas.GRADEBOOK, moodle.GRADEBOOK, blackboard.GRADEBOOK, gradescope.ROSTER)
+_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class RosterLine:
     Attributes:
         deadline: Their own, which overrides the class's; None does not.
         also: What else they may be called, by the columns: logins, e-mail addresses, numbers.
-        guest: It is the one as whom a teacher looks at the course, who need not hand anything in.
+        guest: Who need not hand anything in, such as the one as whom a teacher looks at the course.
     """
 
     name: str
@@ -67,8 +68,8 @@ def read_roster(path: Path) -> Roster:
     """Read a CSV file with a header: the columns `student_id` and `name`, and if there is one, `deadline`.
 
     Or what the teacher downloads from the system from which the submissions came: Blackboard's gradebook, Canvas',
-    Moodle's grading worksheet. Students are matched by id, and never by name. Other columns are passed over, but for
-    logins, e-mail addresses and numbers, by which submissions may be named instead.
+    Moodle's grading worksheet, Gradescope's roster or scores. Students are matched by id, and never by name. Other
+    columns are passed over, but for logins, e-mail addresses and numbers, by which submissions may be named instead.
 
     UTF-8, UTF-16 with a byte order mark, or cp949; separated by commas, semicolons or tabs, as spreadsheets save it.
     Ids stay text, without blanks around them and in NFC.
@@ -99,29 +100,49 @@ def _read(text: str, path: Path) -> Roster:
         csv.Error: The text is not CSV.
         UserError: A student is on it twice, or a deadline is wrong.
     """
+    # Excel's own first line, where a file tells it the delimiter.
+    text = re.sub(r"\Asep=.\r?\n", "", text)
     # strict: otherwise a quote that is never closed swallows every student below it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), strict=True)
     columns = [column.strip() for column in next((row for row in reader if any(map(str.strip, row))), [])]
-    book = named_alike(columns, _BOOKS) or _OURS
+    rows = [(reader.line_num, [_cell(raw) for raw in cells]) for cells in reader]
+    book, columns = _recognised(columns, [cells for _, cells in rows])
     _check(columns, book)
     lines: dict[str, RosterLine] = {}
-    for cells in reader:
-        row = _by_column(cells, columns, reader.line_num)
-        student_id = book.id_of(row.get(book.key, ""))
+    for line, cells in rows:
+        row = _by_column(cells, columns, line)
+        student_id = book.id_of(row.get(book.key, "")) or row.get(book.instead, "")
         # Between Canvas' header and the students there are rows about the assignments, without an id.
         if not any(row.values()) or (not student_id and book is canvas.GRADEBOOK):
             continue
         if not student_id:
-            raise ValueError(f"line {reader.line_num} has no {book.key}")
-        source = f"the roster {path}, line {reader.line_num}, student {student_id}: the deadline "
+            raise ValueError(f"line {line} has no {book.key}")
+        if _SHORTENED.fullmatch(student_id):
+            raise ValueError(f"line {line} has {student_id}, which a spreadsheet made of a longer number")
+        source = f"the roster {path}, line {line}, student {student_id}: the deadline "
         if student_id in lines:
-            raise UserError(
-                f"the roster {path} has {student_id} twice, again in line {reader.line_num}: remove one of them"
-            )
+            raise UserError(f"the roster {path} has {student_id} twice, again in line {line}: remove one of them")
         deadline = parse_deadline(row.get(DEADLINE, ""), source)
-        name = book.name_of(row)
-        lines[student_id] = RosterLine(name, deadline, other_ids(row, book.key), guest=name in book.guests)
+        also = other_ids(row, book.key)
+        lines[student_id] = RosterLine(book.name_of(row), deadline, also, guest=book.is_guest(row))
     return Roster(lines, book.key, book is not _OURS)
+
+
+def _recognised(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Gradebook, list[str]]:
+    """Whose file it is, and its columns in English; ours, where it is no system's."""
+    if book := named_alike(columns, _BOOKS):
+        return book, book.english(columns, rows)
+    for book in _BOOKS:
+        names = book.english(columns, rows)
+        if set(book.shape_of(names)) <= set(names):
+            return book, names
+    return next((book for book in _BOOKS if book.key in columns), _OURS), list(columns)
+
+
+def _cell(raw: str) -> str:
+    """A cell, composed and without blanks around it; some systems write ="0012" so that Excel leaves an id alone."""
+    text = unicodedata.normalize("NFC", raw.strip())
+    return text[2:-1] if text.startswith('="') and text.endswith('"') else text
 
 
 def _check(columns: Sequence[str], book: Gradebook) -> None:
@@ -139,13 +160,12 @@ def _check(columns: Sequence[str], book: Gradebook) -> None:
 
 
 def _by_column(row: Sequence[str], columns: Sequence[str], line: int) -> dict[str, str]:
-    """Give a row's cells, composed and without blanks around them; of equal columns, the first.
+    """Give a row's cells; of equal columns, the first.
 
     Raises:
         ValueError: The row has more cells than the header.
     """
-    cells = [unicodedata.normalize("NFC", cell.strip()) for cell in row]
-    if any(cells[len(columns) :]):
+    if any(row[len(columns) :]):
         raise ValueError(f"line {line} has more cells than the first line; quote a name with a comma")
-    pairs = list(zip(columns, cells, strict=False))
+    pairs = list(zip(columns, row, strict=False))
     return dict.fromkeys(columns, "") | dict(reversed(pairs))

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class System(StrEnum):
-    """A learning system: from all but Gradescope an archive is read, and each takes grades back."""
+    """A learning system: the archive of each is read, and each takes grades back."""
 
     BLACKBOARD = "blackboard"
     CANVAS = "canvas"

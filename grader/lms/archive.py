@@ -27,6 +27,10 @@ _UTF8 = 0x800
 _ENCRYPTED = 0x1
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]|\A/|\A[A-Za-z]:/|(?:\A|/)\.\.(?:/|\Z)")
 # What zipfile and its decompressors raise on a damaged archive.
+# Archives of other kinds, by how they begin and how they are called.
+_OTHERS = (b"Rar!", b"7z\xbc\xaf\x27\x1c", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+_TAR, _TAR_AT = b"ustar", 257
+_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".alz", ".egg")
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -125,6 +129,8 @@ def opened_inside(outer: Handed, limit_kb: int) -> list[Handed] | Fault:
     content = outer.stored.read(limit_kb)
     if isinstance(content, Fault):
         return content
+    if _of_another_kind(outer.name, content):
+        return Fault("is an archive of a kind that is not opened (only zip is): unpack it by hand", Blame.LAYOUT)
     try:
         with _opened(io.BytesIO(content), len(content), MAX_ENTRIES_INSIDE) as archive:
             return [
@@ -134,6 +140,17 @@ def opened_inside(outer: Handed, limit_kb: int) -> list[Handed] | Fault:
             ]
     except ValueError as error:
         return Fault(str(error), Blame.STUDENT)
+
+
+def _of_another_kind(name: str, content: bytes) -> bool:
+    if content.startswith(_OTHERS) or content[_TAR_AT:].startswith(_TAR):
+        return True
+    return not name.lower().endswith(".zip") and not zipfile.is_zipfile(io.BytesIO(content))
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive by its name."""
+    return name.lower().endswith(_ARCHIVES)
 
 
 def without_common_folder(files: Sequence[Handed]) -> list[Handed]:

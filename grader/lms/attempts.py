@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from grader.assignment import Limits
-from grader.lms.archive import Handed, made_by_system, opened_inside, without_common_folder
+from grader.lms.archive import Handed, is_archive, made_by_system, opened_inside, without_common_folder
 from grader.lms.files import (
     NOBODYS,
     Attempt,
@@ -45,6 +45,7 @@ _ONLY = {
     ".py": "counts as {file}: the only Python file of the attempt",
     ".ipynb": "counts as {file}: the only notebook of the attempt, whose code cells run as one script",
 }
+_DEEPER = Fault("holds another archive, which is not opened: unpack it by hand", Blame.LAYOUT)
 _ONE_TOO_MANY = Fault("is one file more than the grader takes", Blame.STUDENT)
 _Key = tuple[int, int, list[tuple[str, int]]]
 
@@ -142,7 +143,7 @@ def _choose(
     insides: list[tuple[Handed, list[Handed]]] = []
     named: list[_Choice] = []
     for file in sorted(files, key=lambda file: _natural(file.name), reverse=True):
-        if not file.name.lower().endswith(".zip"):
+        if not is_archive(file.name):
             continue
         inside = opened_inside(file, limit_kb)
         if isinstance(inside, Fault):
@@ -152,6 +153,9 @@ def _choose(
         insides.append((file, without_common_folder(inside)))
         if found := _by_name(insides[-1][1], file_name, file):
             named.append(found)
+        elif any(is_archive(inner.name) for inner in inside):
+            closed[file.stored.shown] = _DEEPER
+            faults[file.stored.shown] = f"opened: it holds no {file_name}, but {_DEEPER.said}"
         else:
             faults[file.stored.shown] = f"opened: it holds no {file_name}"
     if named:

@@ -8,8 +8,8 @@ a name has several readings; the roster decides.
 
 Read and written: the gradebook, `Student, ID, ...`, or `LastName, FirstName, ID, ...` where names are split. `EX` in
 place of a score excuses a student, `N/A` is written where the assignment is not theirs. Its last row may be the test
-student's, as whom a teacher looks at the course. Canvas takes back the ID, else the SIS ids, else the name
-(gradebook_importer.rb).
+student's, as whom a teacher looks at the course. Headers are English in every language, and numbers have the teacher's
+decimal sign. Canvas takes back the ID, else the SIS ids, else the name (gradebook_importer.rb).
 """
 
 import re
@@ -48,9 +48,10 @@ GRADEBOOK = Gradebook(
     shapes=(("Student", "ID"), ("LastName", "FirstName", "ID")),
     needed=frozenset({"Section"}),
     kept=frozenset({"SIS User ID", "SIS Login ID", "Integration ID", "Root Account"}),
-    score=re.compile(r".+ \(\d+\)"),
+    score=re.compile(r".+ \(\d+\)", re.DOTALL),
     name_of=_name_of,
-    guests=frozenset({"Student, Test", "Test Student"}),
+    # As whom a teacher looks at the course.
+    is_guest=lambda row: _name_of(row) in ("Student, Test", "Test Student"),
 )
 
 

@@ -76,6 +76,18 @@ class DiskFile:
         return within(content, limit_kb)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A file that a learning system tells of and does not hand out."""
+
+    shown: str
+    fault: Fault
+
+    def read(self, limit_kb: int) -> Fault:
+        """Say why it cannot be read."""
+        return self.fault
+
+
 def within(content: bytes, limit_kb: int) -> bytes | Fault:
     """Give the content if it is not over the limit."""
     return Fault(f"is larger than {limit_kb} KB", Blame.STUDENT) if len(content) > limit_kb * 1024 else content

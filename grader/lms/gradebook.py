@@ -1,19 +1,134 @@
-"""What is known of a learning system's gradebook: whose row is whose, and which column takes the score.
+"""A learning system's gradebook: the text of its table, whose row is whose, and which column takes the score.
 
-Each system's own page holds one; the roster and the upload read it.
+A table is kept byte for byte where nobody changes it. What is particular to one system stands on that system's own
+page as one `Gradebook`; the roster and the upload read it.
 """
 
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+
+from grader.text import encoding_of
+
+_DELIMITERS = ",;\t"
+_FIRST_HEADER = re.compile(rf'\s*(?:"(?:[^"]|"")*"|[^"{_DELIMITERS}\r\n])*?([{_DELIMITERS}])')
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How text was written: the codec, and the byte order mark before it, if there was one."""
+
+    codec: str
+    mark: bytes = b""
+
+    def encode(self, text: str) -> bytes:
+        """Write text in the same way.
+
+        Raises:
+            UnicodeEncodeError: The encoding lacks a character.
+        """
+        return self.mark + text.encode(self.codec)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table whose cells are kept as they were written, quotes included.
+
+    Attributes:
+        rows: Raw cells, the header first; rows may differ in length.
+        ends: What ended each row: a line break, or nothing at the end of the file.
+    """
+
+    encoding: Encoding
+    delimiter: str
+    rows: tuple[tuple[str, ...], ...]
+    ends: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        """Give the file's bytes.
+
+        Raises:
+            UnicodeEncodeError: The file's encoding lacks a character.
+        """
+        lines = (self.delimiter.join(row) + end for row, end in zip(self.rows, self.ends, strict=True))
+        return self.encoding.encode("".join(lines))
+
+
+def decode(content: bytes) -> tuple[str, Encoding]:
+    """Decode UTF-8, UTF-16 with a byte order mark or without, or cp949.
+
+    Raises:
+        UnicodeDecodeError: It is none of them.
+    """
+    codec, mark = encoding_of(content)
+    if not mark and b"\0" in content:
+        # A table begins with a letter or a quote: in UTF-16 one of its two bytes is 0.
+        if content[:2].count(0) != 1:
+            raise UnicodeDecodeError(codec, content, 0, 2, "no text has a byte of 0")
+        codec = "utf-16-le" if content[1] == 0 else "utf-16-be"
+    return content.removeprefix(mark).decode(codec), Encoding(codec, mark)
+
+
+def delimiter_of(text: str) -> str:
+    """What ends the first header; later ones may hold the other delimiters, without quotes too."""
+    first = _FIRST_HEADER.match(text)
+    return first[1] if first else _DELIMITERS[0]
+
+
+def read_sheet(content: bytes) -> Sheet:
+    """Take a file apart.
+
+    Raises:
+        ValueError: It is no text, or a quote in it is not closed; `UnicodeDecodeError` is one.
+    """
+    text, encoding = decode(content)
+    delimiter = delimiter_of(text)
+    cell = re.compile(rf'("[^"]*(?:""[^"]*)*"|[^"{delimiter}\r\n][^{delimiter}\r\n]*|)({delimiter}|\r\n|\r|\n|\Z)')
+    rows: list[tuple[str, ...]] = []
+    ends: list[str] = []
+    row: list[str] = []
+    at = 0
+    while at < len(text) or row:
+        found = cell.match(text, at)
+        if found is None:
+            raise ValueError(f"a quote in line {len(rows) + 1} is not closed")
+        row.append(found[1])
+        at = found.end()
+        if found[2] != delimiter:
+            rows.append(tuple(row))
+            ends.append(found[2])
+            row = []
+    return Sheet(encoding, delimiter, tuple(rows), tuple(ends))
+
+
+def plain(raw: str) -> str:
+    """What a raw cell says, without quotes and the blanks around it."""
+    return (raw[1:-1].replace('""', '"') if raw.startswith('"') else raw).strip()
+
+
+def written(value: str, delimiter: str, quoted: bool) -> str:
+    """Write a cell; `quoted` whether it needs to be or not."""
+    if quoted or any(sign in value for sign in (delimiter, '"', "\r", "\n")):
+        doubled = value.replace('"', '""')
+        return f'"{doubled}"'
+    return value
+
+
+def named_columns(header: Sequence[str]) -> dict[str, int]:
+    """Where each column of a raw header is; of equal names, the first."""
+    places: dict[str, int] = {}
+    for place, raw in enumerate(header):
+        places.setdefault(plain(raw), place)
+    return places
+
 
 _NOTHING = re.compile("(?!)")
 _HANGUL = re.compile("[\uac00-\ud7a3]+")
 # Headers of columns by which a folder or another system may call a student, where the first column's ids do not fit.
 _ALSO_AN_ID = re.compile(
-    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration|\Aid\Z"
+    r"log-?in|e-?mail|user ?(?:name|id)|net ?id|student ?(?:id|number)|id ?number|\bsis\b|integration|\As?id\Z"
     r"|canvas|moodle|blackboard|로그인|아이디|메일|학번",
     re.IGNORECASE,
 )
@@ -22,6 +137,21 @@ _ALSO_AN_ID = re.compile(
 def own_text(cell: str) -> str:
     """An id that a system writes as it is."""
     return cell
+
+
+def as_written(columns: Sequence[str], _: Sequence[Sequence[str]]) -> list[str]:
+    """The columns of a file whose system writes them in one language."""
+    return list(columns)
+
+
+def no_doubts(_: Mapping[str, int], __: str, ___: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Nothing is to be said of a file."""
+    yield from ()
+
+
+def nobody(_: Mapping[str, str]) -> bool:
+    """In a file that lists students alone."""
+    return False
 
 
 def nobody_s(_: Mapping[str, str]) -> str:
@@ -45,7 +175,11 @@ class Gradebook:
         feedback: The column that takes the message; empty: none does.
         waiting: What stands in a score's place where there is none yet. Any other word is a person's decision.
         takes_words: Whether such a word may go back. To a system that would read it as 0, a blank goes instead.
-        guests: How the student is named as whom a teacher looks at the course: nobody's name.
+        is_guest: Whether a row is that of somebody who need not hand anything in, such as a teacher.
+        instead: The column that names a student where `key` is empty; empty: none does.
+        english: Gives the columns' English names, told by their places and the rows below where the file has others.
+        doubts: What the teacher should know before the upload, one sentence each, from the columns' places, the score's
+            header, and the cells of everyone who gets a score.
     """
 
     name: str
@@ -59,7 +193,10 @@ class Gradebook:
     feedback: str = ""
     waiting: re.Pattern[str] = _NOTHING
     takes_words: bool = True
-    guests: frozenset[str] = frozenset()
+    is_guest: Callable[[Mapping[str, str]], bool] = nobody
+    instead: str = ""
+    english: Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]] = as_written
+    doubts: Callable[[Mapping[str, int], str, Mapping[str, Sequence[str]]], Iterator[str]] = no_doubts
 
     def shape_of(self, columns: Collection[str]) -> tuple[str, ...]:
         """The columns that name a student in this file; where none of the forms is whole, those of the first."""
@@ -125,5 +262,4 @@ def named_alike(columns: Sequence[str], books: Sequence[Gradebook]) -> Gradebook
     for book in books:
         if any(tuple(columns[: len(shape)]) == shape for shape in book.shapes):
             return book
-    whole = (book for book in books if any(set(shape) <= set(columns) for shape in book.shapes))
-    return next(whole, None) or next((book for book in books if book.key in columns), None)
+    return next((book for book in books if any(set(shape) <= set(columns) for shape in book.shapes)), None)

@@ -1,32 +1,28 @@
-"""A small class for a teacher's dress rehearsal, as a learning system would hand it out.
+"""A small class for a teacher's dress rehearsal, as a learning system would hand it out; its parts serve the tests too.
 
 Six students: a second attempt, a renamed copy, a blank that is left, a file after the deadline, a file of the wrong
-kind, and nothing at all.
+kind, and nothing at all. Archives and gradebooks have the forms that the systems' own pages read.
 """
 
-import os
-from collections.abc import Mapping
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from grader.errors import UserError
 from grader.lms import System
-from grader.lms.handed_out import (
-    blackboard_attempt,
-    blackboard_gradebook,
-    canvas_entry,
-    canvas_gradebook,
-    moodle_entry,
-    moodle_worksheet,
-    packed,
-)
 
 _DEMO = Path(__file__).parents[2] / "tests" / "submissions" / "demo"
 _ZONE = "Asia/Seoul"
 _DEADLINE = f"2026-11-21 23:59 {_ZONE}"
 _PDF = b"%PDF-1.4\n"
+# Students as id, name and score so far.
+Rows = Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +130,37 @@ def _moodle(folder: Path) -> Course:
 
 
 def _gradescope(folder: Path) -> Course:
-    """Gradescope's own export is not read: a folder for each student, with the times of the uploads."""
-    students = _class(copy="hw6.py")
-    for student in students:
-        for file, content in (student.files or {}).items():
-            path = _written(folder / "handed_in" / student.login / file, content)
-            at = datetime.strptime(student.time, "%Y-%m-%d-%H-%M-%S").replace(tzinfo=ZoneInfo(_ZONE)).timestamp()
-            os.utime(path, (at, at))
-    lines = "".join(f"{student.login},{student.name}\n" for student in students)
+    students = _class(copy="hw6 (1).py")
+    uploads = [(f"submission_{9000 + place}", student) for place, student in enumerate(students) if student.files]
+    export = "assignment_11_export"
+    entries = {
+        f"{export}/{upload}/{file}": content
+        for upload, student in uploads
+        for file, content in (student.files or {}).items()
+    }
+    told = [
+        (
+            upload,
+            [(student.number, student.name)],
+            _utc(student.time),
+            ["2026-11-20 14:58:03"] * (student.login == "kim"),
+        )
+        for upload, student in uploads
+    ]
+    rows = [(student.number, student.name, "") for student in students]
     return Course(
-        folder / "handed_in", _written(folder / "roster.csv", f"student_id,name\n{lines}".encode()), _DEADLINE
+        _written(
+            folder / f"{export}.zip",
+            packed({f"{export}/submission_metadata.yml": gradescope_metadata(told), **entries}),
+        ),
+        _written(folder / "roster_ML.csv", gradescope_roster(rows)),
+        _DEADLINE,
     )
+
+
+def _utc(time: str) -> str:
+    at = datetime.strptime(time, "%Y-%m-%d-%H-%M-%S").replace(tzinfo=ZoneInfo(_ZONE))
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _script(case: str) -> bytes:
@@ -155,3 +171,166 @@ def _written(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def packed(entries: Mapping[str, bytes]) -> bytes:
+    """A zip archive in memory."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def blackboard_attempt(
+    title: str, student: str, name: str, time: str, files: Mapping[str, bytes], comments: str = ""
+) -> dict[str, bytes]:
+    """One attempt's entries: its files, by the names that the student gave them, and Blackboard's .txt.
+
+    Args:
+        title: The assignment's, with underscores for blanks.
+        time: As `2026-11-20-23-58-03`.
+    """
+    entries = {blackboard_entry(title, student, time, file): content for file, content in files.items()}
+    pairs = [(file, blackboard_entry(title, student, time, file)) for file in files]
+    account = blackboard_account(title, student, name, time, pairs, comments)
+    return {blackboard_entry(title, student, time): account, **entries}
+
+
+def blackboard_entry(title: str, student: str, time: str, file: str | None = None) -> str:
+    """The name of an entry; without a file, of the attempt's .txt."""
+    return f"{title}_{student}_attempt_{time}" + (".txt" if file is None else f"_{file}")
+
+
+def blackboard_account(
+    title: str, student: str, name: str, time: str, pairs: Iterable[tuple[str, str]], comments: str = ""
+) -> bytes:
+    """The .txt of an attempt; a pair is a file's name as it was, and the entry's."""
+    lines = [
+        f"Name: {name} ({student})",
+        f"Assignment: {title.replace('_', ' ')}",
+        f"Date Submitted: {time[:10]} {time[11:].replace('-', ':')}",
+        "Current Grade: Needs Grading",
+        "",
+        "Submission Field:",
+        "There is no student submission text data for this assignment.",
+        "",
+        "Comments:",
+        comments or "There are no student comments for this assignment.",
+        "",
+        "Files:",
+    ]
+    listed = [line for file, entry in pairs for line in (f"\tOriginal filename: {file}", f"\tFilename: {entry}", "")]
+    return "\r\n".join([*lines, *(listed or ["\tNo files were attached to this submission."])]).encode()
+
+
+def canvas_entry(name: str, user: str, attachment: int, file: str = "hw6.py", late: bool = False) -> str:
+    """The name of an entry, after content_zipper.rb; `name` is a student's or a group's, empty if hidden."""
+    sortable = re.sub(r"_([0-9]+)_", r"\1", name).lower()
+    parts = [*([sortable] if name else []), *(["LATE"] if late else []), user]
+    cleaned = re.sub(r"\W", "", "_".join(parts))
+    display = re.sub(r'[\x00/\\:*?"<>|]+', "_", file)
+    return f"{cleaned}_{attachment}_{display}"
+
+
+def moodle_entry(name: str, number: str, file: str = "hw6.py", kind: str = "file") -> str:
+    """The name of an entry, as downloader.php makes it: underscores in a name become blanks."""
+    cleaned = re.sub(r'[\x00-\x1f\\/:*?"<>|&]', "", name.replace("_", " "))
+    return f"{cleaned}_{number}_assignsubmission_{kind}_/{file}"
+
+
+def blackboard_gradebook(students: Rows, column: str, other: str, first_name: str = "") -> bytes:
+    """UTF-16 with a mark, tabs, every field quoted, Windows' line ends.
+
+    Args:
+        column: The header of the assignment's column.
+        other: Another assignment's title.
+        first_name: Everyone's: the names of `students` are the last names.
+    """
+    header = [
+        *("Last Name", "First Name", "Username", "Student ID", "Last Access", "Availability"),
+        *(f"{other} [Total Pts: 10 Score] |_111_1", column),
+    ]
+    rows = [[name, first_name, user, "2023-1", "2026-11-20", "Yes", "7", score] for user, name, score in students]
+    return "".join(_quoted(row, "\t") + "\r\n" for row in [header, *rows]).encode("utf-16")
+
+
+def canvas_gradebook(
+    students: Rows, column: str, delimiter: str = ",", mark: bool = True, split: bool = False, section: str = "A"
+) -> bytes:
+    """UTF-8, quoted where it must be, with Canvas' rows before the first student and its read-only columns after.
+
+    Args:
+        column: The header of the assignment's column.
+        mark: Whether it begins with a byte order mark.
+        split: A name's last and first part, which a comma parts, have a column each.
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return delimiter.join(
+            _quoted([cell], delimiter) if set(cell) & set(f'{delimiter}"\r\n') else cell for cell in cells
+        )
+
+    def named(name: str) -> list[str]:
+        last, _, first = name.partition(",")
+        return [last, first] if split else [name]
+
+    names = ["LastName", "FirstName"] if split else ["Student"]
+    blank = [""] * (len(names) - 1)
+    header = [*names, "ID", "SIS User ID", "SIS Login ID", "Section", "HW5 (4700)", column, "Final Score"]
+    rows = [
+        ["", *blank, "", "", "", "", "", "Manual Posting", ""],
+        ["    Points Possible", *blank, "", "", "", "", "10.00", "20.00", "(read only)"],
+        *([*named(name), user, f"s-{user}", "", section, "7", score, "91"] for user, name, score in students),
+    ]
+    text = "".join(line(row) + "\n" for row in [header, *rows])
+    return text.encode("utf-8-sig" if mark else "utf-8")
+
+
+def moodle_worksheet(students: Rows) -> bytes:
+    """UTF-8, every field quoted; the ids are numbers."""
+    header = [
+        *("Identifier", "Full name", "Email address", "Status", "Grade", "Maximum grade", "Grade can be changed"),
+        *("Last modified (submission)", "Last modified (grade)", "Feedback comments"),
+    ]
+    date = "Friday, 20 November 2026, 11:58 PM"
+    rows = [
+        [f"Participant {user}", name, "a@b.kr", "Submitted", score, "20.00", "Yes", date, "-", "old, feedback"]
+        for user, name, score in students
+    ]
+    return "".join(_quoted(row, ",") + "\n" for row in [header, *rows]).encode()
+
+
+def gradescope_metadata(uploads: Iterable[tuple[str, Sequence[tuple[str, str]], str, Sequence[str]]]) -> bytes:
+    """The submission_metadata.yml of an export, as Ruby writes it.
+
+    Args:
+        uploads: The folder, everyone's student number and name, the time in UTC, and the times of the uploads before.
+    """
+    lines = ["---"]
+    for folder, submitters, time, before in uploads:
+        lines += [f"{folder}:", "  :submitters:" if submitters else "  :submitters: []"]
+        for sid, name in submitters:
+            lines += [
+                f"  - :name: {json.dumps(name, ensure_ascii=False)}",
+                f"    :sid: '{sid}'" if sid else "    :sid: ",
+            ]
+            lines += [f"    :email: {sid or name}@uni.example"]
+        lines += [f"  :created_at: {time}.938335000 Z", "  :score: 0.0", "  :status: processed"]
+        lines += ["  :results:", "    score: 0.0", "    tests: []", "    output: |-", "      :created_at: 2020-01-01"]
+        lines += ["  :history:" if before else "  :history: []"]
+        for number, earlier in enumerate(before, start=1):
+            lines += ["  - :submitters: []", f"    :created_at: {earlier}.412358000 Z", f"    :id: {number}"]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def gradescope_roster(students: Rows) -> bytes:
+    """The list of a course's members, with its teacher."""
+    rows = [["", name, user, f"{user}@uni.example", "Student", "A"] for user, name, _ in students]
+    header = ["First Name", "Last Name", "SID", "Email", "Role", "Sections"]
+    teacher = ["Ada", "Teacher", "", "ada@uni.example", "Instructor", "A"]
+    return "".join(_quoted(row, ",") + "\n" for row in [header, teacher, *rows]).encode()
+
+
+def _quoted(cells: Iterable[str], delimiter: str) -> str:
+    return delimiter.join('"' + cell.replace('"', '""') + '"' for cell in cells)

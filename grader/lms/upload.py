@@ -6,15 +6,26 @@ grades' columns are left out, so that an upload cannot put back what was changed
 
 import html
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
 from grader.errors import UserError
 from grader.lms import System, blackboard, canvas, moodle
 from grader.lms.files import normal
-from grader.lms.gradebook import Gradebook, best_column, other_ids, students_by_column, too_few
-from grader.lms.sheets import Sheet, named_columns, plain, read_sheet, written
+from grader.lms.gradebook import (
+    Gradebook,
+    Sheet,
+    best_column,
+    named_columns,
+    other_ids,
+    plain,
+    read_sheet,
+    students_by_column,
+    too_few,
+    written,
+)
 from grader.results.entries import Result
 from grader.text import NO_TEXT, one_line
 
@@ -96,8 +107,11 @@ def filled_in(
         raise UserError(f"GRADEBOOK= is {NO_TEXT}: pass what {book.name} let you download, as it came") from None
     except ValueError as error:
         raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {book.name} let you download") from None
-    columns = named_columns(sheet.rows[0]) if sheet.rows else {}
-    for needed in (*book.shape_of(columns), *sorted(book.needed)):
+    header_row = [plain(raw) for raw in sheet.rows[0]] if sheet.rows else []
+    names = book.english(header_row, [[plain(raw) for raw in row] for row in sheet.rows[1:]])
+    columns = named_columns(names)
+    column = names[header_row.index(column)] if column in header_row else column
+    for needed in (*book.shape_of(columns), *(sorted(book.needed) if book.key in header_row else ())):
         if needed not in columns:
             raise UserError(f"GRADEBOOK= has no column {needed}: pass what {book.name} let you download, in English")
     header = _score_column(columns, book, hint, column)
@@ -111,6 +125,7 @@ def _filled_in(
     graded = {result.submission.student_id: result for result in results}
     comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
+    cells: dict[str, list[str]] = {}
     scores, without_points, decided, only_listed, seen = [], [], [], [], set()
     for student_id, row in zip(_students(sheet, book, columns, graded.keys()), sheet.rows[1:], strict=True):
         result = graded.get(student_id)
@@ -118,6 +133,7 @@ def _filled_in(
             if student_id in seen:
                 raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
             seen.add(student_id)
+            cells[student_id] = [plain(raw) for raw in row]
             row = (*row, *[""] * (score + 1 - len(row)))
             before = plain(row[score])
             if _is_decision(before, book) and not result.overridden:
@@ -133,25 +149,40 @@ def _filled_in(
             only_listed.append(student_id)
             row = row if book.takes_words or score >= len(row) else _without_words(row, score, sheet)
         rows.append(row)
-    named = {*book.shape_of(columns), *book.needed, *book.kept}
-    kept = sorted({columns[name] for name in named & columns.keys()} | {score, *_place(feedback)})
-    trimmed = tuple(tuple(row[place] for place in kept if place < len(row)) for row in rows)
-    try:
-        content = replace(sheet, rows=trimmed).encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            "GRADEBOOK= is in an encoding that lacks a character of a message: download it as UTF-8"
-        ) from None
+    own_header = plain(sheet.rows[0][score])
     return Upload(
-        content,
-        header,
+        _trimmed(replace(sheet, rows=tuple(rows)), book, columns, {score, *_place(feedback)}),
+        own_header,
         tuple(scores),
         tuple(without_points),
         tuple(decided),
         only_graded=tuple(sorted(graded.keys() - seen)),
         only_listed=tuple(only_listed),
-        notices=_worth(sheet, book, columns, header, most),
+        notices=(
+            *_worth(sheet, book, columns, header, most),
+            *book.doubts(columns, own_header, {score.student_id: cells[score.student_id] for score in scores}),
+            *_all_alike(decided, len(scores) + len(without_points)),
+        ),
     )
+
+
+def _trimmed(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], filled: Set[int]) -> bytes:
+    """The file without the columns of other grades.
+
+    Raises:
+        UserError: Its encoding lacks a character of a message.
+    """
+    named = {*book.shape_of(columns), *book.needed, *book.kept}
+    kept = sorted({columns[name] for name in named & columns.keys()} | filled)
+    if not book.needed <= columns.keys():  # what cannot be told by its name may be needed
+        kept = list(range(max(map(len, sheet.rows))))
+    rows = tuple(tuple(row[place] for place in kept if place < len(row)) for row in sheet.rows)
+    try:
+        return replace(sheet, rows=rows).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            "GRADEBOOK= is in an encoding that lacks a character of a message: download it as UTF-8"
+        ) from None
 
 
 def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded: Set[str]) -> list[str]:
@@ -175,6 +206,17 @@ def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded:
 def _is_decision(text: str, book: Gradebook) -> bool:
     """Whether a word stands where a score would: whoever put it there meant it, and no score may replace it."""
     return bool(text) and _number(text) is None and not book.waiting.fullmatch(text)
+
+
+def _all_alike(decided: Sequence[tuple[str, str]], others: int) -> Iterator[str]:
+    """Doubt a decision that was made for most of the class: it may be a system's word for no score yet."""
+    words = Counter(word for _, word in decided)
+    word, count = next(iter(words.most_common(1)), ("", 0))
+    if count > 1 and 2 * count > len(decided) + others:
+        yield (
+            f"{count} students have {word} in place of a score: if that says that there is none yet, empty these cells "
+            "in the gradebook and export again"
+        )
 
 
 def _place(column: int | None) -> tuple[int, ...]:
@@ -232,8 +274,8 @@ def _worth(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], header: st
         cells = [plain(raw) for raw in row]
         if cells[0].startswith("Points Possible") and columns[header] < len(cells):
             worth = _number(cells[columns[header]])
-        elif "Maximum Grade" in columns and columns["Maximum Grade"] < len(cells):
-            worth = _number(cells[columns["Maximum Grade"]])
+        elif "Maximum grade" in columns and columns["Maximum grade"] < len(cells):
+            worth = _number(cells[columns["Maximum grade"]])
     if worth is None or worth == most:
         return ()
     return (f"{book.name}'s column is worth {worth.normalize():f} points, and the assignment gives {most:f} at most",)

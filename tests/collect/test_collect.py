@@ -228,7 +228,7 @@ def test_of_two_files_of_one_time_the_name_that_sorts_last_counts(folder: Path) 
     assert "same time" in by_student(collection)["kim"].remarks[0]
 
 
-@pytest.mark.parametrize("file", ["hw6.rar", "hw61.txt", "src/hw6.py"])
+@pytest.mark.parametrize("file", ["hw6.pdf", "hw61.txt", "src/hw6.py"])
 def test_a_student_s_folder_without_the_file_is_not_lost(folder: Path, file: str) -> None:
     hand_in(folder / "kim" / file)
     collection = collected(folder)
@@ -312,3 +312,26 @@ def test_one_student_s_own_folder_is_not_taken_for_a_class_that_handed_in_nothin
     hand_in(folder / "hw6.py")
     with pytest.raises(UserError, match="has no student's file"):
         collected(folder, write_roster(folder.parent / "roster.csv", "1,Kim"))
+
+
+@pytest.mark.parametrize("name", ["kim_hw6.zip", "hw6_kim.zip", "kim_HW6 (1).zip"])
+def test_an_archive_that_names_the_student_is_opened_with_what_lies_in_it(folder: Path, name: str) -> None:
+    hand_in(folder / name, packed({"work/hw6.py": b"import net", "work/net.py": b"x = 1"}), at=1_760_000_100)
+    hand_in(folder / "lee_hw6.py")
+    collection = collected(folder)
+    kim = by_student(collection)["kim"]
+    assert (kim.content, [one.name for one in kim.companions]) == (b"import net", ["net.py"])
+    assert kim.submitted_at == datetime.fromtimestamp(1_760_000_100, UTC)
+    assert (kim.original, decision_on(collection, name).status) == ("hw6.py", Status.BESIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("kim_hw6.zip", b"PK"), ("kim_hw6.7z", b"7z\xbc\xaf\x27\x1c"), ("kim_hw6.zip", packed({"a.txt": b""}))],
+)
+def test_an_archive_that_cannot_be_used_is_still_that_student_s(folder: Path, name: str, content: bytes) -> None:
+    hand_in(folder / name, content)
+    hand_in(folder / "lee_hw6.py")
+    kim = by_student(collected(folder))["kim"]
+    assert kim.unreadable or kim.remarks
+    assert statuses(collected(folder))[name] is Status.UNRECOGNISED

@@ -74,7 +74,7 @@ def test_a_roster_in_the_folder_is_not_taken_for_a_submission(folder: Path, monk
     assert statuses(collected(folder, elsewhere))["roster.csv"] is Status.UNRECOGNISED
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16", "utf-16-le", "utf-16-be"])
 def test_a_roster_is_read_in_the_encodings_of_spreadsheets(folder: Path, encoding: str) -> None:
     hand_in(folder / "이서연_hw6.py")
     roster = write_roster(folder.parent / "roster.csv", "이서연,이서연", "2,김철수", encoding=encoding)
@@ -92,6 +92,8 @@ def test_a_roster_is_read_in_the_encodings_of_spreadsheets(folder: Path, encodin
         'student_id,name\n"007","Kim"\n',
         "student_id,name\n\n007,Kim,,\n,\n",
         "student_id,name\r007,Kim\r",
+        'student_id,name\n="007",Kim\n',
+        "sep=;\r\nstudent_id;name\r\n007;Kim\r\n",
     ],
 )
 def test_a_roster_is_read_as_spreadsheets_save_it(folder: Path, text: str) -> None:
@@ -122,6 +124,7 @@ def test_ids_of_the_roster_are_composed_and_stay_text(folder: Path) -> None:
         ("student_id,name\n1,Kim\n,Lee\n", "line 3 has no student_id"),
         ("name,student_id\nKim, Minsu,1\n", "line 2 has more cells"),
         ('student_id,name\n1,"Kim\n2,Lee\n', "cannot be read"),
+        ("student_id,name\n1,Kim\n2.0261E+15,Lee\n", "line 3 has 2.0261E+15, which a spreadsheet made of a longer"),
     ],
 )
 def test_a_wrong_roster_is_one_sentence(folder: Path, text: str, words: str) -> None:
@@ -139,7 +142,10 @@ def test_a_wrong_roster_is_one_sentence(folder: Path, text: str, words: str) -> 
 WESTERN = '"Müller";"Jürgen";1\n'.encode("cp1252")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"student_id,name\n1,\xff\n", b"PK\x03\x04\x80\x00\xff", WESTERN])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe\x00", b"student_id,name\n1,\xff\n", b"student_id,name\n1,K\0m\n", b"PK\x03\x04\x80\x00\xff", WESTERN],
+)
 def test_a_roster_that_is_no_text_is_one_sentence(folder: Path, content: bytes) -> None:
     hand_in(folder / "1_hw6.py")
     roster = folder.parent / "roster.xlsx"
@@ -351,3 +357,57 @@ def test_ids_come_before_logins_where_they_name_the_class(folder: Path) -> None:
     hand_in(folder / "1" / "hw6.py", b"one's")
     roster = write_roster(folder.parent / "r.csv", "1,K,2", "2,L,1", header="student_id,name,login")
     assert by_student(collected(folder, roster))["1"].content == b"one's"
+
+
+def test_a_worksheet_in_another_language_is_a_roster_and_whoever_is_suspended_has_a_plain_name(folder: Path) -> None:
+    header = "ID,Vollständiger Name,E-Mail-Adresse,Status,Bewertung,Bestwertung,Bewertung kann geändert werden,Zuletzt"
+    rows = (
+        'Teilnehmer/in37,Kim Min,k@u.kr,abgegeben,,"20,00",Ja,-',
+        'Teilnehmer/in38,"<span>Lee <img src=""x"" /></span>",l@u.kr,abgegeben,"6,00","20,00",Ja,-',
+    )
+    lines = read_roster(write_roster(folder.parent / "w.csv", *rows, header=header)).lines
+    assert {key: line.name for key, line in lines.items()} == {"37": "Kim Min", "38": "Lee"}
+    blind = "ID,Status,Bewertung,Bestwertung,Bewertung kann geändert werden,Zuletzt"
+    hidden = tuple(f"Teilnehmer/in{number},abgegeben,,20,Ja,-" for number in (37, 38, 39))
+    lines = read_roster(write_roster(folder.parent / "w.csv", *hidden, header=blind)).lines
+    assert {key: line.name for key, line in lines.items()} == {"37": "", "38": "", "39": ""}
+
+
+def test_blackboard_s_preview_user_need_not_hand_anything_in(folder: Path) -> None:
+    roster = folder.parent / "gc.csv"
+    roster.write_text("Last Name,First Name,Username\nKim,Min,kim\nHan_PreviewUser,Ada,han_previewuser\n")
+    assert {key: line.guest for key, line in read_roster(roster).lines.items()} == {
+        "kim": False,
+        "han_previewuser": True,
+    }
+
+
+def test_addresses_of_another_domain_name_the_same_students(folder: Path) -> None:
+    for student in ("kim@uni.kr", "lee@uni.kr"):
+        hand_in(folder / student / "hw6.py", student.encode())
+    lines = ("1,Kim,kim@mail.uni.kr", "2,Lee,lee@mail.uni.kr")
+    collection = collected(folder, write_roster(folder.parent / "roster.csv", *lines, header="student_id,name,e-mail"))
+    assert {key: one.content for key, one in by_student(collection).items()} == {"1": b"kim@uni.kr", "2": b"lee@uni.kr"}
+    assert "the roster's column e-mail, before the @" in collection.notices[0]
+
+
+def test_one_student_s_address_among_ids_is_that_student(folder: Path) -> None:
+    for student in ("1", "2", "Choi@uni.kr", "park@uni.kr"):
+        hand_in(folder / student / "hw6.py")
+    lines = ("1,Kim,k@uni.kr", "2,Lee,l@uni.kr", "3,Choi,choi@uni.kr", "4,Han,h@uni.kr")
+    students = by_student(
+        collected(folder, write_roster(folder.parent / "r.csv", *lines, header="student_id,name,email"))
+    )
+    assert {key: one.on_roster for key, one in students.items()} == {
+        **dict.fromkeys(("1", "2", "3", "4"), True),
+        "park@uni.kr": False,
+    }
+    assert (students["3"].content is not None, students["4"].content) == (True, None)
+
+
+def test_a_folder_in_a_folder_is_read_as_the_system_s(folder: Path) -> None:
+    inner = folder / "ML-HW6-11"
+    for number in (37, 38):
+        hand_in(inner / f"Kim_{number}_assignsubmission_file_" / "hw6.py")
+    (folder / ".DS_Store").write_bytes(b"")
+    assert list(by_student(collected(folder))) == ["37", "38"]

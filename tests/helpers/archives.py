@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from grader.lms.handed_out import (
+from grader.lms.rehearsal import (
     blackboard_account,
     blackboard_attempt,
     blackboard_entry,

@@ -1,6 +1,6 @@
 """The grade files that the learning systems let a teacher download, with names that need quoting."""
 
-from grader.lms.handed_out import Rows, blackboard_gradebook, canvas_gradebook, moodle_worksheet
+from grader.lms.rehearsal import Rows, blackboard_gradebook, canvas_gradebook, moodle_worksheet
 
 # Id, name, old score. Names hold what breaks tables.
 STUDENTS = (("kim", "김민수", ""), ("lee", 'Lee, "Sam"', "6.00"), ("park", "=cmd|' /C calc'!A0", "20"))

@@ -167,3 +167,54 @@ def test_a_time_that_no_calendar_has_is_never_graded_as_the_wrong_file(tmp_path:
         tmp_path, attempt("kim", T1, hw6__py=b"a"), attempt("kim", "2026-02-30-00-00-00", hw6__py=b"b")
     )
     assert by_student(collection)["kim"].unreadable.endswith("has no time that can be read")
+
+
+@pytest.mark.parametrize(
+    ("wall", "zone"), [("2026-03-08-02-30-00", "America/New_York"), ("2026-11-01-01-30-00", "America/New_York")]
+)
+def test_a_time_that_clocks_skip_or_repeat_is_the_earlier_moment(tmp_path: Path, wall: str, zone: str) -> None:
+    hour = int(wall[11:13])
+    due = datetime(2026, int(wall[5:7]), int(wall[8:10]), hour, 30, tzinfo=ZoneInfo(zone))
+    moments = [due.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
+    kim = by_student(blackboard(tmp_path, attempt("kim", wall, hw6__py=b"x"), deadline=due))["kim"]
+    assert kim.submitted_at
+    assert (kim.submitted_at.astimezone(UTC), kim.content) == (min(moments), b"x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949", "utf-16"])
+def test_a_txt_in_another_language_names_the_files_all_the_same(tmp_path: Path, encoding: str) -> None:
+    entry, other = bb("kim", T1, "abc"), bb("kim", T1, "notes.py")
+    told = (
+        "이름: 김민수 (kim)\r\n과제: Project 6\r\n제출 날짜: 2026년 11월 20일 금요일 오후 11시 58분 03초 KST\r\n"
+        f"현재 성적: 채점 필요\r\n\r\n설명:\r\n\t원래 파일 이름: hw6.py\r\n\t파일 이름: {other}\r\n\r\n파일:\r\n"
+        f"\t원래 파일 이름: C:\\Users\\kim\\hw6.py\r\n\t파일 이름: {entry}\r\n\r\n"
+        f"\t원래 파일 이름: notes.py\r\n\t파일 이름: {other}\r\n"
+    )
+    collection = blackboard(tmp_path, {bb("kim", T1): told.encode(encoding), entry: b"mine", other: b"n = 1"})
+    kim = by_student(collection)["kim"]
+    assert (kim.content, kim.original, [one.name for one in kim.companions]) == (b"mine", "hw6.py", ["notes.py"])
+
+
+@pytest.mark.parametrize(
+    ("clock", "apart"),
+    [
+        ("Friday, November 20, 2026 11:58:03 PM KST", None),
+        ("2026년 11월 20일 금요일 오후 11시 58분 03초 KST", None),
+        ("2026-11-20 오후 11:58:03", None),
+        ("20.11.2026 23:58:03", None),
+        ("Saturday, November 21, 2026 8:58:03 AM KST", "9"),
+        ("2026년 11월 21일 오전 8:58:03", "9"),
+        ("Friday, November 20, 2026 2:58:03 PM UTC", "9"),
+        ("Saturday, November 21, 2026 5:28:03 AM IST", "5.5"),
+        ("Friday, November 20, 2026 11:57:59 PM KST", None),
+        ("", None),
+    ],
+)
+def test_names_in_another_zone_than_blackboard_shows_are_said(tmp_path: Path, clock: str, apart: str | None) -> None:
+    entries: dict[str, bytes] = {}
+    for user in ("kim", "lee", "park"):
+        told = account(user, ("hw6.py", bb(user, T1, "hw6.py")), comments="\r\n\r\nDate Submitted: 1:00:00 AM")
+        said = told.replace(b"Date Submitted: 2026-11-20 23:58:03", f"Date Submitted: {clock}".encode())
+        entries |= {bb(user, T1): said if user != "park" else told, bb(user, T1, "hw6.py"): b"x"}
+    notices = [notice for notice in blackboard(tmp_path, entries).notices if "hours apart" in notice]
+    assert [f"are {apart} hours apart" in notice for notice in notices] == [True] * (apart is not None)

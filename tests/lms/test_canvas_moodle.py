@@ -155,6 +155,15 @@ def test_a_group_s_attempt_counts_for_the_member_whose_id_it_bears_and_a_person_
     assert by_student(alone)["101"].remarks == ()
 
 
+def test_a_list_beside_the_unpacked_files_hides_no_canvas(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in ("kim_101_9001_hw6.py", "lee_102_9002_hw6.py", "notes.docx"):
+        (folder / name).write_bytes(b"x")
+    collection = collected(folder)
+    assert list(by_student(collection)) == ["101", "102"]
+    assert decision_on(collection, "notes.docx").reason == "its name is not one that Canvas gives"
+
+
 def test_moodle_s_group_is_no_participant(tmp_path: Path) -> None:
     book = gradebooks.moodle((("37", "김 민수", ""), ("38", "Lee Sam", "")))
     entries = {moodle_entry("김 민수", "37"): b"x", moodle_entry("Team A", "38"): b"y"}
@@ -251,15 +260,6 @@ def test_a_mac_s_folder_around_everything_is_passed_over(tmp_path: Path) -> None
 def test_an_archive_of_no_known_layout_names_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"set FORMAT=, or unpack it and pass a folder with <student>/hw6\.py"):
         from_archive(tmp_path, {"kim/hw6.py": b"x", "lee/hw6.py": b"y"})
-
-
-@pytest.mark.parametrize("around", ["", "assignment_1_export/"])
-def test_gradescope_s_export_is_one_sentence_and_no_folder_of_it_is_a_student(tmp_path: Path, around: str) -> None:
-    entries = {f"{around}submission_metadata.yml": b"submission_1:\n", f"{around}submission_1/hw6.py": b"x"}
-    archive = write_archive(tmp_path / "export.zip", entries)
-    for path in (archive, unpack(archive, tmp_path / "unpacked") / around):
-        with pytest.raises(UserError, match=r"is Gradescope's export, which the grader does not read: unpack it"):
-            collected(path)
 
 
 def test_an_archive_that_was_packed_again_or_lies_in_the_folder_is_named(tmp_path: Path) -> None:

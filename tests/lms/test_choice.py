@@ -75,7 +75,7 @@ def test_the_only_python_file_is_taken_and_a_person_must_look(tmp_path: Path, na
     assert kim.remarks == (f"{shown(name)} counts as hw6.py: the only Python file of the attempt",)
 
 
-@pytest.mark.parametrize("names", [["a.py", "b.py"], ["hw6.rar"], ["hw6.pdf", "hw6.docx"], ["hw6.txt"]])
+@pytest.mark.parametrize("names", [["a.py", "b.py"], ["hw6.pdf", "hw6.docx"], ["hw6.txt"]])
 def test_nothing_is_guessed_where_no_rule_decides(tmp_path: Path, names: list[str]) -> None:
     collection = handed_in(tmp_path, dict.fromkeys(names, b"x"))
     kim = by_student(collection)["1"]
@@ -137,10 +137,14 @@ def test_of_two_zips_with_the_file_the_last_name_counts_and_the_other_is_remarke
     assert "holds no hw6.py" in decision_on(collection, shown("report.zip")).reason
 
 
-def test_a_zip_in_a_zip_is_not_opened(tmp_path: Path) -> None:
+def test_a_zip_in_a_zip_is_not_opened_and_is_no_0(tmp_path: Path) -> None:
     collection = moodle(tmp_path, work__zip=packed({"inner.zip": packed({"hw6.py": b"x"})}))
-    assert by_student(collection)["1"].content is None
-    assert decision_on(collection, shown("work.zip")).reason == "opened: it holds no hw6.py"
+    kim = by_student(collection)["1"]
+    assert (kim.content, grade(kim, None, ASSIGNMENT).points) == (None, None)
+    assert "holds another archive, which is not opened" in kim.unreadable
+    assert "holds no hw6.py, but holds another" in decision_on(collection, shown("work.zip")).reason
+    data = packed({"hw6.py": b"x = 1", "data/cifar-10-python.tar.gz": b"\x1f\x8b"})
+    assert by_student(moodle(tmp_path, work__zip=data))["1"].content == b"x = 1"
 
 
 @pytest.mark.parametrize(
@@ -221,3 +225,46 @@ def test_a_zip_that_came_too_late_is_nothing_handed_in(tmp_path: Path) -> None:
     deadline = datetime(2026, 11, 20, tzinfo=UTC)
     kim = by_student(collect(archive, None, ASSIGNMENT, deadline))["kim"]
     assert grade(kim, None, ASSIGNMENT).outcome is Outcome.NO_SUBMISSION
+
+
+RAR, SEVEN = b"Rar!\x1a\x07\x01\x00", b"7z\xbc\xaf\x27\x1c\x00\x04"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("hw6.rar", RAR),
+        ("HW6.7Z", SEVEN),
+        ("hw6.zip", RAR),
+        ("hw6.zip", SEVEN),
+        ("hw6.tar.gz", b"\x1f\x8b\x08"),
+        ("hw6.tar", b"hw6.py" + bytes(600)),
+        ("hw6.zip", b"hw6.py" + bytes(251) + b"ustar" + bytes(600)),
+        ("hw6.egg", b"EGGA"),
+    ],
+)
+def test_an_archive_of_another_kind_waits_for_a_person_and_is_no_0(tmp_path: Path, name: str, content: bytes) -> None:
+    kim = by_student(handed_in(tmp_path, {name: content}))["1"]
+    assert "of a kind that is not opened (only zip is): unpack it by hand" in kim.unreadable
+    assert grade(kim, None, ASSIGNMENT).points is None
+    assert "not opened" in decision_on(handed_in(tmp_path, {name: content}), shown(name)).reason
+
+
+def test_a_zip_under_another_name_is_opened_and_an_archive_beside_the_file_is_none_of_our_business(
+    tmp_path: Path,
+) -> None:
+    assert by_student(handed_in(tmp_path, {"hw6.7z": WHOLE}))["1"].content == b"x = 1\n" * 50
+    assert by_student(handed_in(tmp_path, {"hw6.py": b"x", "all.rar": RAR}))["1"].unreadable == ""
+
+
+def test_an_archive_in_time_that_cannot_be_opened_comes_before_a_file_that_is_late(tmp_path: Path) -> None:
+    early, late = "2026-11-20-10-00-00", "2026-11-22-10-00-00"
+    deadline = datetime(2026, 11, 21, tzinfo=UTC)
+    for number, (name, points) in enumerate(
+        (("hw6__zip", ASSIGNMENT.policy.points_if_not_runnable), ("hw6__rar", None))
+    ):
+        entries = attempt("kim", early, "HW6", **{name: WHOLE[:-30]}) | attempt("kim", late, hw6__py=b"late")
+        collection = collected(write_archive(tmp_path / f"{number}.zip", entries), deadline=deadline)
+        kim = by_student(collection)["kim"]
+        assert (kim.content, kim.late, grade(kim, None, ASSIGNMENT).points) == (None, "", points)
+        assert Status.LATE in statuses(collection).values()

@@ -14,8 +14,8 @@ from gradebooks import BB_COLUMN, CANVAS_COLUMN, STUDENTS
 from grader.assignment import load_assignment
 from grader.errors import UserError
 from grader.lms import System
+from grader.lms.gradebook import read_sheet
 from grader.lms.gradescope import results_json
-from grader.lms.sheets import read_sheet
 from grader.lms.upload import NewScore, Upload, filled_in
 from grader.records import Outcome
 from grader.results.entries import Grade, Result
@@ -86,6 +86,7 @@ def test_moodle_gets_what_it_imports_and_the_message_as_harmless_html() -> None:
     upload = fill(gradebooks.moodle(NUMBERED), System.MOODLE, {"37": 20, "38": None})
     rows = table(upload.content, ",")
     assert list(rows[0]) == ["Identifier", "Grade", "Last modified (grade)", "Feedback comments"]
+    assert upload.notices == ()
     assert [row["Grade"] for row in rows] == ["20", "6.00", "20"]
     assert rows[0]["Feedback comments"] == 'Your script raised "&lt;b&gt;, KeyError": 오류; see the log.'
     assert [row["Feedback comments"] for row in rows[1:]] == ["old, feedback", "old, feedback"]
@@ -225,6 +226,11 @@ def test_a_file_of_another_kind_is_one_sentence(system: System, content: bytes) 
     assert "codec" not in str(caught.value)
 
 
+def test_a_title_may_hold_a_line_break() -> None:
+    book = b'Student,ID,Section,"HW6\nlate (1)"\nKim,101,A,\n'
+    assert fill(book, System.CANVAS, {"101": 20}).content == book.replace(b"A,\n", b"A,20\n")
+
+
 def test_one_student_twice_is_refused() -> None:
     with pytest.raises(UserError, match="has kim twice"):
         fill(gradebooks.canvas((STUDENTS[0], STUDENTS[0])), System.CANVAS, {"kim": 6})
@@ -245,3 +251,112 @@ def test_gradescope_s_results_are_read_back() -> None:
     (test,) = read["tests"]
     assert (read["score"], test["score"], test["max_score"], test["output"]) == (6, 6, 20, MESSAGE)
     assert read["extra_data"]["student_id"] == "김"
+
+
+def test_a_grade_that_moodle_has_locked_is_named() -> None:
+    book = gradebooks.moodle(NUMBERED).replace(b'"Participant 38"', b'"Participant 38x"').decode()
+    lines = book.splitlines()
+    book = "\n".join([*lines[:2], lines[2].replace("38x", "38").replace('"Yes"', '"No"'), *lines[3:]])
+    upload = fill(book.encode(), System.MOODLE, {"37": 20, "38": 6, "39": None})
+    assert [notice for notice in upload.notices if "Moodle will not take the grade of 38: " in notice]
+    assert not [notice for notice in upload.notices if "37" in notice or "39" in notice]
+
+
+def test_a_workflow_s_state_hides_no_locked_grade_and_a_scale_is_said() -> None:
+    book = (
+        "Identifier,Status,Grade,Scale,Marking workflow state,Grade can be changed,Last modified (grade)\n"
+        'Participant37,Submitted,,"Poor\nGood",Not marked,No,-\n'
+    )
+    upload = fill(book.encode(), System.MOODLE, {"37": 20})
+    assert "on a scale" in upload.notices[0]
+    assert "will not take the grade of 37" in upload.notices[1]
+
+
+# As Moodle's language packs name the columns; Korean's lacks one.
+KOREAN = (
+    "식별자",
+    "전체 이름",
+    "상태",
+    "성적",
+    "최대 성적",
+    "Grade can be changed",
+    "마지막 수정됨(성적)",
+    "피드백 코멘트",
+)
+GERMAN = ("ID", "Vollständiger Name", "Status", "Bewertung", "Bestwertung", "Bewertung kann geändert werden", "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("header", "person", "yes", "no", "most"),
+    [(KOREAN, "참가자", "예", "아니오", "20.00"), (GERMAN, "Teilnehmer/in", "Ja", "Nein", "20,00")],
+)
+def test_a_worksheet_in_another_language_is_told_by_its_places_and_goes_back_whole(
+    header: tuple[str, ...], person: str, yes: str, no: str, most: str
+) -> None:
+    def sheet(first: str, second: str) -> bytes:
+        rows = [
+            header,
+            (f"{person}37", "김 민수", "abgegeben", first, most, yes, "-", "alt"),
+            (f"{person}38", "Lee, Sam", "abgegeben", second, most, no, "-", ""),
+        ]
+        return "".join(",".join(f'"{cell}"' for cell in row) + "\r\n" for row in rows).encode()
+
+    upload = fill(sheet("", "6"), System.MOODLE, {"37": 20, "38": 2})
+    assert upload.content == sheet("20", "2")
+    assert (upload.column, upload.scores) == (header[3], (NewScore("37", "", "20"), NewScore("38", "6", "2")))
+    assert "will not take the grade of 38: " in upload.notices[0]
+    assert "upload it in the language in which you downloaded it" in upload.notices[1]
+    halves = filled_in(sheet("", ""), System.MOODLE, [result("37", 20)], Decimal(10), "hw6")
+    assert "worth 20 points" in halves.notices[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "37,Kim,x,,20.00,Ja,-,",
+        "Teilnehmer/in37,20261,20261,7,20.00,Ja,-,",
+        "Teilnehmer/in37,Kim,x,gut,20.00,Ja,-,",
+        "Teilnehmer/in37,Kim,x",
+    ],
+)
+def test_a_table_whose_places_do_not_tell_is_refused(row: str) -> None:
+    with pytest.raises(UserError, match="has no column Identifier: pass what Moodle let you download, in English"):
+        fill(f"{','.join(GERMAN)}\n{row}\n".encode(), System.MOODLE, {"37": 20})
+
+
+@pytest.mark.parametrize("most", ["Maximum grade", "Maximum Grade"])
+def test_what_moodle_called_the_maximum_before_is_understood(most: str) -> None:
+    book = gradebooks.moodle(NUMBERED).decode().replace("Maximum grade", most)
+    upload = filled_in(book.encode(), System.MOODLE, [result("37", 6)], Decimal(10), "hw6")
+    assert "worth 20 points" in upload.notices[0]
+
+
+def test_blackboard_s_gradebook_in_korean_is_told_by_its_places() -> None:
+    book = '"성"\t"이름"\t"사용자 이름"\t"학생 ID"\t"HW5 [총점: 10 점수] |_1_1"\t"HW6 [총점: 20 점수] |_2_1"\r\n'
+    book += '"김"\t"민수"\t"kim"\t"1"\t"7"\t"채점 필요"\r\n"이"\t"서연"\t"lee"\t"2"\t"7"\t"6.00"\r\n'
+    upload = fill(book.encode("utf-16"), System.BLACKBOARD, {"kim": 20, "lee": 2})
+    assert (upload.column, upload.scores) == ("HW6 [총점: 20 점수] |_2_1", (NewScore("lee", "6.00", "2"),))
+    assert upload.decided == (("kim", "채점 필요"),)
+    assert list(table(upload.content, "\t")[0]) == ["성", "이름", "사용자 이름", "HW6 [총점: 20 점수] |_2_1"]
+
+
+def test_a_word_that_most_of_the_class_have_is_doubted_as_a_decision() -> None:
+    words = (("a", "A", "채점 필요"), ("b", "B", "채점 필요"), ("c", "C", "6"))
+    upload = fill(gradebooks.canvas(words), System.CANVAS, {"a": 20, "b": 20, "c": 20})
+    assert "2 students have 채점 필요 in place of a score: if that says that there is none yet" in upload.notices[0]
+    few = (("a", "A", "EX"), ("b", "B", ""), ("c", "C", "6"))
+    assert fill(gradebooks.canvas(few), System.CANVAS, {"a": 20, "b": 20, "c": 20}).notices == ()
+
+
+@pytest.mark.parametrize(("shown", "said"), [("Percentage", True), ("Letter", True), ("Score", False), ("점수", False)])
+def test_a_column_that_blackboard_shows_as_something_else_is_said(shown: str, said: bool) -> None:
+    header = f'Last Name,First Name,Username,"HW6 [A] [Total Pts: up to 20 {shown}] |_1_1"'
+    upload = fill(f"{header}\nKim,Min,kim,\n".encode(), System.BLACKBOARD, {"kim": 20})
+    assert [f"shows this column as {shown}" in notice for notice in upload.notices] == [True] * said
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_stays_so(codec: str) -> None:
+    book = "Student,ID,Section,HW6 (1)\r\n김민수,kim,A,\r\n"
+    upload = fill(book.encode(codec), System.CANVAS, {"kim": 20})
+    assert upload.content == book.replace("A,", "A,20").encode(codec)

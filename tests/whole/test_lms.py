@@ -8,7 +8,7 @@ import pytest
 import gradebooks
 from archives import BLACKBOARD, attempt, write_archive
 from command import read_table, run_grader
-from grader.lms.sheets import plain, read_sheet
+from grader.lms.gradebook import plain, read_sheet
 from small_class import SMALL_SCRIPT
 
 DUE = ("--deadline", "2026-11-21 23:59 Asia/Seoul")
