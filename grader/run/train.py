@@ -44,6 +44,10 @@ _TARGETS_EACH = 3
 # Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
 # threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
 _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
+# Shares of images that a network classifies right: by chance at most; over the first quarter of an epoch at most; and so
+# much more at its test than over the last part of its training, of which dropout and changed images hide some.
+_BY_CHANCE, _AT_FIRST, _LEAP = 0.4, 0.6, 0.4
+_LATE, _PLAIN_TARGETS = 0.6, 1.5
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
 _MET_INSIDE: dict[str, Outcome] = {
@@ -154,6 +158,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
             *(said.flags if said else ()),
             *flags,
             *replay.flags,
+            *_not_seen_learning(worked, replay, len(data.x_train)),
             *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,
@@ -201,6 +206,35 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
         found.append(
             f"the script used more images than the budget: {used}, where {epochs} epochs have {epochs * training_size}"
         )
+    return found
+
+
+def _not_seen_learning(run: WorkerRun, replay: Replay, training_size: int) -> list[str]:
+    """Say so where the network that left knows what nobody saw it learn: weights brought along, or worked out.
+
+    What it knows is measured outside, on training images; what was seen is the curve of its counted batches.
+    """
+    training = plausible(run.stopped.training) if run.stopped else Training()
+    right, curve = (
+        f"{replay.known:.0%} of training images right",
+        [each for each in run.curve if each.accuracy is not None],
+    )
+    also = "something else may have been trained"
+    if not training.samples:
+        said = f"the network classifies {right}, and the grader counted none that it learned from: {also}"
+        return [said] if replay.known > _BY_CHANCE else []
+    found = []
+    if curve and curve[0].samples <= training_size / 4 and (curve[0].accuracy or 0) > _AT_FIRST:
+        found.append(
+            f"the network classified {curve[0].accuracy:.0%} of the first {curve[0].samples:,} images right that the "
+            f"grader counted: {also}"
+        )
+    # Mixed images have two targets, and no accuracy.
+    plain = training.targets <= _PLAIN_TARGETS * training.samples
+    if len(curve) > 1 and plain and curve[-2].samples > _LATE * training.samples:
+        last = curve[-1].accuracy or 0
+        if replay.known > last + _LEAP:
+            found.append(f"the network classifies {right}, and {last:.0%} of the last that it learned from: {also}")
     return found
 
 
