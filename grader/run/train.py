@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from grader.records import (
     CHANNELS_LAST,
     CUDA_GRAPHS,
     OPTIMIZATIONS,
+    CurvePoint,
     Outcome,
     Run,
     StopReason,
@@ -44,7 +46,7 @@ _TARGETS_EACH = 3
 # Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
 # threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
 _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
-# Shares of images that a network classifies right: by chance at most; over the first quarter of an epoch at most; and so
+# Shares of images that a network classifies right: by chance at most; over the first quarter of an epoch at most; so
 # much more at its test than over the last part of its training, of which dropout and changed images hide some.
 _BY_CHANCE, _AT_FIRST, _LEAP = 0.4, 0.6, 0.4
 _LATE, _PLAIN_TARGETS = 0.6, 1.5
@@ -145,10 +147,11 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
             scores = request.images.in_order(worked.execution.answer)
             flags = (f"{BESIDE_ITS_SCRIPT}: {replay.why_not}",)
     outcome, error = _outcome(worked, assignment)
+    training = plausible(worked.stopped.training) if worked.stopped else Training()
     run = Run(
         outcome=outcome,
         stop_reason=_stop_reason(worked),
-        training=plausible(worked.stopped.training) if worked.stopped else Training(),
+        training=training,
         device=worked.started.device,
         torch_version=worked.started.torch_version,
         on_card=worked.started.on_card,
@@ -158,7 +161,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
             *(said.flags if said else ()),
             *flags,
             *replay.flags,
-            *_not_seen_learning(worked, replay, len(data.x_train)),
+            *not_seen_learning(training, worked.curve, replay.known, len(data.x_train)),
             *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,
@@ -209,33 +212,30 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
     return found
 
 
-def _not_seen_learning(run: WorkerRun, replay: Replay, training_size: int) -> list[str]:
-    """Say so where the network that left knows what nobody saw it learn: weights brought along, or worked out.
+def not_seen_learning(
+    training: Training, curve: Sequence[CurvePoint], known: float, training_size: int
+) -> tuple[str, ...]:
+    """Say so where a network knows what nobody saw it learn: weights brought along, or worked out in another way.
 
-    What it knows is measured outside, on training images; what was seen is the curve of its counted batches.
+    Args:
+        curve: Of its counted batches, as the script's process told it.
+        known: The share of training images that the network that left classifies right, measured by its replay.
     """
-    training = plausible(run.stopped.training) if run.stopped else Training()
-    right, curve = (
-        f"{replay.known:.0%} of training images right",
-        [each for each in run.curve if each.accuracy is not None],
-    )
     also = "something else may have been trained"
     if not training.samples:
-        said = f"the network classifies {right}, and the grader counted none that it learned from: {also}"
-        return [said] if replay.known > _BY_CHANCE else []
+        said = f"the network classifies {known:.0%} of training images right, and the grader saw it learn from none"
+        return (f"{said}: {also}",) if known > _BY_CHANCE else ()
+    points = [(each.samples, each.accuracy) for each in curve if each.accuracy is not None]
     found = []
-    if curve and curve[0].samples <= training_size / 4 and (curve[0].accuracy or 0) > _AT_FIRST:
-        found.append(
-            f"the network classified {curve[0].accuracy:.0%} of the first {curve[0].samples:,} images right that the "
-            f"grader counted: {also}"
-        )
-    # Mixed images have two targets, and no accuracy.
+    if points and points[0][0] <= training_size / 4 and points[0][1] > _AT_FIRST:
+        images, share = points[0]
+        found.append(f"the network classified {share:.0%} of the first {images:,} images right: {also}")
+    # An image mixed of two has two targets, and its accuracy is that of one.
     plain = training.targets <= _PLAIN_TARGETS * training.samples
-    if len(curve) > 1 and plain and curve[-2].samples > _LATE * training.samples:
-        last = curve[-1].accuracy or 0
-        if replay.known > last + _LEAP:
-            found.append(f"the network classifies {right}, and {last:.0%} of the last that it learned from: {also}")
-    return found
+    if len(points) > 1 and plain and points[-2][0] > _LATE * training.samples and known > points[-1][1] + _LEAP:
+        said = f"the network classifies {known:.0%} of training images right, and {points[-1][1]:.0%} while it learned"
+        found.append(f"{said}: {also}")
+    return tuple(found)
 
 
 def _programs(run: WorkerRun) -> list[str]:
