@@ -46,9 +46,10 @@ _TARGETS_EACH = 3
 # Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
 # threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
 _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
-# Shares of images that a network classifies right: by chance at most; over the first quarter of an epoch at most; so
-# much more at its test than over the last part of its training, of which dropout and changed images hide some.
-_BY_CHANCE, _AT_FIRST, _LEAP = 0.4, 0.6, 0.4
+# Of an epoch; the largest share of images that a network classifies right which learned from fewer; that of the first
+# quarter of an epoch; and how much larger it is at the test than over the last part of training, in which dropout and
+# changed images hide some.
+_FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
 _LATE, _PLAIN_TARGETS = 0.6, 1.5
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
@@ -222,9 +223,10 @@ def not_seen_learning(
         known: The share of training images that the network that left classifies right, measured by its replay.
     """
     also = "something else may have been trained"
-    if not training.samples:
-        said = f"the network classifies {known:.0%} of training images right, and the grader saw it learn from none"
-        return (f"{said}: {also}",) if known > _BY_CHANCE else ()
+    right = f"the network classifies {known:.0%} of training images right"
+    if training.samples < _FEW * training_size:
+        said = f"{right}, and the grader saw it learn from {training.samples:,}: {also}"
+        return (said,) if known > _FROM_FEW else ()
     points = [(each.samples, each.accuracy) for each in curve if each.accuracy is not None]
     found = []
     if points and points[0][0] <= training_size / 4 and points[0][1] > _AT_FIRST:
@@ -233,8 +235,7 @@ def not_seen_learning(
     # An image mixed of two has two targets, and its accuracy is that of one.
     plain = training.targets <= _PLAIN_TARGETS * training.samples
     if len(points) > 1 and plain and points[-2][0] > _LATE * training.samples and known > points[-1][1] + _LEAP:
-        said = f"the network classifies {known:.0%} of training images right, and {points[-1][1]:.0%} while it learned"
-        found.append(f"{said}: {also}")
+        found.append(f"{right}, and {points[-1][1]:.0%} of the last that it learned from: {also}")
     return tuple(found)
 
 

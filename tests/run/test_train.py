@@ -48,14 +48,15 @@ HONEST = [(5_000, 0.2), (50_000, 0.45), (150_000, 0.6), (200_000, 0.7), (250_000
     [
         (250_000, 250_000, HONEST, 0.8, ""),
         (0, 0, [], 0.3, ""),
-        (0, 0, [], 0.9, "saw it learn from none"),
+        (0, 0, [], 0.9, "saw it learn from 0"),
+        (4_000, 4_000, [], 0.6, "saw it learn from 4,000"),
         (250_000, 250_000, [(5_000, 0.9), *HONEST[1:]], 0.9, "90% of the first 5,000 images"),
         (
             250_000,
             250_000,
             [(5_000, 0.1), (200_000, 0.1), (250_000, 0.1)],
             0.8,
-            "80% of training images right, and 10%",
+            "right, and 10% of the last",
         ),
         # Not enough is known: a loss of its own, mixed images, a training of seconds.
         (250_000, 0, [], 0.8, ""),
