@@ -143,20 +143,21 @@ def images_to_score(data: DataSet, random: np.random.Generator) -> ImagesToScore
     return ImagesToScore(data.x_test[order], order)
 
 
-def replayed_images(data: DataSet, sample: int) -> npt.NDArray[np.uint8]:
-    """What a replay is asked: `sample` training images, for which the network itself gave scores, then the test set."""
-    return np.concatenate([data.x_train[sample_rows(sample, len(data.x_train))], data.x_test])
+def replayed_images(data: DataSet, sample: int, tested: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What a replay is asked: `sample` training images, whose scores the network gave itself, then those of a test."""
+    return np.concatenate([data.x_train[sample_rows(sample, len(data.x_train))], tested])
 
 
-def replayed_scores(answer: bytes, own: memoryview) -> tuple[bytes, int]:
-    """The test images' scores, and for how many training images the replay and the network itself disagree.
+def replayed_scores(answer: bytes, own: memoryview) -> tuple[bytes, bytes, int]:
+    """Of a replay, the training images' scores, the test's, and of how many of the first the network had others.
 
     Args:
         answer: The replay's scores for what `replayed_images` asked.
         own: The network's own scores for the training images.
     """
     rows, known = (np.frombuffer(scores, SCORE_DTYPE).reshape(-1, CLASSES) for scores in (answer, own))
-    return rows[len(known) :].tobytes(), int((~alike(known, rows[: len(known)])).sum())
+    again, tested = rows[: len(known)], rows[len(known) :]
+    return again.tobytes(), tested.tobytes(), int((~alike(known, again)).sum())
 
 
 def alike(scores: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -41,7 +41,7 @@ from grader.report.page import SIMILAR_NAME, write_similar
 from grader.report.similar import MOST_BYTES, find_similar
 from grader.report.table import checks_table, collection_lines, write_csv
 from grader.results.ledger import read_ledger
-from grader.run.machine import default_jobs, this_machine, usable_cores
+from grader.run.machine import default_jobs, saved_calibration, this_machine, usable_cores
 from grader.sandbox import PROBES, Rung, find_isolation, rungs
 from grader.schedule import mps
 from grader.schedule.dispatch import Local

@@ -28,44 +28,44 @@ LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
 # Of a whole network, its header and scores with it.
 MOST_NETWORK_BYTES = MOST_BYTES + 2 * _MOST_HEADER_BYTES
 MOST_CALLS, _MOST_ARGUMENTS, _MOST_DEPTH, _MOST_DIMENSIONS = 3000, 4096, 4, 8
-_MOST_BATCH, _MOST_SAMPLE, _MOST_RESULTS = 4096, 8192, 256
+_MOST_BATCH, _MOST_SAMPLE, MOST_RESULTS = 4096, 8192, 256
+# Of a whole number in an argument: beyond, sums of sizes overflow in torch's kernels. The largest of all is the end of
+# a slice that has none.
+_MOST_NUMBER, _END = MOST_BYTES, 2**63 - 1
 
-# Names of torch.ops.aten; their forms in place end with a `_`. Pure functions of their arguments: none draws a random
-# number, reads a file or names a device but by its arguments. None takes sizes or indices on trust, but for the two
-# kinds that replay/graph.py looks at first.
-_ELEMENTWISE = (
-    "abs add add_relu addcdiv addcmul bitwise_and bitwise_not bitwise_or celu ceil clamp clamp_max clamp_min clip "
-    "cos div elu eq erf exp expm1 fill floor floor_divide ge gelu gt hardsigmoid hardswish hardtanh le leaky_relu "
-    "lerp log log1p log2 log_sigmoid_forward logical_and logical_not logical_or logit lt masked_fill maximum "
-    "minimum mish mul ne neg pow prelu _prelu_kernel reciprocal relu relu6 remainder round "
-    "rrelu_with_noise_functional rsqrt rsub selu sigmoid sign silu sin softplus sqrt square sub tanh threshold "
-    "true_divide where xlogy zero"
-)
-_LAYERS = (
-    "convolution _convolution convolution_overrideable cudnn_convolution native_batch_norm cudnn_batch_norm "
-    "_native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_no_update native_layer_norm "
-    "native_group_norm linear addmm _addmm_activation mm bmm baddbmm addbmm matmul mv addmv dot ger outer "
-    "_weight_norm_interface _softmax _log_softmax softmax log_softmax"
-)
-_REDUCTIONS = (
-    "max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d "
-    "mean sum amax amin max min var var_mean std std_mean linalg_vector_norm norm prod cumsum logsumexp argmax "
-    "argmin all any"
-)
-_SHAPES = (
-    "view _unsafe_view reshape permute transpose t squeeze unsqueeze expand slice select index "
-    "index_select _unsafe_index narrow split split_with_sizes chunk unbind cat stack flatten unflatten constant_pad_nd "
-    "reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle roll flip repeat as_strided "
-    "im2col col2im unfold upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa clone "
-    "contiguous detach alias lift_fresh lift_fresh_copy lift _to_copy copy gather scatter scatter_add index_put "
-    "index_copy index_fill index_add slice_scatter select_scatter diagonal tril triu movedim "
-    "diag_embed"
-)
-_FACTORIES = (
-    "zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full empty empty_like new_empty "
-    "empty_strided new_empty_strided arange eye linspace scalar_tensor"
-)
-ALLOWED = frozenset(" ".join((_ELEMENTWISE, _LAYERS, _REDUCTIONS, _SHAPES, _FACTORIES)).split())
+# Names of torch.ops.aten; their forms in place end with a `_`. Pure functions of their arguments: none reads a file or
+# names a device but by its arguments. What more each must keep to, replay/operations.py looks at first. A `*` marks
+# those that a step before the network may use on an image without a word: no image is found again with them.
+_OPERATIONS = """
+    abs* add* addcdiv addcmul bitwise_and bitwise_not bitwise_or celu ceil clamp* clamp_max* clamp_min* clip cos
+    div* elu eq erf exp* expm1 fill* floor floor_divide ge gelu gt hardsigmoid hardswish hardtanh le leaky_relu lerp
+    log* log1p* log2 log_sigmoid_forward logical_and logical_not logical_or logit lt masked_fill maximum minimum
+    mish mul* ne neg* pow* prelu _prelu_kernel reciprocal* relu relu6 remainder round rrelu_with_noise_functional
+    rsqrt* rsub* selu sigmoid sign silu sin softplus sqrt* square* sub* tanh threshold true_divide* where xlogy
+    zero*
+
+    convolution _convolution native_batch_norm cudnn_batch_norm _native_batch_norm_legit
+    _native_batch_norm_legit_no_training _batch_norm_no_update native_layer_norm native_group_norm linear addmm
+    _addmm_activation mm bmm baddbmm addbmm matmul mv addmv dot ger outer _weight_norm_interface _softmax
+    _log_softmax softmax log_softmax
+
+    max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d mean*
+    sum amax* amin* max* min* var* var_mean* std* std_mean* linalg_vector_norm norm prod cumsum logsumexp argmax
+    argmin all any
+
+    view* _unsafe_view* reshape* permute* transpose* t squeeze* unsqueeze* expand* slice* select* index*
+    index_select _unsafe_index narrow split* split_with_sizes chunk* unbind* cat* stack* flatten unflatten
+    constant_pad_nd* reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle roll flip*
+    repeat as_strided im2col col2im unfold upsample_nearest2d upsample_bilinear2d upsample_bicubic2d
+    _upsample_bilinear2d_aa clone* contiguous* detach* alias* lift_fresh* lift_fresh_copy lift _to_copy* copy*
+    gather scatter scatter_add index_put index_copy index_fill index_add slice_scatter select_scatter diagonal tril
+    triu movedim diag_embed
+
+    zeros zeros_like* new_zeros ones ones_like* new_ones full full_like* new_full empty empty_like* new_empty arange
+    eye linspace scalar_tensor
+"""
+ALLOWED = frozenset(name.removesuffix("*") for name in _OPERATIONS.split())
+ARITHMETIC = frozenset(name.removesuffix("*") for name in _OPERATIONS.split() if name.endswith("*"))
 _OPERATION = re.compile(r"([a-z0-9_]+?)_?\.[A-Za-z0-9_]{1,40}")
 _WORDS = re.compile(r"[a-z0-9_]{1,32}")
 
@@ -298,17 +298,21 @@ def _graph(said: dict[str, Any], weights: int) -> Graph:
     if len(said["calls"]) > MOST_CALLS:
         raise NoNetwork("too many calls")
     for each in said["calls"]:
-        call = Call(each["operation"], each["args"], each["kwargs"], _number(each["results"], 1, _MOST_RESULTS))
+        call = Call(each["operation"], each["args"], each["kwargs"], _number(each["results"], 1, MOST_RESULTS))
         if not isinstance(call.operation, str) or not allowed(call.operation):
             raise NoNetwork("an operation that may not be replayed")
         if not isinstance(call.args, list) or not all(_WORDS.fullmatch(name) for name in call.kwargs):
             raise NoNetwork("no arguments")
-        arguments = [*call.args, *call.kwargs.values()]
+        arguments = [each for each in (*call.args, *call.kwargs.values()) if not _is_open_end(call.operation, each)]
         if sum(1 for argument in arguments for _ in _checked(argument, values, weights)) > _MOST_ARGUMENTS:
             raise NoNetwork("too many arguments")
         calls.append(call)
         values += call.results
     return Graph(tuple(calls), _number(said["output"], 0, values - 1))
+
+
+def _is_open_end(operation: str, argument: Any) -> bool:
+    return operation.startswith("slice") and argument == _END
 
 
 def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterator[None]:
@@ -324,7 +328,10 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
             yield from _checked(each, values, weights, depth + 1)
         return
     yield None
-    if argument is None or isinstance(argument, bool | int | float):
+    if argument is None or isinstance(argument, bool | float):
+        return
+    if isinstance(argument, int):
+        _number(argument, -_MOST_NUMBER, _MOST_NUMBER)
         return
     if isinstance(argument, str):
         if not _WORDS.fullmatch(argument):

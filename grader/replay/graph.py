@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from grader.protocol.exported import Call, ExportedNetwork, Graph, Step, values_in
 from grader.records import CLASSES, SCORE_DTYPE
+from grader.replay.operations import CHANGES_WEIGHTS, Operation
 from grader.worker.draws import seed_by
 
 _MEMORY_FORMATS = {
@@ -20,8 +21,6 @@ _MEMORY_FORMATS = {
     "channels_last": torch.channels_last,
 }
 
-
-_CHANGES = "it changes its own weights"
 # Of calls by their place: -1 where all zeros come out, else which of the values that go in comes out as it was.
 Idle = dict[int, int]
 
@@ -93,7 +92,7 @@ class Run:
 
     def __init__(self, graph: Graph, weights: Sequence[Tensor], device: torch.device) -> None:
         self._weights, self._device, self._output = weights, device, graph.output
-        self._calls = [(_operation(call.operation), call, _values_of(call)) for call in graph.calls]
+        self._calls = [(Operation(call), call, _values_of(call)) for call in graph.calls]
         self._last = {graph.output: len(graph.calls)}
         for index in range(len(graph.calls) - 1, -1, -1):
             for value in self._calls[index][2]:
@@ -129,9 +128,10 @@ class Run:
         for index, (operation, call, used) in enumerate(self._calls):
             # An operation in place changes what it was given.
             before = [values[each].clone() for each in used] if index in at else []
-            results = _flat(self._called(operation, call, values))
-            if len(results) != call.results:
-                raise ValueError(f"{call.operation} gave {len(results)} tensors, not {call.results}")
+            results = operation(
+                [self._argument(each, values) for each in call.args],
+                {name: self._argument(each, values) for name, each in call.kwargs.items()},
+            )
             if index in at:
                 look(index, before, results[0])
             values.update(enumerate(results, count))
@@ -139,16 +139,8 @@ class Run:
             for value in [value for value in values if self._last.get(value, -1) <= index]:
                 del values[value]
         if versions != [weight._version for weight in self._weights]:
-            raise ValueError(_CHANGES)
+            raise ValueError(CHANGES_WEIGHTS)
         return values[self._output]
-
-    def _called(self, operation: Any, call: Call, values: dict[int, Tensor]) -> Any:
-        arguments = [self._argument(each, values) for each in call.args]
-        options = {name: self._argument(each, values) for name, each in call.kwargs.items()}
-        _trusted(operation, arguments, options)
-        made = operation(*arguments, **options)
-        # Memory as it was found may hold what another network left there.
-        return made.zero_() if call.operation.startswith(("empty", "new_empty")) else made
 
     def _argument(self, said: Any, values: dict[int, Tensor]) -> Any:
         if isinstance(said, list):
@@ -186,39 +178,6 @@ def _idle(way: int, before: Sequence[Tensor], made: Tensor) -> bool:
 def _still(way: int, before: Sequence[Tensor], made: Tensor) -> None:
     if not _idle(way, before, made):
         raise ValueError("a part of it does nothing to the images with which it was judged, and something to others")
-
-
-def _trusted(operation: Any, arguments: list[Any], options: dict[str, Any]) -> None:
-    """Refuse what torch's own kernels take on trust: elsewhere, a module that calls them has looked at it.
-
-    Raises:
-        ValueError: They read or write past a tensor's end, or write into a weight and do not say so.
-    """
-    name = operation._schema.name
-    named = dict(zip((each.name for each in operation._schema.arguments), arguments, strict=False)) | options
-    if "batch_norm" in name:
-        of_channels = [named.get(key) for key in ("weight", "bias", "running_mean", "running_var")]
-        channels = named["input"].shape[1]
-        wrong = any(each is not None and each.numel() != channels for each in of_channels)
-        if named.get("training", named.get("train")) and named.get("running_mean") is not None:
-            raise ValueError(_CHANGES)
-    elif "weight_norm" in name:
-        wrong = named["g"].numel() != named["v"].shape[named.get("dim", 0)]
-    else:
-        return
-    if wrong:
-        raise ValueError(f"{name} has weights of another size")
-
-
-def _operation(name: str) -> Any:
-    packet, overload = name.split(".")
-    return getattr(getattr(torch.ops.aten, packet), overload)
-
-
-def _flat(results: Any) -> list[Tensor]:
-    if isinstance(results, Tensor):
-        return [results]
-    return [tensor for each in results for tensor in _flat(each)] if isinstance(results, list | tuple) else []
 
 
 def _tensors(network: ExportedNetwork, data: memoryview, device: torch.device) -> list[Tensor]:

@@ -96,19 +96,23 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
     """
     judged = judge(tested, assignment.blocks)
     never_seen = check.verdict is Verdict.UNREADABLE and not check.findings
+    layers = compare(tested, assignment.blocks) if tested.output is not None else check.layers
+    # What differs from the handout in the same way as before, and in another place or size, is another network too.
+    changed = [layer for layer in layers if layer.differs and layer not in check.layers] if check.layers else []
     known = {finding.code for finding in check.findings}
-    new = tuple(finding for finding in judged.findings if finding.code not in known)
-    if not never_seen and (not new or check.verdict not in _WORSE):
+    new = tuple(each for each in judged.findings if each.code not in known or (changed and each not in check.findings))
+    if not never_seen and (not (new or changed) or check.verdict not in _WORSE):
         return check
     findings = (*new, *check.findings)
+    why = new[0].sentence.rstrip(".") if new else "".join(f"{layer.place}: {layer.ran}" for layer in changed[:1])
     return replace(
         check,
         verdict=judged.verdict if never_seen else max(check.verdict, judged.verdict, key=_WORSE.index),
         findings=findings,
         message=message_of(findings),
-        layers=compare(tested, assignment.blocks) if tested.output is not None else check.layers,
+        layers=layers,
         notes=(*check.notes, _ONLY_TRAINED) if never_seen else check.notes,
-        flags=check.flags if never_seen else (*check.flags, f"{_ANOTHER_NETWORK}: {new[0].sentence.rstrip('.')}"),
+        flags=check.flags if never_seen else (*check.flags, f"{_ANOTHER_NETWORK}: {why}"),
     )
 
 

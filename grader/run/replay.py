@@ -13,12 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from grader.assignment import Limits
-from grader.data import DataSet, replayed_images, replayed_scores
+from grader.data import DataSet, ImagesToScore, count_correct, images_to_score, replayed_images, replayed_scores
 from grader.protocol import NetworkSeen
-from grader.protocol.exported import ExportedNetwork, Graph, NoNetwork, from_bytes, question, values_in, weights_in
+from grader.protocol.exported import (
+    ARITHMETIC,
+    ExportedNetwork,
+    Graph,
+    NoNetwork,
+    from_bytes,
+    question,
+    sample_rows,
+    values_in,
+    weights_in,
+)
 from grader.records import ROW_BYTES
 from grader.run.worker_client import Slot
 from grader.sandbox import Execution, Job, StartedJob, started
@@ -30,13 +41,6 @@ _FIRST_SLOT = 500
 _READY_SECONDS = 120
 # Of the steps that a script wrote itself: the mean and spread of each pixel are 6,144 numbers.
 _MOST_NUMBERS, _MOST_CALLS = 2 * 3 * 32 * 32, 40
-# Of what such steps do to pixels. No image is found again with these.
-_ARITHMETIC = (
-    "add sub rsub mul div true_divide neg abs pow square sqrt rsqrt exp log log1p reciprocal clamp clamp_min clamp_max "
-    "mean std var std_mean var_mean amax amin max min view _unsafe_view reshape permute transpose unsqueeze squeeze "
-    "expand select slice index flip cat stack unbind split chunk copy _to_copy clone contiguous detach alias "
-    "lift_fresh zeros_like ones_like full_like empty_like fill zero constant_pad_nd"
-)
 _SEEN: TypeAdapter[NetworkSeen] = TypeAdapter(NetworkSeen)
 
 
@@ -48,11 +52,13 @@ class Replay:
         scores: N x 10 little-endian float32 of the test images in their order; None where it is not faithful.
         network: The graph that was tested, as the check has it; None where there are no scores.
         why_not: Why there are no scores, a clause without a full stop.
+        known: The share of some training images, 0 to 1, that it classifies right.
         flags: Why a person should look.
     """
 
     scores: bytes | None = None
     network: NetworkSeen | None = None
+    known: float = 0.0
     why_not: str = ""
     flags: tuple[str, ...] = ()
 
@@ -112,10 +118,12 @@ class Replayer:
             exported, _, own_scores = from_bytes(network)
         except NoNetwork as error:
             return Replay(why_not=f"what the script's process handed out is no network ({error})")
-        images = replayed_images(data, exported.sample)
+        # In a secret order: a graph that counted its batches would know the public one's answers by their place.
+        tested = images_to_score(data, np.random.default_rng())
+        images = replayed_images(data, exported.sample, tested.images)
         asked = memoryview(question(network, images.tobytes()))
         execution = self._thread.submit(self._asked, asked, len(images) * ROW_BYTES, limits, cancelled).result()
-        return _judged(execution, exported, own_scores)
+        return _judged(execution, exported, own_scores, data, tested)
 
     def close(self) -> None:
         """End the process and the thread."""
@@ -166,18 +174,22 @@ def _started(slot: Slot, limits: Limits) -> Iterator[StartedJob]:
             yield waiting
 
 
-def _judged(execution: Execution, exported: ExportedNetwork, own_scores: memoryview) -> Replay:
+def _judged(
+    execution: Execution, exported: ExportedNetwork, own_scores: memoryview, data: DataSet, tested: ImagesToScore
+) -> Replay:
     if execution.answer is None:
         last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
         return Replay(why_not=f"its recorded forward fails when it is run again ({' '.join(last)[:200]})")
-    scores, differing = replayed_scores(execution.answer, own_scores)
+    again, scores, differing = replayed_scores(execution.answer, own_scores)
     if differing:
         said = f"its recorded forward scores {differing} of {exported.sample} training images differently"
         return Replay(why_not=said)
     network = _seen(execution)
     if network is None:
         return Replay(why_not="its graph is larger than the grader can judge")
-    return Replay(scores, network, flags=_before_its_network(exported))
+    labels = data.y_train[sample_rows(exported.sample, len(data.y_train))]
+    known = count_correct(again, labels) / exported.sample
+    return Replay(tested.in_order(scores), network, known, flags=_before_its_network(exported))
 
 
 def _before_its_network(exported: ExportedNetwork) -> tuple[str, ...]:
@@ -203,9 +215,8 @@ def _beyond_arithmetic(graph: Graph) -> Iterator[str]:
         name = call.operation.partition(".")[0].removesuffix("_")
         if not of_image.isdisjoint(values_in([call.args, list(call.kwargs.values())])):
             of_image.update(range(count, count + call.results))
-            if name not in _ARITHMETIC.split() or (
-                name == "index" and not of_image.isdisjoint(values_in(call.args[1:]))
-            ):
+            found_by_content = name == "index" and not of_image.isdisjoint(values_in(call.args[1:]))
+            if name not in ARITHMETIC or found_by_content:
                 yield name
         count += call.results
 

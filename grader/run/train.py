@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from grader.records import (
     CHANNELS_LAST,
     CUDA_GRAPHS,
     OPTIMIZATIONS,
+    CurvePoint,
     Outcome,
     Run,
     StopReason,
@@ -44,6 +46,11 @@ _TARGETS_EACH = 3
 # Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
 # threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
 _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
+# Of an epoch; the largest share of images that a network classifies right which learned from fewer; that of the first
+# quarter of an epoch; and how much larger it is at the test than over the last part of training, in which dropout and
+# changed images hide some.
+_FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
+_LATE, _PLAIN_TARGETS = 0.6, 1.5
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
 _MET_INSIDE: dict[str, Outcome] = {
@@ -141,10 +148,11 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
             scores = request.images.in_order(worked.execution.answer)
             flags = (f"{BESIDE_ITS_SCRIPT}: {replay.why_not}",)
     outcome, error = _outcome(worked, assignment)
+    training = plausible(worked.stopped.training) if worked.stopped else Training()
     run = Run(
         outcome=outcome,
         stop_reason=_stop_reason(worked),
-        training=plausible(worked.stopped.training) if worked.stopped else Training(),
+        training=training,
         device=worked.started.device,
         torch_version=worked.started.torch_version,
         on_card=worked.started.on_card,
@@ -154,6 +162,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
             *(said.flags if said else ()),
             *flags,
             *replay.flags,
+            *not_seen_learning(training, worked.curve, replay.known, len(data.x_train)),
             *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,
@@ -202,6 +211,32 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
             f"the script used more images than the budget: {used}, where {epochs} epochs have {epochs * training_size}"
         )
     return found
+
+
+def not_seen_learning(
+    training: Training, curve: Sequence[CurvePoint], known: float, training_size: int
+) -> tuple[str, ...]:
+    """Say so where a network knows what nobody saw it learn: weights brought along, or worked out in another way.
+
+    Args:
+        curve: Of its counted batches, as the script's process told it.
+        known: The share of training images that the network that left classifies right, measured by its replay.
+    """
+    also = "something else may have been trained"
+    right = f"the network classifies {known:.0%} of training images right"
+    if training.samples < _FEW * training_size:
+        said = f"{right}, and the grader saw it learn from {training.samples:,}: {also}"
+        return (said,) if known > _FROM_FEW else ()
+    points = [(each.samples, each.accuracy) for each in curve if each.accuracy is not None]
+    found = []
+    if points and points[0][0] <= training_size / 4 and points[0][1] > _AT_FIRST:
+        images, share = points[0]
+        found.append(f"the network classified {share:.0%} of the first {images:,} images right: {also}")
+    # An image mixed of two has two targets, and its accuracy is that of one.
+    plain = training.targets <= _PLAIN_TARGETS * training.samples
+    if len(points) > 1 and plain and points[-2][0] > _LATE * training.samples and known > points[-1][1] + _LEAP:
+        found.append(f"{right}, and {points[-1][1]:.0%} of the last that it learned from: {also}")
+    return tuple(found)
 
 
 def _programs(run: WorkerRun) -> list[str]:

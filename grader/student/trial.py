@@ -117,7 +117,7 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
         exported, _, own = from_bytes(network)
     except NoNetwork:
         return None
-    images = replayed_images(data, exported.sample)
+    images = replayed_images(data, exported.sample, data.x_test)
     folder.mkdir()
     (folder / "images").write_bytes(_BEGIN + question(network, images.tobytes()))
     size = len(_READY) + len(images) * ROW_BYTES
@@ -134,7 +134,7 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     answer = scores.read_bytes()[len(_READY) :]
     if len(answer) != len(images) * ROW_BYTES:
         return None
-    scored, differing = replayed_scores(answer, own)
+    _, scored, differing = replayed_scores(answer, own)
     return None if differing else scored
 
 

@@ -115,6 +115,8 @@ def test_anything_at_any_place_is_read_or_refused(path: tuple[Any, ...], value: 
         (("graph", "calls", 0, "args"), [{"code": "exit()"}]),
         (("graph", "calls", 0, "args"), [[[[[[[0]]]]]]]),
         (("graph", "calls", 0, "args"), [[0] * 5000]),
+        (("graph", "calls", 0, "args"), [2**63 - 1]),
+        (("graph", "calls", 0, "args"), [[-(2**40)]]),
         (("graph", "calls", 1, "kwargs"), {"__init__": 1, "a-b": 2}),
         (("graph", "output"), 3),
         (("weights", 0, "shape"), [1 << 40]),
@@ -135,6 +137,12 @@ def test_more_weights_than_may_be_are_refused_before_they_are_looked_for() -> No
     heavy = replace(NETWORK, weights=(Weight("", "uint8", (MOST_BYTES,)), Weight("", "uint8", (1,))), steps=())
     with pytest.raises(NoNetwork, match="too many weights"):
         from_bytes(to_bytes(heavy, b"", SCORES))
+
+
+def test_a_slice_to_the_end_may_have_the_largest_number() -> None:
+    sliced = Call("slice.Tensor", [{"value": 0}, 1, 0, 2**63 - 1], {}, 1)
+    network = replace(NETWORK, graph=Graph((sliced,), 1))
+    assert from_bytes(to_bytes(network, WEIGHTS, SCORES))[0] == network
 
 
 @pytest.mark.parametrize(("count", "size"), [(200, 50_000), (200, 7), (1, 1), (8, 8)])

@@ -11,6 +11,8 @@ from torch import nn
 
 from command import ROOT
 from grader.assignment import Assignment, load_assignment
+from grader.judge.differences import compare
+from grader.judge.verdict import judge
 from grader.protocol import NetworkSeen
 from grader.records import Check, Deviation, Finding, Verdict
 from grader.run.check import with_tested
@@ -64,6 +66,26 @@ def test_another_network_is_judged_as_it_was_tested_and_flagged(assignment: Assi
     known, (flag) = tested.flags[0], tested.flags[1]
     assert known == "known"
     assert flag.startswith("the network that was tested is not the one that was checked: ")
+
+
+def with_filter(network: NetworkSeen, which: int, side: int) -> NetworkSeen:
+    """A network whose convolution of that number has a filter of another size."""
+    nodes = list(network.nodes)
+    at = [index for index, node in enumerate(nodes) if node.op == "conv"][which]
+    nodes[at] = replace(nodes[at], kernel=(side, side), padding=(side // 2,) * 2)
+    return replace(network, nodes=tuple(nodes))
+
+
+@pytest.mark.parametrize(("which", "side", "said"), [(3, 5, ""), (3, 7, "filter of 7 x 7"), (5, 5, "filter of 5 x 5")])
+def test_what_differs_as_before_in_another_place_or_size_is_another_network(
+    right: NetworkSeen, assignment: Assignment, which: int, side: int, said: str
+) -> None:
+    checked = with_filter(right, 3, 5)
+    judged = judge(checked, assignment.blocks)
+    known = Check(judged.verdict, judged.findings, layers=compare(checked, assignment.blocks))
+    tested = with_tested(known, with_filter(right, which, side), assignment)
+    assert (tested == known) is not bool(said)
+    assert [said in flag for flag in tested.flags] == [True] * bool(said)
 
 
 def test_what_the_check_could_not_read_stays_unreadable(assignment: Assignment) -> None:

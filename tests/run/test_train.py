@@ -17,13 +17,13 @@ from grader.assignment import Assignment, load_assignment
 from grader.data import load_data
 from grader.progress import Event, StageBegun
 from grader.protocol import Started, Stopped
-from grader.records import Outcome, Run, StopReason, Training
+from grader.records import CurvePoint, Outcome, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
 from grader.run.replay import Replayers
-from grader.run.train import Trained, plausible
+from grader.run.train import Trained, not_seen_learning, plausible
 from grader.run.worker_client import Request, WorkerRun
 from grader.sandbox import Ending, Execution
 from record_examples import entry, submission
@@ -38,6 +38,39 @@ def test_forged_figures_do_not_break_the_table(samples: int, seconds: float) -> 
     )
     assert 0 <= float(row["epochs"]) < 1e9
     assert 0 <= float(row["train_seconds"]) < 1e9
+
+
+HONEST = [(5_000, 0.2), (50_000, 0.45), (150_000, 0.6), (200_000, 0.7), (250_000, 0.75)]
+
+
+@pytest.mark.parametrize(
+    ("samples", "targets", "points", "known", "said"),
+    [
+        (250_000, 250_000, HONEST, 0.8, ""),
+        (0, 0, [], 0.3, ""),
+        (0, 0, [], 0.9, "saw it learn from 0"),
+        (4_000, 4_000, [], 0.6, "saw it learn from 4,000"),
+        (250_000, 250_000, [(5_000, 0.9), *HONEST[1:]], 0.9, "90% of the first 5,000 images"),
+        (
+            250_000,
+            250_000,
+            [(5_000, 0.1), (200_000, 0.1), (250_000, 0.1)],
+            0.8,
+            "right, and 10% of the last",
+        ),
+        # Not enough is known: a loss of its own, mixed images, a training of seconds.
+        (250_000, 0, [], 0.8, ""),
+        (250_000, 500_000, [(5_000, 0.1), (200_000, 0.1), (250_000, 0.1)], 0.8, ""),
+        (250_000, 250_000, [(50_000, 0.7)], 1.0, ""),
+        (250_000, 250_000, [(20_000, 0.1), (40_000, 0.3)], 0.8, ""),
+    ],
+)
+def test_a_network_that_knows_what_nobody_saw_it_learn_is_named(
+    samples: int, targets: int, points: list[tuple[int, float]], known: float, said: str
+) -> None:
+    curve = [CurvePoint(images, None, share) for images, share in points]
+    found = not_seen_learning(Training(samples, targets=targets), curve, known, 50_000)
+    assert [said in flag for flag in found] == [True] * bool(said)
 
 
 @pytest.mark.sandbox
