@@ -234,6 +234,14 @@ def test_blanks_are_named_whatever_the_script_said(said: str) -> None:
     assert student(failed(Outcome.INVALID, check=checked)).count("These blanks are still empty: Q4.") == 1
 
 
+def test_a_network_that_cannot_be_run_is_explained_by_its_findings_once() -> None:
+    finding = Finding(Deviation.OUTPUT_SHAPE, "forward", "The output has eleven scores.")
+    found = check(verdict=Verdict.DEVIATES, findings=(finding,), message=finding.sentence, outcome=Outcome.INVALID)
+    said = student(failed(Outcome.INVALID, check=found, error=finding.sentence))
+    assert said.count(finding.sentence) == 1
+    assert "Fix what differs from the handout, then run the whole file" in said
+
+
 def test_a_message_is_one_line_of_bounded_length() -> None:
     message = student(failed(Outcome.CRASHED, error="first\nsecond\r\n" + "x" * 10_000))
     assert "first second xxx" in message
