@@ -50,7 +50,7 @@ _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
 # quarter of an epoch; and how much larger it is at the test than over the last part of training, in which dropout and
 # changed images hide some.
 _FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
-_LATE, _PLAIN_TARGETS = 0.6, 1.5
+_LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
 _MET_INSIDE: dict[str, Outcome] = {
@@ -232,8 +232,8 @@ def not_seen_learning(
     if points and points[0][0] <= training_size / 4 and points[0][1] > _AT_FIRST:
         images, share = points[0]
         found.append(f"the network classified {share:.0%} of the first {images:,} images right: {also}")
-    # An image mixed of two has two targets, and its accuracy is that of one.
-    plain = training.targets <= _PLAIN_TARGETS * training.samples
+    # An image mixed of two has two targets, and its accuracy is that of one. Of few images, much is learned at the end.
+    plain = training.targets <= _PLAIN_TARGETS * training.samples and training.samples >= _MANY
     if len(points) > 1 and plain and points[-2][0] > _LATE * training.samples and known > points[-1][1] + _LEAP:
         found.append(f"{right}, and {points[-1][1]:.0%} of the last that it learned from: {also}")
     return tuple(found)

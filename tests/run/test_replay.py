@@ -17,7 +17,7 @@ from torchvision.transforms import Compose, ToTensor
 
 from grader.assignment import Assignment
 from grader.data import DataSet, load_data
-from grader.protocol.exported import sample_rows
+from grader.protocol.exported import question, sample_rows
 from grader.records import SCORE_DTYPE
 from grader.run.replay import Replay, Replayer, Replayers
 from grader.run.worker_client import Slot
@@ -93,6 +93,24 @@ def test_one_process_gives_every_network_its_own_scores(
         assert [node.op for node in replay.network.nodes] == ["input", "linear"]
         used.append(replaying())
     assert used[0] == used[1] != []
+
+
+def test_test_images_are_replayed_in_an_order_that_no_network_knows(
+    replayer: Replayer, data: DataSet, assignment: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    def kept(network: bytes, images: bytes) -> bytes:
+        asked.append(images)
+        return question(network, images)
+
+    monkeypatch.setattr("grader.run.replay.question", kept)
+    network = offered(linear(1), data)
+    first, second = (replayed(replayer, network, data, assignment).scores or b"" for _ in range(2))
+    assert np.allclose(np.frombuffer(first, SCORE_DTYPE), np.frombuffer(second, SCORE_DTYPE), atol=1e-5)
+    assert len(first) == len(data.x_test) * 40
+    assert asked[0] != asked[1]
+    assert not any(data.x_test.tobytes() in each for each in asked)
 
 
 def test_scores_that_are_not_the_networks_are_told_and_give_none(

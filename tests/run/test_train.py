@@ -58,7 +58,8 @@ HONEST = [(5_000, 0.2), (50_000, 0.45), (150_000, 0.6), (200_000, 0.7), (250_000
             0.8,
             "right, and 10% of the last",
         ),
-        # Not enough is known: a loss of its own, mixed images, a training of seconds.
+        # Not enough is known: few images, a loss of its own, mixed images, a training of seconds.
+        (1_000, 1_000, [(900, 0.3), (1_000, 0.5)], 1.0, ""),
         (250_000, 0, [], 0.8, ""),
         (250_000, 500_000, [(5_000, 0.1), (200_000, 0.1), (250_000, 0.1)], 0.8, ""),
         (250_000, 250_000, [(50_000, 0.7)], 1.0, ""),
@@ -69,7 +70,7 @@ def test_a_network_that_knows_what_nobody_saw_it_learn_is_named(
     samples: int, targets: int, points: list[tuple[int, float]], known: float, said: str
 ) -> None:
     curve = [CurvePoint(images, None, share) for images, share in points]
-    found = not_seen_learning(Training(samples, targets=targets), curve, known, 50_000)
+    found = not_seen_learning(Training(samples, targets=targets), curve, known, 200 if samples == 1_000 else 50_000)
     assert [said in flag for flag in found] == [True] * bool(said)
 
 
