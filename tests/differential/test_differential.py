@@ -33,7 +33,7 @@ from grader.protocol import Evaluated, Event, Exported, NetworkSeen, QuestionsSe
 from grader.protocol.exported import LENGTH_BYTES, from_bytes
 from grader.records import Answer, Verdict
 from grader.replay.graph import Replayed
-from grader.student.trial import _lay_out, _task
+from grader.student.trial import Trial, _lay_out, _task
 from grader.worker.dataset import GraderCIFAR10, given, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -44,7 +44,7 @@ SCRIPTS = sorted([*HERE.glob("scripts/*.py"), *HERE.glob("scripts/*/hw6.py")])
 RULES = tomllib.loads(DEFAULT_ASSIGNMENT.read_text(encoding="utf-8"))
 IMAGES = 200
 EVERYTHING = ",".join(RULES["acceleration"])
-WORLDS = ("bare", "none", EVERYTHING, "check", "home")
+WORLDS = ("bare", "none", EVERYTHING, "check", "home", "try")
 BLOCKS = tuple(RULES["blocks"])
 Said = TypeVar("Said")
 # What a script may say of itself; "home": it fails after its training, so it fails in a check that runs to its end.
@@ -59,6 +59,7 @@ class Run:
         shown: For each image that the network was shown in an evaluation, its ten scores, in order.
         scores: The grader's, for the test images in order; None where there are none.
         replayed: What a replay gives for them, of a network that the worker offered; None where it offered none.
+        trial: What a student's trial found; None in the other worlds.
     """
 
     ended: str
@@ -69,6 +70,7 @@ class Run:
     scores: NDArray[np.float32] | None
     replayed: NDArray[np.float32] | None
     said: list[Event]
+    trial: Trial | None
 
     def last(self, kind: type[Said]) -> Said | None:
         return next((event for event in reversed(self.said) if isinstance(event, kind)), None)
@@ -145,7 +147,8 @@ def lay_out(
     (folder / "data").mkdir()
     np.save(folder / "data" / "x_train.npy", training[0])
     np.save(folder / "data" / "y_train.npy", training[1])
-    if world in ("bare", "home"):
+    np.save(folder / "data" / "x_test.npy", test.data)
+    if world in ("bare", "home", "try"):
         for path in (script, *beside):
             shutil.copyfile(path, folder / "scratch" / ("hw6.py" if path == script else path.name))
     if world == "bare":
@@ -181,6 +184,7 @@ def left_in(folder: Path, images: NDArray[np.uint8]) -> Run:
         np.frombuffer(scores, "<f4").reshape(-1, 10) if scores else None,
         Replayed(*from_bytes(offered)[:2]).scores(images) if offered else None,
         [from_json(line) for line in (folder / "report").read_text().splitlines()],
+        pickle.loads(tried.read_bytes()) if (tried := folder / "trial").exists() else None,
     )
 
 
@@ -252,6 +256,23 @@ def test_it_runs_as_long_where_training_is_made_faster(script: Path, runs: dict[
     plain, faster = runs["none", name_of(script)], runs[EVERYTHING, name_of(script)]
     assert faster.scores is not None, faster.errors[-3000:]
     assert len(faster.steps) == len(plain.steps)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
+def test_a_students_trial_finds_what_the_grader_finds(script: Path, runs: dict[tuple[str, str], Run]) -> None:
+    graded, tried = runs[EVERYTHING, name_of(script)], runs["try", name_of(script)]
+    trial, stopped, evaluated = tried.trial, graded.last(Stopped), graded.last(Evaluated)
+    assert trial is not None, tried.errors[-3000:]
+    assert trial.stopped is not None
+    assert stopped is not None
+    assert tried.steps == graded.steps
+    assert replace(trial.stopped.training, seconds=0) == replace(stopped.training, seconds=0)
+    assert (trial.stopped.reason, trial.stopped.error) == (stopped.reason, stopped.error)
+    assert trial.evaluated == evaluated
+    assert trial.scores is not None
+    expected = graded.scores if graded.replayed is None else graded.replayed
+    assert expected is not None
+    assert np.abs(np.frombuffer(trial.scores, "<f4").reshape(-1, 10) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)

@@ -1,0 +1,104 @@
+"""What a script does to a test image, seen at its network: what became of each value of each channel.
+
+A script may turn images into tensors where no transform is asked: in its loop, in a collate function, in arrays of its
+own. Mostly it does the same to every pixel. Then some images that its network was shown, found again among the
+training images, tell what became of each of the 256 values.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+Images = NDArray[np.uint8]
+Pair = tuple[Images, torch.Tensor]
+_CHANNELS, _VALUES, _SIDE = 3, 256, 32
+_PIXELS = _SIDE * _SIDE
+# Fewer may be a chance; more take time.
+_LEAST, _MOST = 8, 64
+# Of training images at once.
+_CHUNK = 1_000
+
+
+def measured(shown: Iterable[torch.Tensor], images: Images) -> Callable[[Image.Image], torch.Tensor] | None:
+    """The transform that explains what a network was shown; None where none of this kind does.
+
+    Args:
+        shown: Batches as the network got them.
+        images: Among which those are looked for, uint8 of shape (N, 32, 32, 3).
+    """
+    pairs = _found_again([*_rows(shown)][-_MOST:], images)
+    tables = [table for image, row in pairs if (table := _table(image, row)) is not None]
+    if len(tables) < _LEAST:
+        return None
+    known = torch.stack(tables)
+    low, high = known.nan_to_num(torch.inf).amin(dim=0), known.nan_to_num(-torch.inf).amax(dim=0)
+    if bool((low < high).any()):  # not the same for all images
+        return None
+    dtype = pairs[0][1].dtype
+    whole = torch.stack([_filled(channel) for channel in low]).to(dtype)
+
+    def transform(image: Image.Image) -> torch.Tensor:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).long()
+        return whole.gather(1, pixels.flatten(1)).reshape(pixels.shape)
+
+    return transform
+
+
+def _rows(shown: Iterable[torch.Tensor]) -> Iterable[torch.Tensor]:
+    """Images of the right shape, on the processor."""
+    for batch in shown:
+        try:
+            batch = batch.detach().cpu()
+        except RuntimeError:  # from inside a transformation of functions, say
+            continue
+        if batch.shape[1:] == (_CHANNELS, _SIDE, _SIDE) and batch.dtype is not torch.bool:
+            yield from batch
+
+
+def _found_again(rows: list[torch.Tensor], images: Images) -> list[Pair]:
+    """Each row with the image of which it may have been made: how often each value occurs stays the same."""
+    wanted = {_pattern_of_row(row): row for row in rows}
+    found: dict[bytes, Images] = {}
+    for start in range(0, len(images) if wanted else 0, _CHUNK):
+        some = images[start:][:_CHUNK]
+        for image, pattern in zip(some, _patterns(some), strict=True):
+            if pattern.tobytes() in wanted:
+                found.setdefault(pattern.tobytes(), image)
+    return [(image, wanted[pattern]) for pattern, image in found.items()]
+
+
+def _patterns(images: Images) -> NDArray[np.uint16]:
+    """For each image and channel, how often its values occur, in ascending order: of shape (N, 3, 256)."""
+    flat = images.reshape(len(images), _PIXELS, _CHANNELS).transpose(0, 2, 1).astype(np.int64)
+    count = len(images) * _CHANNELS
+    places = np.arange(count).reshape(len(images), _CHANNELS, 1) * _VALUES
+    counts = np.bincount((flat + places).reshape(-1), minlength=count * _VALUES)
+    return np.sort(counts.reshape(len(images), _CHANNELS, _VALUES), axis=-1).astype(np.uint16)
+
+
+def _pattern_of_row(row: torch.Tensor) -> bytes:
+    pattern = np.zeros((_CHANNELS, _VALUES), np.uint16)
+    for channel, values in enumerate(row):
+        counts = values.unique(return_counts=True)[1]
+        if len(counts) > _VALUES:
+            return b""
+        pattern[channel, _VALUES - len(counts) :] = counts.sort().values
+    return pattern.tobytes()
+
+
+def _table(image: Images, row: torch.Tensor) -> torch.Tensor | None:
+    """What each value became, float64 of shape (3, 256), NaN where it does not occur; None: it became several."""
+    where = torch.from_numpy(image.transpose(2, 0, 1).astype(np.int64)).flatten(1)
+    values = row.flatten(1).double()
+    table = torch.full((_CHANNELS, _VALUES), torch.nan, dtype=torch.float64).scatter(1, where, values)
+    return table if torch.equal(table.gather(1, where), values) else None
+
+
+def _filled(known: torch.Tensor) -> torch.Tensor:
+    """A channel's values, those that were not seen (infinite) on the line between their neighbours."""
+    seen = known.isfinite().numpy()
+    every = np.arange(_VALUES)
+    return torch.from_numpy(np.interp(every, every[seen], known.numpy()[seen]))
