@@ -98,7 +98,9 @@ def _table(image: Images, row: torch.Tensor) -> torch.Tensor | None:
 
 
 def _filled(known: torch.Tensor) -> torch.Tensor:
-    """A channel's values, those that were not seen (infinite) on the line between their neighbours."""
+    """A channel's values; one that was not seen (infinite) follows the line through all, bent as its neighbours are."""
     seen = known.isfinite().numpy()
-    every = np.arange(_VALUES)
-    return torch.from_numpy(np.interp(every, every[seen], known.numpy()[seen]))
+    every, values = np.arange(_VALUES), known.numpy()
+    line = np.polynomial.Polynomial.fit(every[seen], values[seen], 1)(every) if seen.sum() > 1 else np.zeros(_VALUES)
+    bent = line + np.interp(every, every[seen], (values - line)[seen])
+    return torch.from_numpy(np.where(seen, values, bent))

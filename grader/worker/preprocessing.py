@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import ToTensor
 
 from grader.worker.budget import Statistics
 from grader.worker.dataset import given
-from grader.worker.draws import Transform
+from grader.worker.draws import Transform, draws
 
 Images = np.ndarray[Any, Any]
 After = Callable[[torch.Tensor], torch.Tensor]
 Scores = Callable[[Images, Transform, Statistics], bytes]
 
+_RANDOM = ("Rand", "AutoAugment", "AugMix", "TrivialAugment", "ColorJitter", "Gaussian", "ElasticTransform")
 _SAMPLE = 500
 # In accuracy on the sample: less may be chance.
 _GAIN = 0.05
@@ -67,14 +69,31 @@ def _accuracy(scores: bytes, labels: Images) -> float:
     return float((np.frombuffer(scores, "<f4").reshape(len(labels), -1).argmax(axis=1) == labels).mean())
 
 
-def without_random_parts(transform: Any) -> Any:
-    """A composed transform less the steps that draw random numbers, at any depth (torchvision's names tell them)."""
+def without_random_parts(transform: Any, image: Image.Image) -> Any:
+    """A composed transform less the steps that draw random numbers, at any depth.
+
+    Torchvision's tell by their names, the script's own by what they do to an image.
+    """
+    try:
+        return _still(transform, image)[0] or ToTensor()
+    except Exception:  # the script's own steps may need what a data set of its own hands them
+        return transform
+
+
+def _still(transform: Any, shown: Any) -> tuple[Any, Any]:
+    """The transform without its random steps, and what it makes of an image."""
     steps = getattr(transform, "transforms", None)
     if steps is None:
-        return transform or ToTensor()
-    random = ("Rand", "AutoAugment", "AugMix", "TrivialAugment", "ColorJitter", "Gaussian", "ElasticTransform")
-    kept = [step for step in steps if not type(step).__name__.startswith(random)]
-    return type(transform)([without_random_parts(step) for step in kept])
+        return transform, transform(shown) if transform else shown
+    kept = []
+    for step in steps:
+        if type(step).__name__.startswith(_RANDOM):
+            continue
+        still, made = _still(step, shown)
+        if not draws(still, shown):
+            kept.append(still)
+            shown = made
+    return type(transform)(kept), shown
 
 
 def tensor_of(image: Any) -> torch.Tensor:
