@@ -35,6 +35,7 @@ _as_plain = torch._C.DisableTorchFunctionSubclass
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
 _now, _pid = time.monotonic, os.getpid
+_functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
 
@@ -180,6 +181,7 @@ class Budget:
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
         _set_tracing_state(None)
+        _leave_transformations(self.network)
         self._stop(reason)
 
     def _wrap(self, cls: type[nn.Module]) -> None:
@@ -289,6 +291,17 @@ class Budget:
         if _pid() == self._pid and self.seconds - self._last_progress > _PROGRESS_SECONDS:
             self._last_progress = self.seconds
             self._channel.say(Progress(self.samples, self.seconds, *self.means.take()))
+
+
+def _leave_transformations(network: Any) -> None:
+    """Out of `torch.func.grad` and the like, in which a forward may have been stopped; weights are tensors again."""
+    while _functorch.peek_interpreter_stack() is not None:
+        _functorch.pop_dynamic_layer_stack()
+    for module in network.modules() if isinstance(network, nn.Module) else ():
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                while tensor is not None and _functorch.is_functorch_wrapped_tensor(tensor):
+                    tensor = table[name] = _functorch.get_unwrapped(tensor)
 
 
 def _rows(batch: torch.Tensor) -> int:

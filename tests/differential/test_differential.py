@@ -50,7 +50,7 @@ BLOCKS = tuple(RULES["blocks"])
 BESIDE_THE_SCRIPT: dict[str, str] = {}
 Said = TypeVar("Said")
 # What a script may say of itself; "home": it fails after its training, so it fails in a check that runs to its end.
-ASPECTS = {"bare", "steps", "weights", "printed", "predictions", "home"}
+ASPECTS = {"bare", "steps", "weights", "printed", "predictions", "home", "questions"}
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def flags_of(run: Run) -> list[str]:
 
 def test_each_script_says_in_its_first_line_what_is_its_own() -> None:
     assert [script.name for script in SCRIPTS if not script.read_text(encoding="utf-8").startswith('"""')] == []
-    assert len(SCRIPTS) >= 60
+    assert len(SCRIPTS) >= 90
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
@@ -311,6 +311,8 @@ def test_the_check_at_home_says_what_the_graders_says(script: Path, runs: dict[t
     assert judge(network, BLOCKS) == judge(known, BLOCKS)
     questions = home.last(QuestionsSeen)
     assert questions is not None
+    if "questions" in differences(script):
+        return
     assert questions == check.last(QuestionsSeen)
     # Those that ask for another device than these scripts have are wrong in both.
     unsure = [question for question in questions.questions if question.answer is Answer.UNKNOWN]
