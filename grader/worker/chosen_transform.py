@@ -17,8 +17,7 @@ from torchvision.transforms import Compose, ToTensor
 from grader.worker.budget import Statistics
 from grader.worker.dataset import GraderCIFAR10, given, own_items, were_changed
 from grader.worker.draws import Transform
-from grader.worker.measured import measured
-from grader.worker.preprocessing import mismatch, tensor_of, without_random_parts
+from grader.worker.preprocessing import measured, mismatch, tensor_of, without_random_parts
 
 _SHOWN = 64
 # So many images tell one transform from another.

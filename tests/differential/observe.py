@@ -150,8 +150,8 @@ def try_it(folder: Path) -> None:
     from grader.student import trial
 
     vars(trial)["subprocess"] = SimpleNamespace(Popen=Forked, **{name: getattr(subprocess, name) for name in _NAMES})
-    arrays = [np.load(folder / "data" / f"{name}.npy") for name in ("x_train", "y_train", "x_test")]
-    data = DataSet("", *arrays, y_test=np.zeros(len(arrays[2]), np.int64), sha256="", notice="")
+    x_train, y_train, x_test = (np.load(folder / "data" / f"{name}.npy") for name in ("x_train", "y_train", "x_test"))
+    data = DataSet("", x_train, y_train, x_test, np.zeros(len(x_test), np.int64), sha256="", notice="")
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
     tried = trial.try_file(Path("hw6.py"), rules, data, _SECONDS, test=True, watch=lambda _: None)
     (folder / "trial").write_bytes(pickle.dumps(tried))

@@ -205,7 +205,7 @@ def test_a_copy_of_a_test_set_is_known_by_the_loader_that_gets_it() -> None:
 def test_what_is_done_outside_any_transform_is_seen_at_the_network() -> None:
     data_set(transforms.ToTensor())
     trained = trained_on(PLAIN)
-    for batch in torch.stack([PLAIN(Image.fromarray(image)) for image in IMAGES]).split(10):
+    for batch in torch.split(torch.stack([PLAIN(Image.fromarray(image)) for image in IMAGES]), 10):
         trained.test(batch)
     found = chosen(trained)
     assert torch.equal(found.transform(IMAGE), PLAIN(IMAGE))
@@ -216,7 +216,7 @@ def test_what_is_done_outside_any_transform_is_seen_at_the_network() -> None:
 
 def test_without_a_test_of_its_own_the_training_images_tell() -> None:
     trained = Statistics()
-    for batch in torch.stack([PLAIN(Image.fromarray(image)) for image in IMAGES]).split(10):
+    for batch in torch.split(torch.stack([PLAIN(Image.fromarray(image)) for image in IMAGES]), 10):
         trained.add(batch)
     assert torch.equal(chosen(trained).transform(IMAGE), PLAIN(IMAGE))
     # A script that tests itself shows there what a test image becomes.

@@ -1,6 +1,7 @@
 """What a script does to a test image outside any transform is seen at its network, where it is the same for a pixel."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from grader.worker.measured import measured
+from grader.worker.preprocessing import measured
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
 OTHERS = np.random.default_rng(1).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
@@ -38,14 +39,14 @@ OTHER_WAYS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def batch(images: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def batch(images: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_becomes_of_each_value_is_found_in_whatever_order_images_come(way: str) -> None:
     shown = WAYS[way](batch(IMAGES[np.random.default_rng(2).permutation(100)]))
-    transform = measured(shown.split(10), IMAGES)
+    transform = measured(torch.split(shown, 10), IMAGES)
     assert transform is not None
     expected = WAYS[way](batch(OTHERS))
     made = torch.stack([transform(Image.fromarray(image)) for image in OTHERS])
@@ -55,7 +56,7 @@ def test_what_becomes_of_each_value_is_found_in_whatever_order_images_come(way: 
 
 @pytest.mark.parametrize("way", OTHER_WAYS)
 def test_what_is_not_the_same_for_each_pixel_is_not_guessed(way: str) -> None:
-    assert measured(OTHER_WAYS[way](batch(IMAGES)).split(10), IMAGES) is None
+    assert measured(torch.split(OTHER_WAYS[way](batch(IMAGES)), 10), IMAGES) is None
 
 
 def test_images_that_were_changed_at_random_are_left_out() -> None:
