@@ -298,10 +298,15 @@ def _leave_transformations(network: Any) -> None:
     while _functorch.peek_interpreter_stack() is not None:
         _functorch.pop_dynamic_layer_stack()
     for module in network.modules() if isinstance(network, nn.Module) else ():
-        for table in (module._parameters, module._buffers):
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for table in tables:
             for name, tensor in table.items():
-                while tensor is not None and _functorch.is_functorch_wrapped_tensor(tensor):
-                    tensor = table[name] = _functorch.get_unwrapped(tensor)
+                if tensor is None or not _functorch.is_functorch_wrapped_tensor(tensor):
+                    continue
+                while _functorch.is_functorch_wrapped_tensor(tensor):
+                    tensor = _functorch.get_unwrapped(tensor)
+                # Such a function's arguments learn, without saying so.
+                table[name] = nn.Parameter(tensor.detach()) if table is tables[0] else tensor
 
 
 def _rows(batch: torch.Tensor) -> int:
