@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from grader.worker.speed.acceleration import Acceleration
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
 _PROGRESS_SECONDS = 1.0
-_FORWARDS_MEASURED = 64
+_FORWARDS_MEASURED, _ROWS_KEPT = 64, 4
 _SAMPLES, _BATCHES, _TARGETS = range(3)
 # Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
@@ -34,11 +35,17 @@ _as_plain = torch._C.DisableTorchFunctionSubclass
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
 _now, _pid = time.monotonic, os.getpid
+_functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
 
 class Statistics:
-    """Shape, dtype, mean and spread of what the first training forwards saw."""
+    """Shape, dtype, mean and spread of what the first training forwards saw.
+
+    Attributes:
+        rows: The first images of each of these forwards.
+        tested: The same of the last forwards in which nothing was learned: in the script's own tests.
+    """
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
@@ -47,16 +54,24 @@ class Statistics:
         self.spreads: list[float] = []
         # For each forward: the mean of each channel, and the mean of its squares.
         self.channels: list[list[list[float]]] = []
+        self.rows: list[torch.Tensor] = []
+        self.tested: deque[torch.Tensor] = deque(maxlen=_FORWARDS_MEASURED)
 
     def add(self, images: torch.Tensor) -> None:
         """Look at one batch; the first few are enough, since each look waits for the device."""
         if len(self.means) < _FORWARDS_MEASURED:
             seen = images.detach().float()
             self.shape, self.dtype = tuple(images.shape[1:]), images.dtype
+            self.rows.append(images[:_ROWS_KEPT].detach().clone())
             self.means.append(seen.mean().item())
             self.spreads.append(seen.std(correction=0).item())
             if seen.ndim == 4:
                 self.channels.append([seen.mean(dim=(0, 2, 3)).tolist(), seen.square().mean(dim=(0, 2, 3)).tolist()])
+
+    def test(self, images: Any) -> None:
+        """Keep some images of a forward that learns nothing; the device is not waited for."""
+        if type(images) is _Tensor and _dimensions(images) == 4:
+            self.tested.append(images[:_ROWS_KEPT].detach().clone())
 
 
 class Budget:
@@ -166,6 +181,7 @@ class Budget:
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
         _set_tracing_state(None)
+        _leave_transformations(self.network)
         self._stop(reason)
 
     def _wrap(self, cls: type[nn.Module]) -> None:
@@ -178,9 +194,13 @@ class Budget:
 
         @functools.wraps(forward)
         def counted_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
-            if not _is_grad_enabled() or getattr(self._inside, "forward", False):
-                return forward(network, *args, **options)
             images = next((value for value in (*args, *options.values()) if _is_batch(value)), None)
+            if getattr(self._inside, "forward", False):
+                return forward(network, *args, **options)
+            if not (network.training and _is_grad_enabled()):
+                self.statistics.test(images)
+            if not _is_grad_enabled():
+                return forward(network, *args, **options)
             began = self._before_forward()
             self._inside.forward = True
             try:
@@ -271,6 +291,22 @@ class Budget:
         if _pid() == self._pid and self.seconds - self._last_progress > _PROGRESS_SECONDS:
             self._last_progress = self.seconds
             self._channel.say(Progress(self.samples, self.seconds, *self.means.take()))
+
+
+def _leave_transformations(network: Any) -> None:
+    """Out of `torch.func.grad` and the like, in which a forward may have been stopped; weights are tensors again."""
+    while _functorch.peek_interpreter_stack() is not None:
+        _functorch.pop_dynamic_layer_stack()
+    for module in network.modules() if isinstance(network, nn.Module) else ():
+        tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for table in tables:
+            for name, tensor in table.items():
+                if tensor is None or not _functorch.is_functorch_wrapped_tensor(tensor):
+                    continue
+                while _functorch.is_functorch_wrapped_tensor(tensor):
+                    tensor = _functorch.get_unwrapped(tensor)
+                # Such a function's arguments learn, without saying so.
+                table[name] = nn.Parameter(tensor.detach()) if table is tables[0] else tensor
 
 
 def _rows(batch: torch.Tensor) -> int:

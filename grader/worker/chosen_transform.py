@@ -17,7 +17,7 @@ from torchvision.transforms import Compose, ToTensor
 from grader.worker.budget import Statistics
 from grader.worker.dataset import GraderCIFAR10, given, own_items, were_changed
 from grader.worker.draws import Transform
-from grader.worker.preprocessing import mismatch, tensor_of, without_random_parts
+from grader.worker.preprocessing import measured, mismatch, tensor_of, without_random_parts
 
 _SHOWN = 64
 # So many images tell one transform from another.
@@ -27,6 +27,10 @@ _TRANSFORMS = "torchvision.transforms."
 _SEARCHED = 200
 _CHANGED = (
     "your script changed the images of its test set in memory; the grader's test images are not changed in that way"
+)
+_MEASURED = (
+    "Your script prepares its images beside the transform of its data set. The grader saw at your network what becomes "
+    "of each value of a pixel, and did the same to the test images."
 )
 
 
@@ -75,6 +79,9 @@ def remembering(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def kept(loader: Any, dataset: Any, *args: Any, **options: Any) -> None:
         source = _whole(dataset)
+        # Copied or read back: nobody has seen it made.
+        if isinstance(source, GraderCIFAR10) and not any(source is each for each in given.made):
+            given.add(source)
         if not any(source is each for each in given.loaded) and _test_images(source):
             given.loaded.append(source)
         init(loader, dataset, *args, **options)
@@ -92,9 +99,12 @@ def chosen(trained: Statistics) -> Chosen:
     """
     ways = [*_ways()]
     if not ways:
-        return _without_test_set()
+        own = _without_test_set()
+        return own if _fits(own.transform, trained) else _seen_otherwise(trained) or own
     used = [way for way in ways if given.uses(way.images) * 2 >= len(way.images.data)] or ways
     fitting = [way for way in used if _fits(way.transform, trained)]
+    if not fitting and (seen := _seen_otherwise(trained)):
+        return seen
     way = (fitting or used)[0]
     notes: tuple[str, ...] = ()
     if len({repr(images.transform) for images in _test_sets()}) > 1:
@@ -108,7 +118,14 @@ def _without_test_set() -> Chosen:
         note = "Your script made no data set, so the grader only turned the test images into tensors."
         return Chosen(ToTensor(), (note,))
     note = "Your script made no test set, so the grader applied its training transform without the random parts."
-    return Chosen(without_random_parts(given.made[-1].transform), (note,))
+    images, _ = given.arrays
+    return Chosen(without_random_parts(given.made[-1].transform, Image.fromarray(images[0])), (note,))
+
+
+def _seen_otherwise(trained: Statistics) -> Chosen | None:
+    """What its network was shown in the script's own tests, or, without any, in training, where that can be told."""
+    transform = measured(trained.tested or trained.rows, given.arrays[0])
+    return None if transform is None else Chosen(transform, (_MEASURED,))
 
 
 def _test_sets() -> list[GraderCIFAR10]:
@@ -199,5 +216,8 @@ def _fits(transform: Transform, trained: Statistics) -> bool:
     made = _made_of(transform, images[rows])
     if not made or len({image.shape for image in made}) > 1:
         return False
-    shown.add(torch.stack(made))
+    batch = torch.stack(made)
+    # The grader gives images to a network in the dtype of its weights.
+    floating = trained.dtype is not None and trained.dtype.is_floating_point and batch.is_floating_point()
+    shown.add(batch.to(trained.dtype) if floating else batch)
     return not mismatch(trained, shown)

@@ -1,27 +1,36 @@
 """Run scripts one after the other, and keep what each did: `python observe.py WORLD SEED SCRIPT=FOLDER...`.
 
 WORLD is "bare", which is `python hw6.py` over files that torchvision itself reads; "home", the check that a student
-runs; or anything else: the worker, with the task that lies in FOLDER. Each script runs in a fork of this process, which
-has imported torch: that import would be most of the time. Below FOLDER come:
+runs; "try", a student's trial; or anything else: the worker, with the task that lies in FOLDER. Each script runs in a
+fork of this process, which has imported torch: that import would be most of the time. Below FOLDER come:
 
 - `printed`: the script's output, and `errors`;
 - `steps`: a line for each step of an optimizer, a digest of all its weights;
+- `trial`: of "try" only, what it found, as a pickle;
 - `shown`: bare only, what IdentityResNet gave for each image in eval mode without gradients, ten float32 each;
 - `ended`: how the process ended.
 """
 
 # ruff: noqa: E402 (what is imported first differs)
 
+import atexit
+import contextlib
 import hashlib
 import multiprocessing.process
 import os
+import pickle
 import random
 import runpy
 import signal
+import subprocess
 import sys
+import threading
 import time
+import tomllib
+import traceback
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 world, seed, *runs = sys.argv[1:]
 if world != "bare":
@@ -33,6 +42,9 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 _SECONDS = 150
+# What a trial knows of `subprocess`.
+_NAMES = ("DEVNULL", "STDOUT", "TimeoutExpired")
+_ASSIGNMENT = Path(__file__).parents[2] / "grader" / "assignment.toml"
 
 
 def keep(name: str) -> int:
@@ -82,6 +94,69 @@ def check_at_home(folder: Path) -> None:
     runpy.run_module("grader.student.self_check", run_name="__main__", alter_sys=True)
 
 
+class Forked:
+    """A process that `try` starts, without the seconds in which a new Python imports torch."""
+
+    def __init__(self, command: list[str], *, cwd: Path, env: dict[str, str], stdout: Any, **_: Any) -> None:
+        self.returncode: int | None = None
+        self._pid = os.fork()
+        if self._pid:
+            return
+        try:
+            os.dup2(stdout.fileno(), 1)
+            os.dup2(1, 2)
+            os.chdir(cwd)
+            os.environ.clear()
+            os.environ.update(env)
+            program = command[2]
+            sys.argv = ["main.py", *command[3:]]
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # Nothing of the process from which it came runs a second time.
+            sys.stdout.flush()
+            os._exit(1)
+
+    def __enter__(self) -> "Forked":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(0)
+
+    def poll(self) -> int | None:
+        return self._end(os.WNOHANG)
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("python", seconds)
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def _end(self, how: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self._pid, how)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+
+def try_it(folder: Path) -> None:
+    from grader.data import DataSet
+    from grader.student import trial
+
+    vars(trial)["subprocess"] = SimpleNamespace(Popen=Forked, **{name: getattr(subprocess, name) for name in _NAMES})
+    x_train, y_train, x_test = (np.load(folder / "data" / f"{name}.npy") for name in ("x_train", "y_train", "x_test"))
+    data = DataSet("", x_train, y_train, x_test, np.zeros(len(x_test), np.int64), sha256="", notice="")
+    rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
+    tried = trial.try_file(Path("hw6.py"), rules, data, _SECONDS, test=True, watch=lambda _: None)
+    (folder / "trial").write_bytes(pickle.dumps(tried))
+
+
 def look_at_fewer_images() -> None:
     """Of noise, all alike: some scripts read the 50,000 into memory before they train."""
     import grader.worker.look.watch
@@ -103,16 +178,30 @@ def child(folder: Path) -> None:
         run_bare()
     elif world == "home":
         check_at_home(folder)
+    elif world == "try":
+        try_it(folder)
     else:
         run_in_worker(folder)
+
+
+def leave() -> NoReturn:
+    """End as Python does, but for what takes a second: it would take every object of torch apart."""
+    for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.__stdout__.flush):  # type: ignore
+        with contextlib.suppress(BaseException):
+            step()
+    os._exit(0)
 
 
 def run(folder: Path) -> str:
     """How the run ended: its exit code, or "late"."""
     pid = os.fork()
     if not pid:
-        child(folder)
-        sys.exit()
+        try:
+            child(folder)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            leave()
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:
         if os.waitpid(pid, os.WNOHANG)[0]:

@@ -297,6 +297,30 @@ def test_a_budget_of_nothing_stops_before_the_first_training_forward(watch: Call
     assert budget.network is network
 
 
+def test_a_script_that_is_stopped_in_a_transformation_of_functions_leaves_a_usual_network(
+    watch: Callable[..., Budget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = watch(0)
+    network = make_class()()
+    weights = {name: torch.ones_like(weight) for name, weight in network.named_parameters()}
+    kept = []
+
+    def test(reason: StopReason) -> NoReturn:
+        with torch.no_grad():
+            kept.append(budget.network(images()).numpy())
+        stop(reason)
+
+    monkeypatch.setattr(budget, "_stop", test)
+
+    def loss(weights: Any) -> Any:
+        return torch.func.functional_call(network, weights, (images(),)).sum()
+
+    # Torch itself does not expect that anybody comes back from there, and nobody does.
+    with pytest.raises((Stop, RuntimeError)):
+        torch.func.grad(loss)(weights)
+    assert kept[0].tolist() == [[4.0] * 10] * ROWS
+
+
 def test_time_that_has_run_out_stops_the_next_forward(watch: Callable[..., Budget]) -> None:
     budget = watch(seconds=-1)
     with pytest.raises(Stop) as stopped:

@@ -1,5 +1,6 @@
 """Test images go through the transform, or the data set, with which the script itself tests its network."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,34 @@ def test_test_images_that_the_script_changed_in_memory_are_flagged() -> None:
     changed.data = changed.data[:, :, ::-1]
     (flag,) = choose().flags
     assert "changed the images" in flag
+
+
+def test_a_copy_of_a_test_set_is_known_by_the_loader_that_gets_it() -> None:
+    copied = copy.deepcopy(data_set(None))
+    copied.transform = PLAIN
+    for _ in DataLoader(copied, 4):
+        pass
+    assert choose().transform is PLAIN
+
+
+def test_what_is_done_outside_any_transform_is_seen_at_the_network() -> None:
+    data_set(transforms.ToTensor())
+    trained = trained_on(PLAIN)
+    for batch in torch.split(torch.stack([PLAIN(Image.fromarray(image)) for image in IMAGES]), 10):
+        trained.test(batch)
+    found = chosen(trained)
+    assert torch.equal(found.transform(IMAGE), PLAIN(IMAGE))
+    (note,) = found.notes
+    assert "saw at your network" in note
+    assert found.flags == ()
+
+
+def test_without_a_test_of_its_own_the_training_images_tell() -> None:
+    trained = Statistics()
+    for batch in torch.split(torch.stack([PLAIN(Image.fromarray(image)) for image in IMAGES]), 10):
+        trained.add(batch)
+    assert torch.equal(chosen(trained).transform(IMAGE), PLAIN(IMAGE))
+    # A script that tests itself shows there what a test image becomes.
+    trained.test(torch.zeros(4, 3, 64, 64))
+    data_set(LARGE)
+    assert chosen(trained).transform is LARGE

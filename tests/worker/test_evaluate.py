@@ -1,5 +1,6 @@
 """A trained network and the test images become scores: in order, as the network was trained to see them."""
 
+import random
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -7,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torchvision import transforms
 from torchvision.transforms import v2
@@ -20,6 +22,7 @@ from grader.worker.preprocessing import without_random_parts
 NORMALIZE = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
 PLAIN = transforms.Compose([transforms.ToTensor(), NORMALIZE])
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+SHOWN = Image.fromarray(IMAGES[0])
 
 
 @pytest.fixture(autouse=True)
@@ -89,29 +92,44 @@ def names(transform: Any) -> list[str]:
     ids=lambda step: type(step).__name__,
 )
 def test_a_random_step_is_left_out(step: Any) -> None:
-    assert names(without_random_parts(transforms.Compose([step, *PLAIN.transforms]))) == ["ToTensor", "Normalize"]
+    assert names(without_random_parts(transforms.Compose([step, *PLAIN.transforms]), SHOWN)) == [
+        "ToTensor",
+        "Normalize",
+    ]
 
 
 def test_a_random_step_inside_a_composed_step_is_left_out() -> None:
     augment = transforms.Compose([transforms.RandomCrop(32, padding=4), transforms.CenterCrop(28)])
-    kept = without_random_parts(transforms.Compose([augment, transforms.ToTensor()]))
+    kept = without_random_parts(transforms.Compose([augment, transforms.ToTensor()]), SHOWN)
     assert names(kept) == ["Compose", "ToTensor"]
     assert names(kept.transforms[0]) == ["CenterCrop"]
 
 
+@pytest.mark.parametrize("number", [lambda: torch.rand(1), np.random.rand, random.random])
+def test_a_step_of_the_scripts_own_that_draws_is_left_out(number: Any) -> None:
+    own = transforms.Lambda(lambda image: [image, image][number() < 0.5])
+    for steps in ([own, *PLAIN.transforms], [PLAIN.transforms[0], own, PLAIN.transforms[1]]):
+        assert names(without_random_parts(transforms.Compose(steps), SHOWN)) == ["ToTensor", "Normalize"]
+
+
+def test_a_transform_that_fails_alone_stays_as_it_is() -> None:
+    fails = transforms.Compose([transforms.Lambda(lambda image: image.no_such_name)])
+    assert without_random_parts(fails, SHOWN) is fails
+
+
 def test_steps_that_draw_nothing_stay_in_their_order() -> None:
     steps = [transforms.Resize(40), transforms.CenterCrop(32), transforms.ToTensor(), NORMALIZE]
-    kept = without_random_parts(transforms.Compose(steps))
+    kept = without_random_parts(transforms.Compose(steps), SHOWN)
     assert kept.transforms == steps
-    assert isinstance(without_random_parts(v2.Compose([v2.ToImage()])), v2.Compose)
+    assert isinstance(without_random_parts(v2.Compose([v2.ToImage()]), SHOWN), v2.Compose)
 
 
 def test_a_transform_that_cannot_be_taken_apart_stays() -> None:
     def plain(image: Any) -> Any:
         return image
 
-    assert without_random_parts(plain) is plain
-    assert isinstance(without_random_parts(None), transforms.ToTensor)
+    assert without_random_parts(plain, SHOWN) is plain
+    assert isinstance(without_random_parts(None, SHOWN), transforms.ToTensor)
 
 
 def test_scores_are_the_networks_own_in_the_order_of_the_images() -> None:

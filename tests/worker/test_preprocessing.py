@@ -57,15 +57,22 @@ def predicted(what_the_loop_does: Any, network: nn.Module) -> tuple[float, tuple
     return float((rows.argmax(axis=1) == LABELS).mean()), prepared.notes, prepared.flags
 
 
-def test_a_step_of_the_loop_is_found_again_and_told() -> None:
+def test_a_step_of_the_loop_that_is_seen_at_the_network_needs_nobody_to_look() -> None:
     accuracy, notes, flags = predicted(lambda batch: (batch - MEAN) / SPREAD, Brightness())
+    assert accuracy > 0.95
+    assert "saw at your network" in notes[-1]
+    assert flags == ()
+
+
+def test_a_step_of_the_loop_is_found_again_and_told() -> None:
+    accuracy, notes, flags = predicted(lambda batch: (batch.flip(-1) - MEAN) / SPREAD, Brightness())
     assert accuracy > 0.95
     assert "Your loop normalises each batch" in notes[-1]
     assert flags[-1].startswith("the grader brought the test images to the same mean and spread")
 
 
 def test_a_step_that_explains_nothing_is_left_out_and_told() -> None:
-    accuracy, notes, flags = predicted(lambda batch: batch * 7 - 3, Brightness(raw=True))
+    accuracy, notes, flags = predicted(lambda batch: batch.flip(-1) * 7 - 3, Brightness(raw=True))
     assert accuracy > 0.95
     assert "the transform of your test set only" in notes[-1]
     assert flags[0].startswith("preprocessing differs")

@@ -155,6 +155,13 @@ class _IsADevice(type):
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _RealDevice)
 
+    # Torch itself compares: its code for an exported network knows the class of a device by that.
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is _RealDevice
+
+    def __hash__(cls) -> int:
+        return hash(_RealDevice)
+
 
 class _Device(metaclass=_IsADevice):
     """`torch.device`, which cannot be subclassed; makes real devices, of the processor where cuda was named."""
@@ -169,6 +176,12 @@ class _Device(metaclass=_IsADevice):
 class _IsAGenerator(type(torch.Generator)):  # type: ignore[misc]
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _RealGenerator)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is _RealGenerator
+
+    def __hash__(cls) -> int:
+        return hash(_RealGenerator)
 
 
 class _Generator(metaclass=_IsAGenerator):

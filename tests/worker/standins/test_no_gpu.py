@@ -22,6 +22,8 @@ def a_named_device_is_the_processor():
     assert isinstance(torch.zeros(1).device, torch.device)
     assert not isinstance("cpu", torch.device)
     assert isinstance(CPU, torch.device | None)
+    assert type(CPU) == torch.device and type(CPU) in {torch.device: "a device"}
+    assert type(torch.Generator()) == torch.Generator and type(torch.Generator()) in {torch.Generator}
     try:
         torch.device("no such device")
     except RuntimeError:

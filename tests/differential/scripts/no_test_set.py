@@ -1,0 +1,59 @@
+"""Part of the training set tests; the transform has steps of its own that draw."""
+
+# differs: predictions: it tests on training images
+
+import random
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torch.optim as optim
+import torchvision
+import torchvision.transforms as transforms
+
+
+class Shift:
+    def __init__(self, most):
+        self.most = most
+
+    def __call__(self, image):
+        return torch.roll(image, random.randint(-self.most, self.most), dims=-1)
+
+
+transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.49, 0.48, 0.44), (0.25, 0.24, 0.26))])
+augmented = transforms.Compose([transforms.RandomApply([transforms.RandomRotation(10)], p=0.5), *transform.transforms, Shift(2)])
+trainset = torchvision.datasets.CIFAR10(root="./data", train=True, download=True, transform=augmented)
+trainset, testset = torch.utils.data.random_split(trainset, [len(trainset) - 40, 40], torch.Generator().manual_seed(1))
+trainloader = torch.utils.data.DataLoader(trainset, batch_size=20, shuffle=True)
+testloader = torch.utils.data.DataLoader(testset, batch_size=20)
+
+
+class IdentityResNet(nn.Module):
+    def __init__(self, nblk_stage1, nblk_stage2, nblk_stage3, nblk_stage4):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.bn = nn.BatchNorm2d(8)
+        self.fc = nn.Linear(8 * 8 * 8, 10)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.bn(self.conv(x))).flatten(1))
+
+
+net = IdentityResNet(2, 2, 2, 2)
+criterion = nn.CrossEntropyLoss()
+optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+
+for epoch in range(2):
+    for inputs, labels in trainloader:
+        optimizer.zero_grad()
+        loss = criterion(net(inputs), labels)
+        loss.backward()
+        optimizer.step()
+    print(epoch, loss.item())
+
+net.eval()
+correct = 0
+with torch.no_grad():
+    for inputs, labels in testloader:
+        correct += (net(inputs).argmax(1) == labels).sum().item()
+print("accuracy", correct / len(testset))
