@@ -50,6 +50,7 @@ class Expected:
         name: Within its place, with an article.
         half: Of its block: 1 or 2; 0 for an addition, and outside of the blocks.
         width: Channels of a convolution's output.
+        both: It and the layer of this kind in the block's other half; empty outside of the blocks.
     """
 
     op: str
@@ -58,6 +59,7 @@ class Expected:
     half: int = 0
     width: int = 0
     stride: tuple[int, ...] = ()
+    both: str = ""
 
 
 def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
@@ -81,9 +83,9 @@ def _block(place: Place) -> list[Expected]:
     for half, word in ((1, "first"), (2, "second")):
         stride = (2, 2) if place.halves and half == 1 else (1, 1)
         layers += [
-            Expected("batch_norm", place, f"the {word} batch normalization", half),
-            Expected("relu", place, f"the {word} ReLU", half),
-            Expected("conv", place, f"the {word} convolution", half, width, stride),
+            Expected("batch_norm", place, f"the {word} batch normalization", half, both="both batch normalizations"),
+            Expected("relu", place, f"the {word} ReLU", half, both="both ReLUs"),
+            Expected("conv", place, f"the {word} convolution", half, width, stride, "both convolutions"),
         ]
     return [*layers, Expected("add", place, "the skip connection's addition")]
 
