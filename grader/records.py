@@ -366,6 +366,8 @@ class Check:
     @property
     def open_questions(self) -> tuple[str, ...]:
         """What is wrong or unclear about an answer, a line for each; blanks are named elsewhere."""
+        if self.none_reached:
+            return ("Q1 to Q9 are unclear: In the watched run, the script does not reach its training.",)
         words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
         alike: dict[tuple[str, str], list[str]] = {}
         for each in self.questions:

@@ -1,64 +1,34 @@
 """Where a network differs from the handout, in sentences; and the two beside each other, layer by layer."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from grader.judge.alignment import Path, Skip, Step, align, as_asked, computed_once, main_path
-from grader.judge.specification import AFTER, FIRST, HEAD, POOLING, STAGES, Expected, Place, listed
+from grader.judge.specification import (
+    AFTER,
+    FIRST,
+    HEAD,
+    POOLING,
+    STAGES,
+    WORDS,
+    Expected,
+    Place,
+    listed,
+    with_a,
+    with_article,
+    words,
+)
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Layer
 
 SMALL = {"batch_norm", "relu"}
-WORDS = {
-    "conv": "convolution",
-    "batch_norm": "batch normalization",
-    "relu": "ReLU",
-    "add": "addition",
-    "max_pool": "max pooling",
-    "avg_pool": "average pooling",
-    "linear": "linear layer",
-    "_softmax": "softmax",
-    "_log_softmax": "log-softmax",
-    "instance_norm": "instance normalization",
-    "native_group_norm": "group normalization",
-    "native_layer_norm": "layer normalization",
-    "hardtanh": "ReLU6",
-    "leaky_relu": "leaky ReLU",
-    "zero_channels": "channels of zeros",
-    "mul": "multiplication",
-    "div": "division",
-    "sub": "subtraction",
-    "add_other": "another addition",
-    "cat": "concatenation",
-    "amax": "maximum over the image",
-    "clamp": "clamp to two bounds",
-    "constant_pad_nd": "padding",
-    "reflection_pad2d": "padding by reflection",
-    "replication_pad2d": "padding by repetition",
-    "select": "index such as [0]",
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "elu": "ELU",
-    "_prelu_kernel": "PReLU",
-    "hardswish": "hard swish",
-    "avg_pool2d": "average pooling",
-    "write": "write into another tensor",
-}
-
 _MISSING = {
     "batch_norm": Deviation.MISSING_BATCH_NORM,
     "relu": Deviation.MISSING_RELU,
     "add": Deviation.SKIP_MISSING,
 }
 
-_WITHOUT_ARTICLE = {
-    "dropout or noise",
-    "channels of zeros",
-    "padding",
-    "padding by reflection",
-    "padding by repetition",
-}
 _OWN_PADDINGS = {"reflection_pad2d", "replication_pad2d"}
 _REDUCTIONS = {"mean", "sum", "select", "slice", "amax", "max", "div"}
 _LAYERS_OF_A_HALF = 3
@@ -110,25 +80,6 @@ class Block:
 
     place: Place
     steps: list[Step] = field(default_factory=list)
-
-
-def words(node: Node) -> str:
-    """An operation as a student would name it."""
-    if node.random:
-        return "dropout or noise"
-    return WORDS.get(node.op, node.op.strip("_"))
-
-
-def _with_article(nodes: Iterable[Node], after: str = "") -> str:
-    """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
-    found = dict.fromkeys(map(words, nodes))
-    return listed([f"another {word}" if word == WORDS.get(after) else _a(word) for word in found])
-
-
-def _a(word: str) -> str:
-    if word in _WITHOUT_ARTICLE or word.startswith("another "):
-        return word
-    return f"an {word}" if word[:1] in "aeioE" else f"a {word}"
 
 
 def convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
@@ -236,7 +187,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
         last = after_addition and _next_is_head(block, network, path, run[-1])
-        named = _with_article(nodes, before.expected.op if before and before.expected else "")
+        named = with_article(nodes, before.expected.op if before and before.expected else "")
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
         if after_addition and operations == {"relu"}:
@@ -312,7 +263,7 @@ def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Differe
             stands = "stand" if len(instead) > 1 else "stands"
             sentence = "{name} is missing ({section})."
             if instead:
-                sentence = f"{_with_article(instead)} {stands} in the place of {{name}} ({{section}})."
+                sentence = f"{with_article(instead)} {stands} in the place of {{name}} ({{section}})."
         elif expected.op == "conv" and expected.half and halves[expected.half] == _LAYERS_OF_A_HALF:
             sentence = "in {places}, one of the two convolutions is missing, with its BN and ReLU (Figure 1)."
         elif expected.op == "add":
@@ -346,7 +297,7 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             node = replace(node, padding=tuple(each // 2 for each in node.kernel))
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
-            sentence = f"{where}{_a(words(node))} stands in the place of {{name}} ({{section}})."
+            sentence = f"{where}{with_a(words(node))} stands in the place of {{name}} ({{section}})."
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
             yield Difference(code, expected.place, sentence, name=expected.name, both=expected.both)
         elif node.op == "conv":
@@ -441,7 +392,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
     if not place.halves:
         if nodes:
             sentence = (
-                f"in {{places}}, the skip connection passes through {_with_article(nodes)}; "
+                f"in {{places}}, the skip connection passes through {with_article(nodes)}; "
                 "in Figure 1 it adds the block's input as it is."
             )
             op = next((node.op for node in nodes if node.op not in SMALL), nodes[0].op)
@@ -465,7 +416,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         extra = [node for node in extra if (pooled and zeros) or node.op in SMALL]
     if extra:
         sentence = (
-            f"in {{places}}, the skip connection has more than option A or B: {_with_article(extra)} ({{section}})."
+            f"in {{places}}, the skip connection has more than option A or B: {with_article(extra)} ({{section}})."
         )
         small = all(node.op in SMALL for node in extra)
         op = next((node.op for node in extra if node.op not in SMALL), extra[0].op)
@@ -488,7 +439,7 @@ def _option_a(place: Place, pooled: bool, other: Node | None, zeros: bool, inste
         )
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
     if (pooled or other is not None) and not zeros:
-        found = f", but has {_with_article(instead)}" if instead else ""
+        found = f", but has {with_article(instead)}" if instead else ""
         sentence = f"in {{places}}, the skip connection does not add option A's channels of zeros{found} ({{section}})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
 

@@ -212,9 +212,9 @@ def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...], *, twice
     if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
         return  # what is always there besides the blocks is no block
     for asked, found in tried:
-        said = f"it fails ({_quoted(found)})" if isinstance(found, str) else f"it has {found}"
+        said = f"fails ({_quoted(found)})" if isinstance(found, str) else f"has {found} blocks"
         if found != asked and (countable or isinstance(found, str)):
-            yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."
+            yield f"IdentityResNet{asked} {said}. Other numbers of blocks than {blocks} are optional."
 
 
 def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[str]:

@@ -222,7 +222,9 @@ class Watch:
                 return answer
             self.seen.asked_whether = True
             if _cuda_is_the_processor() and isinstance(answer, int):
-                return answer or type(answer)(1)  # what a script does with a GPU is to be seen here, too
+                return answer or (
+                    True if isinstance(answer, bool) else 1
+                )  # what a script does with a GPU is to be seen here, too
             self.seen.asked_for_gpu = True
             return answer
 
