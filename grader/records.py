@@ -365,16 +365,28 @@ class Check:
     def open_questions(self) -> tuple[str, ...]:
         """A line for each answer that is wrong or unclear; blanks are named elsewhere."""
         if self.none_reached:
-            return ("Q1 to Q9 are unclear: in the watched run, the script does not reach its training.",)
+            return ("Q1 to Q9 are unclear: In the watched run, the script does not reach its training.",)
         words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
+        alike: dict[tuple[str, str], list[str]] = {}
+        for each in self.questions:
+            if each.answer in words:
+                alike.setdefault((each.answer, each.reason), []).append(each.name)
         return tuple(
-            f"{each.name} is {words[each.answer]}: {each.reason}" for each in self.questions if each.answer in words
+            f"{_questions(names)} {'are' if len(names) > 1 else 'is'} {words[answer]}: {reason}"
+            for (answer, reason), names in alike.items()
         )
 
     @property
     def none_reached(self) -> bool:
         """Whether no answer is known, as where the file holds the class alone. It is said once, not nine times."""
         return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
+
+
+def _questions(names: list[str]) -> str:
+    """Questions in order, as in "Q4 to Q9" or "Q5, Q6 and Q8"."""
+    if len(names) > 2 and int(names[-1][1:]) - int(names[0][1:]) == len(names) - 1:
+        return f"{names[0]} to {names[-1]}"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def exact_percent(correct: int, total: int) -> Fraction:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import ne
 
-from grader.judge.specification import Expected
+from grader.judge.specification import HEIGHTS, STAGES, WIDTHS, Expected, expected_layers
 from grader.protocol import NetworkSeen, Node
 
 _NORMS = {"instance_norm", "native_group_norm", "native_layer_norm", "group_norm", "layer_norm"}
@@ -12,10 +14,14 @@ _ACTIVATIONS = {
     *("_prelu_kernel", "hardswish", "softplus", "rrelu_with_noise", "clamp", "hardsigmoid", "log_sigmoid_forward"),
 }
 _POOLINGS = {"max_pool", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "amax"}
-_REPLACED = {"batch_norm": _NORMS, "relu": _ACTIVATIONS, "avg_pool": _POOLINGS}
+_MERGERS = {"sub", "mul", "maximum", "minimum", "div"}
+_REPLACED = {"batch_norm": _NORMS, "relu": _ACTIVATIONS, "avg_pool": _POOLINGS, "add": _MERGERS}
 _IMPOSSIBLE = 1e9
 # A batch norm or ReLU is sooner left out or put in than a layer that the others are arranged around.
-_LIGHT, _HEAVY = 1.0, 1.5
+_LIGHT, _HEAVY = 1.0, 2.5
+# A stage with another number of blocks: sooner than two layers that are wrong in one of them.
+_OTHER_COUNT = 0.25
+_MOST_BLOCKS = 60
 
 
 _WEIGHTED = {"conv", "batch_norm", "linear"}
@@ -121,12 +127,50 @@ class Step:
     at: int | None
 
 
-def align(network: NetworkSeen, path: Path, expected: tuple[Expected, ...]) -> list[Step]:
-    """Align the main path, less the input, with what the handout asks for, with the least number of differences."""
+def align(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> list[Step]:
+    """Align the main path, less the input, with the handout's network, with the least number of differences.
+
+    That network has as many blocks in each stage as the main path seems to have, where that fits better.
+
+    Args:
+        blocks: How many the handout asks for.
+    """
     found = [network.nodes[node] for node in path.nodes[1:]]
-    costs = _costs(found, expected)
-    steps = list(_steps(found, expected, costs))
+    counts = [each for each in _counted(network, path) if 0 < sum(each) <= _MOST_BLOCKS]
+    tried = {each: _costs(found, expected_layers(each)) for each in dict.fromkeys([blocks, *counts])}
+    best = min(tried, key=lambda each: tried[each][0][0] + _OTHER_COUNT * sum(map(ne, each, blocks)))
+    steps = list(_steps(found, expected_layers(best), tried[best]))
     return _at_boundaries(steps, found)
+
+
+def _counted(network: NetworkSeen, path: Path) -> Iterator[tuple[int, ...]]:
+    """How many blocks each stage may have: a block ends with an addition, and a stage's images have one size."""
+    shapes = [network.nodes[path.nodes[at]].shape for at in sorted(path.skips)]
+    for dimension, sizes in ((1, WIDTHS), (2, HEIGHTS)):
+        own = [shape[dimension] for shape in shapes if len(shape) == 4]
+        yield tuple(own.count(size) for size in sizes)
+        runs = [len(list(run)) for _, run in groupby(own)]
+        yield tuple([*runs, *[0] * len(STAGES)][: len(STAGES)])
+
+
+def as_asked(steps: list[Step], blocks: tuple[int, ...]) -> list[Step]:
+    """An alignment with the handout's own number of blocks: a block too many is added, one too few missing.
+
+    Args:
+        blocks: How many the handout asks for.
+    """
+    there = {step.expected.place for step in steps if step.expected}
+    absent = [each for each in expected_layers(blocks) if each.place not in there]
+    asked: list[Step] = []
+    for step in steps:
+        place = step.expected.place if step.expected else None
+        while place and absent and absent[0].place.stage < place.stage:
+            asked.append(Step(absent.pop(0), None))
+        if place and place.block and place.block > blocks[place.stage - 1]:
+            asked += [Step(None, step.at)] if step.at is not None else []
+        else:
+            asked.append(step)
+    return asked
 
 
 def _costs(found: list[Node], expected: tuple[Expected, ...]) -> list[list[float]]:
@@ -222,7 +266,8 @@ def _ends_a_place(steps: list[Step], index: int) -> bool:
 
 def _difference(expected: Expected, found: Node) -> float:
     if expected.op != found.op:
-        return 1.1 if found.op in _REPLACED.get(expected.op, ()) else _IMPOSSIBLE
+        two = expected.op != "add" or len(found.inputs) > 1
+        return 1.1 if two and found.op in _REPLACED.get(expected.op, ()) else _IMPOSSIBLE
     if expected.op != "conv":
         return 0.0
     width = found.shape[1] if len(found.shape) > 1 else 0

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from grader.judge.alignment import main_path
+from grader.judge.alignment import Path, main_path
 from grader.judge.differences import Difference
 from grader.judge.specification import STAGES, WIDTHS, Place, listed
 from grader.protocol import NetworkSeen
@@ -42,7 +42,9 @@ def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place,
         places: All blocks of the handout's network.
     """
     causes: dict[tuple[Deviation, str, bool], list[Place]] = {}
-    for code, place, sentence, small in _of_names(_of_widths(_of_the_order(found, network))):
+    found = _of_counts(_of_bottlenecks(_of_the_order(found, network), network), places)
+    found = _of_widths(found, {stage for stage, count in _blocks(found, places).items() if not count})
+    for code, place, sentence, small in _of_names(found):
         where = causes.setdefault((code, sentence, small), [])
         if place not in where:
             where.append(place)
@@ -55,52 +57,43 @@ def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place,
 
 def _of_names(found: list[Difference]) -> Iterator[tuple[Deviation, Place, str, bool]]:
     """Merge equal findings about several layers of one place into one sentence."""
-    names: dict[tuple[Deviation, Place, str, bool], list[str]] = {}
+    alike: dict[tuple[Deviation, Place, str, bool], dict[str, Difference]] = {}
     for each in found:
-        names.setdefault((each.code, each.place, each.sentence, each.small), []).append(each.name)
-    for (code, place, sentence, small), several in names.items():
-        layers = list(dict.fromkeys(several))
+        alike.setdefault((each.code, each.place, each.sentence, each.small), {}).setdefault(each.name, each)
+    for (code, place, sentence, small), layers in alike.items():
         many = len(layers) > 1
+        both = {each.both for each in layers.values()} if len(layers) == 2 else set()
         filled = (
-            sentence.replace("{name}", _together(layers))
+            sentence.replace("{name}", both.pop() or listed(list(layers)) if len(both) == 1 else listed(list(layers)))
             .replace("{name is}", "are" if many else "is")
             .replace("{name has}", "have" if many else "has")
         )
         yield code, place, filled, small
 
 
-def _together(layers: list[str]) -> str:
-    kinds = {layer.removeprefix("the first ").removeprefix("the second ") for layer in layers}
-    return f"both {kinds.pop()}s" if len(layers) == 2 and len(kinds) == 1 else listed(layers)
-
-
 def _of_the_order(found: list[Difference], network: NetworkSeen) -> list[Difference]:
     """If the blocks are post-activation, replace their findings by one sentence about the order."""
-    layers = _on_the_way(network)
-    before = _before_additions(network)
-    if len(before) < 2 or before.count("batch_norm") < _MOSTLY * len(before):
+    if network.output is None:
+        return found
+    path = main_path(network)
+    layers = [network.nodes[node].op for node in path.nodes]
+    before = _before_additions(path, layers)
+    convolutions_first = not path.skips and layers[1:4] == ["conv", "conv", "batch_norm"]
+    if not convolutions_first and (len(before) < 2 or before.count("batch_norm") < _MOSTLY * len(before)):
         return found
     if layers.count("batch_norm") > layers.count("conv") + _NORMS_OUTSIDE:
         return found  # another one before each addition, behind those of Figure 1
     after = any(each.code is Deviation.RELU_AFTER_ADD for each in found)
     follow = [following for layer, following in pairwise(layers) if layer == "conv"]
-    order = "ReLU, BN" if follow.count("relu") > _MOSTLY * len(before) else "BN, ReLU"
+    order = "ReLU, BN" if before and follow.count("relu") > _MOSTLY * len(before) else "BN, ReLU"
     sentence = f"The blocks have the order convolution, {order}; Figure 1 has the order BN, ReLU, convolution" + (
         ", and nothing after the addition." if after else "."
     )
     return [each.said(sentence) if _explained(each) else each for each in found]
 
 
-def _on_the_way(network: NetworkSeen) -> list[str]:
-    return [] if network.output is None else [network.nodes[node].op for node in main_path(network).nodes]
-
-
-def _before_additions(network: NetworkSeen) -> list[str]:
+def _before_additions(path: Path, layers: list[str]) -> list[str]:
     """The last layer of each block's own path before its addition, less a ReLU."""
-    if network.output is None:
-        return []
-    path = main_path(network)
-    layers = [network.nodes[node].op for node in path.nodes]
     ends = [at - (2 if layers[at - 1] == "relu" else 1) for at in path.skips]
     return [layers[end] for end in ends if end >= 0]
 
@@ -111,8 +104,67 @@ def _explained(difference: Difference) -> bool:
     return difference.code in _OF_THE_ORDER and inside and difference.op not in ("conv", "max_pool", "add")
 
 
-def _of_widths(found: list[Difference]) -> list[Difference]:
-    """Widths that are wrong in the same way in all stages, or in all of one stage, said once."""
+def _of_bottlenecks(found: list[Difference], network: NetworkSeen) -> list[Difference]:
+    """If the blocks are bottlenecks, replace what is said of their convolutions by one sentence."""
+    if network.output is None:
+        return found
+    path = main_path(network)
+    kernels = [
+        [network.nodes[node].kernel for node in path.nodes[skip.source + 1 : at] if network.nodes[node].op == "conv"]
+        for at, skip in path.skips.items()
+        if skip.source is not None
+    ]
+    if len(kernels) < 2 or kernels.count([(1, 1), (3, 3), (1, 1)]) < _MOSTLY * len(kernels):
+        return found
+    sentence = (
+        "The blocks are bottlenecks, of a 1 x 1, a 3 x 3 and another 1 x 1 convolution; in Figure 1 a block has two "
+        "3 x 3 convolutions."
+    )
+    return [each.said(sentence) if each.place.block and each.op == "conv" else each for each in found]
+
+
+def _of_counts(found: list[Difference], places: tuple[Place, ...]) -> list[Difference]:
+    """Blocks too many or too few, said once for all stages."""
+    asked, had = _blocks([], places), _blocks(found, places)
+    other = [stage for stage in STAGES if had[stage] != asked[stage]]
+    if not other:
+        return found
+    stage, is_one = other[0], len(other) == 1
+    sentence = ""  # of one block
+    if not any(had.values()):
+        sentence = "Every block is missing (section 3.1)."
+    elif is_one and not had[stage]:
+        sentence = f"stage {stage} is missing ({{section}})."
+    elif is_one and abs(had[stage] - asked[stage]) > 1:
+        sentence = f"stage {stage} has {had[stage]} blocks; the handout asks for {asked[stage]} ({{section}})."
+    elif not is_one:
+        same = len({had[each] for each in STAGES}) == len({asked[each] for each in STAGES}) == 1
+        numbers = listed([str(had[each]) for each in STAGES])
+        wanted = listed([str(asked[each]) for each in STAGES])
+        blocks = f"{had[stage]} block{'s' if had[stage] > 1 else ''}"
+        sentence = (
+            f"Every stage has {blocks}; the handout asks for {asked[stage]} (section 3.1)."
+            if same
+            else f"The stages have {numbers} blocks; the handout asks for {wanted} (section 3.1)."
+        )
+    return [each.said(sentence) if each.blocks and sentence else each for each in found]
+
+
+def _blocks(found: list[Difference], places: tuple[Place, ...]) -> dict[int, int]:
+    """How many blocks each stage has."""
+    counts = dict(Counter(place.stage for place in places))
+    for each in found:
+        if each.blocks:
+            counts[each.place.stage] += each.blocks
+    return counts
+
+
+def _of_widths(found: list[Difference], missing: set[int]) -> list[Difference]:
+    """Widths that are wrong in the same way in all stages, or in all of one stage, said once.
+
+    Args:
+        missing: Stages of which there is no block.
+    """
     wrong = [each for each in found if each.width]
     by_stage: dict[int, set[int]] = {}
     for each in wrong:
@@ -122,9 +174,15 @@ def _of_widths(found: list[Difference]) -> list[Difference]:
     ]
     if len(whole) < max(2, len(by_stage)) or any(len(widths) > 1 for widths in by_stage.values()):
         return [_of_stage(each, by_stage, wrong) for each in found]
-    widths = [min(by_stage.get(stage, {WIDTHS[stage - 1]})) for stage in STAGES]
+    there = [stage for stage in STAGES if stage not in missing]
+    widths = [min(by_stage.get(stage, {WIDTHS[stage - 1]})) for stage in there]
     asked, had = ", ".join(map(str, WIDTHS)), ", ".join(map(str, widths))
     sentence = f"The stages have the widths {had}; the handout asks for {asked} (section 3.1)."
+    if missing:
+        sentence = (
+            f"There are {len(there)} stages, of the widths {had}; the handout asks for 4, of {asked} (section 3.1)."
+        )
+        return [each.said(sentence) if each.width or each.place.stage in missing else each for each in found]
     ratios = {(asked / width, width / asked) for asked, width in zip(WIDTHS, widths, strict=True) if width}
     if len(ratios) == 1 and all(widths):
         less, more = ratios.pop()

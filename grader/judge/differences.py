@@ -1,48 +1,36 @@
 """Where a network differs from the handout, in sentences; and the two beside each other, layer by layer."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from grader.judge.alignment import Path, Skip, Step, align, computed_once, main_path
-from grader.judge.specification import AFTER, FIRST, HEAD, STAGES, Place, expected_layers, listed
+from grader.judge.alignment import Path, Skip, Step, align, as_asked, computed_once, main_path
+from grader.judge.specification import (
+    AFTER,
+    FIRST,
+    HEAD,
+    POOLING,
+    STAGES,
+    WORDS,
+    Expected,
+    Place,
+    listed,
+    with_a,
+    with_article,
+    words,
+)
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Layer
 
 SMALL = {"batch_norm", "relu"}
-WORDS = {
-    "conv": "convolution",
-    "batch_norm": "batch normalization",
-    "relu": "ReLU",
-    "add": "addition",
-    "max_pool": "max pooling",
-    "avg_pool": "average pooling",
-    "linear": "linear layer",
-    "_softmax": "softmax",
-    "_log_softmax": "log-softmax",
-    "instance_norm": "instance normalization",
-    "native_group_norm": "group normalization",
-    "native_layer_norm": "layer normalization",
-    "hardtanh": "ReLU6",
-    "leaky_relu": "leaky ReLU",
-    "zero_channels": "channels of zeros",
-    "mul": "multiplication",
-    "div": "division",
-    "sub": "subtraction",
-    "add_other": "another addition",
-    "cat": "concatenation",
-    "amax": "maximum over the image",
-    "clamp": "clamp to two bounds",
-    "constant_pad_nd": "padding",
-    "write": "write into another tensor",
-}
-
 _MISSING = {
     "batch_norm": Deviation.MISSING_BATCH_NORM,
     "relu": Deviation.MISSING_RELU,
     "add": Deviation.SKIP_MISSING,
 }
 
+_OWN_PADDINGS = {"reflection_pad2d", "replication_pad2d"}
+_REDUCTIONS = {"mean", "sum", "select", "slice", "amax", "max", "div"}
 _LAYERS_OF_A_HALF = 3
 _LEFT_OF_NO_BLOCK = 2  # of seven
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
@@ -60,9 +48,12 @@ class Difference:
         sentence: Where it may be true of many places it says "{places}" and "{section}"; "{is}" agrees with these. Of
             several layers of a place it says "{name}", with which "{name is}" and "{name has}" agree.
         small: Defensible: it makes a variant, not a deviation.
-        op: The layer's operation, where it is about one that is missing or added.
+        op: The layer's operation, where it is about a convolution, or about a layer that is missing or added.
+        ops: The operations of all layers, where it is about several that are added in a row.
         random: About operations in which chance had a part.
         name: What "{name}" stands for.
+        both: What "{name}" stands for where it is two that have this in common; empty: both names.
+        blocks: So many whole blocks too many; negative for one that is missing.
         width: Channels that a convolution has, where they are not as many as it should have.
     """
 
@@ -71,8 +62,11 @@ class Difference:
     sentence: str
     small: bool = False
     op: str = ""
+    ops: tuple[str, ...] = ()
     random: bool = False
     name: str = ""
+    both: str = ""
+    blocks: int = 0
     width: int = 0
 
     def said(self, sentence: str) -> "Difference":
@@ -88,46 +82,28 @@ class Block:
     steps: list[Step] = field(default_factory=list)
 
 
-def words(node: Node) -> str:
-    """An operation as a student would name it."""
-    if node.random:
-        return "dropout or noise"
-    return WORDS.get(node.op, node.op.strip("_"))
-
-
-def _with_article(nodes: Iterable[Node], after: str = "") -> str:
-    """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
-    found = dict.fromkeys(map(words, nodes))
-    return listed([f"another {word}" if word == WORDS.get(after) else _a(word) for word in found])
-
-
-def _a(word: str) -> str:
-    if word in ("dropout or noise", "channels of zeros") or word.startswith("another "):
-        return word
-    return f"an {word}" if word[:1] in "aeio" else f"a {word}"
-
-
-def convolution_differences(
-    node: Node, place: Place, name: str, width: int, kernel: tuple[int, ...], stride: tuple[int, ...]
-) -> Iterator[Difference]:
+def convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
     """What is wrong with one convolution."""
+    place, width, stride = asked.place, asked.width, asked.stride
     where = "{name}" if place.part else "in {places}, {name}"
     padding = tuple(each // 2 for each in kernel)
+    difference = Difference(Deviation.WRONG_WIDTH, place, "", op="conv", name=asked.name, both=asked.both)
     channels = node.shape[1] if len(node.shape) > 1 else 0
     if channels != width:
         sentence = f"{where} {{name has}} {channels} output channels; the handout asks for {width} ({{section}})."
-        yield Difference(Deviation.WRONG_WIDTH, place, sentence, name=name, width=channels)
+        yield replace(difference, sentence=sentence, width=channels)
     if node.stride != stride:
         sentence = (
             f"{where} {{name has}} stride {_number(node.stride)}; the handout asks for {_number(stride)} ({{section}})."
         )
-        yield Difference(Deviation.WRONG_STRIDE, place, sentence, name=name)
+        yield replace(difference, code=Deviation.WRONG_STRIDE, sentence=sentence)
     if node.kernel != kernel or node.padding != padding or not node.plain:
         found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
-        more = "" if node.plain else " and with groups or dilation"
         wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
-        sentence = f"{where} {{name has}} a filter of {found}{more}; the handout asks for {wanted} ({{section}})."
-        yield Difference(Deviation.WRONG_KERNEL, place, sentence, name=name)
+        sentence = f"{where} {{name has}} a filter of {found}; the handout asks for {wanted} ({{section}})."
+        if node.kernel == kernel and not node.plain:
+            sentence = f"{where} {{name has}} groups or dilation, which the handout does not ask for ({{section}})."
+        yield replace(difference, code=Deviation.WRONG_KERNEL, sentence=sentence)
 
 
 def _number(values: tuple[int, ...]) -> str:
@@ -140,10 +116,10 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
     for block in _by_place(path, steps):
         if _is_missing(block):
             sentence = "{places} {is} missing ({section})."
-            found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence))
+            found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence, blocks=-bool(block.place.block)))
             continue
         found += _added(network, path, block)
-        found += _missing(block)
+        found += _missing(block, network, path)
         found += _attributes(network, path, block)
         found += skip_differences(network, path, block, steps)
     return _paired(found)
@@ -206,10 +182,12 @@ def _runs(block: Block) -> Iterator[tuple[Step | None, list[int]]]:
 def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
     for before, run in _runs(block):
         nodes = [_node(network, path, at) for at in run]
+        if block.place.part == POOLING and _instead_of_pooling(block, network, path):
+            continue
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
         last = after_addition and _next_is_head(block, network, path, run[-1])
-        named = _with_article(nodes, before.expected.op if before and before.expected else "")
+        named = with_article(nodes, before.expected.op if before and before.expected else "")
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
         if after_addition and operations == {"relu"}:
@@ -228,15 +206,24 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
                 "(section 3.1)."
             )
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
-        elif len([node for node in nodes if node.op == "add"]) and len(nodes) > 3:
-            sentence = f"{_stage(place)} has a block too many ({{section}})."
-            yield Difference(Deviation.EXTRA_LAYER, place, sentence)
+        elif (blocks := sum(node.op == "add" for node in nodes)) and len(nodes) > 3:
+            yield _blocks_too_many(place, nodes, blocks)
         elif place.block and "conv" in operations <= SMALL | {"conv"}:
             yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
             sentence = f"{where} there is {named} that the handout does not ask for ({{section}})."
-            yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, random=random)
+            ops = tuple(operations)
+            yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, ops=ops, random=random, name=named)
+
+
+def _blocks_too_many(place: Place, nodes: list[Node], blocks: int) -> Difference:
+    if place.stage == STAGES[-1] and (2, 2) in [node.stride for node in nodes]:
+        several = f"{blocks} blocks" if blocks > 1 else "one block"
+        sentence = f"After stage 4 there is another stage, of {several}; the handout has four stages ({{section}})."
+        return Difference(Deviation.EXTRA_LAYER, place, sentence)
+    sentence = f"{_stage(place)} has a block too many ({{section}})."
+    return Difference(Deviation.EXTRA_LAYER, place, sentence, blocks=blocks if place.stage in STAGES else 0)
 
 
 def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:
@@ -254,7 +241,14 @@ def _next_is_head(block: Block, network: NetworkSeen, path: Path, at: int) -> bo
     return block.place.stage == 4 and following in ("avg_pool", "linear", "max_pool")
 
 
-def _missing(block: Block) -> Iterator[Difference]:
+def _instead_of_pooling(block: Block, network: NetworkSeen, path: Path) -> list[Node]:
+    """The operations that make one number of each channel in the place of an average pooling that is missing."""
+    added = [_node(network, path, step.at) for step in block.steps if step.at is not None]
+    missing = any(step.at is None for step in block.steps)
+    return added if missing and {node.op for node in added} <= _REDUCTIONS else []
+
+
+def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Difference]:
     absent = [step.expected for step in block.steps if step.expected and step.at is None]
     halves = Counter(each.half for each in absent)
     without_convolution = {each.half for each in absent if each.op == "conv"}
@@ -262,7 +256,15 @@ def _missing(block: Block) -> Iterator[Difference]:
         if expected.op in SMALL and expected.half in without_convolution:
             continue  # the whole half of the block is missing: its convolution stands for it
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
-        if expected.op == "conv" and expected.half and halves[expected.half] == _LAYERS_OF_A_HALF:
+        if expected.op == "avg_pool":
+            if _is_one_pixel(network, path):
+                continue  # an average over one pixel is no operation: the strides before it are the cause
+            instead = _instead_of_pooling(block, network, path)
+            stands = "stand" if len(instead) > 1 else "stands"
+            sentence = "{name} is missing ({section})."
+            if instead:
+                sentence = f"{with_article(instead)} {stands} in the place of {{name}} ({{section}})."
+        elif expected.op == "conv" and expected.half and halves[expected.half] == _LAYERS_OF_A_HALF:
             sentence = "in {places}, one of the two convolutions is missing, with its BN and ReLU (Figure 1)."
         elif expected.op == "add":
             sentence = (
@@ -272,7 +274,12 @@ def _missing(block: Block) -> Iterator[Difference]:
             sentence = "in {places}, {name} {name is} missing; the order in Figure 1 is BN, ReLU, convolution."
         else:
             sentence = "{name} is missing ({section})."
-        yield Difference(code, expected.place, sentence, op=expected.op, name=expected.name)
+        yield Difference(code, expected.place, sentence, op=expected.op, name=expected.name, both=expected.both)
+
+
+def _is_one_pixel(network: NetworkSeen, path: Path) -> bool:
+    """Whether the image is one pixel behind its last addition."""
+    return any(_node(network, path, at).shape[2:] == (1, 1) for at in path.skips)
 
 
 def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
@@ -286,18 +293,24 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
         node, expected = _node(network, path, step.at), step.expected
         if late and node.op == expected.op == "conv":
             node = replace(node, stride=expected.stride)
+        if network.nodes[node.inputs[0]].op in _OWN_PADDINGS:  # it is named as an operation that is added
+            node = replace(node, padding=tuple(each // 2 for each in node.kernel))
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
-            sentence = f"{where}{_a(words(node))} stands in the place of {{name}} ({{section}})."
+            sentence = f"{where}{with_a(words(node))} stands in the place of {{name}} ({{section}})."
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
-            yield Difference(code, expected.place, sentence, name=expected.name)
+            yield Difference(code, expected.place, sentence, name=expected.name, both=expected.both)
         elif node.op == "conv":
-            yield from convolution_differences(
-                node, expected.place, expected.name, expected.width, (3, 3), expected.stride
-            )
-        elif node.op == "avg_pool" and node.kernel != (4, 4) and node.shape[2:] not in ((), (1, 1)):
+            yield from convolution_differences(node, expected, (3, 3))
+        elif node.op == "avg_pool" and not (node.plain and (node.kernel == (4, 4) or node.shape[2:] in ((), (1, 1)))):
             size = " x ".join(map(str, node.kernel))
-            sentence = f"The average pooling has a filter of {size}; the handout asks for 4 x 4 ({{section}})."
+            padded = f" with padding {_number(node.padding)}" if any(node.padding) else ""
+            wanted = " without padding" if padded else ""
+            sentence = (
+                f"The average pooling has a filter of {size}{padded}; the handout asks for 4 x 4{wanted} ({{section}})."
+            )
+            if node.kernel == (4, 4) and not padded:
+                sentence = "The average pooling is not the mean over its 4 x 4 filter ({section})."
             yield Difference(Deviation.WRONG_KERNEL, expected.place, sentence)
 
 
@@ -314,15 +327,19 @@ def _strides_late(network: NetworkSeen, path: Path, block: Block) -> bool:
 def _paired(found: list[Difference]) -> list[Difference]:
     """One difference, not two, where a batch norm or ReLU is there, but at another place of its block."""
     lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in SMALL}
-    moved = {(each.place, each.op) for each in found if each.code is Deviation.EXTRA_LAYER} & lacking
-    kept = [each for each in found if each.code is not Deviation.EXTRA_LAYER or (each.place, each.op) not in moved]
-    return [_elsewhere(each) if (each.place, each.op) in moved else each for each in kept]
+    extra = {(each.place, op) for each in found if each.code is Deviation.EXTRA_LAYER for op in each.ops or (each.op,)}
+    moved = extra & lacking
+    several = Counter(place for place, _ in moved)
+    return [
+        _elsewhere(each, several[each.place]) if (each.place, each.op) in moved else each
+        for each in found
+        if each.code is not Deviation.EXTRA_LAYER or not {(each.place, op) for op in each.ops or (each.op,)} <= moved
+    ]
 
 
-def _elsewhere(missing: Difference) -> Difference:
-    word = WORDS[missing.op]
-    sentence = f"in {{places}}, a {word} is not in its place; the order in Figure 1 is BN, ReLU, convolution."
-    return missing.said(sentence)
+def _elsewhere(missing: Difference, several: int) -> Difference:
+    stands = f"a {WORDS[missing.op]} is not in its place" if several == 1 else "the layers are not in their places"
+    return missing.said(f"in {{places}}, {stands}; the order in Figure 1 is BN, ReLU, convolution.")
 
 
 def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
@@ -375,7 +392,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
     if not place.halves:
         if nodes:
             sentence = (
-                f"in {{places}}, the skip connection passes through {_with_article(nodes)}; "
+                f"in {{places}}, the skip connection passes through {with_article(nodes)}; "
                 "in Figure 1 it adds the block's input as it is."
             )
             op = next((node.op for node in nodes if node.op not in SMALL), nodes[0].op)
@@ -387,31 +404,42 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
     extra = [node for node in nodes if node.op not in ("conv", "max_pool", "zero_channels")]
     if convolutions:
         width = 64 << (place.stage - 1)
-        stride = (1, 1) if pooled else (2, 2)
-        yield from convolution_differences(convolutions[0], place, "option B's convolution", width, (1, 1), stride)
+        halved = any(node.stride == (2, 2) for node in nodes if node.op in ("max_pool", "avg_pool"))
+        stride = (1, 1) if halved else (2, 2)
+        asked = Expected("conv", place, "option B's convolution", 0, width, stride)
+        yield from convolution_differences(convolutions[0], asked, (1, 1))
         extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
     else:
         instead = [node for node in extra if node.op not in SMALL]
-        yield from _option_a(place, pooled, zeros, instead)
+        other = next((node for node in nodes if node.op == "max_pool" and not pooled), None)
+        yield from _option_a(place, pooled, other, zeros, instead)
         extra = [node for node in extra if (pooled and zeros) or node.op in SMALL]
     if extra:
         sentence = (
-            f"in {{places}}, the skip connection has more than option A or B: {_with_article(extra)} ({{section}})."
+            f"in {{places}}, the skip connection has more than option A or B: {with_article(extra)} ({{section}})."
         )
         small = all(node.op in SMALL for node in extra)
         op = next((node.op for node in extra if node.op not in SMALL), extra[0].op)
         yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small, op=op)
 
 
-def _option_a(place: Place, pooled: bool, zeros: bool, instead: list[Node]) -> Iterator[Difference]:
-    if not pooled:
+def _option_a(place: Place, pooled: bool, other: Node | None, zeros: bool, instead: list[Node]) -> Iterator[Difference]:
+    if other is not None:
+        size = f"{' x '.join(map(str, other.kernel))} with stride {_number(other.stride)}"
+        padded = f" and padding {_number(other.padding)}" if any(other.padding) else ""
+        sentence = (
+            f"in {{places}}, option A's max pooling has a filter of {size}{padded}; the handout asks for 2 x 2 with "
+            "stride 2 ({section})."
+        )
+        yield Difference(Deviation.WRONG_KERNEL, place, sentence)
+    elif not pooled:
         sentence = (
             "in {places}, the skip connection has neither option A's 2 x 2 max pooling nor option B's convolution "
             "({section})."
         )
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
-    elif not zeros:
-        found = f", but has {_with_article(instead)}" if instead else ""
+    if (pooled or other is not None) and not zeros:
+        found = f", but has {with_article(instead)}" if instead else ""
         sentence = f"in {{places}}, the skip connection does not add option A's channels of zeros{found} ({{section}})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
 
@@ -426,7 +454,7 @@ def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
     network, _ = computed_once(network)
     route = main_path(network)
     rows, place = [], ""
-    for step in align(network, route, expected_layers(blocks))[:_MOST_LAYERS]:
+    for step in as_asked(align(network, route, blocks), blocks)[:_MOST_LAYERS]:
         place = str(step.expected.place) if step.expected else place
         rows.append(Layer(place, _asked(step), _ran(step, network, route), _differs(step, network, route)))
     return tuple(rows)

@@ -1,12 +1,57 @@
-"""The network of the handout's section 3.1 as a sequence of layers, each with its place and name."""
+"""The network of the handout's section 3.1 as a sequence of layers, each with its place; what layers are called."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from grader.protocol import Node
 
 STAGES = (1, 2, 3, 4)
 WIDTHS = (64, 128, 256, 512)
 HEIGHTS = (32, 16, 8, 4)
 HEAD = 5  # what follows stage 4
 FIRST, AFTER, POOLING, LINEAR = "first convolution", "after stage 4", "average pooling", "linear layer"
+WORDS = {
+    "conv": "convolution",
+    "batch_norm": "batch normalization",
+    "relu": "ReLU",
+    "add": "addition",
+    "max_pool": "max pooling",
+    "avg_pool": "average pooling",
+    "linear": "linear layer",
+    "_softmax": "softmax",
+    "_log_softmax": "log-softmax",
+    "instance_norm": "instance normalization",
+    "native_group_norm": "group normalization",
+    "native_layer_norm": "layer normalization",
+    "hardtanh": "ReLU6",
+    "leaky_relu": "leaky ReLU",
+    "zero_channels": "channels of zeros",
+    "mul": "multiplication",
+    "div": "division",
+    "sub": "subtraction",
+    "add_other": "another addition",
+    "cat": "concatenation",
+    "amax": "maximum over the image",
+    "clamp": "clamp to two bounds",
+    "constant_pad_nd": "padding",
+    "reflection_pad2d": "padding by reflection",
+    "replication_pad2d": "padding by repetition",
+    "select": "index such as [0]",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "elu": "ELU",
+    "_prelu_kernel": "PReLU",
+    "hardswish": "hard swish",
+    "avg_pool2d": "average pooling",
+    "write": "write into another tensor",
+}
+_WITHOUT_ARTICLE = {
+    "dropout or noise",
+    "channels of zeros",
+    "padding",
+    "padding by reflection",
+    "padding by repetition",
+}
 _SECTIONS = {FIRST: "3.1.1", POOLING: "3.1.5", LINEAR: "3.1.6"}
 _STAGE_SECTIONS = {1: "3.1.2", 2: "3.1.3", 3: "3.1.4", 4: "3.1.4"}
 
@@ -50,6 +95,7 @@ class Expected:
         name: Within its place, with an article.
         half: Of its block: 1 or 2; 0 for an addition, and outside of the blocks.
         width: Channels of a convolution's output.
+        both: It and the layer of this kind in the block's other half; empty outside of the blocks.
     """
 
     op: str
@@ -58,6 +104,7 @@ class Expected:
     half: int = 0
     width: int = 0
     stride: tuple[int, ...] = ()
+    both: str = ""
 
 
 def expected_layers(blocks: tuple[int, ...]) -> tuple[Expected, ...]:
@@ -81,9 +128,9 @@ def _block(place: Place) -> list[Expected]:
     for half, word in ((1, "first"), (2, "second")):
         stride = (2, 2) if place.halves and half == 1 else (1, 1)
         layers += [
-            Expected("batch_norm", place, f"the {word} batch normalization", half),
-            Expected("relu", place, f"the {word} ReLU", half),
-            Expected("conv", place, f"the {word} convolution", half, width, stride),
+            Expected("batch_norm", place, f"the {word} batch normalization", half, both="both batch normalizations"),
+            Expected("relu", place, f"the {word} ReLU", half, both="both ReLUs"),
+            Expected("conv", place, f"the {word} convolution", half, width, stride, "both convolutions"),
         ]
     return [*layers, Expected("add", place, "the skip connection's addition")]
 
@@ -91,3 +138,23 @@ def _block(place: Place) -> list[Expected]:
 def listed(words: list[str]) -> str:
     """Words with commas, and "and" before the last."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def words(node: Node) -> str:
+    """An operation as a student would name it."""
+    if node.random:
+        return "dropout or noise"
+    return WORDS.get(node.op, node.op.strip("_"))
+
+
+def with_article(nodes: Iterable[Node], after: str = "") -> str:
+    """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
+    found = dict.fromkeys(map(words, nodes))
+    return listed([f"another {word}" if word == WORDS.get(after) else with_a(word) for word in found])
+
+
+def with_a(word: str) -> str:
+    """A word with its article, where it has one."""
+    if word in _WITHOUT_ARTICLE or word.startswith("another "):
+        return word
+    return f"an {word}" if word[:1] in "aeioE" else f"a {word}"

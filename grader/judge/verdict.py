@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import sub
 
-from grader.judge.alignment import align, computed_once, main_path
+from grader.judge.alignment import align, as_asked, computed_once, main_path
 from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
-from grader.judge.specification import HEIGHTS, POOLING, Place, expected_layers
+from grader.judge.specification import HEIGHTS, LINEAR, POOLING, Place, expected_layers
 from grader.judge.weights import Places, layer_of, some, weight_differences
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Finding, Verdict
@@ -59,8 +59,10 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         found.append(Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence))
     else:
         structure = _structure(network, blocks)
-        found += structure
-        found += _output_shape(network, structure)
+        shape = list(_output_shape(network, structure))
+        behind = _behind_linear(structure) if shape else None
+        found += [each for each in structure if behind is None or not _explained(each, behind)]
+        found += shape
         found += _behaviour(network)
         identity_expected = not structure
     found = _once(_without_consequences(found))
@@ -111,11 +113,15 @@ def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference
         sentence = "The output does not depend on the images; see section 3.2.1."
         return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
     path = main_path(network)
-    steps = align(network, path, expected_layers(blocks))
+    steps = align(network, path, blocks)
     weights = weight_differences(network, Places(network, path, steps))
     dead = {each.place for each in weights if each.code is Deviation.DEAD_LAYER}
-    found = [each for each in differences(network, path, steps) if not (each.place in dead and each.code in _MISSING)]
-    return weights + found
+    found = differences(network, path, as_asked(steps, blocks))
+    without_skip = {each.place for each in found if each.code is Deviation.SKIP_MISSING}
+    return [
+        *(each for each in weights if each.code is not Deviation.DEAD_LAYER or each.place not in without_skip),
+        *(each for each in found if each.code not in _MISSING or each.place not in dead),
+    ]
 
 
 def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator[Difference]:
@@ -126,8 +132,21 @@ def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator
         return  # the finding about the pooling says why
     asked = (_batch(network), _SCORES)
     said = "is no tensor; it should have the shape" if shape is None else f"has the shape {shape}, not"
-    sentence = f"For {asked[0]} images the output {said} {asked} (section 3.2.1)."
+    behind = _behind_linear(structure)
+    why = f": after the linear layer there is {behind.name}" if behind else ""
+    sentence = f"For {asked[0]} images the output {said} {asked}{why} (section 3.2.1)."
+    if asked[0] == 1:  # four were tried first
+        sentence = "The forward pass takes a single image only; it should take any number (section 3.2.1)."
     yield Difference(Deviation.OUTPUT_SHAPE, _FORWARD, sentence)
+
+
+def _behind_linear(structure: list[Difference]) -> Difference | None:
+    return next((each for each in structure if each.code is Deviation.EXTRA_LAYER and each.place.part == LINEAR), None)
+
+
+def _explained(difference: Difference, behind: Difference) -> bool:
+    """Whether the sentence about the output's shape says it, too: what stands last, and that it has no gradient."""
+    return difference is behind or (behind.op == "argmax" and difference.code is Deviation.NOT_DIFFERENTIABLE)
 
 
 def _batch(network: NetworkSeen) -> int:
@@ -144,8 +163,8 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
     elif alone is not None and batch and batch[0] == _batch(network) and alone == batch[1:]:
         sentence = (
-            f"For a single image the output has the shape {alone}, not {(1, *batch[1:])}: squeeze() drops the batch "
-            "dimension, too, where flatten(1) keeps it (section 3.2.1)."
+            f"For a single image the output has the shape {alone}, not {(1, *batch[1:])}: squeeze() or [0] drops the "
+            "batch dimension, too, where flatten(1) keeps it (section 3.2.1)."
         )
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence, small=True)
     elif alone is not None and batch and batch[0] == _batch(network) and alone != (1, *batch[1:]):
@@ -193,9 +212,9 @@ def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...], *, twice
     if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
         return  # what is always there besides the blocks is no block
     for asked, found in tried:
-        said = f"it fails ({_quoted(found)})" if isinstance(found, str) else f"it has {found}"
+        said = f"fails ({_quoted(found)})" if isinstance(found, str) else f"has {found} blocks"
         if found != asked and (countable or isinstance(found, str)):
-            yield f"Asked for {asked} blocks, the network does not follow: {said}. This is optional."
+            yield f"IdentityResNet{asked} {said}. Other numbers of blocks than {blocks} are optional."
 
 
 def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[str]:

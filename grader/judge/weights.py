@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from grader.judge.alignment import Path, Step
-from grader.judge.differences import Difference, words
-from grader.judge.specification import FIRST, Place, listed
+from grader.judge.differences import Difference
+from grader.judge.specification import FIRST, Place, listed, words
 from grader.protocol import NetworkSeen
 from grader.records import Deviation
 

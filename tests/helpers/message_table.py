@@ -4,10 +4,12 @@ import io
 import re
 import runpy
 import sys
+import tomllib
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from command import ROOT, SUBMISSIONS, expectation
@@ -24,6 +26,7 @@ from grader.worker.look.network import build, look_at
 
 DOC = ROOT / "grader" / "docs" / "messages.md"
 NETWORKS = SUBMISSIONS / "networks"
+CHANGES = SUBMISSIONS / "changes"
 TWO = (2, 2, 2, 2)
 _INTRODUCTION = """# What do students read?
 
@@ -44,14 +47,27 @@ def judged(script: Path) -> Judgement:
         return judge(look_at(network, failure, make), TWO)
 
 
-def rows_of_network(case: Path, judgement: Judgement) -> list[str]:
-    """A row for each finding and each note of a case in tests/submissions/networks."""
+def changes() -> dict[str, Any]:
+    """What tests/submissions/changes promises of each change, by its name."""
+    return tomllib.loads((CHANGES / "expect.toml").read_text(encoding="utf-8"))
+
+
+def changed(expected: dict[str, Any], script: Path) -> Judgement:
+    """What is said of the network that a change makes; `script` is where it is written to."""
+    text = (CHANGES / "hw6.py").read_text(encoding="utf-8")
+    for stood, stands in expected["changes"]:
+        assert stood in text, stood
+        text = text.replace(stood, stands)
+    script.write_text(text, encoding="utf-8")
+    return judged(script)
+
+
+def rows_of_network(name: str, about: str, judgement: Judgement) -> list[str]:
+    """A row for each finding and each note of a case in tests/submissions/networks or changes."""
     findings = {finding.sentence: str(finding.code) for finding in judgement.findings}
-    about = expectation(case)["about"]
     said = [*findings.items(), *((note, "note") for note in judgement.notes)]
     return [
-        _row(case.name, str(judgement.verdict), code, _ERROR.sub("(its error)", sentence), about)
-        for sentence, code in said
+        _row(name, str(judgement.verdict), code, _ERROR.sub("(its error)", sentence), about) for sentence, code in said
     ]
 
 
@@ -95,7 +111,13 @@ def _table(header: tuple[str, ...], rows: Iterable[str]) -> str:
 
 def main() -> None:
     """Write the page."""
-    networks = [row for case in sorted(NETWORKS.iterdir()) for row in rows_of_network(case, judged(case / "hw6.py"))]
+    networks = []
+    for case in sorted(NETWORKS.iterdir()):
+        networks += rows_of_network(case.name, expectation(case)["about"], judged(case / "hw6.py"))
+    with TemporaryDirectory() as folder:
+        for name, expected in changes().items():
+            judgement = changed(expected, Path(folder, "hw6.py"))
+            networks += rows_of_network(name, expected["about"], judgement)
     runs = _table(("how it ended", "what the student reads"), rows_of_runs())
     of_networks = _table(("test case", "verdict", "code", "sentence", "the network"), networks)
     page = f"{_INTRODUCTION}## Of a run\n\n{runs}\n## Of a network\n\n{of_networks}"

@@ -147,7 +147,9 @@ def test_other_block_counts_are_noted_of_a_network_that_deviates_where_blocks_ca
     seen = look_at(make(*TWO), "")
     judgement = judge(replace(seen, behaviour=replace(seen.behaviour, counts=counts)), TWO)
     assert judgement.verdict is Verdict.DEVIATES
-    said = ("Asked for (1, 1, 1, 1) blocks, the network does not follow: it has (2, 2, 2, 2). This is optional.",)
+    said = (
+        "IdentityResNet(1, 1, 1, 1) has (2, 2, 2, 2) blocks. Other numbers of blocks than (2, 2, 2, 2) are optional.",
+    )
     assert judgement.notes == (said if noted else ())
 
 

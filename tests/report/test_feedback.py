@@ -56,7 +56,7 @@ def test_it_says_nothing_that_is_meant_for_the_teacher_or_about_others(tmp_path:
 def test_questions_of_which_none_was_reached_are_one_sentence(tmp_path: Path) -> None:
     unknown = tuple(Question(f"Q{number}", Answer.UNKNOWN, "Backward does not run.") for number in range(1, 10))
     for text in feedback(tmp_path, result(submission(), entry(check=check(questions=unknown)))):
-        assert "Q1 to Q9 are unclear: in the watched run, the script does not reach its training." in text
+        assert "Q1 to Q9 are unclear: In the watched run, the script does not reach its training." in text
         assert "Backward" not in text
 
 

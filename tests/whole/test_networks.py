@@ -14,12 +14,12 @@ from grader.judge.verdict import Judgement
 from grader.records import Deviation, Verdict
 from grader.sandbox import Isolation
 from grader.worker.standins.uncompiled import not_scripted
-from message_table import judged, names, rows_about, rows_of_network, rows_of_runs
+from message_table import changed, changes, judged, names, rows_about, rows_of_network, rows_of_runs
 
 CASES = sorted((SUBMISSIONS / "networks").iterdir())
 PAIRS = sorted((SUBMISSIONS / "pairs").iterdir())
-# Of the pairs, those that need most of the trace: the others are as slow, and nearer to the networks above.
-QUICK = ("channels_one_by_one", "copied_skip", "einsum_and_unfold", "relu_by_its_formula")
+# Of the pairs and changes, those that need most of the trace: the others are as slow, and nearer to the networks above.
+QUICK = ("channels_one_by_one", "copied_skip", "einsum_and_unfold", "relu_by_its_formula", "three_and_one")
 THROUGH_THE_SANDBOX = ("right_functional_calls", "right_reads_values", "dead_convolution", "not_a_module")
 
 
@@ -38,20 +38,32 @@ def test_a_network_is_judged_as_it_promises(case: Path) -> None:
         silent = expected.get("counts_honoured", True) and not expected.get("computed_twice", False)
         assert bool(judgement.notes) is not silent, judgement.notes
     written = "python tests/helpers/message_table.py writes the page of messages anew"
-    assert rows_of_network(case, judgement) == rows_about(case.name), written
+    assert rows_of_network(case.name, expected["about"], judgement) == rows_about(case.name), written
 
 
 def test_the_page_of_messages_names_no_network_that_is_gone() -> None:
     ended = {row.split("|")[1].strip() for row in rows_of_runs()}
-    assert names() - ended - {"how it ended", "test case"} <= {case.name for case in CASES}
+    assert names() - ended - {"how it ended", "test case"} <= {case.name for case in CASES} | changes().keys()
 
 
-def marked(pair: Path) -> Any:
-    marks = [] if pair.name in QUICK else [pytest.mark.slow]
-    return pytest.param(pair, marks=marks, id=pair.name)
+def marked(name: str, value: object) -> Any:
+    return pytest.param(value, marks=[] if name in QUICK else [pytest.mark.slow], id=name)
 
 
-@pytest.mark.parametrize("pair", [marked(pair) for pair in PAIRS])
+@pytest.mark.parametrize("expected", [marked(name, each) for name, each in changes().items()])
+def test_a_change_of_a_right_network_is_judged_as_it_promises(
+    expected: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    judgement = changed(expected, tmp_path / "hw6.py")
+    said = [finding.sentence for finding in judgement.findings]
+    assert judgement.verdict == expected["verdict"], said
+    assert {str(finding.code) for finding in judgement.findings} == set(expected.get("deviations", ())), said
+    assert judgement.flags == ()
+    name = request.node.callspec.id
+    assert rows_of_network(name, expected["about"], judgement) == rows_about(name)
+
+
+@pytest.mark.parametrize("pair", [marked(pair.name, pair) for pair in PAIRS])
 def test_a_right_network_and_a_wrong_one_that_differ_in_one_place_are_told_apart(
     pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -286,8 +286,8 @@ def _computed(node: Node, values: list[Tensor], layers: dict[str, nn.Module]) ->
         case "add":
             return values[0] + values[1]
         case "max_pool":
-            return F.max_pool2d(x, node.kernel, node.stride)
-        case "avg_pool":
+            return F.max_pool2d(x, node.kernel, node.stride, node.padding or 0)
+        case "avg_pool" if node.plain:
             return F.avg_pool2d(x, node.kernel, node.stride).flatten(1)
         case "linear" if isinstance(layer, nn.Linear):
             return F.linear(x.flatten(1), layer.weight, layer.bias)

@@ -104,7 +104,10 @@ def recognised(seen: Operation, value: Tensor, direct: bool) -> Layer | None:
     if seen.name in ("avg_pool2d", "max_pool2d_with_indices", "max_pool2d"):
         kernel = _both(seen.args[1], 2)
         stride = _both(seen.args[2], 2) if len(seen.args) > 2 and seen.args[2] else kernel
-        return Layer("avg_pool" if seen.name == "avg_pool2d" else "max_pool", None, kernel, stride)
+        padding = _both(seen.args[3], 2) if len(seen.args) > 3 else (0, 0)
+        pool, op = (F.avg_pool2d, "avg_pool") if seen.name == "avg_pool2d" else (F.max_pool2d, "max_pool")
+        plain = torch.equal(pool(value, kernel, stride), seen.result)  # no padding, and no divisor of its own
+        return Layer(op, None, kernel, stride, padding, plain)
     return _padded(seen)
 
 

@@ -3,6 +3,7 @@
 Of the script's text only the blanks that are left are known.
 """
 
+from torch import nn
 from torch.optim import SGD
 
 from grader.records import Answer, Question
@@ -14,6 +15,9 @@ _LARGEST_BATCH = 4096
 
 _NAMED = 'The script takes a GPU for granted; the template asks for "cuda:0" if there is a GPU, else "cpu".'
 _NOT_REACHED = "In the watched run, the script does not reach its training."
+
+_FAILED = "In the watched run, the script fails before it computes a gradient."
+_NO_GRADIENT = "Without a gradient of the loss (Q7), this cannot be seen."
 
 _Found = tuple[Answer, str]
 
@@ -30,17 +34,26 @@ def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> 
         *(_gradients(seen), _forward_pass(seen), _backward(seen), _step(seen), _test(seen)),
     )
     return tuple(
-        Question(name, *((Answer.BLANK, "The dots are still there.") if name in blanks else each))
+        Question(name, *((Answer.BLANK, "The dots are still there.") if name in blanks else _in_view(each, seen)))
         for name, each in zip(QUESTIONS, found, strict=True)
     )
+
+
+def _in_view(found: _Found, seen: Seen) -> _Found:
+    """An answer, or the one reason why there is none: a script that does not train, or not to the end, shows little."""
+    answer, _ = found
+    trains = seen.batch_sizes or seen.optimizers or seen.backwards
+    if (answer is Answer.UNKNOWN and seen.network is None) or (answer is not Answer.OK and not trains):
+        return Answer.UNKNOWN, _NOT_REACHED
+    if answer is Answer.UNKNOWN and not seen.backwards and not seen.tests and seen.failed:
+        return Answer.UNKNOWN, _FAILED
+    return found
 
 
 def _device(seen: Seen) -> _Found:
     if seen.asked_for_gpu:
         return Answer.OK, "" if seen.asked_whether else _NAMED
-    if seen.network is None:
-        return Answer.UNKNOWN, _NOT_REACHED
-    return Answer.WRONG, "The script never asks for a GPU, so it trains on the processor everywhere."
+    return Answer.WRONG, "The script never uses a GPU, so it trains on the processor everywhere."
 
 
 def _batch_size(seen: Seen) -> _Found:
@@ -76,14 +89,20 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
         return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
-    if not {id(each) for each in seen.network.parameters() if each.requires_grad} <= seen.optimized.keys():
+    if not _has_all(seen, seen.network):
         return Answer.WRONG, "The optimizer does not have all parameters of the network that is trained."
     return Answer.OK, ""
+
+
+def _has_all(seen: Seen, network: nn.Module) -> bool:
+    return {id(each) for each in network.parameters() if each.requires_grad} <= seen.optimized.keys()
 
 
 def _gradients(seen: Seen) -> _Found:
     if seen.stale or (seen.kept and not seen.changed):
         return Answer.WRONG, "The gradients of the batch before are still there when backward runs."
+    if not seen.backwards:
+        return Answer.UNKNOWN, _NO_GRADIENT
     if seen.backwards < 2:
         return Answer.UNKNOWN, "Backward runs fewer than two times."
     return Answer.OK, ""
@@ -94,7 +113,7 @@ def _forward_pass(seen: Seen) -> _Found:
         return Answer.OK, ""
     if seen.backwards:
         return Answer.WRONG, "The loss does not come from a forward pass of the network on training images."
-    return Answer.UNKNOWN, "Backward does not run, so it is unclear where the loss comes from."
+    return Answer.UNKNOWN, _NO_GRADIENT
 
 
 def _backward(seen: Seen) -> _Found:
@@ -103,7 +122,7 @@ def _backward(seen: Seen) -> _Found:
     if seen.network is None:
         return Answer.UNKNOWN, "The network does not run on training images."
     if seen.failed:
-        return Answer.UNKNOWN, "In the watched run, the script fails before it computes a gradient."
+        return Answer.UNKNOWN, _FAILED
     return Answer.WRONG, "The network runs, but no gradient of the loss is computed."
 
 
@@ -111,7 +130,9 @@ def _step(seen: Seen) -> _Found:
     if seen.changed:
         return Answer.OK, ""
     if not seen.used:
-        return Answer.UNKNOWN, "There are no gradients to step with."
+        return Answer.UNKNOWN, "No gradient reaches the network." if seen.backwards else _NO_GRADIENT
+    if seen.network is None or not _has_all(seen, seen.network):
+        return Answer.UNKNOWN, "The optimizer does not have the network's parameters (Q4)."
     return Answer.WRONG, "The parameters are the same after a training step as before."
 
 

@@ -254,9 +254,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = self._without_comparisons(inputs)
         for ancestor in self._unary_ancestors(inputs):
             if known := operations.recognised(seen, self._values[ancestor], ancestor == inputs[0]):
-                return Node(
-                    known.op, (ancestor,), shape, kernel=known.kernel, stride=known.stride, padding=known.padding
-                )
+                window = (known.kernel, known.stride, known.padding, known.plain)
+                return Node(known.op, (ancestor,), shape, "", True, *window)
         for node in inputs:
             if wide := operations.zero_channels(self._values[node], seen.result):
                 return Node("zero_channels", (node,), wide)

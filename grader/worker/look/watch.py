@@ -135,7 +135,7 @@ class Watch:
             yield torch.accelerator, "current_accelerator", self._asking
         if hasattr(torch, "set_default_device"):  # since PyTorch 2.0
             yield torch, "set_default_device", self._choosing
-        if type(torch.device) is not type:  # the grader's own, which lets cuda mean the processor
+        if _cuda_is_the_processor():
             yield torch.device, "__new__", self._naming
 
     def _subclassing(self, original: Any) -> Any:
@@ -216,10 +216,17 @@ class Watch:
 
     def _asking(self, original: Any) -> Any:
         def ask(*args: Any, **options: Any) -> Any:
+            answer = original(*args, **options)
             # Torch and what the grader supplies ask, too.
-            if str(sys._getframe(1).f_globals.get("__name__")).split(".")[0] not in ("torch", "grader"):
-                self.seen.asked_for_gpu = self.seen.asked_whether = True
-            return original(*args, **options)
+            if str(sys._getframe(1).f_globals.get("__name__")).split(".")[0] in ("torch", "grader"):
+                return answer
+            self.seen.asked_whether = True
+            if _cuda_is_the_processor() and isinstance(answer, int):
+                return answer or (
+                    True if isinstance(answer, bool) else 1
+                )  # what a script does with a GPU is to be seen here, too
+            self.seen.asked_for_gpu = True
+            return answer
 
         return ask
 
@@ -275,6 +282,11 @@ class Watch:
             return original(loss, *args, **options)
 
         return backward
+
+
+def _cuda_is_the_processor() -> bool:
+    """Whether `torch.device` is the grader's own, of a machine without a GPU."""
+    return type(torch.device) is not type
 
 
 def _names_a_gpu(args: tuple[Any, ...], options: dict[str, Any]) -> bool:

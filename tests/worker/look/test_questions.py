@@ -1,6 +1,7 @@
 """Each of the script's nine questions gets its answer from what the script does; legitimate variants are right."""
 
 import importlib
+import re
 import signal
 import sys
 import threading
@@ -14,13 +15,14 @@ from torch.utils.data import DataLoader
 
 from command import SUBMISSIONS, expectation
 from grader.assignment import Assignment, load_assignment
-from grader.records import Companion, Submission
+from grader.records import Check, Companion, Submission, Verdict
 from grader.run.check import check_architecture
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
 from grader.worker.look.questions import QUESTIONS, answers
 from grader.worker.look.watch import Seen, Watch, run_script
 from grader.worker.source import read_source
+from grader.worker.standins import no_gpu
 
 LEARNING_RATES = load_assignment().questions.learning_rates
 CASES = sorted((SUBMISSIONS / "questions").iterdir())
@@ -108,6 +110,67 @@ def test_a_class_in_a_second_file_is_watched_in_the_sandbox(
     handed_in = Submission("kim", content=text.encode(), companions=(Companion("blocks.py", second.encode()),))
     check = check_architecture(handed_in, assignment, slot)
     assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)
+
+
+DEVICE = 'torch.device("cuda:0" if torch.cuda.is_available() else "cpu")'
+MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
+
+
+@pytest.mark.parametrize(
+    ("stood", "stands", "said"),
+    [
+        (MOVED, "if torch.cuda.is_available():\n        net.cuda()", ()),
+        (DEVICE, "torch.device(0) if torch.cuda.device_count() else 'cpu'", ()),
+        (DEVICE, "'mps' if torch.backends.mps.is_available() else 'cuda' if torch.cuda.is_available() else 'cpu'", ()),
+        (
+            DEVICE,
+            "'mps' if torch.backends.mps.is_available() else 'cpu'",
+            ("Q1 is wrong: The script never uses a GPU",),
+        ),
+        (DEVICE, "'cpu' if torch.cuda.is_available() else 'cpu'", ("Q1 is wrong: The script never uses a GPU",)),
+        (MOVED, "print(torch.cuda.is_available())", ("Q3 is wrong: The network is never moved",)),
+        ("optim.SGD(net.", "optim.SGD(IdentityResNet(2, 2, 2, 2).", ("Q4 is wrong: ", "Q8 is unclear: ")),
+        ("            loss.backward()\n", "", ("Q5, Q6 and Q8 are unclear: Without a gradient", "Q7 is wrong: ")),
+        (STEP, "            raise KeyError\n", ("Q5 is unclear: ", "Q8 is wrong: ", "Q9 is unclear: ")),
+    ],
+)
+def test_what_is_wrong_is_named_once_where_cuda_means_the_processor(
+    stood: str, stands: str, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for (owner, name), stand_in in no_gpu.replacements().items():
+        monkeypatch.setattr(owner, name, stand_in)
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    assert text.count(stood) == 1
+    assert open_questions(text.replace(stood, stands)) == said
+
+
+@pytest.mark.parametrize(
+    ("until", "more", "said"),
+    [
+        ('if __name__ == "__main__":', "", "Q1 to Q9 are unclear: "),
+        (
+            'if __name__ == "__main__":',
+            "IdentityResNet(2, 2, 2, 2)(torch.randn(2, 3, 32, 32))",
+            "Q1 to Q9 are unclear: ",
+        ),
+        ("    criterion =", "", "Q4 to Q9 are unclear: "),
+        ("    for epoch in", "", "Q4 to Q9 are unclear: "),
+        ("    net.eval()", "", "Q9 is unclear: "),
+    ],
+)
+def test_of_a_script_that_stops_early_the_reason_is_said_once(until: str, more: str, said: str) -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    assert open_questions(text.partition(until)[0] + more) == (said,)
+
+
+def open_questions(text: str) -> tuple[str, ...]:
+    """What is said of a script's answers, to the end of the first few words."""
+    watch, _ = run_script(text, Watch("IdentityResNet"))
+    found = Check(Verdict.CONFORMING, questions=answers(watch.seen, (), LEARNING_RATES)).open_questions
+    return tuple(
+        re.sub(r"(: )(The script never uses a GPU|The network is never moved|Without a gradient)?.*", r"\1\2", each)
+        for each in found
+    )
 
 
 def test_every_question_is_wrong_in_some_case() -> None:
