@@ -207,12 +207,12 @@ def without_times(out: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
-def test_a_class_of_fifty_killed_six_times_ends_in_the_same_table(tiny_data: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)
+def test_a_class_killed_three_times_ends_in_the_same_table(tiny_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "class"
     trained = ("module_level_training", "raises_after_training", "utf8_bom")
     # What is no Python ends at once: every fifth one trains, and is what the kills are to hit.
-    for number in range(50):
+    for number in range(20):
         kind = SUBMISSIONS / ("broken/not_text" if number % 5 else f"habits/{trained[number // 5 % 3]}")
         (folder / f"s{number:03}").mkdir(parents=True)
         source = (kind / "hw6.py").read_bytes()
@@ -221,15 +221,15 @@ def test_a_class_of_fifty_killed_six_times_ends_in_the_same_table(tiny_data: Pat
     arguments = ("grade", folder, "--data", tiny_data, "--jobs", "2", "--out")
     assert run_grader(*arguments, through).returncode == 0
     moments = random.Random(1)
-    for round_ in range(6):
+    for round_ in range(3):
         grader = start_grader(folder, tiny_data, killed, "--jobs", "2")
-        while len(read_ledger(killed).entries()) < 8 * (round_ + 1) and grader.poll() is None:
+        while len(read_ledger(killed).entries()) < 5 * (round_ + 1) and grader.poll() is None:
             time.sleep(0.1)
         time.sleep(moments.uniform(0, 4))
         grader.kill()
         grader.communicate()
     assert run_grader(*arguments, killed).returncode == 0
     assert without_times(killed) == without_times(through)
-    assert len(read_ledger(killed).entries()) == 50
+    assert len(read_ledger(killed).entries()) == 20
     assert (killed / LOCK_NAME).exists()
     assert not (killed / "work").exists()
