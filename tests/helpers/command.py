@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from typer.testing import CliRunner
 
-from grader.cli import app
+from grader.cli.options import app
 from grader.sandbox.runtime import gpu_devices
 
 ROOT = Path(__file__).parents[2]
