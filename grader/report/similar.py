@@ -9,10 +9,10 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from copydetect import CodeFingerprint, compare_files
 
 from grader.assignment import TEMPLATE
 from grader.records import Submission
@@ -63,6 +63,8 @@ def find_similar(submissions: Iterable[Submission], least_percent: float, most_p
         least_percent: Pairs below that are left out.
         most_pairs: The closest so many are kept.
     """
+    from copydetect import compare_files  # here: it imports matplotlib, 0.7 s that no other command needs
+
     given = (TEMPLATE / "hw6.py").read_text(encoding="utf-8")
     template = np.array(sorted(_fingerprint(given, _NOTHING).hashes))
     prints = [(submission, _fingerprint(text, template)) for submission, text in _texts(submissions)]
@@ -73,14 +75,14 @@ def find_similar(submissions: Iterable[Submission], least_percent: float, most_p
         if (share := 100 * max(compare_files(one[1], other[1])[1])) >= least_percent
     )
     closest = heapq.nlargest(most_pairs, close, key=lambda found: found[:2])
-    return [_pair(one, other) for _, _, one, other in closest]
+    return [_pair(one, other, compare_files(one[1], other[1])) for _, _, one, other in closest]
 
 
-def _pair(*both: tuple[Submission, CodeFingerprint]) -> Pair:
-    _, shares, slices = compare_files(both[0][1], both[1][1])
+def _pair(one: tuple[Submission, Any], other: tuple[Submission, Any], compared: Any) -> Pair:
+    _, shares, slices = compared
     first, second = (
         Side(who.student_id, who.name, round(100 * float(share), 1), _pieces(code.raw_code, where))
-        for (who, code), share, where in zip(both, shares, slices, strict=True)
+        for (who, code), share, where in zip((one, other), shares, slices, strict=True)
     )
     return Pair(first, second)
 
@@ -92,7 +94,9 @@ def _texts(submissions: Iterable[Submission]) -> Iterator[tuple[Submission, str]
             yield submission, notebook_code(text) or text
 
 
-def _fingerprint(text: str, template: npt.NDArray[np.int64]) -> CodeFingerprint:
+def _fingerprint(text: str, template: npt.NDArray[np.int64]) -> Any:
+    from copydetect import CodeFingerprint  # here, as above
+
     return CodeFingerprint("hw6.py", _NOISE, _WINDOW, boilerplate=template, language="python", fp=io.StringIO(text))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from command import SUBMISSIONS, broken_promises, read_table, run_grader
+from command import SUBMISSIONS, broken_promises, read_table, run_grader_apart
 from grader.assignment import Assignment
 from grader.data import images_to_score, load_data
 from grader.errors import Cancelled
@@ -108,7 +108,7 @@ def grade(
     limits = rules(home / "rules.toml", extra_runs=0, **own)
     before, began = used_mb(), time.monotonic()
     options = ("--data", data, "--out", home / "out", "--jobs", jobs, "--assignment", limits, "--yes")
-    finished = run_grader("grade", home / "class", *options, variables=variables)
+    finished = run_grader_apart("grade", home / "class", *options, variables=variables)
     print(f"\n{time.monotonic() - began:.0f} s, JOBS={jobs}: {', '.join(cases)}\n{finished.stdout[-3000:]}", flush=True)
     return Class(home / "out", finished, before, used_again(before))
 

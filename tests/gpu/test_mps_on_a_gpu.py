@@ -21,7 +21,7 @@ import psutil
 import pytest
 import torch
 
-from command import ROOT, read_table, run_grader
+from command import ROOT, read_table, run_grader_apart
 from grader.records import Outcome
 from grader.results.entries import Entry, RunReason
 from grader.results.ledger import read_ledger
@@ -237,7 +237,7 @@ def grade(tmp_path: Path, data: Path) -> tuple[dict[str, dict[str, str]], dict[s
     out, began = tmp_path / "out", time.monotonic()
     shared = rules(tmp_path / "rules.toml", sharing='"mps"')
     with watching() as watcher:
-        finished = run_grader(
+        finished = run_grader_apart(
             *("grade", tmp_path / "class", "--data", data, "--out", out, "--jobs", 2, "--assignment", shared)
         )
     print(f"\n{time.monotonic() - began:.0f} s\n{finished.stdout[-3000:]}\n{finished.stderr[-2000:]}")

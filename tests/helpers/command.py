@@ -1,6 +1,8 @@
 """Run the grader's command line as a teacher does, and read what it leaves."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from typer.testing import CliRunner
 
+from grader.cli.options import app
 from grader.sandbox.runtime import gpu_devices
 
 ROOT = Path(__file__).parents[2]
@@ -31,13 +35,25 @@ DOUBTS = (
 IN_WORDS = {"about"} | {"tries", "must_not_gain", "holds", "accuracy_of"}
 
 
-def run_grader(
-    *arguments: str | Path | int, cwd: Path = ROOT, timeout: float = 280, variables: Mapping[str, str] | None = None
+def run_grader(*arguments: str | Path | int) -> subprocess.CompletedProcess[str]:
+    """What `python -m grader ARGUMENTS` prints and how it ends, in this process: a new one loads for over a second."""
+    interrupt = signal.getsignal(signal.SIGINT)
+    words = list(map(str, arguments))
+    try:
+        with contextlib.chdir(ROOT):
+            ended = CliRunner().invoke(app, words, catch_exceptions=False)
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    return subprocess.CompletedProcess(words, ended.exit_code, ended.stdout, ended.stderr)
+
+
+def run_grader_apart(
+    *arguments: str | Path | int, timeout: float = 280, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m grader ARGUMENTS`, with its output; `variables` come into its environment."""
+    """`python -m grader ARGUMENTS` in a process of its own; `variables` come into its environment."""
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
     env = os.environ | (variables or {})
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False, env=env)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, env=env)
 
 
 def start_grader(folder: Path, data: Path, out: Path, *more: str) -> subprocess.Popen[str]:

@@ -27,6 +27,17 @@ def hand_in_text(folder: Path, student: str, before: str, after: str) -> None:
     (folder / student / "hw6.py").write_text(source.replace(before, after), encoding="utf-8")
 
 
+def hand_in_slow(folder: Path, student: str, seconds: float) -> None:
+    """Give a student the small script that works for so long before each epoch of its training, and not in the check.
+
+    A run that slept is not repeated.
+    """
+    epoch = "    running_loss = 0.0\n"
+    # The check shows 50,000 images, the tests' data sets have hundreds.
+    until = f"    import time; until = time.monotonic() + {seconds} * (len(trainset) < 10_000)\n"
+    hand_in_text(folder, student, epoch, f"{epoch}{until}    while time.monotonic() < until: pass\n")
+
+
 def rules(path: Path, **values: float | str) -> Path:
     """Write the assignment with other values for some of its keys, each of which it has."""
     text = DEFAULT_ASSIGNMENT.read_text(encoding="utf-8")

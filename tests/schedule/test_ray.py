@@ -13,7 +13,7 @@ import pytest
 
 import cluster_work
 from cluster_work import Bench
-from command import ROOT, SUBMISSIONS, read_table, run_grader, start_grader, wait_until
+from command import ROOT, SUBMISSIONS, read_table, run_grader_apart, start_grader, wait_until
 from grader.errors import Cancelled
 from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
@@ -170,9 +170,9 @@ def test_a_class_gets_the_table_of_one_machine_and_the_record_says_where_each_ra
     shutil.copytree(SUBMISSIONS / "broken" / "crashes_before_the_network", tmp_path / "class" / "choi")
     grade = ("grade", tmp_path / "class", "--data", tiny_data, "--out")
     # Here, too, a run has one thread: more could change what a network learns.
-    one = run_grader(*grade, tmp_path / "one", "--jobs", usable_cores(), timeout=800)
+    one = run_grader_apart(*grade, tmp_path / "one", "--jobs", usable_cores(), timeout=800)
     assert one.returncode == 0, one.stdout + one.stderr
-    many = run_grader(*grade, tmp_path / "many", "--cluster", machines.address, timeout=800)
+    many = run_grader_apart(*grade, tmp_path / "many", "--cluster", machines.address, timeout=800)
     assert many.returncode == 0, many.stdout + many.stderr
     assert without_times(tmp_path / "many") == without_times(tmp_path / "one")
     entries = read_ledger(tmp_path / "many").entries()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command import SUBMISSIONS, run_grader
+from command import SUBMISSIONS, run_grader_apart
 from grader.assignment import Assignment
 from grader.data import count_correct, load_data
 from grader.records import accuracy_percent
@@ -210,7 +210,7 @@ def test_the_handouts_copy_has_this_command_only(handout: Path) -> None:
 
 
 def test_the_graders_own_copy_has_it_too(tmp_path: Path) -> None:
-    finished = run_grader("try", tmp_path / "none.py")
+    finished = run_grader_apart("try", tmp_path / "none.py")
     assert (finished.returncode, finished.stderr[:24]) == (2, "error: there is no file ")
 
 

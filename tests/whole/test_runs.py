@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from command import read_table, run_grader
+from grader.cli import grade
 from grader.results.ledger import read_ledger
-from grader.run.machine import saved_calibration, usable_cores
-from small_class import hand_in_small, hand_in_text, keep_calibration, rules
+from grader.run.machine import TIMED_SECONDS, saved_calibration, usable_cores
+from small_class import hand_in_slow, hand_in_small, hand_in_text, keep_calibration, rules
 
 THREADS = usable_cores()
 # Whatever a small script reaches, it is below these edges.
 OUT_OF_REACH = {"above": 99, "from": 98}
-# Epochs of a small script that take far more than a second, while the questions watch all of them within seconds.
-LONG = 1_000
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
 
@@ -135,8 +134,8 @@ def test_a_script_that_sets_its_seed_is_run_once(borderline: dict[str, dict[str,
 
 
 def test_a_run_that_time_cut_in_company_is_repeated_alone(tiny_data: Path, tmp_path: Path) -> None:
-    hand_in_text(tmp_path / "class", "kim", "range(5)", f"range({LONG})")
-    short = rules(tmp_path / "rules.toml", **OUT_OF_REACH, epochs=LONG, train_seconds=1)
+    hand_in_slow(tmp_path / "class", "kim", seconds=0.6)
+    short = rules(tmp_path / "rules.toml", **OUT_OF_REACH, train_seconds=1)
     keep_calibration(tmp_path / "out", 13.9, threads=max(1, THREADS // 2))
     finished = run_grader(
         "grade", tmp_path / "class", "--data", tiny_data, "--out", tmp_path / "out", "--assignment", short, "--jobs", 2
@@ -149,7 +148,10 @@ def test_a_run_that_time_cut_in_company_is_repeated_alone(tiny_data: Path, tmp_p
     assert "10.0 times slower than Colab's GPU" in row["review"]
 
 
-def test_the_reference_is_timed_and_the_time_is_kept(tiny_data: Path, tmp_path: Path) -> None:
+def test_the_reference_is_timed_and_the_time_is_kept(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grade, "_CALIBRATED_SECONDS", TIMED_SECONDS)
     said = change(tmp_path / "out", "calibrate", "--data", str(tiny_data))
     kept = saved_calibration(tmp_path / "out", THREADS, "script")
     assert kept is not None

@@ -1,7 +1,10 @@
 """Data loaders on a system that cannot fork: the same batches without worker processes."""
 
-import subprocess
-import sys
+from collections.abc import Iterator
+
+import pytest
+
+from forks import Forks, forks
 
 SCRIPT = """
 import torch
@@ -25,9 +28,15 @@ print(*all_notes())
 """
 
 
-def test_batches_are_loaded_without_worker_processes_and_a_note_says_so() -> None:
-    # In a process of its own: what it replaces stays replaced.
-    finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=200, check=False)
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Forks]:
+    """For scripts that replace what is to stay as it is here."""
+    with forks("import torch, torchvision") as server:
+        yield server
+
+
+def test_batches_are_loaded_without_worker_processes_and_a_note_says_so(loaded: Forks) -> None:
+    finished = loaded.run(SCRIPT)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == "Your script loaded data without worker processes because this system cannot fork them.\n"
 
@@ -142,15 +151,11 @@ assert own_loading.random_share < own_loading.share
 )
 
 
-def test_random_transforms_are_drawn_for_whole_batches_without_a_number_of_the_script_s() -> None:
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", OWN_DRAWS], capture_output=True, text=True, timeout=200, check=False
-    )
+def test_random_transforms_are_drawn_for_whole_batches_without_a_number_of_the_script_s(loaded: Forks) -> None:
+    finished = loaded.run(OWN_DRAWS)
     assert finished.returncode == 0, finished.stderr
 
 
-def test_what_workers_would_only_hand_over_is_loaded_without_them_and_is_the_same() -> None:
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", OWN_LOADING], capture_output=True, text=True, timeout=200, check=False
-    )
+def test_what_workers_would_only_hand_over_is_loaded_without_them_and_is_the_same(loaded: Forks) -> None:
+    finished = loaded.run(OWN_LOADING)
     assert finished.returncode == 0, finished.stderr

@@ -1,11 +1,10 @@
 """torch's compiler costs a start nothing until a script asks for it, and then it is the real one."""
 
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 
-from command import ROOT
+from forks import Forks, forks
 
 # Devices are replaced first, as on every machine without a GPU: the compiler makes tables of torch's names.
 PRELUDE = """
@@ -29,14 +28,14 @@ step()
 """
 
 
-def run(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PRELUDE + script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+@pytest.fixture(scope="module")
+def stepped() -> Iterator[Forks]:
+    with forks(PRELUDE) as server:
+        yield server
 
 
-def test_a_training_step_does_not_import_the_compiler() -> None:
-    finished = run("print([name for name in ('sympy', 'torch._inductor') if name in sys.modules])")
+def test_a_training_step_does_not_import_the_compiler(stepped: Forks) -> None:
+    finished = stepped.run("print([name for name in ('sympy', 'torch._inductor') if name in sys.modules])")
     assert finished.stdout.strip() == "[]", finished.stderr
 
 
@@ -51,13 +50,13 @@ def test_a_training_step_does_not_import_the_compiler() -> None:
     ],
     ids=["config", "reset", "a_module_of_it", "from", "compile"],
 )
-def test_whoever_asks_for_the_compiler_has_the_real_one(script: str) -> None:
-    finished = run(f"{script}\nstep()\nassert sys.modules['torch._dynamo.utils'].__file__\nprint('real')")
+def test_whoever_asks_for_the_compiler_has_the_real_one(script: str, stepped: Forks) -> None:
+    finished = stepped.run(f"{script}\nstep()\nassert sys.modules['torch._dynamo.utils'].__file__\nprint('real')")
     assert finished.stdout.strip() == "real", finished.stderr
 
 
-def test_whether_something_could_be_compiled_is_answered_by_the_real_one() -> None:
-    finished = run(
+def test_whether_something_could_be_compiled_is_answered_by_the_real_one(stepped: Forks) -> None:
+    finished = stepped.run(
         "from torchvision.ops.roi_align import is_compile_supported as bound\n"
         "print(bound('cpu') == torch._dynamo.utils.is_compile_supported('cpu'), 'sympy' in sys.modules)"
     )

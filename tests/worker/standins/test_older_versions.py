@@ -1,30 +1,39 @@
 """A script for an older PyTorch, torchvision or NumPy finds what it takes for granted; all else is as it is today."""
 
-import subprocess
-import sys
 import textwrap
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from forks import forks
 
 NOTED = "Your script is older than the libraries here. The grader supplied what they no longer have: {}."
 
 
-def run(script: str) -> tuple[list[str], list[str]]:
-    """What a worker's process prints that runs this script after the names were supplied, and what it notes."""
-    before = "import torch, torchvision\nfrom grader.worker import channel, patches\n"
-    before += "patches.install(patches.surrounding())\n"
-    after = "\nprint('notes:', *channel.all_notes(), sep='\\n')\n"
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", before + textwrap.dedent(script) + after],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    printed, _, noted = finished.stdout.partition("notes:\n")
-    return printed.splitlines(), noted.splitlines()
+Run = Callable[[str], tuple[list[str], list[str]]]
+BEFORE = """
+import torch, torchvision
+from grader.worker import channel, patches
+patches.install(patches.surrounding())
+"""
 
 
-def test_each_older_name_works_and_is_noted() -> None:
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """What a worker's process prints that runs a script after the names were supplied, and what it notes."""
+    with forks(BEFORE) as server:
+
+        def run(script: str) -> tuple[list[str], list[str]]:
+            after = "\nprint('notes:', *channel.all_notes(), sep='\\n')\n"
+            finished = server.run(textwrap.dedent(script) + after)
+            assert finished.returncode == 0, finished.stderr
+            printed, _, noted = finished.stdout.partition("notes:\n")
+            return printed.splitlines(), noted.splitlines()
+
+        yield run
+
+
+def test_each_older_name_works_and_is_noted(run: Run) -> None:
     printed, noted = run(
         """
         import numpy as np
@@ -39,7 +48,7 @@ def test_each_older_name_works_and_is_noted() -> None:
     assert noted == [NOTED.format(", ".join((*names, "the argument fillcolor")))]
 
 
-def test_every_scheduler_takes_verbose_and_steps_as_without() -> None:
+def test_every_scheduler_takes_verbose_and_steps_as_without(run: Run) -> None:
     _, noted = run(
         """
         from torch.optim import SGD, lr_scheduler as schedulers
@@ -62,7 +71,7 @@ def test_every_scheduler_takes_verbose_and_steps_as_without() -> None:
     assert noted == [NOTED.format("the argument verbose")]
 
 
-def test_a_network_that_a_script_saved_whole_can_be_loaded_unless_it_asks_for_weights_only() -> None:
+def test_a_network_that_a_script_saved_whole_can_be_loaded_unless_it_asks_for_weights_only(run: Run) -> None:
     printed, _ = run(
         """
         import io, pickle
@@ -80,7 +89,7 @@ def test_a_network_that_a_script_saved_whole_can_be_loaded_unless_it_asks_for_we
     assert printed == ["Linear(in_features=2, out_features=2, bias=True)", "refused"]
 
 
-def test_what_is_there_today_stays_and_what_never_was_is_still_missing() -> None:
+def test_what_is_there_today_stays_and_what_never_was_is_still_missing(run: Run) -> None:
     _, noted = run(
         """
         import numpy as np
@@ -99,6 +108,6 @@ def test_what_is_there_today_stays_and_what_never_was_is_still_missing() -> None
     assert noted == []
 
 
-def test_a_module_that_torchvision_renamed_can_be_imported() -> None:
+def test_a_module_that_torchvision_renamed_can_be_imported(run: Run) -> None:
     printed, _ = run("from torchvision.models.utils import load_state_dict_from_url as load\nprint(load.__module__)")
     assert printed == ["torch.hub"]
