@@ -195,7 +195,7 @@ def replayed_in(folder: Path, offered: bytes, images: NDArray[np.uint8]) -> NDAr
     network, weights, own = from_bytes(offered)
     training = np.load(folder / "data" / "x_train.npy")
     asked = np.concatenate([training[sample_rows(network.sample, len(training))], images])
-    scores, differing = replayed_scores(Replayed(network, weights).scores(asked).astype("<f4").tobytes(), own)
+    _, scores, differing = replayed_scores(Replayed(network, weights).scores(asked).astype("<f4").tobytes(), own)
     return None if differing else np.frombuffer(scores, "<f4").reshape(-1, 10)
 
 
