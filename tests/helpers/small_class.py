@@ -28,14 +28,15 @@ def hand_in_text(folder: Path, student: str, before: str, after: str) -> None:
 
 
 def hand_in_slow(folder: Path, student: str, seconds: float) -> None:
-    """Give a student the small script that works for so long before each epoch of its training, and not in the check.
+    """Give a student the small script that works for so long before each epoch of its training but the first.
 
-    A run that slept is not repeated.
+    A run that slept is not repeated, so it works.
     """
-    epoch = "    running_loss = 0.0\n"
-    # The check shows 50,000 images, the tests' data sets have hundreds.
-    until = f"    import time; until = time.monotonic() + {seconds} * (len(trainset) < 10_000)\n"
-    hand_in_text(folder, student, epoch, f"{epoch}{until}    while time.monotonic() < until: pass\n")
+    start = "    running_loss = 0.0\n"
+    # The check ends in the first epoch; then it watches the script with 50,000 images, where the tests have hundreds.
+    training = "epoch > 0 and len(trainset) < 10_000"
+    until = f"    import time; until = time.monotonic() + {seconds} * ({training})\n"
+    hand_in_text(folder, student, start, f"{start}{until}    while time.monotonic() < until: pass\n")
 
 
 def rules(path: Path, **values: float | str) -> Path:
