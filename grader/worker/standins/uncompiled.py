@@ -85,8 +85,12 @@ def _looking_compiled(cls: Any, traced: bool = False) -> Any:
 
 
 def not_scripted(obj: Any = None, *args: Any, **options: Any) -> Any:
-    """`torch.jit.script`: the network itself, with what a scripted one has; anything else as it is."""
-    if "_rcb" in options:  # TorchScript itself asks, for a function that a network calls
+    """`torch.jit.script`: the network itself, with what a scripted one has; anything else as it is.
+
+    Torch scripts too, a function that a network calls or the rules of its forward-mode derivatives, and gets what it
+    made.
+    """
+    if _asked_by_torch() and not isinstance(obj, nn.Module):
         return _script(obj, *args, **options)
     note(_UNCOMPILED)
     if isinstance(obj, nn.Module) and not isinstance(obj, _Scripted):
@@ -102,14 +106,18 @@ def traced(func: Any = None, *args: Any, **options: Any) -> Any:
     Torch traces too, for TensorBoard's graph, and gets what it made; so does whoever traces anything but a network.
     """
     made = _trace(func, *args, **options)
-    by_torch = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.")
-    if by_torch or not isinstance(func, nn.Module) or isinstance(func, _Scripted | torch.jit.ScriptModule):
+    if _asked_by_torch() or not isinstance(func, nn.Module) or isinstance(func, _Scripted | torch.jit.ScriptModule):
         return made
     note(_UNCOMPILED)
     cls: Any = type(func)
     func.__class__ = _looking_compiled(cls, traced=True)
     _traces[func] = made
     return func
+
+
+def _asked_by_torch() -> bool:
+    """Whether the caller of the function that asks this is torch."""
+    return str(sys._getframe(2).f_globals.get("__name__")).startswith("torch.")
 
 
 def of_torchscript() -> dict[tuple[Any, str], Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from grader.worker.standins import uncompiled
 
@@ -102,6 +103,14 @@ def test_a_traced_network_is_counted_and_saved_as_it_is_then(calls: list[Any], t
 
 def test_a_function_is_traced_as_torch_does() -> None:
     assert isinstance(uncompiled.traced(torch.relu, IMAGES), torch.jit.ScriptFunction)
+
+
+def test_torch_may_script_its_own_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.jit, "script", uncompiled.not_scripted)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.randn(4, 10), torch.ones(4, 10))
+        loss = torch.nn.functional.cross_entropy(dual, torch.arange(4))
+        assert forward_ad.unpack_dual(loss).tangent is not None
 
 
 def test_a_network_that_torchscript_does_not_understand_is_saved_by_its_weights(tmp_path: Path) -> None:
