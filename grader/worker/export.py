@@ -164,14 +164,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._weights = weights
         self._device = given.device
         self._count = 0
-        # By where a tensor lies: in the worker a memory address means one tensor only as long as that is alive.
-        self._values: dict[Any, tuple[Any, int]] = {}
+        # By where a tensor lies: in the worker a memory address means one tensor only as long as that is alive. Two
+        # equal views of one tensor lie in the same place, and either may end first.
+        self._values: dict[Any, list[tuple[Any, int]]] = {}
         self._number(given)
 
     def value(self, tensor: Tensor) -> int | None:
         """The number of the value that a tensor is; None where no recorded operation made it."""
-        alive, number = self._values.get(_key(tensor), (lambda: None, 0))
-        return number if alive() is not None else None
+        return next((number for alive, number in self._values.get(_key(tensor), []) if alive() is not None), None)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -193,7 +193,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def _number(self, tensor: Tensor) -> None:
-        self._values[_key(tensor)] = weakref.ref(tensor), self._count
+        lying_there = [each for each in self._values.get(_key(tensor), []) if each[0]() is not None]
+        self._values[_key(tensor)] = [(weakref.ref(tensor), self._count), *lying_there]
         self._count += 1
 
     def _argument(self, value: Any) -> Any:

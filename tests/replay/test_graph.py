@@ -163,6 +163,7 @@ class Odd(Small):
         lambda net, x: net.fc(x.view(BATCH, -1)),
         lambda net, x: net.fc(x.flatten(1)).softmax(dim=1) if float(x.max()) < 1e6 else x,
         lambda net, x: net.fc(torch.cat([torch.zeros_like(x), x], 1)[:, 4:].flatten(1)),
+        lambda net, x: net.fc(torch.cat([x[:, :2], torch.zeros_like(x[:, :2])], 1).flatten(1)),
         lambda net, x: net.fc(torch.einsum("bchw->bhwc", x).permute(0, 3, 1, 2).reshape(BATCH, -1)),
         lambda net, x: torch.stack([net.fc(each.flatten()) for each in x.unbind()]),
         lambda net, x: F.linear(x.flatten(1), torch.sigmoid(net.fc.weight)),
@@ -173,7 +174,18 @@ class Odd(Small):
         lambda net, x: net.fc(F.group_norm(F.leaky_relu(x), 2).flatten(1)).double(),
     ],
     ids=[
-        *("view", "reads_a_value", "zeros", "einsum", "one_by_one", "made_weight", "in_place", "infinite", "pools"),
+        *(
+            "view",
+            "reads_a_value",
+            "zeros",
+            "same_slice_twice",
+            "einsum",
+            "one_by_one",
+            "made_weight",
+            "in_place",
+            "infinite",
+            "pools",
+        ),
         *("other_norms", "groups"),
     ],
 )

@@ -107,10 +107,11 @@ def test_a_function_is_traced_as_torch_does() -> None:
 
 def test_torch_may_script_its_own_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.jit, "script", uncompiled.not_scripted)
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(torch.randn(4, 10), torch.ones(4, 10))
-        loss = torch.nn.functional.cross_entropy(dual, torch.arange(4))
-        assert forward_ad.unpack_dual(loss).tangent is not None
+    dual: Any = forward_ad
+    with dual.dual_level():
+        scores = dual.make_dual(torch.randn(4, 10), torch.ones(4, 10))
+        loss = torch.nn.functional.cross_entropy(scores, torch.arange(4))
+        assert dual.unpack_dual(loss).tangent is not None
 
 
 def test_a_network_that_torchscript_does_not_understand_is_saved_by_its_weights(tmp_path: Path) -> None:
