@@ -23,8 +23,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import yaml
-
 from grader.errors import UserError
 from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
@@ -43,8 +41,6 @@ _NOT_THERE = Fault(
     Blame.LAYOUT,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Every scalar stays text: 0123 is an id, and what Ruby wrote of its own objects is no more than its parts.
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def _name_of(row: Mapping[str, str]) -> str:
@@ -106,11 +102,15 @@ def _read_metadata(metadata: Handed, known: Known) -> dict[str, _Upload]:
     Raises:
         UserError: It is not YAML, or not of that form.
     """
+    import yaml  # here: no other class needs it
+
+    # Every scalar stays text: 0123 is an id, and what Ruby wrote of its own objects is no more than its parts.
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     content = metadata.stored.read(_METADATA_KB)
     try:
         if isinstance(content, Fault):
             raise ValueError(f"it {content.said}")
-        whole = yaml.load(decoded(content), Loader=_LOADER)
+        whole = yaml.load(decoded(content), Loader=loader)
         return {normal(str(name)): _upload(_plain(said), known) for name, said in whole.items()}
     except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
         why = str(error).partition("\n")[0]
