@@ -77,8 +77,11 @@ def _look(name: str, given: dict[str, Any]) -> None:
         of_channels = [given.get(key) for key in ("weight", "bias", "running_mean", "running_var")]
         channels = given["input"].shape[1]
         _refuse_unless(all(each is None or each.numel() == channels for each in of_channels), name)
-        if training and given.get("running_mean") is not None:
+        statistics = [given.get("running_mean"), given.get("running_var")]
+        if training and any(each is not None for each in statistics):
             raise ValueError(CHANGES_WEIGHTS)
+        if not training and any(each is None for each in statistics):  # torch 2.11 reads those that are not there
+            raise ValueError(f"{name} has no statistics")
     elif "weight_norm" in name:
         _refuse_unless(given["g"].numel() == given["v"].shape[given.get("dim", 0)], name)
     elif name.startswith("rrelu") and training:

@@ -356,6 +356,8 @@ def test_memory_that_another_network_left_is_not_read(operation: str, args: list
         ("upsample_bilinear2d.default", [IMAGE, [8, 8], False, 1e-300, 1.0], {}, "scale that does not fit"),
         ("_upsample_bilinear2d_aa.default", [IMAGE, [64, 4], False, 0.5, 0.5], {}, "scale that does not fit"),
         ("upsample_nearest2d.vec", [IMAGE, None, [{"number": "nan"}, 1.0]], {}, "scale that does not fit"),
+        ("_native_batch_norm_legit.no_stats", [IMAGE, None, None, False, 0.1, 1e-5], {}, "no statistics"),
+        ("native_batch_norm.default", [IMAGE, None, None, None, None, False, 0.1, 1e-5], {}, "no statistics"),
         ("constant_pad_nd.default", [IMAGE, [1 << 20, 0]], {}, "side of more than"),
         ("unbind.int", [FIRST_WEIGHT, 1], {}, "too many pieces"),
         ("rrelu_with_noise_functional.default", [IMAGE, IMAGE, 0.1, 0.3, True], {}, "random numbers"),
