@@ -14,7 +14,7 @@ from grader.assignment import Assignment
 from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
-from grader.records import Check, Finding, Outcome, Question, Submission, Verdict
+from grader.records import Check, Deviation, Finding, Outcome, Question, Submission, Verdict
 from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 from grader.sandbox import Ending
 from grader.text import without_outputs
@@ -97,10 +97,14 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
     judged = judge(tested, assignment.blocks)
     never_seen = check.verdict is Verdict.UNREADABLE and not check.findings
     layers = compare(tested, assignment.blocks) if tested.output is not None else check.layers
+    # What the check saw run for nothing is no part of what was tested.
+    dead = {finding.where for finding in check.findings if finding.code is Deviation.DEAD_LAYER}
     # What differs from the handout in the same way as before, and in another place or size, is another network too.
-    changed = [layer for layer in layers if layer.differs and layer not in check.layers] if check.layers else []
+    differing = [layer for layer in layers if layer.differs and layer.place not in dead]
+    changed = [layer for layer in differing if layer not in check.layers] if check.layers else []
     known = {finding.code for finding in check.findings}
-    new = tuple(each for each in judged.findings if each.code not in known or (changed and each not in check.findings))
+    found = [each for each in judged.findings if each.where not in dead and each not in check.findings]
+    new = tuple(each for each in found if each.code not in known or changed)
     if not never_seen and (not (new or changed) or check.verdict not in _WORSE):
         return check
     findings = (*new, *check.findings)

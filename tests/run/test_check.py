@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from command import ROOT
+from command import ROOT, SUBMISSIONS
 from grader.assignment import Assignment, load_assignment
 from grader.judge.differences import compare
 from grader.judge.verdict import judge
@@ -66,6 +66,17 @@ def test_another_network_is_judged_as_it_was_tested_and_flagged(assignment: Assi
     known, (flag) = tested.flags[0], tested.flags[1]
     assert known == "known"
     assert flag.startswith("the network that was tested is not the one that was checked: ")
+
+
+def test_what_ran_for_nothing_is_missed_by_nobody_when_the_network_is_tested(assignment: Assignment) -> None:
+    case = runpy.run_path(str(SUBMISSIONS / "networks" / "dead_convolution" / "hw6.py"), run_name="network")
+    network = case["IdentityResNet"](2, 2, 2, 2)
+    checked = look_at(network, "")
+    judged = judge(checked, assignment.blocks)
+    known = Check(judged.verdict, judged.findings, layers=compare(checked, assignment.blocks))
+    case["Odd"].forward = lambda block, x: block.conv2(torch.relu(block.bn2(x))) + x
+    del network.stage3[1].bn1, network.stage3[1].conv1
+    assert with_tested(known, look_at(network, ""), assignment) == known
 
 
 def with_filter(network: NetworkSeen, which: int, side: int) -> NetworkSeen:
