@@ -53,6 +53,7 @@ class ProcessTree(ABC):
     ) -> None:
         self._process, self._group, self._disk = process, group, disk
         self._program, self._own_since, self._own_image = list(program), 0.0, 0
+        self._above: list[psutil.Process] = []
         self._programs: dict[psutil.Process, tuple[str, float]] = {}
         self._kills_before = _kills_for_memory()
         self._root = psutil.Process(process.pid)
@@ -134,7 +135,8 @@ class ProcessTree(ABC):
             # Bubblewrap's own command has these words further back.
             if process.cmdline()[_OPTIONS:][: len(self._program)] == self._program:
                 self._own_since, self._own_image = process.create_time(), image
-        elif image != self._own_image and process.create_time() >= self._own_since:
+                self._above = process.parents()  # bubblewrap may have begun within the same hundredth of a second
+        elif image != self._own_image and process.create_time() >= self._own_since and process not in self._above:
             known = process in self._programs or len(self._programs) < _MOST_PROGRAMS
             if known:
                 words = " ".join(process.cmdline())[:_LONGEST_COMMAND]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from grader.assignment import Assignment
@@ -73,3 +74,10 @@ def test_a_group_of_its_own_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> N
     assert not tree.killed_for_memory
     tree._group = None
     assert tree.killed_for_memory
+
+
+def test_what_runs_the_job_is_no_program_of_the_script_though_both_began_in_the_same_moment(
+    isolation: Isolation, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: 1.0)
+    assert run(isolation, job, "exec(work)\ntime.sleep(0.4)").programs == ()
