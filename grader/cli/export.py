@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.options import DEFAULT_OUT, Out, app, collected, mistakes_in_one_sentence, named, remembered, say
+from grader.cli.options import DEFAULT_OUT, Out, app, collected, named, nothing_graded, remembered, say, setting
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.gradebook import examples
@@ -26,37 +26,31 @@ def export_command(
     system: Annotated[System, typer.Argument(help="The learning system that takes the grades.", envvar="GRADER_LMS")],
     gradebook: Annotated[
         Path | None,
-        typer.Option(
-            help="The gradebook that you downloaded; by default the roster, if that is one.", envvar="GRADER_GRADEBOOK"
-        ),
+        setting("GRADEBOOK", "The gradebook that you downloaded; by default the roster, if that is one."),
     ] = None,
     column: Annotated[
-        str,
-        typer.Option(
-            help="The column's name or a part of it, if several columns could be meant.", envvar="GRADER_COLUMN"
-        ),
+        str, setting("COLUMN", "The column's name or a part of it, if several columns could be meant.")
     ] = "",
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Write the grades into a copy of the gradebook that you downloaded, below OUT/upload; runs nothing."""
-    with mistakes_in_one_sentence():
-        inputs = remembered(out, named(None))
-        rules = inputs.rules()
-        ledger = read_ledger(out)
-        entries = ledger.entries()
-        if not entries:
-            raise UserError(f"there is nothing graded in {out}: run `make grade` first, or name its folder with OUT=")
-        rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
-        say("")
-        if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
-            say(f"not final, another run is due (make grade): {', '.join(not_final)}")
-        if system is System.GRADESCOPE:
-            _write_gradescope(rows, rules, out / "upload" / "gradescope")
-            return
-        path = gradebook or (Path(inputs.roster) if inputs.roster else None)
-        if path is None:
-            raise UserError(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
-        _write_filled_in(path, system, rows, rules, out / "upload" / path.name, column)
+    inputs = remembered(out, named(None))
+    rules = inputs.rules()
+    ledger = read_ledger(out)
+    entries = ledger.entries()
+    if not entries:
+        raise nothing_graded(out)
+    rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
+    say("")
+    if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
+        say(f"not final, another run is due (make grade): {', '.join(not_final)}")
+    if system is System.GRADESCOPE:
+        _write_gradescope(rows, rules, out / "upload" / "gradescope")
+        return
+    path = gradebook or (Path(inputs.roster) if inputs.roster else None)
+    if path is None:
+        raise UserError(f"GRADEBOOK= is missing: name the file that {system.capitalize()} let you download")
+    _write_filled_in(path, system, rows, rules, out / "upload" / path.name, column)
 
 
 @app.command("handout")
@@ -64,8 +58,7 @@ def handout_command(
     target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/hw6-handout.zip"),
 ) -> None:
     """Write one zip file for the students, with the self-check and the trial run."""
-    with mistakes_in_one_sentence():
-        _write_zip(write_handout, target)
+    _write_zip(write_handout, target)
 
 
 @app.command("prevalidate")
@@ -73,9 +66,8 @@ def prevalidate_command(
     target: Annotated[Path, typer.Argument(help="The zip file to write.")] = Path("dist/autograder.zip"),
 ) -> None:
     """Write Gradescope's autograder.zip, which checks each upload at once and gives no points."""
-    with mistakes_in_one_sentence():
-        _write_zip(write_autograder, target)
-        say("next: Gradescope > the assignment > Configure Autograder; grader/docs/teacher.md says with which settings")
+    _write_zip(write_autograder, target)
+    say("next: Gradescope > the assignment > Configure Autograder; grader/docs/teacher.md says with which settings")
 
 
 def _write_zip(write: Callable[[Path], None], target: Path) -> None:

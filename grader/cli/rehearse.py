@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.options import Data, Out, app, from_here, mistakes_in_one_sentence, say
+from grader.cli.options import Data, Out, app, from_here, say
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.rehearsal import Course, make_class
@@ -29,19 +29,18 @@ def rehearse_command(
     out: Out = Path("results/rehearsal"),
 ) -> None:
     """Go the whole way with a made-up class of six: collect, grade, export; on digits, in minutes."""
-    with mistakes_in_one_sentence():
-        folder = out / system
-        course = _new_class(system, folder)
-        files = f"{from_here(course.submissions)} and {from_here(course.gradebook)}"
-        say(f"{system.capitalize()} would let you download {files}")
-        for number, (what, command, settings) in enumerate(_steps(system, course, folder / _RESULTS, data), start=1):
-            typed = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
-            say("\n".join([f"\n{number}. {what}\n", " \\\n    ".join([f"$ make {command}", *typed]), ""]))
-            if code := _given(command, settings):
-                say("\nThe rehearsal ends here: see the line above.")
-                raise typer.Exit(code)
-        say(f"\nThat is the whole way. Open {from_here(folder / _RESULTS / 'report.html')} and see who was left out.")
-        say("With your own class: the same commands with your files and without DATA=; then upload what export wrote.")
+    folder = out / system
+    course = _new_class(system, folder)
+    files = f"{from_here(course.submissions)} and {from_here(course.gradebook)}"
+    say(f"{system.capitalize()} would let you download {files}")
+    for number, (what, command, settings) in enumerate(_steps(system, course, folder / _RESULTS, data), start=1):
+        typed = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
+        say("\n".join([f"\n{number}. {what}\n", " \\\n    ".join([f"$ make {command}", *typed]), ""]))
+        if code := _given(command, settings):
+            say("\nThe rehearsal ends here: see the line above.")
+            raise typer.Exit(code)
+    say(f"\nThat is the whole way. Open {from_here(folder / _RESULTS / 'report.html')} and see who was left out.")
+    say("With your own class: the same commands with your files and without DATA=; then upload what export wrote.")
 
 
 def _new_class(system: System, folder: Path) -> Course:

@@ -62,9 +62,10 @@ def _of_names(found: list[Difference]) -> Iterator[tuple[Deviation, Place, str, 
         alike.setdefault((each.code, each.place, each.sentence, each.small), {}).setdefault(each.name, each)
     for (code, place, sentence, small), layers in alike.items():
         many = len(layers) > 1
-        both = {each.both for each in layers.values()} if len(layers) == 2 else set()
+        both = {each.both for each in layers.values()}
+        shared = both.pop() if len(layers) == 2 and len(both) == 1 else ""
         filled = (
-            sentence.replace("{name}", both.pop() or listed(list(layers)) if len(both) == 1 else listed(list(layers)))
+            sentence.replace("{name}", shared or listed(list(layers)))
             .replace("{name is}", "are" if many else "is")
             .replace("{name has}", "have" if many else "has")
         )

@@ -50,6 +50,7 @@ _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
 # quarter of an epoch; and how much larger it is at the test than over the last part of training, in which dropout and
 # changed images hide some.
 _FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
+# That leap is looked for behind this part of a training, with so many targets an image, and so many images at least.
 _LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7

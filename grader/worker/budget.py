@@ -194,9 +194,9 @@ class Budget:
 
         @functools.wraps(forward)
         def counted_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
-            images = next((value for value in (*args, *options.values()) if _is_batch(value)), None)
             if getattr(self._inside, "forward", False):
                 return forward(network, *args, **options)
+            images = next((value for value in (*args, *options.values()) if _is_batch(value)), None)
             if not (network.training and _is_grad_enabled()):
                 self.statistics.test(images)
             if not _is_grad_enabled():

@@ -193,8 +193,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
     def _number(self, tensor: Tensor) -> None:
-        lying_there = [each for each in self._values.get(_key(tensor), []) if each[0]() is not None]
-        self._values[_key(tensor)] = [(weakref.ref(tensor), self._count), *lying_there]
+        key = _key(tensor)
+        lying_there = [each for each in self._values.get(key, []) if each[0]() is not None]
+        self._values[key] = [(weakref.ref(tensor), self._count), *lying_there]
         self._count += 1
 
     def _argument(self, value: Any) -> Any:

@@ -221,10 +221,9 @@ class Watch:
             if str(sys._getframe(1).f_globals.get("__name__")).split(".")[0] in ("torch", "grader"):
                 return answer
             self.seen.asked_whether = True
+            # "Yes", and one GPU: what the script does with it is to be seen on a machine without one, too.
             if _cuda_is_the_processor() and isinstance(answer, int):
-                return answer or (
-                    True if isinstance(answer, bool) else 1
-                )  # what a script does with a GPU is to be seen here, too
+                return max(answer, type(answer)(True))
             self.seen.asked_for_gpu = True
             return answer
 
