@@ -100,7 +100,7 @@ test-fast: setup  ## run the tests that need no sandbox: under a minute
 test-all: setup browser slurm  ## run the slow tests: the whole demo, the page in a browser, a job under Slurm
 	@$(RUN) -m pytest -m slow
 
-test-gpu: setup  ## grade small classes on this machine's GPU: five minutes
+test-gpu: setup  ## grade small classes on this machine's GPU: six minutes
 	@ls /dev/nvidia[0-9]* >/dev/null 2>&1 || { echo "This machine has no GPU: nothing was tested."; exit 0; }; \
 	  $(RUN) -m pytest -m gpu -s tests/gpu
 

@@ -152,7 +152,8 @@ class Assignment(_Table):
     seed: int
     precision: Literal["script", "bfloat16"]
     acceleration: tuple[
-        Literal["batched-transforms", "own-loading", "batched-draws", "channels-last", "cuda-graphs"], ...
+        Literal["batched-transforms", "own-loading", "batched-draws", "channels-last", "cuda-graphs", "fused-steps"],
+        ...,
     ]
     sharing: Sharing = "turns"
     budget: Budget

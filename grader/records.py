@@ -21,8 +21,9 @@ IMAGE_BYTES = 32 * 32 * 3
 # What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of
 # what is computed.
 BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS = "batched-transforms", "own-loading", "batched-draws"
+FUSED_STEPS = "fused-steps"
 CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16 = "channels-last", "cuda-graphs", "bfloat16"
-OPTIMIZATIONS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16)
+OPTIMIZATIONS = (BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS, CHANNELS_LAST, CUDA_GRAPHS, FUSED_STEPS, BFLOAT16)
 
 
 class Outcome(StrEnum):

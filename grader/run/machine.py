@@ -41,8 +41,8 @@ _START_SECONDS = 2.5
 # The memory that a run is expected to need, of the machine and of a card; it may use more, up to its limits. The
 # specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
 _RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
-# Runs on one card through MPS. On an H100 at batch 4, without the grader, 8 runs made 1,034 steps a second in all and
-# 16 made 1,171; with CUDA graphs 8 made 1,158, 16 made 1,193, 24 made 1,170. More than 8 only make each of them slower.
+# Runs on one card through MPS. On an H100 at batch 4, with all optimizations but without the grader, 8 runs made 1,653
+# steps a second in all and 16 made 1,840: more than 8 mostly make each other slower.
 _MOST_THROUGH_MPS = 8
 _NODE_PREFIX = "grader-node-"
 

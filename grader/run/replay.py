@@ -152,7 +152,7 @@ class Replayer:
 
 def _fixed(slot: Slot) -> tuple[object, ...]:
     """What of a slot a process keeps from its start to its end."""
-    return slot.threads, slot.isolation, slot.work, slot.card, slot.mps_pipe
+    return slot.threads, slot.isolation, slot.work, slot.card
 
 
 @contextlib.contextmanager
@@ -160,6 +160,8 @@ def _started(slot: Slot, limits: Limits) -> Iterator[StartedJob]:
     with tempfile.TemporaryDirectory(dir=slot.work, prefix="replay-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
+        # Not through MPS: no student's fault on the card ends it, and a server has few places: NVIDIA's guide says 48
+        # clients for each card, and sixteen slots have a check, a training and a replay each.
         job = Job(
             folder=folder,
             limits=limits,
@@ -168,7 +170,6 @@ def _started(slot: Slot, limits: Limits) -> Iterator[StartedJob]:
             threads=slot.threads,
             slot=_FIRST_SLOT + slot.number,
             card=slot.card,
-            mps_pipe=slot.mps_pipe,
         )
         with started(slot.isolation, job, _PROGRAM) as waiting:
             yield waiting

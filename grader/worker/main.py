@@ -62,7 +62,7 @@ class Worker:
     def run(self, source: Source) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
         self._source = source
-        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration.loading))
+        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration))
         patches.install(patches.leaving(self._doors))
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()

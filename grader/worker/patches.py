@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim import sgd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _DatasetKind
@@ -35,6 +36,7 @@ from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.leaving import Doors
 from grader.worker.speed import loading
+from grader.worker.speed.acceleration import Acceleration
 from grader.worker.standins import colab, folders, no_gpu, older_versions, programs, uncompiled
 from grader.worker.uncounted import Uncounted
 
@@ -100,7 +102,7 @@ def surrounding() -> list[Patch | Call]:
     return changes
 
 
-def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> list[Patch | Call]:
+def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration) -> list[Patch | Call]:
     """What counts a script's training, and what makes its loading faster."""
     graph: Any = torch.autograd.graph
     cross_entropy, nll_loss = map(budget.means.watched, (functional.cross_entropy, functional.nll_loss))
@@ -115,12 +117,16 @@ def watching(budget: Budget, uncounted: Uncounted, own: loading.OwnLoading) -> l
     ]
     fetcher = staticmethod(loading.fetcher_of(_DatasetKind.create_fetcher))
     changes.append(Patch(_DatasetKind, "create_fetcher", fetcher, "Our own data set gives whole batches faster."))
+    on_card, own = torch.cuda.is_available(), faster.loading
     if own.enabled:
         make = own.iterator_of(DataLoader._get_iterator)
         changes.append(Patch(DataLoader, "_get_iterator", make, "Worker processes hand batches over slower."))
-        if torch.cuda.is_available():
+        if on_card:
             why = "The next batch is made while the GPU works on a step."
             changes.append(Call(register_optimizer_step_post_hook, (own.prepare,), why))
+    if on_card and faster.steps.enabled:
+        fused = faster.steps.instead_of(sgd._multi_tensor_sgd)
+        changes.append(Patch(sgd, "_multi_tensor_sgd", fused, "A fused step passes over the weights once."))
     return changes
 
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim import sgd
 
 from grader.worker import channel
 from grader.worker.speed.graphs import Graphs
+from grader.worker.speed.steps import FusedSteps
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")]
 
@@ -210,6 +212,24 @@ def test_replayed_steps_leave_what_the_network_s_own_steps_leave(script: Callabl
     off, share = difference(script, new_network())
     print(f"{script.__name__}: off by {off:.2e}, {share:.0%} replayed, {channel.all_notes()}")
     assert share > 0.25
+    assert off < TOLERANCE
+
+
+@pytest.mark.parametrize("script", [usual, clips_and_schedules, mixed_precision], ids=lambda script: script.__name__)
+def test_fused_steps_leave_what_default_steps_leave(
+    script: Callable[[Training], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, fused, states = new_network(), FusedSteps(enabled=True), []
+    default = sgd._multi_tensor_sgd
+    for step in (default, fused.instead_of(default)):
+        monkeypatch.setattr(sgd, "_multi_tensor_sgd", step)
+        training = Training(copy.deepcopy(network), replayed=True)
+        script(training)
+        states.append(torch.cat([value.double().flatten() for value in training.network.state_dict().values()]))
+    before = torch.cat([value.double().flatten() for value in network.state_dict().values()])
+    off = float((states[1] - states[0]).norm() / (states[0] - before).norm())
+    print(f"fused steps, {script.__name__}: off by {off:.2e}, {fused.share(STEPS):.0%} fused")
+    assert fused.share(STEPS) > 0.9
     assert off < TOLERANCE
 
 

@@ -63,7 +63,7 @@ def attempt(what, action):
 
 
 def command(text):
-    said = subprocess.run(["./control"], input=text + chr(10), capture_output=True, text=True, timeout=4)
+    said = subprocess.run(["./control"], input=text + chr(10), capture_output=True, text=True, timeout=2)
     return said.returncode, said.stdout + said.stderr
 
 
@@ -200,16 +200,17 @@ def watching() -> Iterator[Watcher]:
         thread.join()
 
 
-def processes() -> list[str]:
-    names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
-    return [name for name in names if name.startswith("nvidia-cuda-mps")]
+def processes() -> dict[int, str]:
+    """Those that compute or could; one that ended and that nobody asked about yet does neither."""
+    living = (each.info for each in psutil.process_iter(["pid", "name", "status"]) if each.info["status"] != "zombie")
+    return {each["pid"]: each["name"] for each in living if (each["name"] or "").startswith("nvidia-cuda-mps")}
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     before = processes()
     yield
-    assert processes() == before, "a daemon or a server was left"
+    assert processes().keys() <= before.keys(), "a daemon or a server was left"
     assert not list(mps.PARENT.glob(f"{mps.PREFIX}*"))
 
 
@@ -325,7 +326,7 @@ def test_a_script_that_attacks_the_daemon_through_its_pipe_costs_nobody_a_grade(
     control = shutil.which(mps.PROGRAM)
     assert control is not None
     program = base64.b64encode(Path(control).read_bytes()).decode()
-    hand_in(tmp_path / "class", "hostile", textwrap.dedent(HARMS_THE_DAEMON).format(program=program, seconds=15))
+    hand_in(tmp_path / "class", "hostile", textwrap.dedent(HARMS_THE_DAEMON).format(program=program, seconds=6))
     # Two places, in the order of the names: the third begins while the daemon is held.
     for student in ("early", "late"):
         hand_in(tmp_path / "class", student)

@@ -173,6 +173,8 @@ def test_a_slot_with_other_threads_gets_a_process_of_its_own_and_none_is_left(
         first = replayers.at(slot)
         # Each run of a slot has an end and a watcher of its own.
         assert replayers.at(replace(slot, cancelled=threading.Event(), watch=print)) is first
+        # A replay takes turns on a card, whether the submission shares it through MPS or not.
+        assert replayers.at(replace(slot, mps_pipe=Path("pipe"))) is first
         assert replayed(first, network, data, assignment).scores is not None
         (before,) = replaying()
         other = replayers.at(replace(slot, threads=2))

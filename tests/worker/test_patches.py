@@ -9,8 +9,9 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
+from grader.records import OPTIMIZATIONS
 from grader.worker import patches
-from grader.worker.speed.loading import OwnLoading
+from grader.worker.speed.acceleration import Acceleration
 from in_worker import run_in_worker
 
 # What is in the packages' modules and classes before the worker's modules are imported, and what its script finds.
@@ -68,8 +69,8 @@ def test_no_name_is_replaced_twice_and_each_change_has_its_reason(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    own = OwnLoading(enabled=True, random=True)
-    changes = [*patches.surrounding(), *patches.watching(MagicMock(), MagicMock(), own)]
+    faster = Acceleration(OPTIMIZATIONS, "script", [])
+    changes = [*patches.surrounding(), *patches.watching(MagicMock(), MagicMock(), faster)]
     names = Counter((id(each.owner), each.name) for each in changes if isinstance(each, patches.Patch))
     assert max(names.values()) == 1
     assert all(each.why.endswith(".") for each in changes)

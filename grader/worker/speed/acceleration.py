@@ -6,6 +6,7 @@ scores.
 """
 
 import copy
+import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -13,22 +14,34 @@ import torch
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
-from grader.records import BATCHED_DRAWS, BATCHED_TRANSFORMS, BFLOAT16, CHANNELS_LAST, CUDA_GRAPHS, OWN_LOADING
+from grader.records import (
+    BATCHED_DRAWS,
+    BATCHED_TRANSFORMS,
+    BFLOAT16,
+    CHANNELS_LAST,
+    CUDA_GRAPHS,
+    FUSED_STEPS,
+    OWN_LOADING,
+)
 from grader.worker import dataset
 from grader.worker.channel import note
 from grader.worker.speed.graphs import Graphs
 from grader.worker.speed.loading import OwnLoading
+from grader.worker.speed.steps import FusedSteps
 
 # The layout is chosen at the ninth batch: before, a forward may only be a summary of the network. The timing costs
 # about ten steps, which a shorter run would not win back.
 _SEEN_BATCHES, _LEFT_BATCHES = 8, 100
+_TIMED_STEPS = 3
 # So much of the time a step must save.
 _WORTH_CHANGING = 0.95
+# Volta's. On an H100 a step of 2.46 ms takes 2.24 at batch 4, and one of 3.85 takes 3.22 at batch 32. Beside others a
+# timing of so little cannot be trusted: of 16 runs at once some kept the slower layout.
+_FIRST_TENSOR_CORES = (7, 0)
 # Of the largest score: reduced precision differs by less, another order of the features by more.
 _TOLERANCE = 1e-2
 
 Forward = Callable[..., Any]
-StepSeconds = Callable[[nn.Module, Forward, torch.Tensor], float]
 
 
 class Acceleration:
@@ -42,8 +55,9 @@ class Acceleration:
 
     def __init__(self, allowed: Collection[str], precision: str, optimizers: Iterable[Optimizer]) -> None:
         self.loading = OwnLoading(enabled=OWN_LOADING in allowed, random=BATCHED_DRAWS in allowed)
+        self.steps = FusedSteps(enabled=FUSED_STEPS in allowed)
         self._graphs = Graphs(enabled=CUDA_GRAPHS in allowed)
-        self._layout = Layout(optimizers, self._graphs.step_seconds, enabled=CHANNELS_LAST in allowed)
+        self._layout = Layout(optimizers, enabled=CHANNELS_LAST in allowed)
         self._precision = Precision(enabled=precision == BFLOAT16)
 
     def forward(
@@ -69,6 +83,7 @@ class Acceleration:
             (BATCHED_DRAWS, self.loading.random_share),
             (CHANNELS_LAST, self._layout.share(batches)),
             (CUDA_GRAPHS, self._graphs.share(batches)),
+            (FUSED_STEPS, self.steps.share(batches)),
             (BFLOAT16, self._precision.share(batches)),
         )
 
@@ -115,23 +130,21 @@ def _in_float32(output: Any) -> Any:
 class Layout:
     """Decides once in a run, before one of its training forwards, whether weights lie channels-last.
 
-    Which layout is faster depends on the machine, the batch and the script, so both are timed on a copy of the network,
-    in the way in which it will be trained. On a GPU that is by replayed graphs, where the launching of single kernels
-    would hide the difference (H100, batch 4: 2.24 and 2.46 ms a step).
+    Tensor cores compute in it: in the other layout cuDNN converts around each convolution. Elsewhere it depends on the
+    machine, the batch and the script, so both are timed on a copy of the network.
 
     Args:
         optimizers: Those that took a step by then.
-        step_seconds: Times a training step of a network without its optimizer, for a batch of images.
     """
 
-    def __init__(self, optimizers: Iterable[Optimizer], step_seconds: StepSeconds, *, enabled: bool) -> None:
-        self._optimizers, self._step_seconds, self._open = optimizers, step_seconds, enabled
+    def __init__(self, optimizers: Iterable[Optimizer], *, enabled: bool) -> None:
+        self._optimizers, self._open = optimizers, enabled
         self._changed_at: int | None = None
 
     def consider(
         self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
     ) -> None:
-        """Time a training step in both layouts and take the faster one; arguments as for `Acceleration.forward`."""
+        """Take the faster layout; arguments as for `Acceleration.forward`."""
         if not self._open or batches < _SEEN_BATCHES or images is None:
             return
         self._open = False
@@ -150,14 +163,32 @@ class Layout:
             with torch.random.fork_rng(devices):
                 as_it_is = copy.deepcopy(network)
                 changed = nn.Module.to(copy.deepcopy(network), memory_format=torch.channels_last)
-                before, after = (self._step_seconds(each, forward, images) for each in (as_it_is, changed))
-                return after < _WORTH_CHANGING * before and _agree(as_it_is, changed, forward, images)
+                before, after = (step_seconds(each, forward, images) for each in (as_it_is, changed))
+                faster = _has_tensor_cores(images.device) or after < _WORTH_CHANGING * before
+                return faster and _agree(as_it_is, changed, forward, images)
         except Exception:  # what a script's network does on a copy is no fault of it
             return False
 
     def share(self, batches: int) -> float:
         """The share of a run's batches that came after the change."""
         return (batches - self._changed_at) / batches if self._changed_at is not None and batches else 0.0
+
+
+def _has_tensor_cores(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FIRST_TENSOR_CORES
+
+
+def step_seconds(network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
+    """The fastest of some training steps without the optimizer; the first one only warms up."""
+    seconds = []
+    for _ in range(1 + _TIMED_STEPS):
+        began = time.monotonic()
+        network.zero_grad()
+        forward(network, images).float().square().mean().backward()
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        seconds.append(time.monotonic() - began)
+    return min(seconds[1:])
 
 
 def _agree(some: nn.Module, other: nn.Module, forward: Forward, images: torch.Tensor) -> bool:

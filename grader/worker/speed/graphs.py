@@ -9,7 +9,6 @@ graph's buffers as copies, so that nothing a script keeps is overwritten (pytorc
 """
 
 import random
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +31,6 @@ _MOST_CAPTURES = 8
 # Two ways to add the same products differ by less, also in TF32; a wrong capture differs by far more. A gradient below
 # the second number times all gradients is rounding noise, as that of a bias before batch normalization.
 _TOLERANCE, _NOISE = 1e-2, 1e-3
-# Replays are timed more often: they take milliseconds, and others may be at work on the same card.
-_TIMED_STEPS, _TIMED_REPLAYS = 3, 20
 _DEVICE = "cuda"
 
 Forward = Callable[..., Any]
@@ -65,22 +62,6 @@ class Graphs:
         """The share of a run's batches that were replayed. At most: replays without a backward pass count, too."""
         return min(1.0, self._replays / batches) if batches else 0.0
 
-    def step_seconds(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
-        """How long a step without its optimizer takes, replayed where possible. The network is a copy to try on."""
-        if not self._open or not _can_be_captured(images):
-            return step_seconds(network, forward, images)
-        try:
-            graph = _Graphed(network, forward, images).graph
-        except Exception:  # what a script's network does while it is captured is no fault of it
-            return step_seconds(network, forward, images)
-        gradient = torch.zeros_like(graph.forward(images))
-
-        def replay() -> None:
-            graph.forward(images)
-            graph.backward(gradient)
-
-        return _fastest(replay, images, _TIMED_REPLAYS)
-
     def _called(self, forward: Forward, graphed: "_Graphed", network: nn.Module, *args: Any, **options: Any) -> Any:
         """Replay where the graph fits a call, else call `forward`."""
         if len(args) == 1 and not options and graphed.fits(network, args[0]):
@@ -89,33 +70,6 @@ class Graphs:
             return graphed.replay(args[0])
         self._unlike += 1
         return forward(network, *args, **options)
-
-
-def step_seconds(network: nn.Module, forward: Forward, images: torch.Tensor) -> float:
-    """The fastest of some training steps without the optimizer; the first one only warms up."""
-
-    def step() -> None:
-        network.zero_grad()
-        forward(network, images).float().square().mean().backward()
-
-    return _fastest(step, images)
-
-
-def _fastest(step: Callable[[], None], images: torch.Tensor, calls: int = _TIMED_STEPS) -> float:
-    """Seconds of the fastest of some calls, on the device of `images`, after one that only warms up."""
-    seconds = []
-    for _ in range(1 + calls):
-        _wait(images)
-        began = time.monotonic()
-        step()
-        _wait(images)
-        seconds.append(time.monotonic() - began)
-    return min(seconds[1:])
-
-
-def _wait(images: torch.Tensor) -> None:
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
 
 
 def _captured(network: nn.Module, forward: Forward, images: torch.Tensor) -> "_Graphed | None":

@@ -13,7 +13,7 @@ from torch import nn
 
 from command import run_grader
 from grader.results.ledger import read_ledger
-from grader.worker.speed import graphs
+from grader.worker.speed import acceleration
 from grader.worker.speed.acceleration import Layout, Precision
 from small_class import hand_in_small
 
@@ -57,14 +57,14 @@ class ThatReadsMemory(Network):
 @pytest.fixture
 def faster(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Say which layout the clock finds faster; the steps themselves are taken."""
-    real = graphs.step_seconds
+    real = acceleration.step_seconds
 
     def choose(channels_last: bool) -> None:
         def timed(network: nn.Module, forward: Any, images: torch.Tensor) -> float:
             assert real(network, forward, images) > 0
             return 1.0 if is_channels_last(network) == channels_last else 2.0
 
-        monkeypatch.setattr(graphs, "step_seconds", timed)
+        monkeypatch.setattr(acceleration, "step_seconds", timed)
 
     return choose
 
@@ -81,7 +81,7 @@ def trained(network: Network) -> torch.optim.SGD:
 
 
 def consider(network: Network, *, left: int = LONG, batch: int = 8, enabled: bool = True) -> Layout:
-    chosen = Layout([trained(network)], graphs.step_seconds, enabled=enabled)
+    chosen = Layout([trained(network)], enabled=enabled)
     chosen.consider(network, type(network).forward, IMAGES, batch, left)
     return chosen
 
@@ -92,7 +92,7 @@ def test_the_faster_layout_is_taken_with_the_optimizers_buffers(faster: Callable
     optimizer = trained(network)
     weight, before = network.conv.weight, network.conv.weight.detach().clone()
     state, statistics = torch.get_rng_state(), network.bn.state_dict()["running_mean"].clone()
-    chosen = Layout([optimizer], graphs.step_seconds, enabled=True)
+    chosen = Layout([optimizer], enabled=True)
     chosen.consider(network, Network.forward, IMAGES, 8, LONG)
     assert is_channels_last(network)
     assert network.conv.weight is weight
@@ -109,6 +109,16 @@ def test_a_slower_layout_is_not_taken(faster: Callable[[bool], None]) -> None:
     network = Network()
     assert consider(network).share(80) == 0
     assert not is_channels_last(network)
+
+
+def test_tensor_cores_get_their_layout_whatever_the_clock_says(
+    faster: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faster(False)
+    monkeypatch.setattr(acceleration, "_has_tensor_cores", lambda device: True)
+    network = Network()
+    assert consider(network).share(80) == pytest.approx(0.9)
+    assert is_channels_last(network)
 
 
 @pytest.mark.parametrize("kind", [ThatViews, ThatReadsMemory])
