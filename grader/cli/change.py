@@ -19,8 +19,8 @@ from grader.cli.options import (
     app,
     chosen,
     collected,
+    last_run_key,
     named,
-    nothing_graded,
     remembered,
     say,
     setting,
@@ -31,7 +31,7 @@ from grader.pipeline import results
 from grader.records import Outcome, Submission
 from grader.report.out import write_results
 from grader.results.entries import Override, Regrade, Result
-from grader.results.ledger import Ledger, open_ledger
+from grader.results.ledger import open_ledger
 
 Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks.")]
 
@@ -54,7 +54,7 @@ def regrade_command(
     rules = inputs.rules()
     with open_ledger(out) as ledger:
         collection = collected(inputs, rules, out, briefly=True)
-        rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
+        rows = results(collection.submissions, rules, ledger, last_run_key(ledger, out))
         wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
         if not wanted:
             raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
@@ -78,7 +78,7 @@ def override_command(
     rules = inputs.rules()
     value = _points(points, max(band.points for band in rules.bands))
     with open_ledger(out) as ledger:
-        run_key = _last_run_key(ledger, out)
+        run_key = last_run_key(ledger, out)
         collection = collected(inputs, rules, out, briefly=True)
         submission = _one(collection.submissions, student)
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
@@ -94,13 +94,6 @@ def _require_reason(why: str) -> None:
         raise UserError(
             'whoever changes a result gives a reason: set WHY="..."; the ledger keeps it, the table shows it'
         )
-
-
-def _last_run_key(ledger: Ledger, out: Path) -> str:
-    entries = ledger.entries()
-    if not entries:
-        raise nothing_graded(out)
-    return entries[-1].run_key
 
 
 def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]:

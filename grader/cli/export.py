@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.options import DEFAULT_OUT, Out, app, collected, named, nothing_graded, remembered, say, setting
+from grader.cli.options import DEFAULT_OUT, Out, app, collected, last_run_key, named, remembered, say, setting
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.gradebook import examples
@@ -37,10 +37,8 @@ def export_command(
     inputs = remembered(out, named(None))
     rules = inputs.rules()
     ledger = read_ledger(out)
-    entries = ledger.entries()
-    if not entries:
-        raise nothing_graded(out)
-    rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
+    run_key = last_run_key(ledger, out)
+    rows = results(collected(inputs, rules, out).submissions, rules, ledger, run_key)
     say("")
     if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
         say(f"not final, another run is due (make grade): {', '.join(not_final)}")

@@ -26,8 +26,8 @@ from grader.cli.options import (
     chosen,
     collected,
     interrupted,
+    last_run_key,
     named,
-    nothing_graded,
     remember,
     remembered,
     say,
@@ -121,14 +121,12 @@ def report_command(
     inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
     rules = inputs.rules()
     ledger = read_ledger(out)
-    entries = ledger.entries()
-    if not entries:
-        raise nothing_graded(out)
+    run_key = last_run_key(ledger, out)
     collection = collected(inputs, rules, out)
     remember(inputs, out)
-    rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
+    rows = results(collection.submissions, rules, ledger, run_key)
     write_results(rows, collection, rules, ledger, out)
-    name = entries[-1].evidence.data_name
+    name = next((entry.evidence.data_name for entry in reversed(ledger.entries())), ASSIGNED_DATA)
     show_results(rows, out, "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}.")
 
 

@@ -31,6 +31,7 @@ from grader.records import Collection, Status, Submission
 from grader.report.out import where_it_is
 from grader.report.table import collection_table, print_summary, write_csv
 from grader.results.entries import Result
+from grader.results.ledger import Ledger
 from grader.text import counted, printable, write_private
 
 DEFAULT_OUT = Path("results")
@@ -244,6 +245,19 @@ def nothing_graded(out: Path) -> UserError:
     return UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
 
 
+def last_run_key(ledger: Ledger, out: Path) -> str:
+    """The key of the newest run; empty where `make grade` found no file that it could run.
+
+    Raises:
+        UserError: There was no `make grade`.
+    """
+    if entries := ledger.entries():
+        return entries[-1].run_key
+    if not (out / INPUTS_NAME).exists():
+        raise nothing_graded(out)
+    return ""
+
+
 def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = False) -> Collection:
     """Collect, write `collection.csv`, and say what was found and what was set aside.
 
@@ -264,15 +278,18 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
-    missing = sum(each.content is None and not each.unreadable for each in collection.submissions)
-    say(f"collected: {counted(handed_in, 'submission')}; nothing from {missing}")
+    unreadable = sum(bool(each.unreadable) for each in collection.submissions)
+    closed = f"; cannot be read: {unreadable}" if unreadable else ""
+    missing = len(collection.submissions) - handed_in - unreadable
+    say(f"collected: {counted(handed_in, 'submission')}{closed}; nothing from {missing}")
     if briefly:
         return collection
     for notice in collection.notices:
         say(f"  {notice}")
-    for decision in collection.decisions:
-        if decision.status not in (Status.TAKEN, Status.BESIDE):
-            say(f"  {decision.status}: {decision.file}: {decision.reason}")
+    # A group's file has a decision for each member.
+    aside = (each for each in collection.decisions if each.status not in (Status.TAKEN, Status.BESIDE))
+    for line in dict.fromkeys(f"  {each.status}: {each.file}: {each.reason}" for each in aside):
+        say(line)
     for submission in collection.submissions:
         for remark in submission.remarks:
             say(f"  {submission.student_id}: {remark}")
