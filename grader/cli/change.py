@@ -4,7 +4,6 @@ import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Annotated
 
 from grader.cli.grade import run_class

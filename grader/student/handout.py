@@ -21,7 +21,6 @@ _CHECK = (
 )
 _TRIAL = (
     *("grader/__main__.py", "grader/progress.py", "grader/data.py"),
-    *("grader/results/__init__.py", "grader/results/entries.py", "grader/report/__init__.py", "grader/report/pace.py"),
     *(f"grader/student/{name}.py" for name in ("command", "trial", "words")),
     "grader/replay/*.py",
 )

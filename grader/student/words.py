@@ -14,10 +14,20 @@ from typing import Any, TextIO
 
 from grader.data import DataSet
 from grader.errors import UserError
-from grader.progress import Event, Plan, Printed, Stage, work_seconds
+from grader.progress import (
+    Event,
+    Plan,
+    Printed,
+    Running,
+    Scene,
+    Stage,
+    after,
+    training_line,
+    work_seconds,
+    worth_a_line,
+)
 from grader.protocol import Fault, Stopped
 from grader.records import StopReason, Training, accuracy_percent, exact_percent, in_band
-from grader.report.pace import Running, Scene, after, training_line, worth_a_line
 from grader.student.trial import Trial
 from grader.text import duration
 

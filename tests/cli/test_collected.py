@@ -10,7 +10,12 @@ from submission_folders import hand_in, write_roster
 
 
 def test_what_becomes_of_a_group_s_file_is_said_once(tmp_path: Path) -> None:
-    upload = ("submission_1", [("0012", "Kim"), ("0013", "Lee")], "2026-11-20 10:00:00", [])
+    upload: tuple[str, list[tuple[str, str]], str, list[str]] = (
+        "submission_1",
+        [("0012", "Kim"), ("0013", "Lee")],
+        "2026-11-20 10:00:00",
+        [],
+    )
     files = {"submission_metadata.yml": gradescope_metadata([upload]), "submission_1/report.pdf": b"%PDF"}
     archive = write_archive(tmp_path / "export.zip", files)
     said = run_grader("collect", archive, "--out", tmp_path / "out").stdout
