@@ -24,8 +24,8 @@ from grader.data import DataSet, count_correct, images_to_score
 from grader.errors import Cancelled, SeatLost, UserError
 from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
+from grader.report import write_results
 from grader.report.live import Display
-from grader.report.out import write_results
 from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run

@@ -28,7 +28,7 @@ from grader.cli.options import (
 from grader.errors import UserError
 from grader.pipeline import results
 from grader.records import Outcome, Submission
-from grader.report.out import write_results
+from grader.report import write_results
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import open_ledger
 

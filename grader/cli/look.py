@@ -36,7 +36,7 @@ from grader.cli.options import (
 from grader.data import ASSIGNED_DATA
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
-from grader.report.out import write_results
+from grader.report import write_results
 from grader.report.page import SIMILAR_NAME, write_similar
 from grader.report.similar import MOST_BYTES, find_similar
 from grader.report.table import checks_table, collection_lines, write_csv

@@ -28,7 +28,7 @@ from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
 from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
-from grader.report.out import where_it_is
+from grader.report import where_it_is
 from grader.report.table import collection_table, print_summary, write_csv
 from grader.results.entries import Result
 from grader.results.ledger import Ledger
