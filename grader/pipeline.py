@@ -26,7 +26,7 @@ from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
 from grader.report import write_results
 from grader.report.live import Display
-from grader.results.entries import Entry, Evidence, Result, RunReason
+from grader.results import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
@@ -35,7 +35,7 @@ from grader.run.machine import Machine
 from grader.run.replay import Replayers
 from grader.run.train import Trained, train, unexplained_time
 from grader.run.worker_client import Request, Slot, waiting_worker
-from grader.schedule.dispatch import Finished, Scheduler, Seat
+from grader.schedule import Finished, Scheduler, Seat
 from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 
 _PROVISIONAL = "provisional: graded without isolation"

@@ -43,8 +43,7 @@ from grader.report.table import checks_table, collection_lines, write_csv
 from grader.results.ledger import read_ledger
 from grader.run.machine import default_jobs, saved_calibration, this_machine, usable_cores
 from grader.sandbox import PROBES, Rung, find_isolation, rungs
-from grader.schedule import mps
-from grader.schedule.dispatch import Local
+from grader.schedule import Local, mps
 from grader.schedule.gpus import cards_here
 from grader.text import counted
 

@@ -16,18 +16,22 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from grader.assignment import Limits
-from grader.lms.archive import Handed, is_archive, made_by_system, opened_inside, without_common_folder
 from grader.lms.files import (
     NOBODYS,
     Attempt,
     Blame,
     Fault,
     Found,
+    Handed,
     Stored,
     WithoutFile,
     can_be_imported,
+    is_archive,
     listed,
+    made_by_system,
     normal,
+    opened_inside,
+    without_common_folder,
 )
 from grader.records import Companion, Decision, Status, Submission
 

@@ -18,9 +18,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Blame, Fault, Known, Stored, WithoutFile, normal
+from grader.lms.files import Blame, Fault, Handed, Known, Stored, WithoutFile, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.text import decoded

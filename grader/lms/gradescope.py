@@ -24,12 +24,11 @@ from decimal import Decimal
 from typing import Any
 
 from grader.errors import UserError
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Attempt, Blame, Fault, Known, Told, normal
+from grader.lms.files import Attempt, Blame, Fault, Handed, Known, Told, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
-from grader.results.entries import Result
+from grader.results import Result
 from grader.text import decoded, printable
 
 METADATA = "submission_metadata.yml"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from grader.results.entries import Result
+from grader.results import Result
 from grader.text import write_private
 
 STANDINGS_NAME = "report.json"

@@ -27,8 +27,7 @@ from grader.run.replay import Replayers
 from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
 from grader.sandbox import Isolation, find_isolation
 from grader.sandbox.folders import own_folder
-from grader.schedule import mps
-from grader.schedule.dispatch import Here, Seat
+from grader.schedule import Here, Seat, mps
 from grader.schedule.gpus import NO_CARD, cards_here, spread
 
 WORK_NAME, CALIBRATION_NAME = "work", "calibration.json"

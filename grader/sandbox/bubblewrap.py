@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from grader.sandbox import seccomp
-from grader.sandbox.job import Isolation, Job
-from grader.sandbox.runtime import (
+from grader.sandbox.job import (
     USER_ID_INSIDE,
+    Isolation,
+    Job,
     environment,
     gpu_devices,
     hidden_folders,

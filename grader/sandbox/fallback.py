@@ -28,8 +28,9 @@ import psutil
 from grader.records import IsolationLevel
 from grader.sandbox import seccomp
 from grader.sandbox.folders import own_folder
-from grader.sandbox.job import Isolation, Job
-from grader.sandbox.runtime import (
+from grader.sandbox.job import (
+    Isolation,
+    Job,
     environment,
     gpu_devices,
     hidden_folders,

@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from grader.errors import Cancelled, InfrastructureError, SeatLost, UserError
 from grader.progress import Event, Printed, StageBegun, Watch
-from grader.schedule.dispatch import Finished, Here, M, R, S, Seat, T, run_at
+from grader.schedule import Finished, Here, M, R, S, Seat, T, run_at
 from grader.schedule.gpus import spread
 
 # How often a node's process is started anew before the node counts as lost.

@@ -26,7 +26,7 @@ _TRIAL = (
 )
 _UPLOAD = (
     *("grader/assignment.py", "grader/student/upload_check.py"),
-    *(f"grader/lms/{name}.py" for name in ("__init__", "archive", "attempts", "files")),
+    *(f"grader/lms/{name}.py" for name in ("__init__", "attempts", "files")),
 )
 _GRADESCOPE = Path(__file__).with_name("gradescope")
 # The same bytes for the same files: a zip entry's time starts in 1980.

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from grader.assignment import Assignment, load_assignment
 from grader.judge.verdict import judge
-from grader.lms.archive import unpacked
 from grader.lms.attempts import SystemAttempt, add_companions, sort_out
-from grader.lms.files import Attempt, Fault, Found, WithoutFile
+from grader.lms.files import Attempt, Fault, Found, WithoutFile, unpacked
 from grader.records import Answer, Decision, Status, Submission, Verdict
 from grader.student.observe import ASKED, NO_LAYERS, Observed, observe
 from grader.text import printable

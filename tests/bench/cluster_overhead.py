@@ -17,7 +17,7 @@ import psutil
 import typer
 
 from grader.records import Submission
-from grader.schedule.dispatch import Here, Seat
+from grader.schedule import Here, Seat
 from results import RESULTS, Out, write_section
 
 SLEEP_SECONDS = 0.1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grader.errors import Cancelled, UserError
 from grader.progress import Left, Stage, StageBegun
-from grader.schedule.dispatch import Here, Seat
+from grader.schedule import Here, Seat
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from grader.protocol import Progress
 from grader.records import CurvePoint
-from grader.run.curve import POINTS, TrainingCurve
+from grader.run.worker_client import POINTS, TrainingCurve
 from grader.sandbox import Job, Listener
 from grader.sandbox.execute import Conversation
 from submission_folders import ASSIGNMENT

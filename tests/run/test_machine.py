@@ -18,7 +18,7 @@ from grader.records import IsolationLevel, Training
 from grader.run import machine as machines
 from grader.run.machine import Machine, calibrate, default_jobs
 from grader.sandbox import Isolation
-from grader.schedule.dispatch import Seat
+from grader.schedule import Seat
 
 
 def run(first: int, last: int) -> SimpleNamespace:

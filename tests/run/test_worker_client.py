@@ -8,8 +8,7 @@ import pytest
 
 from grader.errors import InfrastructureError
 from grader.protocol import Evaluated, Event, NetworkSeen, SourceRead, Started, Stopped, to_json
-from grader.run.curve import TrainingCurve
-from grader.run.worker_client import WorkerRun, _interpret
+from grader.run.worker_client import TrainingCurve, WorkerRun, _interpret
 from grader.sandbox import Ending, Execution
 
 STARTED, SOURCE = Started("CPU", "2.11"), SourceRead(suspicions=("imports zlib (line 1)",))

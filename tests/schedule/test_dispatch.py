@@ -11,7 +11,7 @@ import pytest
 
 from grader.errors import Cancelled, SeatLost, UserError
 from grader.progress import Event, Notice, Watch
-from grader.schedule.dispatch import MOST_LOSSES, Finished, Local, Seat, run_at
+from grader.schedule import MOST_LOSSES, Finished, Local, Seat, run_at
 
 Told = list[Event]
 

@@ -10,7 +10,7 @@ from grader.assignment import Assignment
 from grader.protocol import Fault
 from grader.records import Outcome, Run, StopReason
 from grader.sandbox import Job
-from grader.sandbox.runtime import environment
+from grader.sandbox.job import environment
 from grader.schedule import gpus
 from grader.schedule.gpus import card_name, in_doubt, spread, visible_cards
 from grader.worker.limits import limit_cards, limit_met

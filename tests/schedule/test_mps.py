@@ -21,9 +21,8 @@ from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.machine import default_jobs, shared_cards
 from grader.sandbox import Job, execute, fallback, rungs
-from grader.sandbox.runtime import environment
-from grader.schedule import mps
-from grader.schedule.dispatch import Seat
+from grader.sandbox.job import environment
+from grader.schedule import Seat, mps
 from small_class import rules
 
 # A grader that starts the daemon, says so, and is killed before it can end it.

@@ -13,7 +13,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data
 from grader.pipeline import Judged, grade_due, results
 from grader.records import Check, Outcome, Run, Score, StopReason, Submission, Verdict
-from grader.results.entries import RunReason
+from grader.results import RunReason
 from grader.results.ledger import open_ledger
 from grader.results.reruns import NextRun, next_run
 from grader.run.machine import Machine, shared_cards
@@ -21,8 +21,8 @@ from grader.run.replay import Replayers
 from grader.run.train import Trained
 from grader.run.worker_client import Slot
 from grader.sandbox import Isolation
-from grader.sandbox.runtime import gpu_devices
-from grader.schedule.dispatch import Local
+from grader.sandbox.job import gpu_devices
+from grader.schedule import Local
 from grader.schedule.gpus import may_be_a_neighbours_fault
 from one_run import only_slot
 from record_examples import ENTRY, entry
