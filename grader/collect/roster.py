@@ -78,7 +78,7 @@ def read_roster(path: Path) -> Roster:
         UserError: There is no such file, a column is missing, nobody is on it, or a line or a deadline is wrong.
     """
     try:
-        text, _ = decode(path.read_bytes())
+        text, *_ = decode(path.read_bytes())
     except OSError as error:
         raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:

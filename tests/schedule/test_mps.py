@@ -241,7 +241,11 @@ def test_landlock_lets_a_job_use_the_sockets_and_change_no_file(
         pytest.skip(why)
     fake_mps.install(tmp_path / "bin", monkeypatch)
     with mps.served(CARDS) as pipe:
-        confined = f"from grader.sandbox import fallback; fallback._restrict((), (), (), (), [{str(pipe)!r}])\n"
+        confined = f"""from types import SimpleNamespace
+from grader.sandbox import fallback
+given = dict.fromkeys(("readable", "listable", "writable", "devices"), ())
+fallback._restrict(SimpleNamespace(**given, sockets=[{str(pipe)!r}]))
+"""
         program = confined + IN_A_JOB.format(pipe=str(pipe))
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert succeeded(ran.stdout.splitlines()) == REACHED
