@@ -145,8 +145,8 @@ _WORKER_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """Where one run is made, among those that are made at the same time, and what it may use there.
+class EquippedSlot:
+    """A slot in which one run at a time is made, and what the run may use there.
 
     Attributes:
         number: From 0; as root, each has a user id of its own.
@@ -185,7 +185,7 @@ class Request:
 
     submission: Submission
     assignment: Assignment
-    slot: Slot
+    slot: EquippedSlot
     mode: Literal["check", "train"]
     seed: int
     images: ImagesToScore | None = None

@@ -1,7 +1,7 @@
-"""Hand tasks to seats: a task whose seat is lost goes to another one, at most `MOST_LOSSES` times.
+"""Hand tasks to slots: a task whose slot is lost goes to another one, at most `MOST_LOSSES` times.
 
-`Local` has the seats of this machine, ray.py those of a cluster; whoever asks knows a `Scheduler` and no more. Both
-hand their seats to `run_at`, which starts a thread for each; the thread calls the caller's `work` with one task after
+`Local` has the slots of this machine, ray.py those of a cluster; whoever asks knows a `Scheduler` and no more. Both
+hand their slots to `run_at`, which starts a thread for each; the thread calls the caller's `work` with one task after
 the other.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from grader.errors import SeatLost, UserError
+from grader.errors import SlotLost, UserError
 from grader.progress import Notice, Watch
 from grader.schedule.gpus import card_name, spread
 
@@ -29,11 +29,11 @@ MOST_LOSSES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seat:
-    """Where one task at a time is worked on. `Machine.slot` says what a run has there: threads, memory, a card's share.
+class Slot:
+    """Where one task at a time is worked on. `Machine.equipped` gives it what a run may use there.
 
     Attributes:
-        number: Among the seats of its machine, from 0.
+        number: Among the slots of its machine, from 0.
         alone: Nothing runs beside it on its machine.
         card: The GPU, as CUDA_VISIBLE_DEVICES names it; empty where there is none.
         machine: Empty: this one.
@@ -50,7 +50,7 @@ class Seat:
 
     @property
     def name(self) -> str:
-        """Of its card, or of its machine where it has none: what a `SeatLost` says has failed."""
+        """Of its card, or of its machine where it has none: what a `SlotLost` says has failed."""
         return card_name(self.card, self.machine)
 
     @property
@@ -87,49 +87,49 @@ class Finished(Generic[R]):
 
 
 class Scheduler(Protocol[S_co, M_co]):
-    """The seats of one machine or of many, and what was set up once on each machine."""
+    """The slots of one machine or of many, and what was set up once on each machine."""
 
     @property
     def machines(self) -> Sequence[M_co]:
         """What was set up, one for each machine."""
 
     def run_all(
-        self, tasks: Sequence[T], work: Callable[[T, S_co, M_co, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S_co, M_co, Slot], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """Yield each task with what became of it as soon as that is known, in any order.
 
         Args:
-            work: Called with a task, what all tasks share, what was set up on the machine, and the seat. For a cluster
+            work: Called with a task, what all tasks share, what was set up on the machine, and the slot. For a cluster
                 it must be picklable.
             alone: One task at a time on each machine.
 
         Raises:
             Cancelled: Everything was to stop.
-            UserError: No seat is left.
+            UserError: No slot is left.
         """
 
 
 def run_at(
-    seats: Sequence[Seat],
+    slots: Sequence[Slot],
     tasks: Iterable[T],
-    run: Callable[[Seat, T], R],
+    run: Callable[[Slot, T], R],
     cancelled: threading.Event,
     watch: Watch,
     lost: set[str],
 ) -> Generator[tuple[T, Finished[R]], None, None]:
-    """Work on tasks at all seats at once, as `Scheduler.run_all` says.
+    """Work on tasks in all slots at once, as `Scheduler.run_all` says.
 
-    One thread serves each seat until the end, because a sandbox dies with the thread that started it. A task at a seat
+    One thread serves each slot until the end, because a sandbox dies with the thread that started it. A task in a slot
     that is `alone` begins only when nothing else runs on its machine.
 
     Args:
-        run: Works on a task; raises SeatLost where it could not be finished for a reason that is not the task's.
+        run: Works on a task; raises SlotLost where it could not be finished for a reason that is not the task's.
         cancelled: Set here when a task raises or the caller stops asking; work in flight should then end soon.
         lost: The names of machines and cards that are lost for good. More are added here.
     """
-    alone = any(seat.alone for seat in seats)
-    desk = _Desk(seats, [_Waiting(task, alone) for task in tasks], run, watch, lost)
-    threads = [threading.Thread(target=desk.serve, args=(seat,), name=seat.name) for seat in seats]
+    alone = any(slot.alone for slot in slots)
+    desk = _Desk(slots, [_Waiting(task, alone) for task in tasks], run, watch, lost)
+    threads = [threading.Thread(target=desk.serve, args=(slot,), name=slot.name) for slot in slots]
     for thread in threads:
         thread.start()
     try:
@@ -159,27 +159,27 @@ class _Waiting(Generic[T]):
 
 
 class _Desk(Generic[T, R]):
-    """The tasks that wait and the results that nobody has fetched, shared by the seats' threads."""
+    """The tasks that wait and the results that nobody has fetched, shared by the slots' threads."""
 
     def __init__(
         self,
-        seats: Sequence[Seat],
+        slots: Sequence[Slot],
         tasks: Iterable[_Waiting[T]],
-        run: Callable[[Seat, T], R],
+        run: Callable[[Slot, T], R],
         watch: Watch,
         lost: set[str],
     ) -> None:
         self._waiting = deque(tasks)
-        self._in_flight: dict[Seat, _Waiting[T]] = {}
+        self._in_flight: dict[Slot, _Waiting[T]] = {}
         self.unfinished = len(self._waiting)
-        self._seats = seats
+        self._slots = slots
         self._run = run
         self._watch = watch
         self._lost = lost
         self._changed = threading.Condition()
         self._closed = False
         self._ended: queue.SimpleQueue[tuple[T, Finished[R]] | BaseException] = queue.SimpleQueue()
-        self._fail_without_seats()
+        self._fail_without_slots()
 
     def next_finished(self) -> tuple[T, Finished[R]]:
         """Wait for the next task that ends; raise what ended the work on one."""
@@ -194,36 +194,36 @@ class _Desk(Generic[T, R]):
             self._closed = True
             self._changed.notify_all()
 
-    def serve(self, seat: Seat) -> None:
-        """Give tasks to one seat until there are none, or the seat is lost."""
-        while (taken := self._take(seat)) is not None:
+    def serve(self, slot: Slot) -> None:
+        """Give tasks to one slot until there are none, or the slot is lost."""
+        while (taken := self._take(slot)) is not None:
             try:
-                self._ended.put((taken.task, Finished(self._run(seat, taken.task), taken.losses)))
-            except SeatLost as loss:
+                self._ended.put((taken.task, Finished(self._run(slot, taken.task), taken.losses)))
+            except SlotLost as loss:
                 self._lose(taken, loss)
             except BaseException as error:  # the caller's thread raises it
                 self._ended.put(error)
             with self._changed:
-                del self._in_flight[seat]
+                del self._in_flight[slot]
                 self._changed.notify_all()
 
-    def _take(self, seat: Seat) -> _Waiting[T] | None:
+    def _take(self, slot: Slot) -> _Waiting[T] | None:
         with self._changed:
-            while not self._closed and self._lost.isdisjoint(seat.names):
-                taken = next((each for each in self._waiting if self._may_begin(each, seat)), None)
+            while not self._closed and self._lost.isdisjoint(slot.names):
+                taken = next((each for each in self._waiting if self._may_begin(each, slot)), None)
                 if taken is not None:
                     self._waiting.remove(taken)
-                    self._in_flight[seat] = taken
+                    self._in_flight[slot] = taken
                     return taken
                 # A task in flight may be lost and come back, or end and leave its machine to one that must be alone.
                 self._changed.wait()
         return None
 
-    def _may_begin(self, waiting: _Waiting[T], seat: Seat) -> bool:
-        beside = [other for at, other in self._in_flight.items() if not set(at.names).isdisjoint(seat.names)]
+    def _may_begin(self, waiting: _Waiting[T], slot: Slot) -> bool:
+        beside = [other for at, other in self._in_flight.items() if not set(at.names).isdisjoint(slot.names)]
         return not beside if waiting.alone else not any(other.alone for other in beside)
 
-    def _lose(self, taken: _Waiting[T], loss: SeatLost) -> None:
+    def _lose(self, taken: _Waiting[T], loss: SlotLost) -> None:
         lost = taken.after(loss.name)
         given_up = len(lost.losses) >= MOST_LOSSES
         then = "the grader gives that run up for now" if given_up else "the grader repeats that run"
@@ -239,10 +239,10 @@ class _Desk(Generic[T, R]):
             else:
                 self._waiting.appendleft(lost)
             self._changed.notify_all()
-            self._fail_without_seats()
+            self._fail_without_slots()
 
-    def _fail_without_seats(self) -> None:
-        if all(not self._lost.isdisjoint(seat.names) for seat in self._seats):
+    def _fail_without_slots(self) -> None:
+        if all(not self._lost.isdisjoint(slot.names) for slot in self._slots):
             what = ", ".join(sorted(self._lost))
             self._ended.put(
                 UserError(
@@ -253,7 +253,7 @@ class _Desk(Generic[T, R]):
 
 
 class Local(Generic[S, M]):
-    """The seats of this machine, as a `Scheduler`.
+    """The slots of this machine, as a `Scheduler`.
 
     Args:
         machine: What was set up here.
@@ -271,13 +271,13 @@ class Local(Generic[S, M]):
         self._lost: set[str] = set()
 
     def run_all(
-        self, tasks: Sequence[T], work: Callable[[T, S, M, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, M, Slot], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
         (machine,) = self.machines
-        seats = [Seat(number, alone, card, "", self._cancelled, watch) for number, card in enumerate(self._cards)]
+        slots = [Slot(number, alone, card, "", self._cancelled, watch) for number, card in enumerate(self._cards)]
 
-        def at(seat: Seat, task: T) -> R:
-            return work(task, self._shared, machine, seat)
+        def at(slot: Slot, task: T) -> R:
+            return work(task, self._shared, machine, slot)
 
-        yield from run_at(seats, tasks, at, self._cancelled, watch, self._lost)
+        yield from run_at(slots, tasks, at, self._cancelled, watch, self._lost)
