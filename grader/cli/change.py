@@ -18,6 +18,7 @@ from grader.cli.options import (
     app,
     chosen,
     collected,
+    known,
     last_run_key,
     named,
     remembered,
@@ -27,7 +28,7 @@ from grader.cli.options import (
 )
 from grader.errors import UserError
 from grader.pipeline import results
-from grader.records import Outcome, Submission
+from grader.records import Outcome
 from grader.report import write_results
 from grader.results import Override, Regrade, Result
 from grader.results.ledger import open_ledger
@@ -73,13 +74,15 @@ def override_command(
 ) -> None:
     """Set one student's points, whatever the accuracy; a later regrade of that student ends the override."""
     _require_reason(why)
+    if not student:
+        raise UserError("STUDENT= is missing: name the student whose points you set")
     inputs = remembered(out, named(submissions))
     rules = inputs.rules()
-    value = _points(points, max(band.points for band in rules.bands))
+    value = _points(points, rules.most_points)
     with open_ledger(out) as ledger:
         run_key = last_run_key(ledger, out)
         collection = collected(inputs, rules, out, briefly=True)
-        submission = _one(collection.submissions, student)
+        submission = known(collection, student)
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)
         write_results(rows, collection, rules, ledger, out)
@@ -103,13 +106,6 @@ def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]
         for row in there
         if (failed and row.grade.outcome is not Outcome.GRADED) or (flagged and row.grade.review)
     ]
-
-
-def _one(submissions: Sequence[Submission], student: str) -> Submission:
-    found = [submission for submission in submissions if submission.student_id == student]
-    if not found:
-        raise UserError(f"there is no student {student or '(STUDENT= is empty)'} in the submissions or the roster")
-    return found[0]
 
 
 def _points(text: str, most: Decimal) -> Decimal:

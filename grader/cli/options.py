@@ -302,12 +302,22 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
     Raises:
         UserError: Nobody has such an id, or handed in nothing.
     """
-    known = {submission.student_id: submission for submission in collection.submissions}
-    for student in students:
-        if student not in known:
-            close = difflib.get_close_matches(student, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
-        if known[student].content is None:
-            raise UserError(f"{student} handed in no file that can be run: see collection.csv")
-    return [known[student] for student in dict.fromkeys(students)]
+    found = [known(collection, student) for student in dict.fromkeys(students)]
+    for submission in found:
+        if submission.content is None:
+            raise UserError(f"{submission.student_id} handed in no file that can be run: see collection.csv")
+    return found
+
+
+def known(collection: Collection, student: str) -> Submission:
+    """The submission of this student.
+
+    Raises:
+        UserError: Nobody has such an id.
+    """
+    everyone = {submission.student_id: submission for submission in collection.submissions}
+    if student not in everyone:
+        close = difflib.get_close_matches(student, everyone, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
+    return everyone[student]
