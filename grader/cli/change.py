@@ -93,9 +93,7 @@ def override_command(
 
 def _require_reason(why: str) -> None:
     if not why.strip():
-        raise UserError(
-            'whoever changes a result gives a reason: set WHY="..."; the ledger keeps it, the table shows it'
-        )
+        raise UserError('WHY= is missing: give a reason, as WHY="..."; the ledger keeps it, and the table shows it')
 
 
 def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]:

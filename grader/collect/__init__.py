@@ -71,7 +71,7 @@ def collect(
             kept += _size(submission)
             if kept > _MAX_KEPT:
                 raise UserError(
-                    f"the files of {submissions} that count are larger than 1 GB together: grade it in parts"
+                    f"the files of {submissions} that count are larger than 1 GB together: grade the class in parts"
                 )
     if roster is not None:
         settled, decisions = _compare_with_roster(settled, decisions, lines)
