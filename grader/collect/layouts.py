@@ -80,7 +80,8 @@ def reading(
     """
     file_name, limit_kb = assignment.file, assignment.limits.file_size_kb
     layout: str | None = chosen
-    if layout is None and not _is_archive(submissions):
+    is_zip = submissions.is_file() and (submissions.suffix.lower() == ".zip" or zipfile.is_zipfile(submissions))
+    if layout is None and not is_zip:
         names = _names(submissions)
         layout = _recognised(names) or _recognised_inside(submissions, names) or _FOLDER
     if layout == _FOLDER:
@@ -108,10 +109,6 @@ def archive_in(names: Sequence[str]) -> str:
     """A hint, to follow a sentence: one archive that lies in what was passed may be the one that is meant."""
     archives = [name for name in names if name.lower().endswith(".zip")]
     return f"; if {archives[0]} in it is the system's archive, pass that" if len(archives) == 1 else ""
-
-
-def _is_archive(path: Path) -> bool:
-    return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
 
 
 def _names(folder: Path) -> list[str]:

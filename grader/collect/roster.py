@@ -167,5 +167,4 @@ def _by_column(row: Sequence[str], columns: Sequence[str], line: int) -> dict[st
     """
     if any(row[len(columns) :]):
         raise ValueError(f"line {line} has more cells than the first line; quote a name with a comma")
-    pairs = list(zip(columns, row, strict=False))
-    return dict.fromkeys(columns, "") | dict(reversed(pairs))
+    return dict.fromkeys(columns, "") | dict(reversed(list(zip(columns, row, strict=False))))

@@ -157,9 +157,7 @@ def packed(entries: Mapping[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def blackboard_attempt(
-    title: str, student: str, name: str, time: str, files: Mapping[str, bytes], comments: str = ""
-) -> dict[str, bytes]:
+def blackboard_attempt(title: str, student: str, name: str, time: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """One attempt's entries: its files, by the names that the student gave them, and Blackboard's .txt.
 
     Args:
@@ -168,7 +166,7 @@ def blackboard_attempt(
     """
     entries = {blackboard_entry(title, student, time, file): content for file, content in files.items()}
     pairs = [(file, blackboard_entry(title, student, time, file)) for file in files]
-    account = blackboard_account(title, student, name, time, pairs, comments)
+    account = blackboard_account(title, student, name, time, pairs)
     return {blackboard_entry(title, student, time): account, **entries}
 
 
@@ -208,10 +206,10 @@ def canvas_entry(name: str, user: str, attachment: int, file: str = "hw6.py", la
     return f"{cleaned}_{attachment}_{display}"
 
 
-def moodle_entry(name: str, number: str, file: str = "hw6.py", kind: str = "file") -> str:
+def moodle_entry(name: str, number: str, file: str = "hw6.py") -> str:
     """The name of an entry, as downloader.php makes it: underscores in a name become blanks."""
     cleaned = re.sub(r'[\x00-\x1f\\/:*?"<>|&]', "", name.replace("_", " "))
-    return f"{cleaned}_{number}_assignsubmission_{kind}_/{file}"
+    return f"{cleaned}_{number}_assignsubmission_file_/{file}"
 
 
 def blackboard_gradebook(students: Rows, column: str, other: str, first_name: str = "") -> bytes:

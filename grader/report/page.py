@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,7 +152,13 @@ def summarize(students: Sequence[Student]) -> Summary:
         without_points=tuple(
             student for none in (None, 0) for student in students if student.result.grade.points == none
         ),
-        bands=tuple(_band(students, value) for value in (*earned, *([None] if None in points else []))),
+        bands=tuple(
+            Tally(
+                "no points yet" if value is None else f"{value:f} points",
+                tuple(student for student in students if student.result.grade.points == value),
+            )
+            for value in (*earned, *([None] if None in points else []))
+        ),
         kinds=tuple(
             Tally(kind, tuple(student for student in students if kind in student.kinds))
             for kind, _ in kinds.most_common()
@@ -226,11 +231,6 @@ def _students(
             )
         )
     return students
-
-
-def _band(students: Sequence[Student], points: Decimal | None) -> Tally:
-    label = "no points yet" if points is None else f"{points:f} points"
-    return Tally(label, tuple(student for student in students if student.result.grade.points == points))
 
 
 def _mostly(values: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.records import Check, Collection, Decision, Submission, accuracy_percent
-from grader.report.view import ordered
+from grader.report.view import epochs, ordered
 from grader.results import Change, Entry, Result
 from grader.text import one_line, printable, write_private
 
@@ -101,8 +101,8 @@ def _grades_row(result: Result) -> dict[str, str]:
         row["architecture"] = entry.check.verdict.value
         row["stop_reason"] = entry.run.stop_reason.value
         row["train_seconds"] = f"{entry.run.training.seconds:.1f}"
-        if entry.evidence.train_size > 0:
-            row["epochs"] = f"{entry.run.training.samples / entry.evidence.train_size:.2f}"
+        if (passes := epochs(entry)) is not None:
+            row["epochs"] = f"{passes:.2f}"
     return row
 
 

@@ -38,7 +38,7 @@ def bubblewrap(isolation: Isolation, job: Job, program: Sequence[str], theirs: d
     users = f"root:x:0:0:root:/root:/bin/false\nstudent:x:{uid}:{uid}:student:{SCRATCH}:/bin/false\n"
     theirs["passwd"] = _file_in_memory(users.encode())
     if isolation.filtered:
-        rules = seccomp.program(hidden_memory=bool(gpu_devices()), own_network=True)
+        rules = seccomp.program(hidden_memory=bool(gpu_devices()))
         theirs["filter"] = _file_in_memory(rules)
     as_root = os.geteuid() == 0
     command = [isolation.bwrap, *(_ROOT if as_root else _USER), *_COMMON, "--json-status-fd", str(theirs["status"])]
