@@ -175,22 +175,17 @@ def points_counts(points: Iterable[Decimal | None]) -> list[str]:
 
 def _summary(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    columns = ("student_id", "name", "outcome", "accuracy", "points", "architecture")
     # On a narrow terminal, ids and names go on in a second line; nothing is cut.
-    table.add_column("student_id", overflow="fold")
-    table.add_column("name", overflow="fold")
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("points", justify="right", no_wrap=True)
-    table.add_column("architecture", no_wrap=True)
+    for name in columns:
+        if name in ("student_id", "name"):
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, no_wrap=True, justify="right" if name in ("accuracy", "points") else "left")
     for result in ordered(results):
-        submission, grade, entry = result.submission, result.grade, result.entry
-        cells = (
-            *(submission.student_id, submission.name, grade.outcome.value),
-            "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
-            "-" if grade.points is None else f"{grade.points:f}",
-            entry.check.verdict.value if entry else "",
-        )
-        table.add_row(*map(_text, cells))
+        row = _grades_row(result)
+        row["points"] = row["points"] or "-"
+        table.add_row(*(_text(row[name]) for name in columns))
     return table
 
 
