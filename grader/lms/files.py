@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -226,19 +227,21 @@ class Handed:
     stored: Stored
 
 
+_BY_NAME = attrgetter("name")
+
+
 @dataclass(frozen=True, slots=True)
 class PackedFile:
-    """A file in an open archive; `fault` says why it is not to be read."""
+    """A file in an open archive."""
 
     shown: str
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
-    fault: Fault | None = None
 
     def read(self, limit_kb: int) -> bytes | Fault:
         """Unpack it into memory; one byte over the limit ends it."""
-        if self.fault:
-            return self.fault
+        if fault := _fault(self.info):
+            return fault
         try:
             with self.archive.open(self.info) as file:
                 content = file.read(limit_kb * 1024 + 1)
@@ -261,8 +264,7 @@ class InnerFile:
         if isinstance(outer, Fault):
             return outer
         with zipfile.ZipFile(io.BytesIO(outer)) as archive:
-            info = archive.infolist()[self.place]
-            content = PackedFile(self.shown, archive, info, _fault(info)).read(limit_kb)
+            content = PackedFile(self.shown, archive, archive.infolist()[self.place]).read(limit_kb)
         return replace(content, blame=Blame.STUDENT) if isinstance(content, Fault) else content
 
 
@@ -276,7 +278,7 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
         UserError: There is no such archive or folder, or it is one that should not be opened.
     """
     if path.is_dir():
-        yield without_common_folder(sorted(_walk(path), key=_by_name))
+        yield without_common_folder(sorted(_walk(path), key=_BY_NAME))
         return
     with ExitStack() as stack:
         # Only what goes wrong here is the archive's: the reader's errors are not to be taken for it.
@@ -292,10 +294,8 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
                 f"cannot open SUBMISSIONS={path} ({error.strerror}): pass the archive or its folder"
             ) from None
         names = ((_name(info), info) for info in archive.infolist())
-        files = [
-            Handed(name, PackedFile(name, archive, info, _fault(info))) for name, info in names if name[-1:] != "/"
-        ]
-        yield without_common_folder(sorted(files, key=_by_name))
+        files = [Handed(name, PackedFile(name, archive, info)) for name, info in names if name[-1:] != "/"]
+        yield without_common_folder(sorted(files, key=_BY_NAME))
 
 
 def opened_inside(outer: Handed, limit_kb: int) -> list[Handed] | Fault:
@@ -359,10 +359,6 @@ def _opened(file: BinaryIO, size: int, most: int) -> Iterator[zipfile.ZipFile]:
         if total > max(_SMALL, MAX_RATIO * size):
             raise ValueError(f"would unpack to {total // 1_000_000} MB, more than {MAX_RATIO} times its own size")
         yield archive
-
-
-def _by_name(file: Handed) -> str:
-    return file.name
 
 
 def _name(info: zipfile.ZipInfo) -> str:
