@@ -41,8 +41,12 @@ def regrade_command(
     submissions: Known = None,
     students: Students = "",
     why: Why = "",
-    failed: Annotated[bool, setting("FAILED", "All that have no accuracy and no override.", "--failed")] = False,
-    flagged: Annotated[bool, setting("FLAGGED", "All that have a `review` and no override.", "--flagged")] = False,
+    failed: Annotated[
+        bool, setting("FAILED", "Everyone without an accuracy, unless you set the points.", "--failed")
+    ] = False,
+    flagged: Annotated[
+        bool, setting("FLAGGED", "Everyone with a `review`, unless you set the points.", "--flagged")
+    ] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
     yes: Yes = False,

@@ -88,7 +88,7 @@ def doubts_about_times(times: Sequence[datetime], today: date) -> Iterator[str]:
     minute, same = Counter(f"{time:%Y-%m-%d %H:%M}" for time in times).most_common(1)[0] if times else ("", 0)
     if same > 1 and 2 * same > len(times):
         yield (
-            f"{same} of {len(times)} files have the same minute, {minute}: a copy or an unpacking may have set it; "
+            f"{same} of {len(times)} files have the same minute, {minute}: copying or unpacking may have set it; "
             "keep the times (cp -a), or pass the learning system's archive"
         )
     if later := [time for time in times if time.date() > today]:
