@@ -41,12 +41,8 @@ def regrade_command(
     submissions: Known = None,
     students: Students = "",
     why: Why = "",
-    failed: Annotated[
-        bool, setting("FAILED", "Everyone without an accuracy, unless you set the points.", "--failed")
-    ] = False,
-    flagged: Annotated[
-        bool, setting("FLAGGED", "Everyone with a `review`, unless you set the points.", "--flagged")
-    ] = False,
+    failed: Annotated[bool, setting("FAILED", "All without an accuracy or an override.", "--failed")] = False,
+    flagged: Annotated[bool, setting("FLAGGED", "All with a `review` and no override.", "--flagged")] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
     yes: Yes = False,
