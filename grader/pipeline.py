@@ -26,7 +26,7 @@ from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
 from grader.report import write_results
 from grader.report.live import Display
-from grader.results import Entry, Evidence, Result, RunReason
+from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of

@@ -12,7 +12,7 @@ from grader import pipeline
 from grader.assignment import Assignment
 from grader.data import load_data
 from grader.records import Check, Outcome, Submission, Verdict
-from grader.results import RunReason
+from grader.results.entries import RunReason
 from grader.results.ledger import read_ledger
 from grader.results.reruns import NextRun
 from grader.sandbox import Isolation

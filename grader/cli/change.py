@@ -30,7 +30,7 @@ from grader.errors import UserError
 from grader.pipeline import results
 from grader.records import Outcome
 from grader.report import write_results
-from grader.results import Override, Regrade, Result
+from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import open_ledger
 
 Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks.")]

@@ -14,7 +14,7 @@ from grader.lms.gradebook import examples
 from grader.lms.gradescope import results_json
 from grader.lms.upload import Upload, filled_in
 from grader.pipeline import results
-from grader.results import Result
+from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.student.handout import write_autograder, write_handout
 from grader.text import counted, file_key, write_private

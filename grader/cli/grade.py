@@ -45,7 +45,7 @@ from grader.pipeline import due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
-from grader.results import Regrade
+from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.results.reruns import known_run
 from grader.run.machine import (

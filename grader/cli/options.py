@@ -30,7 +30,7 @@ from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
 from grader.report import where_it_is
 from grader.report.table import collection_table, print_summary, write_csv
-from grader.results import Result
+from grader.results.entries import Result
 from grader.results.ledger import Ledger
 from grader.text import counted, printable, write_private
 

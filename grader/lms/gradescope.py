@@ -28,7 +28,7 @@ from grader.lms.attempts import SystemAttempt
 from grader.lms.files import Attempt, Blame, Fault, Handed, Known, Told, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
-from grader.results import Result
+from grader.results.entries import Result
 from grader.text import decoded, printable
 
 METADATA = "submission_metadata.yml"

@@ -26,7 +26,7 @@ from grader.lms.gradebook import (
     too_few,
     written,
 )
-from grader.results import Result
+from grader.results.entries import Result
 from grader.text import NO_TEXT, one_line
 
 

@@ -9,7 +9,7 @@ from grader.records import Collection, Outcome
 from grader.report.page import FEEDBACK_NAME, REPORT_NAME, render_report, write_feedback
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.report.table import grades_table, write_csv
-from grader.results import Result
+from grader.results.entries import Result
 from grader.results.ledger import Ledger, log_of
 from grader.text import write_private
 

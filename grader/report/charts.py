@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from grader.assignment import Band
-from grader.results import Entry
+from grader.results.entries import Entry
 
 BIN_PERCENT = 5
 _BINS = 100 // BIN_PERCENT

@@ -35,7 +35,7 @@ from grader.progress import (
     worth_a_line,
 )
 from grader.report.table import points_counts, result_line
-from grader.results import Result
+from grader.results.entries import Result
 from grader.text import OutputLines, duration, one_line
 
 SECONDS_BETWEEN_DRAWINGS = 0.25

@@ -24,7 +24,7 @@ from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
 from grader.report.since import Since
 from grader.report.view import Student, environment, log_end, ordered, source_files
-from grader.results import Entry, Result
+from grader.results.entries import Entry, Result
 from grader.results.messages import answers
 from grader.text import file_key, one_line, write_private
 

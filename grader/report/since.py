@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from grader.results import Result
+from grader.results.entries import Result
 from grader.text import write_private
 
 STANDINGS_NAME = "report.json"

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grader.records import Decision, Submission
-from grader.results import Entry, Result
+from grader.results.entries import Entry, Result
 from grader.text import OutputLines, counted, decoded, duration, notebook_code, printable
 
 _MAX_CHARACTERS = 100_000

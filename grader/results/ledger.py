@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from grader.errors import InfrastructureError, UserError
 from grader.records import Submission
-from grader.results import Entry, Line
+from grader.results.entries import Entry, Line
 from grader.results.reruns import NextRun, known_run
 from grader.text import file_key, printable_log, write_private
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from grader.assignment import Assignment
 from grader.data import ASSIGNED_DATA
 from grader.records import Answer, Check, Outcome, StopReason, Submission, Verdict
-from grader.results import Entry, Override, Regrade
+from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from grader.assignment import Assignment
 from grader.records import Outcome, StopReason, exact_percent
-from grader.results import Entry, Line, Override, Regrade, RunReason
+from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 
 # Ends without a result that a script can bring about: a person decides about a third try.
 _MOST_TRIES = 2

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from grader.assignment import Assignment
 from grader.records import Outcome, Score, Submission, Verdict, accuracy_percent, exact_percent
-from grader.results import Change, Entry, Grade, Line, Override, Result, messages
+from grader.results import messages
+from grader.results.entries import Change, Entry, Grade, Line, Override, Result
 from grader.results.reruns import (
     ends_without_result,
     generations,

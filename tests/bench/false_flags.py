@@ -17,7 +17,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data, write_training_set
 from grader.pipeline import grade_one
 from grader.records import Outcome, Submission
-from grader.results import RunReason
+from grader.results.entries import RunReason
 from grader.results.reruns import NextRun
 from grader.run.machine import usable_cores
 from grader.run.replay import Replayers

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from grader.results import Entry
+from grader.results.entries import Entry
 from grader.results.ledger import read_ledger
 from grader.run.machine import default_jobs, usable_cores
 from grader.schedule.gpus import cards_here

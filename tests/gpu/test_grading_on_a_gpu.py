@@ -21,7 +21,7 @@ from grader.assignment import Assignment
 from grader.data import images_to_score, load_data
 from grader.errors import Cancelled
 from grader.records import CUDA_GRAPHS, OPTIMIZATIONS, Submission
-from grader.results import Entry
+from grader.results.entries import Entry
 from grader.results.ledger import read_ledger
 from grader.run.train import BESIDE_ITS_SCRIPT, train
 from grader.run.worker_client import Request, waiting_worker

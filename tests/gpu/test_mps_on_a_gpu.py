@@ -23,7 +23,7 @@ import torch
 
 from command import ROOT, read_table, run_grader_apart
 from grader.records import Outcome
-from grader.results import Entry, RunReason
+from grader.results.entries import Entry, RunReason
 from grader.results.ledger import read_ledger
 from grader.schedule import mps
 from small_class import SMALL_SCRIPT, rules

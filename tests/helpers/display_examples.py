@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from grader.progress import Plan
 from grader.records import Outcome
-from grader.results import Grade, Result
+from grader.results.entries import Grade, Result
 from record_examples import submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=7_200.0, jobs=2)

@@ -24,7 +24,7 @@ from grader.records import (
 )
 from grader.report.page import render_report
 from grader.report.since import Since
-from grader.results import Change, Entry, Result, RunReason
+from grader.results.entries import Change, Entry, Result, RunReason
 from grader.results.score import grade
 from record_examples import ENTRY, KOREA, check, entry, submission
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from grader.records import Check, Outcome, Run, Score, StopReason, Submission, Training, Verdict
-from grader.results import Entry, Evidence, RunReason
+from grader.results.entries import Entry, Evidence, RunReason
 
 KOREA = timezone(timedelta(hours=9))
 

@@ -17,7 +17,7 @@ from grader.collect.roster import read_roster
 from grader.errors import UserError
 from grader.lms.rehearsal import gradescope_metadata
 from grader.records import Outcome, Status
-from grader.results import Grade, Result
+from grader.results.entries import Grade, Result
 from grader.results.score import grade
 from record_examples import entry, submission
 from submission_folders import by_student, collected, decision_on, statuses, write_roster

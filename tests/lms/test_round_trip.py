@@ -23,7 +23,7 @@ from grader.lms.gradebook import plain, read_sheet
 from grader.lms.gradescope import results_json
 from grader.lms.upload import Upload, filled_in
 from grader.records import Outcome
-from grader.results import Grade, Result
+from grader.results.entries import Grade, Result
 from grader.results.score import result_of
 from record_examples import entry, submission
 from submission_folders import ASSIGNMENT

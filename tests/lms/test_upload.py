@@ -18,7 +18,7 @@ from grader.lms.gradebook import read_sheet
 from grader.lms.gradescope import results_json
 from grader.lms.upload import NewScore, Upload, filled_in
 from grader.records import Outcome
-from grader.results import Grade, Result
+from grader.results.entries import Grade, Result
 from grader.results.score import grade
 from record_examples import entry, submission
 

@@ -7,7 +7,7 @@ import pytest
 
 from grader.records import Answer, Deviation, Finding, Outcome, Question, Verdict
 from grader.report.page import band_words, write_feedback
-from grader.results import Result
+from grader.results.entries import Result
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, WRONG_QUESTIONS, class_of, hostile, result
 from page_examples import page as teachers_page

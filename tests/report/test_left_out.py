@@ -10,7 +10,7 @@ from grader.records import Decision, Status, Submission
 from grader.report import page as page_module
 from grader.report.page import left_out
 from grader.report.view import Student
-from grader.results import Result
+from grader.results.entries import Result
 from page_examples import page, result
 from record_examples import KOREA, entry, submission
 

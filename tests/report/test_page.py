@@ -17,7 +17,7 @@ from grader.report.charts import curves, histogram
 from grader.report.page import summarize
 from grader.report.since import Difference, Since
 from grader.report.view import Student, log_end, reason_kind, source_files
-from grader.results import Result
+from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed
 from page_examples import ASSIGNMENT, HOSTILE, LAYERS, WRONG_QUESTIONS, class_of, hostile, page, result

@@ -10,7 +10,7 @@ import pytest
 from grader.records import Collection
 from grader.report import write_results
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
-from grader.results import Result
+from grader.results.entries import Result
 from grader.results.ledger import Ledger, read_ledger
 from page_examples import ASSIGNMENT, HOSTILE, class_of, hostile, result
 from record_examples import ABSENT, entry, submission

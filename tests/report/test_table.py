@@ -16,7 +16,7 @@ from grader.assignment import load_assignment
 from grader.errors import UserError
 from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, print_summary, write_csv
-from grader.results import Entry, Grade, Result
+from grader.results.entries import Entry, Grade, Result
 from grader.results.score import grade
 from record_examples import ABSENT, SUBMISSION, check, entry, submission
 

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from grader.errors import InfrastructureError, UserError
 from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
 from grader.report.page import write_feedback
-from grader.results import Entry, Override, Regrade, Result
+from grader.results.entries import Entry, Override, Regrade, Result
 from grader.results.ledger import LEDGER_NAME, LOCK_NAME, log_of, open_ledger, read_ledger, record_run
 from grader.results.score import grade
 from record_examples import ENTRY, check, entry, submission

@@ -7,7 +7,7 @@ import pytest
 
 from grader.assignment import Assignment, load_assignment
 from grader.records import Check, Deviation, Finding, Outcome, StopReason, Submission, Verdict
-from grader.results import Entry
+from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_teacher
 from grader.results.score import grade
 from grader.run.check import message_of

@@ -8,7 +8,7 @@ import pytest
 
 from grader.assignment import Assignment, load_assignment
 from grader.records import Outcome, Score, StopReason
-from grader.results import Entry, Line, Override, Regrade, RunReason
+from grader.results.entries import Entry, Line, Override, Regrade, RunReason
 from grader.results.reruns import generations, next_run, result, standing_override, standing_runs
 from grader.results.score import result_of
 from record_examples import ENTRY, SUBMISSION, entry

@@ -19,7 +19,7 @@ from grader.progress import Event, StageBegun
 from grader.protocol import Started, Stopped
 from grader.records import CurvePoint, Outcome, Run, StopReason, Training
 from grader.report.table import grades_table
-from grader.results import Result
+from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
 from grader.run.replay import Replayers

@@ -13,7 +13,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data
 from grader.pipeline import Judged, grade_due, results
 from grader.records import Check, Outcome, Run, Score, StopReason, Submission, Verdict
-from grader.results import RunReason
+from grader.results.entries import RunReason
 from grader.results.ledger import open_ledger
 from grader.results.reruns import NextRun, next_run
 from grader.run.machine import Machine, shared_cards

@@ -15,7 +15,7 @@ from grader.data import load_data
 from grader.pipeline import Task, due, grade_due, results
 from grader.progress import Watch
 from grader.records import Outcome, StopReason, Submission
-from grader.results import Regrade
+from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, log_of, open_ledger, read_ledger
 from grader.run.machine import Machine
 from grader.schedule import Finished
