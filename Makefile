@@ -68,7 +68,7 @@ report:     ## write the tables in OUT= again, with today's roster and bands
 regrade:    ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
 override:   ## set the points of STUDENT= to POINTS=, with WHY="..."
 export:     ## fill the grades in OUT= into the gradebook that you downloaded from LMS=
-rehearse:   ## go the whole way with a made-up class of six, as LMS= hands it out; minutes, on digits
+rehearse:   ## show every step with a made-up class of six, in the form of LMS=; takes minutes, on digits
 similar:    ## show pairs of similar submissions; points do not change
 calibrate:  ## time the reference on this machine
 handout:    ## write the students' files and their self-check: dist/hw6-handout.zip

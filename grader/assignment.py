@@ -171,6 +171,11 @@ class Assignment(_Table):
             raise ValueError("the last band must have no edge, so that every accuracy earns something")
         return self
 
+    @property
+    def most_points(self) -> Decimal:
+        """The points of the best band."""
+        return max(band.points for band in self.bands)
+
     def run_key(self, data_hash: str) -> str:
         """A hash of all rules that change a run; bands and policy do not."""
         ran = self.model_dump_json(include={"class_name", "blocks", "seed", "precision", "budget", "limits"})

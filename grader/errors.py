@@ -13,7 +13,7 @@ class Cancelled(Exception):
     """The run was stopped from outside; whatever was in flight is not recorded."""
 
 
-class SeatLost(Exception):
+class SlotLost(Exception):
     """What a submission was worked on failed: a machine, a card. The submission goes elsewhere and is not to blame.
 
     Attributes:

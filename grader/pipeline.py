@@ -2,7 +2,7 @@
 
     grade_class   everything that is due, then the tables; the command has collected the submissions
     grade_due     hands each run that is due to the scheduler, and writes what comes back to the ledger
-    grade_task    one run at a seat: the scheduler calls it, in a thread here or on another machine
+    grade_task    one run in a slot: the scheduler calls it, in a thread here or on another machine
     grade_one     one submission: check -> train and test -> score
 
 `check_class` and `results` are for the commands that train nothing.
@@ -21,11 +21,11 @@ import numpy as np
 
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct, images_to_score
-from grader.errors import Cancelled, SeatLost, UserError
+from grader.errors import Cancelled, SlotLost, UserError
 from grader.progress import Left, Notice, Stage, StageBegun, Watch
 from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
+from grader.report import write_results
 from grader.report.live import Display
-from grader.report.out import write_results
 from grader.results.entries import Entry, Evidence, Result, RunReason
 from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
@@ -34,15 +34,15 @@ from grader.run.check import check_architecture, with_tested
 from grader.run.machine import Machine
 from grader.run.replay import Replayers
 from grader.run.train import Trained, train, unexplained_time
-from grader.run.worker_client import Request, Slot, waiting_worker
-from grader.schedule.dispatch import Finished, Scheduler, Seat
+from grader.run.worker_client import EquippedSlot, Request, waiting_worker
+from grader.schedule import Finished, Scheduler, Slot
 from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 
 _PROVISIONAL = "provisional: graded without isolation"
 
 
 class Task(NamedTuple):
-    """One run of one submission: what the scheduler hands to a seat."""
+    """One run of one submission: what the scheduler hands to a slot."""
 
     submission: Submission
     planned: NextRun
@@ -122,8 +122,8 @@ def grade_due(
     yield from _copied(waiting, assignment, ledger, logs, run_key)
     while tasks := due(waiting, assignment, ledger, run_key):
         together = [task for task in tasks if task.planned.reason is not RunReason.ALONE]
-        once, at_a_seat = _each_once(together or tasks), partial(grade_task, assignment, run_key)
-        for task, finished in scheduler.run_all(once, at_a_seat, watch, alone=not together):
+        once, in_a_slot = _each_once(together or tasks), partial(grade_task, assignment, run_key)
+        for task, finished in scheduler.run_all(once, in_a_slot, watch, alone=not together):
             submission, again = task.submission, None
             entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
@@ -138,22 +138,22 @@ def grade_due(
 
 
 def grade_task(
-    assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, seat: Seat
+    assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, slot: Slot
 ) -> tuple[Entry, bytes]:
-    """Make one run at a seat, and say what to keep of it, and its log.
+    """Make one run in a slot, and say what to keep of it, and its log.
 
     Raises:
-        SeatLost: The seat's card no longer works; what came out is nobody's.
+        SlotLost: The slot's card no longer works; what came out is nobody's.
     """
-    in_force, slot = machine.in_force(assignment), machine.slot(seat)
-    if machine.mps_pipe is not None and slot.mps_pipe is None and not seat.alone:
-        seat.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
-    judged = grade_one(task.submission, task.planned, in_force, data, slot, machine.replayers)
+    in_force, equipped = machine.in_force(assignment), machine.equipped(slot)
+    if machine.mps_pipe is not None and equipped.mps_pipe is None and not slot.alone:
+        slot.watch(Notice("the MPS server takes no new client now: the next run takes turns with the others"))
+    judged = grade_one(task.submission, task.planned, in_force, data, equipped, machine.replayers)
     run, log = judged.trained.run, judged.trained.log
     # After a fault beside others the card may not answer for a while; it is asked after the next run, which is alone.
-    beside_a_fault = slot.mps_pipe is not None and may_be_a_neighbours_fault(run, log, judged.check.message)
-    if seat.card and not beside_a_fault and in_doubt(run, log) and not works(seat.card):
-        raise SeatLost(seat.name)
+    beside_a_fault = equipped.mps_pipe is not None and may_be_a_neighbours_fault(run, log, judged.check.message)
+    if slot.card and not beside_a_fault and in_doubt(run, log) and not works(slot.card):
+        raise SlotLost(slot.name)
     if beside_a_fault:
         # It earns nothing and blames nobody: the next run is alone, and what comes out of that one is its own.
         judged = Judged(judged.check, Trained(replace(run, outcome=Outcome.INFRASTRUCTURE), log=log))
@@ -161,18 +161,23 @@ def grade_task(
     evidence = replace(
         _evidence(task, assignment, data),
         isolation=machine.isolation.description,
-        jobs=1 if seat.alone else machine.jobs,
+        jobs=1 if slot.alone else machine.jobs,
         calibrated_seconds=assignment.budget.calibrated_seconds(calibration.images_per_second) if calibration else None,
         limit_seconds=in_force.budget.train_seconds,
         machine=machine.name,
-        card=seat.card,
+        card=slot.card,
         beside_a_fault=beside_a_fault,
     )
     return _entry(task, run_key, judged, evidence), log
 
 
 def grade_one(
-    submission: Submission, planned: NextRun, assignment: Assignment, data: DataSet, slot: Slot, replayers: Replayers
+    submission: Submission,
+    planned: NextRun,
+    assignment: Assignment,
+    data: DataSet,
+    slot: EquippedSlot,
+    replayers: Replayers,
 ) -> Judged:
     """Check, train, test and score one submission; a fault of ours becomes a run without a score."""
     check, score = Check(Verdict.UNREADABLE), None
@@ -243,9 +248,9 @@ def check_class(
             yield submission, finished.result
 
 
-def _check_task(assignment: Assignment, submission: Submission, _: None, machine: Machine, seat: Seat) -> Check:
+def _check_task(assignment: Assignment, submission: Submission, _: None, machine: Machine, slot: Slot) -> Check:
     try:
-        return check_architecture(submission, assignment, machine.slot(seat))
+        return check_architecture(submission, assignment, machine.equipped(slot))
     except (Cancelled, UserError):
         raise
     except Exception as error:  # as in grade_one: the others are checked all the same

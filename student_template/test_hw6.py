@@ -34,8 +34,21 @@ WEIGHTS = {
 BEHAVIOUR = {Deviation.SINGLE_IMAGE, Deviation.BATCH_DEPENDENT, Deviation.NONDETERMINISTIC}
 
 
+SAID = {}  # each sentence, and the test that said it first
+
+
 def fail(sentence):
-    pytest.fail(sentence, pytrace=False)
+    """Fail with a sentence; where an earlier test said it, with that test's name."""
+    here = os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split()[0]
+    first = SAID.setdefault(sentence, here)
+    pytest.fail(sentence if first == here else f"The same as in {first}.", pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def each_sentence_once(request):
+    """Leave out pytest's summary of the failures, which stand above it in whole sentences."""
+    if reporter := request.config.pluginmanager.get_plugin("terminalreporter"):
+        reporter.reportchars = ""
 
 
 @functools.cache
@@ -81,11 +94,12 @@ def expect_place(part):
 def expect_answer(number):
     seen = observed()
     if not seen.questions:
-        fail(f"Q{number}: {seen.fault or 'the file could not be run'}")
+        fail(seen.fault or "The file could not be run.")
     question = seen.questions[number - 1]
     if question.answer != "ok":
-        error = f" {seen.fault}" if question.answer == "unknown" and seen.fault else ""
-        fail(f"Q{number}. Expected: {ASKED[number - 1]} Found: {question.reason}{error}")
+        if question.answer == "unknown" and seen.fault:
+            fail(seen.fault)
+        fail(f"Q{number}. Expected: {ASKED[number - 1]} Found: {question.reason}")
 
 
 def test_the_file_can_be_run_from_top_to_bottom():

@@ -27,8 +27,9 @@ LAYERS = (
     {"run"},
     {"schedule", "judge", "data"},
     {"sandbox"},
-    {"assignment", "protocol", "text"},
-    {"records", "errors", "progress"},
+    {"assignment", "protocol", "progress"},
+    {"text"},
+    {"records", "errors"},
 )
 DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
 # All code that shares a process with a submission. A student's own tools share it too, on the student's machine.

@@ -13,16 +13,11 @@ __all__ = ["change", "export", "grade", "look", "main", "rehearse"]
 
 
 def main() -> None:
-    """Run the command line."""
-    _print_what_the_terminal_can()
-    app()
-
-
-def _print_what_the_terminal_can() -> None:
-    """Print in the locale's encoding; what it lacks is replaced and stops nothing."""
+    """Run the command line. What it prints is in the locale's encoding; what that lacks is replaced."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=_terminals_encoding(stream.encoding), errors="replace")
+    app()
 
 
 def _terminals_encoding(now: str) -> str:

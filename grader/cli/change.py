@@ -4,7 +4,6 @@ import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Annotated
 
 from grader.cli.grade import run_class
@@ -19,8 +18,9 @@ from grader.cli.options import (
     app,
     chosen,
     collected,
+    known,
+    last_run_key,
     named,
-    nothing_graded,
     remembered,
     say,
     setting,
@@ -28,10 +28,10 @@ from grader.cli.options import (
 )
 from grader.errors import UserError
 from grader.pipeline import results
-from grader.records import Outcome, Submission
-from grader.report.out import write_results
+from grader.records import Outcome
+from grader.report import write_results
 from grader.results.entries import Override, Regrade, Result
-from grader.results.ledger import Ledger, open_ledger
+from grader.results.ledger import open_ledger
 
 Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks.")]
 
@@ -41,8 +41,8 @@ def regrade_command(
     submissions: Known = None,
     students: Students = "",
     why: Why = "",
-    failed: Annotated[bool, setting("FAILED", "All that have no accuracy and no override.", "--failed")] = False,
-    flagged: Annotated[bool, setting("FLAGGED", "All that have a `review` and no override.", "--flagged")] = False,
+    failed: Annotated[bool, setting("FAILED", "All without an accuracy or an override.", "--failed")] = False,
+    flagged: Annotated[bool, setting("FLAGGED", "All with a `review` and no override.", "--flagged")] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
     yes: Yes = False,
@@ -54,7 +54,7 @@ def regrade_command(
     rules = inputs.rules()
     with open_ledger(out) as ledger:
         collection = collected(inputs, rules, out, briefly=True)
-        rows = results(collection.submissions, rules, ledger, _last_run_key(ledger, out))
+        rows = results(collection.submissions, rules, ledger, last_run_key(ledger, out))
         wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
         if not wanted:
             raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
@@ -74,13 +74,15 @@ def override_command(
 ) -> None:
     """Set one student's points, whatever the accuracy; a later regrade of that student ends the override."""
     _require_reason(why)
+    if not student:
+        raise UserError("STUDENT= is missing: name the student whose points you set")
     inputs = remembered(out, named(submissions))
     rules = inputs.rules()
-    value = _points(points, max(band.points for band in rules.bands))
+    value = _points(points, rules.most_points)
     with open_ledger(out) as ledger:
-        run_key = _last_run_key(ledger, out)
+        run_key = last_run_key(ledger, out)
         collection = collected(inputs, rules, out, briefly=True)
-        submission = _one(collection.submissions, student)
+        submission = known(collection, student)
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)
         write_results(rows, collection, rules, ledger, out)
@@ -91,16 +93,7 @@ def override_command(
 
 def _require_reason(why: str) -> None:
     if not why.strip():
-        raise UserError(
-            'whoever changes a result gives a reason: set WHY="..."; the ledger keeps it, the table shows it'
-        )
-
-
-def _last_run_key(ledger: Ledger, out: Path) -> str:
-    entries = ledger.entries()
-    if not entries:
-        raise nothing_graded(out)
-    return entries[-1].run_key
+        raise UserError('WHY= is missing: give a reason, as WHY="..."; the ledger keeps it, and the table shows it')
 
 
 def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]:
@@ -111,13 +104,6 @@ def _marked(rows: Sequence[Result], *, failed: bool, flagged: bool) -> list[str]
         for row in there
         if (failed and row.grade.outcome is not Outcome.GRADED) or (flagged and row.grade.review)
     ]
-
-
-def _one(submissions: Sequence[Submission], student: str) -> Submission:
-    found = [submission for submission in submissions if submission.student_id == student]
-    if not found:
-        raise UserError(f"there is no student {student or '(STUDENT= is empty)'} in the submissions or the roster")
-    return found[0]
 
 
 def _points(text: str, most: Decimal) -> Decimal:

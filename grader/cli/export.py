@@ -1,14 +1,13 @@
 """The commands that write what others get: export for a learning system, and zips for students and Gradescope."""
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.options import DEFAULT_OUT, Out, app, collected, named, nothing_graded, remembered, say, setting
+from grader.cli.options import DEFAULT_OUT, Out, app, collected, last_run_key, named, remembered, say, setting
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.gradebook import examples
@@ -37,10 +36,8 @@ def export_command(
     inputs = remembered(out, named(None))
     rules = inputs.rules()
     ledger = read_ledger(out)
-    entries = ledger.entries()
-    if not entries:
-        raise nothing_graded(out)
-    rows = results(collected(inputs, rules, out).submissions, rules, ledger, entries[-1].run_key)
+    run_key = last_run_key(ledger, out)
+    rows = results(collected(inputs, rules, out).submissions, rules, ledger, run_key)
     say("")
     if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
         say(f"not final, another run is due (make grade): {', '.join(not_final)}")
@@ -85,7 +82,7 @@ def _write_filled_in(
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot open GRADEBOOK={path} ({error.strerror}): name the file that you downloaded") from None
-    upload = filled_in(content, system, rows, _most(rules), Path(rules.file).stem, column)
+    upload = filled_in(content, system, rows, rules.most_points, Path(rules.file).stem, column)
     if upload.of_another_class:
         raise UserError(
             f"{path} is not the gradebook of this class: it lists {examples(upload.only_listed)}, and graded are "
@@ -119,7 +116,7 @@ def _say_what_changes(upload: Upload) -> None:
 
 
 def _write_gradescope(rows: Sequence[Result], rules: Assignment, folder: Path) -> None:
-    made = {row.submission.student_id: results_json(row, _most(rules)) for row in rows}
+    made = {row.submission.student_id: results_json(row, rules.most_points) for row in rows}
     written = {folder / f"{file_key(student_id)}.json": content for student_id, content in made.items() if content}
     for path, content in written.items():
         write_private(path, content)
@@ -131,7 +128,3 @@ def _write_gradescope(rows: Sequence[Result], rules: Assignment, folder: Path) -
         say(f"left out, because they have no points yet: {', '.join(left_out)}")
     say(f"\nfiles: {folder}")
     say("Gradescope takes such a file from an autograder only, as its results/results.json for that student.")
-
-
-def _most(rules: Assignment) -> Decimal:
-    return max(band.points for band in rules.bands)

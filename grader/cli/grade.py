@@ -63,7 +63,7 @@ from grader.run.machine import (
     work_folder,
 )
 from grader.sandbox import find_isolation
-from grader.schedule.dispatch import Local, Scheduler
+from grader.schedule import Local, Scheduler
 from grader.schedule.gpus import machine_has_cards
 from grader.text import counted, duration, write_private
 

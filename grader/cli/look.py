@@ -26,8 +26,8 @@ from grader.cli.options import (
     chosen,
     collected,
     interrupted,
+    last_run_key,
     named,
-    nothing_graded,
     remember,
     remembered,
     say,
@@ -36,15 +36,14 @@ from grader.cli.options import (
 from grader.data import ASSIGNED_DATA
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
-from grader.report.out import write_results
+from grader.report import write_results
 from grader.report.page import SIMILAR_NAME, write_similar
 from grader.report.similar import MOST_BYTES, find_similar
 from grader.report.table import checks_table, collection_lines, write_csv
 from grader.results.ledger import read_ledger
 from grader.run.machine import default_jobs, saved_calibration, this_machine, usable_cores
 from grader.sandbox import PROBES, Rung, find_isolation, rungs
-from grader.schedule import mps
-from grader.schedule.dispatch import Local
+from grader.schedule import Local, mps
 from grader.schedule.gpus import cards_here
 from grader.text import counted
 
@@ -121,14 +120,12 @@ def report_command(
     inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
     rules = inputs.rules()
     ledger = read_ledger(out)
-    entries = ledger.entries()
-    if not entries:
-        raise nothing_graded(out)
+    run_key = last_run_key(ledger, out)
     collection = collected(inputs, rules, out)
     remember(inputs, out)
-    rows = results(collection.submissions, rules, ledger, entries[-1].run_key)
+    rows = results(collection.submissions, rules, ledger, run_key)
     write_results(rows, collection, rules, ledger, out)
-    name = entries[-1].evidence.data_name
+    name = next((entry.evidence.data_name for entry in reversed(ledger.entries())), ASSIGNED_DATA)
     show_results(rows, out, "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}.")
 
 

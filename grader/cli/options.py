@@ -28,9 +28,10 @@ from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
 from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.records import Collection, Status, Submission
-from grader.report.out import where_it_is
+from grader.report import where_it_is
 from grader.report.table import collection_table, print_summary, write_csv
 from grader.results.entries import Result
+from grader.results.ledger import Ledger
 from grader.text import counted, printable, write_private
 
 DEFAULT_OUT = Path("results")
@@ -83,7 +84,7 @@ Known = Annotated[
     typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
 Layout = Annotated[
-    Format | None, setting("FORMAT", "The layout of SUBMISSIONS; by default, its names tell it.", "--format")
+    Format | None, setting("FORMAT", "The layout of SUBMISSIONS; by default, the names of the files tell.", "--format")
 ]
 Roster = Annotated[
     Path | None, setting("ROSTER", "CSV with student_id, name and perhaps deadline; or a learning system's gradebook.")
@@ -244,6 +245,19 @@ def nothing_graded(out: Path) -> UserError:
     return UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
 
 
+def last_run_key(ledger: Ledger, out: Path) -> str:
+    """The key of the newest run; empty where `make grade` found no file that it could run.
+
+    Raises:
+        UserError: There was no `make grade`.
+    """
+    if entries := ledger.entries():
+        return entries[-1].run_key
+    if not (out / INPUTS_NAME).exists():
+        raise nothing_graded(out)
+    return ""
+
+
 def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = False) -> Collection:
     """Collect, write `collection.csv`, and say what was found and what was set aside.
 
@@ -264,15 +278,18 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
-    missing = sum(each.content is None and not each.unreadable for each in collection.submissions)
-    say(f"collected: {counted(handed_in, 'submission')}; nothing from {missing}")
+    unreadable = sum(bool(each.unreadable) for each in collection.submissions)
+    closed = f"; cannot be read: {unreadable}" if unreadable else ""
+    missing = len(collection.submissions) - handed_in - unreadable
+    say(f"collected: {counted(handed_in, 'submission')}{closed}; nothing from {missing}")
     if briefly:
         return collection
     for notice in collection.notices:
         say(f"  {notice}")
-    for decision in collection.decisions:
-        if decision.status not in (Status.TAKEN, Status.BESIDE):
-            say(f"  {decision.status}: {decision.file}: {decision.reason}")
+    # A group's file has a decision for each member.
+    aside = (each for each in collection.decisions if each.status not in (Status.TAKEN, Status.BESIDE))
+    for line in dict.fromkeys(f"  {each.status}: {each.file}: {each.reason}" for each in aside):
+        say(line)
     for submission in collection.submissions:
         for remark in submission.remarks:
             say(f"  {submission.student_id}: {remark}")
@@ -285,12 +302,22 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
     Raises:
         UserError: Nobody has such an id, or handed in nothing.
     """
-    known = {submission.student_id: submission for submission in collection.submissions}
-    for student in students:
-        if student not in known:
-            close = difflib.get_close_matches(student, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
-        if known[student].content is None:
-            raise UserError(f"{student} handed in no file that can be run: see collection.csv")
-    return [known[student] for student in dict.fromkeys(students)]
+    found = [known(collection, student) for student in dict.fromkeys(students)]
+    for submission in found:
+        if submission.content is None:
+            raise UserError(f"{submission.student_id} handed in no file that can be run: see collection.csv")
+    return found
+
+
+def known(collection: Collection, student: str) -> Submission:
+    """The submission of this student.
+
+    Raises:
+        UserError: Nobody has such an id.
+    """
+    everyone = {submission.student_id: submission for submission in collection.submissions}
+    if student not in everyone:
+        close = difflib.get_close_matches(student, everyone, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"there is no student {student} in the submissions or the roster{hint}")
+    return everyone[student]

@@ -28,7 +28,7 @@ def rehearse_command(
     data: Data = "digits",
     out: Out = Path("results/rehearsal"),
 ) -> None:
-    """Go the whole way with a made-up class of six: collect, grade, export; on digits, in minutes."""
+    """Show every step with a made-up class of six: collect, grade, export; on digits, in minutes."""
     folder = out / system
     course = _new_class(system, folder)
     files = f"{from_here(course.submissions)} and {from_here(course.gradebook)}"
@@ -39,7 +39,7 @@ def rehearse_command(
         if code := _given(command, settings):
             say("\nThe rehearsal ends here: see the line above.")
             raise typer.Exit(code)
-    say(f"\nThat is the whole way. Open {from_here(folder / _RESULTS / 'report.html')} and see who was left out.")
+    say(f"\nYou have seen every step. Open {from_here(folder / _RESULTS / 'report.html')} and see who was left out.")
     say("With your own class: the same commands with your files and without DATA=; then upload what export wrote.")
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from grader.assignment import Assignment, Limits
 from grader.collect.deadline import doubts_about_times, how_late, seconds_late, shown
-from grader.collect.folder import layouts_of
-from grader.collect.layouts import Format, Reading, archive_in, reading
+from grader.collect.layouts import Format, Reading, archive_in, layouts_of, reading
 from grader.collect.roster import Roster, RosterLine, read_roster
 from grader.errors import UserError
 from grader.lms import System
@@ -36,7 +35,7 @@ def collect(
     """Find what each student handed in; the last attempt of a student by the deadline counts (handout, section 8).
 
     Args:
-        submissions: A folder with the layouts that `grader.collect.folder` names, or a learning system's archive, or
+        submissions: A folder with the layouts that `grader.collect.layouts` names, or a learning system's archive, or
             that archive's unpacked folder.
         roster: Whoever is only on it becomes a submission without content.
         assignment: Says what the file is called and how large it may be.
@@ -72,7 +71,7 @@ def collect(
             kept += _size(submission)
             if kept > _MAX_KEPT:
                 raise UserError(
-                    f"the files of {submissions} that count are larger than 1 GB together: grade it in parts"
+                    f"the files of {submissions} that count are larger than 1 GB together: grade the class in parts"
                 )
     if roster is not None:
         settled, decisions = _compare_with_roster(settled, decisions, lines)

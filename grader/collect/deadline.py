@@ -41,7 +41,8 @@ def parse_deadline(text: str, source: str) -> datetime | None:
     if form is None:
         raise UserError(f"{source}{text} cannot be read: write a date, a time and a zone, as {_EXAMPLES}")
     try:
-        wall = _wall_time(form["day"], form["time"] or "23:59:59")
+        time = form["time"] or "23:59:59"
+        wall = datetime.strptime(f"{form['day']} {time}", f"%Y-%m-%d %H:%M{':%S' * (time.count(':') == 2)}")
         if form["time"] is None:
             spellings = _spellings(wall, form["zone"])
             raise UserError(f"{source}{text} has no time of day: for the end of that day write {spellings}")
@@ -87,7 +88,7 @@ def doubts_about_times(times: Sequence[datetime], today: date) -> Iterator[str]:
     minute, same = Counter(f"{time:%Y-%m-%d %H:%M}" for time in times).most_common(1)[0] if times else ("", 0)
     if same > 1 and 2 * same > len(times):
         yield (
-            f"{same} of {len(times)} files have the same minute, {minute}: a copy or an unpacking may have set it; "
+            f"{same} of {len(times)} files have the same minute, {minute}: copying or unpacking may have set it; "
             "keep the times (cp -a), or pass the learning system's archive"
         )
     if later := [time for time in times if time.date() > today]:
@@ -95,10 +96,6 @@ def doubts_about_times(times: Sequence[datetime], today: date) -> Iterator[str]:
             f"{len(later)} of {len(times)} files have a time after today, up to {shown(max(later))}: check the clock "
             "and the zone of whatever unpacked them"
         )
-
-
-def _wall_time(day: str, time: str) -> datetime:
-    return datetime.strptime(f"{day} {time}", "%Y-%m-%d %H:%M:%S" if time.count(":") == 2 else "%Y-%m-%d %H:%M")
 
 
 def _zone(name: str) -> tzinfo:

@@ -78,7 +78,7 @@ def read_roster(path: Path) -> Roster:
         UserError: There is no such file, a column is missing, nobody is on it, or a line or a deadline is wrong.
     """
     try:
-        text, _ = decode(path.read_bytes())
+        text, *_ = decode(path.read_bytes())
     except OSError as error:
         raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
     except UnicodeDecodeError:
@@ -167,5 +167,4 @@ def _by_column(row: Sequence[str], columns: Sequence[str], line: int) -> dict[st
     """
     if any(row[len(columns) :]):
         raise ValueError(f"line {line} has more cells than the first line; quote a name with a comma")
-    pairs = list(zip(columns, row, strict=False))
-    return dict.fromkeys(columns, "") | dict(reversed(pairs))
+    return dict.fromkeys(columns, "") | dict(reversed(list(zip(columns, row, strict=False))))

@@ -16,18 +16,22 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from grader.assignment import Limits
-from grader.lms.archive import Handed, is_archive, made_by_system, opened_inside, without_common_folder
 from grader.lms.files import (
     NOBODYS,
     Attempt,
     Blame,
     Fault,
     Found,
+    Handed,
     Stored,
     WithoutFile,
     can_be_imported,
+    is_archive,
     listed,
+    made_by_system,
     normal,
+    opened_inside,
+    without_common_folder,
 )
 from grader.records import Companion, Decision, Status, Submission
 
@@ -287,7 +291,9 @@ def add_companions(
         used.append(Companion(name, content))
         decisions.append(_beside(last, stored, f"used: the script may import it from beside {last.file}"))
     if submission.content is not None and used:
-        submission = replace(submission, companions=tuple(used), sha256=_hash_of_all(submission.sha256, used))
+        hashes = [(each.name, hashlib.sha256(each.content).hexdigest()) for each in used]
+        of_all = hashlib.sha256(json.dumps([submission.sha256, *hashes]).encode()).hexdigest()
+        submission = replace(submission, companions=tuple(used), sha256=of_all)
     return submission, decisions
 
 
@@ -315,8 +321,3 @@ def _without(submission: Submission, name: str, fault: Fault) -> Submission:
         return replace(submission, content=None, sha256="", unreadable=said, spoilt=False)
     said = f"{name} beside {submission.file} is not used: it {fault.said}"
     return replace(submission, remarks=(*submission.remarks, said))
-
-
-def _hash_of_all(sha256: str, companions: Sequence[Companion]) -> str:
-    files = [(companion.name, hashlib.sha256(companion.content).hexdigest()) for companion in companions]
-    return hashlib.sha256(json.dumps([sha256, *files]).encode()).hexdigest()

@@ -18,9 +18,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Blame, Fault, Known, Stored, WithoutFile, normal
+from grader.lms.files import Blame, Fault, Handed, Known, Stored, WithoutFile, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.text import decoded
@@ -203,10 +202,9 @@ def _read_account(stored: Stored) -> _Account:
     # In whatever language: a line that ends in an entry's name comes below one that ends in the file's own name. A
     # student may have written such lines too, into the comments, which stand above the list: of two, the last counts.
     lines = [line.partition(":")[2].strip() for line in text.splitlines() if ":" in line]
-    originals = {normal(entry): _base_name(original) for original, entry in itertools.pairwise(lines)}
+    originals = {
+        # Some browsers send the whole path.
+        normal(entry): normal(original).replace("\\", "/").rpartition("/")[2]
+        for original, entry in itertools.pairwise(lines)
+    }
     return _Account(stored, normal(found[1].strip()) if found else "", originals)
-
-
-def _base_name(name: str) -> str:
-    """Leave folders out: some browsers send the whole path."""
-    return normal(name).replace("\\", "/").rpartition("/")[2]

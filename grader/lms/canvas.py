@@ -17,9 +17,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Blame, Fault, Known, WithoutFile
+from grader.lms.files import Blame, Fault, Handed, Known, WithoutFile
 from grader.lms.gradebook import Gradebook, full_name, same_name
 from grader.records import Decision, Status
 

@@ -7,7 +7,7 @@ page as one `Gradebook`; the roster and the upload read it.
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from grader.text import encoding_of
@@ -17,31 +17,17 @@ _FIRST_HEADER = re.compile(rf'\s*(?:"(?:[^"]|"")*"|[^"{_DELIMITERS}\r\n])*?([{_D
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
-    """How text was written: the codec, and the byte order mark before it, if there was one."""
-
-    codec: str
-    mark: bytes = b""
-
-    def encode(self, text: str) -> bytes:
-        """Write text in the same way.
-
-        Raises:
-            UnicodeEncodeError: The encoding lacks a character.
-        """
-        return self.mark + text.encode(self.codec)
-
-
-@dataclass(frozen=True, slots=True)
 class Sheet:
     """A table whose cells are kept as they were written, quotes included.
 
     Attributes:
+        mark: The byte order mark before the text, if there was one.
         rows: Raw cells, the header first; rows may differ in length.
         ends: What ended each row: a line break, or nothing at the end of the file.
     """
 
-    encoding: Encoding
+    codec: str
+    mark: bytes
     delimiter: str
     rows: tuple[tuple[str, ...], ...]
     ends: tuple[str, ...]
@@ -53,11 +39,11 @@ class Sheet:
             UnicodeEncodeError: The file's encoding lacks a character.
         """
         lines = (self.delimiter.join(row) + end for row, end in zip(self.rows, self.ends, strict=True))
-        return self.encoding.encode("".join(lines))
+        return self.mark + "".join(lines).encode(self.codec)
 
 
-def decode(content: bytes) -> tuple[str, Encoding]:
-    """Decode UTF-8, UTF-16 with a byte order mark or without, or cp949.
+def decode(content: bytes) -> tuple[str, str, bytes]:
+    """Decode UTF-8, UTF-16 with a byte order mark or without, or cp949; give the codec and the mark too.
 
     Raises:
         UnicodeDecodeError: It is none of them.
@@ -68,7 +54,7 @@ def decode(content: bytes) -> tuple[str, Encoding]:
         if content[:2].count(0) != 1:
             raise UnicodeDecodeError(codec, content, 0, 2, "no text has a byte of 0")
         codec = "utf-16-le" if content[1] == 0 else "utf-16-be"
-    return content.removeprefix(mark).decode(codec), Encoding(codec, mark)
+    return content.removeprefix(mark).decode(codec), codec, mark
 
 
 def delimiter_of(text: str) -> str:
@@ -83,7 +69,7 @@ def read_sheet(content: bytes) -> Sheet:
     Raises:
         ValueError: It is no text, or a quote in it is not closed; `UnicodeDecodeError` is one.
     """
-    text, encoding = decode(content)
+    text, codec, mark = decode(content)
     delimiter = delimiter_of(text)
     cell = re.compile(rf'("[^"]*(?:""[^"]*)*"|[^"{delimiter}\r\n][^{delimiter}\r\n]*|)({delimiter}|\r\n|\r|\n|\Z)')
     rows: list[tuple[str, ...]] = []
@@ -100,7 +86,7 @@ def read_sheet(content: bytes) -> Sheet:
             rows.append(tuple(row))
             ends.append(found[2])
             row = []
-    return Sheet(encoding, delimiter, tuple(rows), tuple(ends))
+    return Sheet(codec, mark, delimiter, tuple(rows), tuple(ends))
 
 
 def plain(raw: str) -> str:
@@ -134,31 +120,6 @@ _ALSO_AN_ID = re.compile(
 )
 
 
-def own_text(cell: str) -> str:
-    """An id that a system writes as it is."""
-    return cell
-
-
-def as_written(columns: Sequence[str], _: Sequence[Sequence[str]]) -> list[str]:
-    """The columns of a file whose system writes them in one language."""
-    return list(columns)
-
-
-def no_doubts(_: Mapping[str, int], __: str, ___: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Nothing is to be said of a file."""
-    yield from ()
-
-
-def nobody(_: Mapping[str, str]) -> bool:
-    """In a file that lists students alone."""
-    return False
-
-
-def nobody_s(_: Mapping[str, str]) -> str:
-    """The name in a file without names."""
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Gradebook:
     """The file that a teacher downloads from a system and gives back.
@@ -188,15 +149,15 @@ class Gradebook:
     score: re.Pattern[str] = _NOTHING
     needed: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
-    id_of: Callable[[str], str] = own_text
-    name_of: Callable[[Mapping[str, str]], str] = nobody_s
+    id_of: Callable[[str], str] = str
+    name_of: Callable[[Mapping[str, str]], str] = lambda row: ""
     feedback: str = ""
     waiting: re.Pattern[str] = _NOTHING
     takes_words: bool = True
-    is_guest: Callable[[Mapping[str, str]], bool] = nobody
+    is_guest: Callable[[Mapping[str, str]], bool] = lambda row: False
     instead: str = ""
-    english: Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]] = as_written
-    doubts: Callable[[Mapping[str, int], str, Mapping[str, Sequence[str]]], Iterator[str]] = no_doubts
+    english: Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]] = lambda columns, rows: list(columns)
+    doubts: Callable[[Mapping[str, int], str, Mapping[str, Sequence[str]]], Iterable[str]] = lambda *_: ()
 
     def shape_of(self, columns: Collection[str]) -> tuple[str, ...]:
         """The columns that name a student in this file; where none of the forms is whole, those of the first."""

@@ -24,9 +24,8 @@ from decimal import Decimal
 from typing import Any
 
 from grader.errors import UserError
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Attempt, Blame, Fault, Known, Told, normal
+from grader.lms.files import Attempt, Blame, Fault, Handed, Known, Told, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.results.entries import Result

@@ -18,9 +18,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Known
+from grader.lms.files import Handed, Known
 from grader.lms.gradebook import Gradebook, same_name
 from grader.records import Decision, Status
 

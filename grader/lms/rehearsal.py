@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -46,7 +46,7 @@ class _Student:
     number: str
     name: str
     time: str = ""
-    files: Mapping[str, bytes] | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
     late: bool = False
 
 
@@ -59,103 +59,84 @@ def make_class(system: System, folder: Path) -> Course:
     """
     if not _DEMO.is_dir():
         raise UserError("the class of the rehearsal lies in the repository only: give the command in a checkout of it")
-    folder.mkdir(parents=True, exist_ok=True)
     made = {
         System.BLACKBOARD: _blackboard,
         System.CANVAS: _canvas,
         System.MOODLE: _moodle,
         System.GRADESCOPE: _gradescope,
     }
-    return made[system](folder)
+    students = _class()
+    archive, entries, gradebook, table = made[system](students)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / archive).write_bytes(packed(entries))
+    (folder / gradebook).write_bytes(table)
+    has_times = system in (System.BLACKBOARD, System.GRADESCOPE)
+    return Course(folder / archive, folder / gradebook, _DEADLINE if has_times else "")
 
 
-def _class(copy: str) -> tuple[_Student, ...]:
-    """Everyone's last attempt; `copy` is how a second download of the same file is called."""
+def _class() -> tuple[_Student, ...]:
+    """Everyone's last attempt."""
+    copy = {"hw6 (1).py": _script("s20261003")}
+    late = {"hw6.py": _script("s20261007")}
     return (
         _Student("kim", "101", "김서연", "2026-11-21-10-02-11", {"hw6.py": _script("s20261002")}),
-        _Student("larsson", "102", "Emma Larsson", "2026-11-20-18-40-05", {copy: _script("s20261003")}),
+        _Student("larsson", "102", "Emma Larsson", "2026-11-20-18-40-05", copy),
         _Student("choi", "103", "최하준", "2026-11-21-23-51-30", {"hw6.py": _script("s20261005")}),
-        _Student(
-            "nguyen", "104", "Nguyễn Minh Anh", "2026-11-22-00-31-00", {"hw6.py": _script("s20261007")}, late=True
-        ),
+        _Student("nguyen", "104", "Nguyễn Minh Anh", "2026-11-22-00-31-00", late, late=True),
         _Student("park", "105", "박지우", "2026-11-19-09-15-00", {"report.pdf": _PDF}),
         _Student("kang", "106", "강예준"),
     )
 
 
-def _blackboard(folder: Path) -> Course:
-    students = _class(copy="hw6 (1).py")
-    first = blackboard_attempt("HW6", "kim", "김서연", "2026-11-20-23-58-03", {"hw6.py": _script("s20261005")})
-    entries = dict(first)
+# The archive's name and entries, and the gradebook's name and bytes.
+_Made = tuple[str, dict[str, bytes], str, bytes]
+
+
+def _blackboard(students: Sequence[_Student]) -> _Made:
+    entries = blackboard_attempt("HW6", "kim", "김서연", "2026-11-20-23-58-03", {"hw6.py": _script("s20261005")})
     for student in students:
         if student.files:
             entries |= blackboard_attempt("HW6", student.login, student.name, student.time, student.files)
     rows = [(student.login, student.name, "Needs Grading" if student.files else "") for student in students]
     gradebook = blackboard_gradebook(rows, "HW6 [Total Pts: 20 Score] |_9876543_1", other="HW5")
-    return Course(
-        _written(folder / "gradebook_ML_HW6_2026-11-22-09-00-00.zip", packed(entries)),
-        _written(folder / "gc_ML.xls", gradebook),
-        _DEADLINE,
-    )
+    return "gradebook_ML_HW6_2026-11-22-09-00-00.zip", entries, "gc_ML.xls", gradebook
 
 
-def _canvas(folder: Path) -> Course:
-    students = _class(copy="hw6 (1).py")
+def _canvas(students: Sequence[_Student]) -> _Made:
     entries = {
         canvas_entry(student.name, student.number, 9000 + place, file, student.late): content
         for place, student in enumerate(students)
-        for file, content in (student.files or {}).items()
+        for file, content in student.files.items()
     }
-    rows = [(student.number, student.name, "") for student in students]
-    return Course(
-        _written(folder / "submissions.zip", packed(entries)),
-        _written(folder / "2026-11-22_Grades-ML.csv", canvas_gradebook(rows, "HW6: ResNet (4711)")),
-        "",
-    )
+    gradebook = canvas_gradebook(_by_number(students), "HW6: ResNet (4711)")
+    return "submissions.zip", entries, "2026-11-22_Grades-ML.csv", gradebook
 
 
-def _moodle(folder: Path) -> Course:
-    students = _class(copy="hw6 (1).py")
+def _moodle(students: Sequence[_Student]) -> _Made:
     entries = {
         moodle_entry(student.name, student.number, file): content
         for student in students
-        for file, content in (student.files or {}).items()
+        for file, content in student.files.items()
     }
-    rows = [(student.number, student.name, "") for student in students]
-    return Course(
-        _written(folder / "ML-HW6-11.zip", packed(entries)),
-        _written(folder / "Grades-ML-HW6-11.csv", moodle_worksheet(rows)),
-        "",
-    )
+    return "ML-HW6-11.zip", entries, "Grades-ML-HW6-11.csv", moodle_worksheet(_by_number(students))
 
 
-def _gradescope(folder: Path) -> Course:
-    students = _class(copy="hw6 (1).py")
+def _gradescope(students: Sequence[_Student]) -> _Made:
     uploads = [(f"submission_{9000 + place}", student) for place, student in enumerate(students) if student.files]
-    export = "assignment_11_export"
-    entries = {
-        f"{export}/{upload}/{file}": content
-        for upload, student in uploads
-        for file, content in (student.files or {}).items()
-    }
+    before = {"kim": ["2026-11-20 14:58:03"]}
     told = [
-        (
-            upload,
-            [(student.number, student.name)],
-            _utc(student.time),
-            ["2026-11-20 14:58:03"] * (student.login == "kim"),
-        )
+        (upload, [(student.number, student.name)], _utc(student.time), before.get(student.login, []))
         for upload, student in uploads
     ]
-    rows = [(student.number, student.name, "") for student in students]
-    return Course(
-        _written(
-            folder / f"{export}.zip",
-            packed({f"{export}/submission_metadata.yml": gradescope_metadata(told), **entries}),
-        ),
-        _written(folder / "roster_ML.csv", gradescope_roster(rows)),
-        _DEADLINE,
-    )
+    export = "assignment_11_export"
+    entries = {f"{export}/submission_metadata.yml": gradescope_metadata(told)} | {
+        f"{export}/{upload}/{file}": content for upload, student in uploads for file, content in student.files.items()
+    }
+    return f"{export}.zip", entries, "roster_ML.csv", gradescope_roster(_by_number(students))
+
+
+def _by_number(students: Iterable[_Student]) -> Rows:
+    return [(student.number, student.name, "") for student in students]
 
 
 def _utc(time: str) -> str:
@@ -167,12 +148,6 @@ def _script(case: str) -> bytes:
     return (_DEMO / case / "hw6.py").read_bytes()
 
 
-def _written(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
 def packed(entries: Mapping[str, bytes]) -> bytes:
     """A zip archive in memory."""
     stream = io.BytesIO()
@@ -182,9 +157,7 @@ def packed(entries: Mapping[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def blackboard_attempt(
-    title: str, student: str, name: str, time: str, files: Mapping[str, bytes], comments: str = ""
-) -> dict[str, bytes]:
+def blackboard_attempt(title: str, student: str, name: str, time: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """One attempt's entries: its files, by the names that the student gave them, and Blackboard's .txt.
 
     Args:
@@ -193,7 +166,7 @@ def blackboard_attempt(
     """
     entries = {blackboard_entry(title, student, time, file): content for file, content in files.items()}
     pairs = [(file, blackboard_entry(title, student, time, file)) for file in files]
-    account = blackboard_account(title, student, name, time, pairs, comments)
+    account = blackboard_account(title, student, name, time, pairs)
     return {blackboard_entry(title, student, time): account, **entries}
 
 
@@ -233,10 +206,10 @@ def canvas_entry(name: str, user: str, attachment: int, file: str = "hw6.py", la
     return f"{cleaned}_{attachment}_{display}"
 
 
-def moodle_entry(name: str, number: str, file: str = "hw6.py", kind: str = "file") -> str:
+def moodle_entry(name: str, number: str, file: str = "hw6.py") -> str:
     """The name of an entry, as downloader.php makes it: underscores in a name become blanks."""
     cleaned = re.sub(r'[\x00-\x1f\\/:*?"<>|&]', "", name.replace("_", " "))
-    return f"{cleaned}_{number}_assignsubmission_{kind}_/{file}"
+    return f"{cleaned}_{number}_assignsubmission_file_/{file}"
 
 
 def blackboard_gradebook(students: Rows, column: str, other: str, first_name: str = "") -> bytes:

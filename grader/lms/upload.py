@@ -151,7 +151,7 @@ def _filled_in(
         rows.append(row)
     own_header = plain(sheet.rows[0][score])
     return Upload(
-        _trimmed(replace(sheet, rows=tuple(rows)), book, columns, {score, *_place(feedback)}),
+        _trimmed(replace(sheet, rows=tuple(rows)), book, columns, {score} if feedback is None else {score, feedback}),
         own_header,
         tuple(scores),
         tuple(without_points),
@@ -217,10 +217,6 @@ def _all_alike(decided: Sequence[tuple[str, str]], others: int) -> Iterator[str]
             f"{count} students have {word} in place of a score: if that says that there is none yet, empty these cells "
             "in the gradebook and export again"
         )
-
-
-def _place(column: int | None) -> tuple[int, ...]:
-    return () if column is None else (column,)
 
 
 def _without_words(row: tuple[str, ...], score: int, sheet: Sheet) -> tuple[str, ...]:

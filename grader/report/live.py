@@ -13,10 +13,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from grader.progress import Advanced, Event, Left, Notice, Plan, Printed, Stage, StageBegun
-from grader.report.pace import (
+from grader.progress import (
+    Advanced,
+    Event,
+    Left,
+    Notice,
+    Plan,
+    Printed,
     Running,
     Scene,
+    Stage,
+    StageBegun,
     after,
     class_left,
     epochs_text,
@@ -105,8 +112,9 @@ class Display:
 
     def graded(self, result: Result) -> None:
         """Take in a student's result."""
+        copied = result.entry is not None and bool(result.entry.run_of)
         with self._lock:
-            self._scene = with_result(self._scene, result)
+            self._scene = with_result(self._scene, result.submission.student_id, result.grade.points, copied=copied)
             self._lines.append(result_line(result))
 
     def _take_in(self, event: StageBegun | Advanced | Left) -> None:

@@ -8,21 +8,19 @@ import hashlib
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
 from grader.data import ASSIGNED_DATA
-from grader.records import Decision, Outcome
+from grader.records import Decision, Outcome, Status
 from grader.report.charts import curves, histogram
-from grader.report.left_out import left_out, nobodys
 from grader.report.similar import Pair
 from grader.report.since import Since
 from grader.report.view import Student, environment, log_end, ordered, source_files
@@ -76,6 +74,13 @@ class Summary:
     conditions: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+class LeftOut(NamedTuple):
+    """Everyone who was left out for the same reason; each with what is to be said, empty where the label says it."""
+
+    label: str
+    each: tuple[tuple[Student, str], ...]
+
+
 def render_report(
     results: Sequence[Result],
     decisions: Sequence[Decision],
@@ -102,7 +107,8 @@ def render_report(
         script=Markup(script),
         summary=summarize(students),
         left_out=left_out(students),
-        nobodys=nobodys(decisions),
+        # The files that name no student, and that no system put there.
+        nobodys=[each for each in decisions if not each.student_id and each.status is Status.UNRECOGNISED],
         since=since,
         key=file_key,
         most=MOST_NAMED,
@@ -146,7 +152,13 @@ def summarize(students: Sequence[Student]) -> Summary:
         without_points=tuple(
             student for none in (None, 0) for student in students if student.result.grade.points == none
         ),
-        bands=tuple(_band(students, value) for value in (*earned, *([None] if None in points else []))),
+        bands=tuple(
+            Tally(
+                "no points yet" if value is None else f"{value:f} points",
+                tuple(student for student in students if student.result.grade.points == value),
+            )
+            for value in (*earned, *([None] if None in points else []))
+        ),
         kinds=tuple(
             Tally(kind, tuple(student for student in students if kind in student.kinds))
             for kind, _ in kinds.most_common()
@@ -167,6 +179,34 @@ def summarize(students: Sequence[Student]) -> Summary:
             ),
         ),
     )
+
+
+_LATE, _UNREADABLE = "every file came after the deadline", "the file cannot be read"
+_WITHOUT_FILE, _NOTHING = "handed in, but without a file that can be graded", "handed in nothing"
+_STRANGER = "not on the roster"
+
+
+def left_out(students: Iterable[Student]) -> list[LeftOut]:
+    """Group everyone whose work was not graded, and whoever is graded without being on the roster."""
+    groups: dict[str, list[tuple[Student, str]]] = {
+        label: [] for label in (_LATE, _UNREADABLE, _WITHOUT_FILE, _NOTHING, _STRANGER)
+    }
+    for student in students:
+        for label, said in _why_left_out(student):
+            groups[label].append((student, said))
+    return [LeftOut(label, tuple(each)) for label, each in groups.items() if each]
+
+
+def _why_left_out(student: Student) -> Iterator[tuple[str, str]]:
+    submission = student.result.submission
+    if submission.late:
+        yield _LATE, submission.late
+    if submission.unreadable:
+        yield _UNREADABLE, submission.unreadable
+    if submission.content is None and not submission.late and not submission.unreadable:
+        yield (_WITHOUT_FILE, "; ".join(submission.remarks)) if student.attempts else (_NOTHING, "")
+    if not submission.on_roster:
+        yield _STRANGER, submission.file
 
 
 def _students(
@@ -191,11 +231,6 @@ def _students(
             )
         )
     return students
-
-
-def _band(students: Sequence[Student], points: Decimal | None) -> Tally:
-    label = "no points yet" if points is None else f"{points:f} points"
-    return Tally(label, tuple(student for student in students if student.result.grade.points == points))
 
 
 def _mostly(values: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from grader.results.entries import Result
 from grader.text import write_private
 
@@ -28,6 +30,9 @@ class Standings:
 
     written_at: datetime
     students: Mapping[str, Standing]
+
+
+_STANDINGS = TypeAdapter(Standings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +76,15 @@ def write_standings(now: Standings, path: Path) -> None:
     Raises:
         UserError: Nothing can be written there.
     """
-    students = {student_id: asdict(standing) for student_id, standing in now.students.items()}
-    whole = {"written_at": now.written_at.isoformat(), "students": students}
-    write_private(path, json.dumps(whole, indent=1).encode())
+    # Not pydantic's own JSON: an id may hold a lone surrogate.
+    write_private(path, json.dumps(asdict(now), indent=1, default=str).encode())
 
 
 def read_standings(path: Path) -> Standings | None:
     """The standings of the last report; None where there was none, or where the file is not one of ours."""
     try:
-        whole = json.loads(path.read_bytes())
-        written_at = datetime.fromisoformat(whole["written_at"])
-        return Standings(written_at, {key: Standing(**value) for key, value in whole["students"].items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return _STANDINGS.validate_python(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.records import Check, Collection, Decision, Submission, accuracy_percent
-from grader.report.view import ordered
+from grader.report.view import epochs, ordered
 from grader.results.entries import Change, Entry, Result
 from grader.text import one_line, printable, write_private
 
@@ -101,8 +101,8 @@ def _grades_row(result: Result) -> dict[str, str]:
         row["architecture"] = entry.check.verdict.value
         row["stop_reason"] = entry.run.stop_reason.value
         row["train_seconds"] = f"{entry.run.training.seconds:.1f}"
-        if entry.evidence.train_size > 0:
-            row["epochs"] = f"{entry.run.training.samples / entry.evidence.train_size:.2f}"
+        if (passes := epochs(entry)) is not None:
+            row["epochs"] = f"{passes:.2f}"
     return row
 
 
@@ -175,22 +175,17 @@ def points_counts(points: Iterable[Decimal | None]) -> list[str]:
 
 def _summary(results: Sequence[Result]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    columns = ("student_id", "name", "outcome", "accuracy", "points", "architecture")
     # On a narrow terminal, ids and names go on in a second line; nothing is cut.
-    table.add_column("student_id", overflow="fold")
-    table.add_column("name", overflow="fold")
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("points", justify="right", no_wrap=True)
-    table.add_column("architecture", no_wrap=True)
+    for name in columns:
+        if name in ("student_id", "name"):
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, no_wrap=True, justify="right" if name in ("accuracy", "points") else "left")
     for result in ordered(results):
-        submission, grade, entry = result.submission, result.grade, result.entry
-        cells = (
-            *(submission.student_id, submission.name, grade.outcome.value),
-            "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
-            "-" if grade.points is None else f"{grade.points:f}",
-            entry.check.verdict.value if entry else "",
-        )
-        table.add_row(*map(_text, cells))
+        row = _grades_row(result)
+        row["points"] = row["points"] or "-"
+        table.add_row(*(_text(row[name]) for name in columns))
     return table
 
 

@@ -93,8 +93,8 @@ def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
 def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     """What a submission still needs, by the runs since its last regrade; None: it is done.
 
-    A fault of ours does not stand: it is tried again (DESIGN, rule 4). After two that came when the script had begun, a
-    person decides.
+    A fault of ours does not stand: nobody may lose points by it, so it is tried again. After two that came when the
+    script had begun, a person decides: the script may have brought them about.
     """
     if runs and runs[-1].evidence.beside_a_fault:
         why = "a GPU error while others shared the GPU: repeated alone"
@@ -105,7 +105,7 @@ def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     if not counting:
         return NextRun(RunReason.FIRST, assignment.seed)
     short_of = _short_in_company(counting[-1])
-    if short_of and _next_edge(counting[-1], assignment) is not None:
+    if short_of and _edge_above(_accuracy(counting[-1]), assignment) is not None:
         why = f"{short_of} while others ran: repeated alone"
         return NextRun(RunReason.ALONE, counting[-1].evidence.seed, why)
     return _borderline_run(counting, assignment)
@@ -153,7 +153,7 @@ def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRu
         or len(repeated) >= policy.extra_runs
     ):
         return None
-    edge = _next_edge(first, assignment)
+    edge = _edge_above(_accuracy(first), assignment)
     if edge is None or edge - _accuracy(first) > Fraction(policy.below_edge):
         return None
     best = max(_accuracy(run) for run in _one_of_each_seed(counting) if run.outcome is Outcome.GRADED)
@@ -198,11 +198,7 @@ def _accuracy(entry: Entry) -> Fraction:
     return exact_percent(entry.score.correct, entry.score.total) if entry.score else Fraction(0)
 
 
-def _next_edge(run: Entry, assignment: Assignment) -> Fraction | None:
-    """The edge that a better run could pass, in percent; None where there is nothing more to earn."""
-    return _edge_above(_accuracy(run), assignment)
-
-
 def _edge_above(percent: Fraction, assignment: Assignment) -> Fraction | None:
+    """The edge that a better run could pass, in percent; None where there is nothing more to earn."""
     missed = [band.edge for band in assignment.bands if band.edge is not None and not band.takes(percent)]
     return min(missed, default=None)

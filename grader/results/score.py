@@ -140,7 +140,4 @@ def _outcome(submission: Submission, entry: Entry | None) -> Outcome:
 
 def _band_points(score: Score, assignment: Assignment) -> Decimal:
     percent = exact_percent(score.correct, score.total)
-    for band in assignment.bands:
-        if band.takes(percent):
-            return band.points
-    raise ValueError("no band fits, although the last one has no edge")
+    return next(band.points for band in assignment.bands if band.takes(percent))

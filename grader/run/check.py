@@ -15,7 +15,7 @@ from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Deviation, Finding, Outcome, Question, Submission, Verdict
-from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
+from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
 from grader.text import without_outputs
 
@@ -31,7 +31,7 @@ _MOST_BYTES, _USUAL_BYTES = 8_000, 3_000
 _LONGEST_FORWARD = 1.0
 
 
-def check_architecture(submission: Submission, assignment: Assignment, slot: Slot) -> Check:
+def check_architecture(submission: Submission, assignment: Assignment, slot: EquippedSlot) -> Check:
     """Check one submission in the sandbox.
 
     Raises:

@@ -24,11 +24,10 @@ from grader.errors import InfrastructureError, UserError
 from grader.progress import work_seconds
 from grader.records import IsolationLevel, Submission
 from grader.run.replay import Replayers
-from grader.run.worker_client import Request, Slot, WorkerRun, start_worker
+from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Isolation, find_isolation
 from grader.sandbox.folders import own_folder
-from grader.schedule import mps
-from grader.schedule.dispatch import Here, Seat
+from grader.schedule import Here, Slot, mps
 from grader.schedule.gpus import NO_CARD, cards_here, spread
 
 WORK_NAME, CALIBRATION_NAME = "work", "calibration.json"
@@ -95,30 +94,30 @@ class Machine:
         """Threads of each run beside others. Also the last runs get no more: that could change a result."""
         return max(1, self.cores // self.jobs)
 
-    def slot(self, seat: Seat) -> Slot:
-        """What one run has at its seat."""
-        return Slot(
-            number=seat.number,
-            threads=max(1, self.cores) if seat.alone else self.threads,
+    def equipped(self, slot: Slot) -> EquippedSlot:
+        """The slot, with what a run may use there."""
+        return EquippedSlot(
+            number=slot.number,
+            threads=max(1, self.cores) if slot.alone else self.threads,
             isolation=self.isolation,
             training_set=self.training_set,
             work=self.work,
-            cancelled=seat.cancelled,
-            watch=seat.watch,
-            card=seat.card or NO_CARD,
-            mps_pipe=self._pipe_for(seat),
-            card_share=1.0 if seat.alone else 1 / max(1, spread(self.jobs, self.cards).count(seat.card)),
+            cancelled=slot.cancelled,
+            watch=slot.watch,
+            card=slot.card or NO_CARD,
+            mps_pipe=self._pipe_for(slot),
+            card_share=1.0 if slot.alone else 1 / max(1, spread(self.jobs, self.cards).count(slot.card)),
         )
 
-    def _pipe_for(self, seat: Seat) -> Path | None:
+    def _pipe_for(self, slot: Slot) -> Path | None:
         """None where nothing shares the card, or the server takes no client: then runs take turns."""
-        if self.mps_pipe is None or seat.alone or not seat.card:
+        if self.mps_pipe is None or slot.alone or not slot.card:
             return None
         return self.mps_pipe if mps.serves(self.mps_pipe) else None
 
-    def quiet_slot(self, cancelled: threading.Event) -> Slot:
+    def quiet_slot(self, cancelled: threading.Event) -> EquippedSlot:
         """The first slot, for a run that nobody watches."""
-        return self.slot(Seat(0, False, spread(1, self.cards)[0], "", cancelled, lambda _: None))
+        return self.equipped(Slot(0, False, spread(1, self.cards)[0], "", cancelled, lambda _: None))
 
     def in_force(self, assignment: Assignment) -> Assignment:
         """The assignment with the training time that holds here."""
@@ -249,7 +248,7 @@ def _no_room(folder: Path, error: OSError, way_out: str) -> UserError:
     return UserError(f"cannot write to {folder} ({error.strerror or error}): {way_out}")
 
 
-def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
+def calibrate(assignment: Assignment, slot: EquippedSlot, seconds: int) -> Calibration:
     """Train the reference in the sandbox for a few seconds and time its steps; if these were too few, for longer.
 
     Raises:
@@ -274,7 +273,7 @@ def calibrate(assignment: Assignment, slot: Slot, seconds: int) -> Calibration:
     )
 
 
-def _reference_run(assignment: Assignment, slot: Slot, seconds: int) -> WorkerRun:
+def _reference_run(assignment: Assignment, slot: EquippedSlot, seconds: int) -> WorkerRun:
     """Train the reference for so many seconds, without telling who watches."""
     budget = assignment.budget.model_copy(update={"train_seconds": seconds})
     timed = assignment.model_copy(update={"budget": budget})

@@ -31,7 +31,7 @@ from grader.protocol.exported import (
     weights_in,
 )
 from grader.records import ROW_BYTES
-from grader.run.worker_client import Slot
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Execution, Job, StartedJob, started
 
 _PROGRAM = ("-m", "grader.replay.main")
@@ -76,7 +76,7 @@ class Replayers:
     def __reduce__(self) -> tuple[type["Replayers"], tuple[()]]:
         return Replayers, ()
 
-    def at(self, slot: Slot) -> "Replayer":
+    def at(self, slot: EquippedSlot) -> "Replayer":
         """The process of a slot, started when it is first needed; a new one where its threads or card have changed."""
         with self._lock:
             known = self._each.get(slot.number)
@@ -97,7 +97,7 @@ class Replayers:
 class Replayer:
     """One process, and the thread that starts it: bwrap dies with the thread that started it."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: EquippedSlot) -> None:
         self.slot = slot
         self._thread = ThreadPoolExecutor(1, f"replay-{slot.number}")
         self._stack = contextlib.ExitStack()
@@ -150,13 +150,13 @@ class Replayer:
         self._stack.close()
 
 
-def _fixed(slot: Slot) -> tuple[object, ...]:
+def _fixed(slot: EquippedSlot) -> tuple[object, ...]:
     """What of a slot a process keeps from its start to its end."""
     return slot.threads, slot.isolation, slot.work, slot.card
 
 
 @contextlib.contextmanager
-def _started(slot: Slot, limits: Limits) -> Iterator[StartedJob]:
+def _started(slot: EquippedSlot, limits: Limits) -> Iterator[StartedJob]:
     with tempfile.TemporaryDirectory(dir=slot.work, prefix="replay-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)

@@ -22,9 +22,8 @@ from grader.records import (
     StopReason,
     Training,
 )
-from grader.run.curve import MOST_SAMPLES
 from grader.run.replay import Replay, Replayers
-from grader.run.worker_client import Request, WaitingWorker, WorkerRun, waiting_worker
+from grader.run.worker_client import MOST_SAMPLES, Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
 from grader.text import one_line
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from grader.sandbox import seccomp
-from grader.sandbox.job import Isolation, Job
-from grader.sandbox.runtime import (
+from grader.sandbox.job import (
     USER_ID_INSIDE,
+    Isolation,
+    Job,
     environment,
     gpu_devices,
     hidden_folders,
@@ -26,37 +27,21 @@ JOB, DATA, CODE, SCRATCH = "/job", "/data", "/code", "/scratch"
 _HOMES = ("/content", "/gdrive", "/kaggle", "/workspace", "/home", "/root", "/Users", "/mnt")
 
 
-def _passwd(slot: int) -> bytes:
-    """An /etc/passwd of two lines: getpass, matplotlib and torch's caches ask who the user is."""
-    uid = user_id(slot)
-    return f"root:x:0:0:root:/root:/bin/false\nstudent:x:{uid}:{uid}:student:{SCRATCH}:/bin/false\n".encode()
-
-
 def bubblewrap(isolation: Isolation, job: Job, program: Sequence[str], theirs: dict[str, int]) -> list[str]:
     """The whole command that runs `python -P` with `program` for `job`.
 
     Args:
         theirs: The job's ends of the pipes, by name; what bwrap is to read is added.
     """
-    theirs["passwd"] = _file_in_memory(_passwd(job.slot))
+    # getpass, matplotlib and torch's caches ask who the user is.
+    uid = str(user_id(job.slot))
+    users = f"root:x:0:0:root:/root:/bin/false\nstudent:x:{uid}:{uid}:student:{SCRATCH}:/bin/false\n"
+    theirs["passwd"] = _file_in_memory(users.encode())
     if isolation.filtered:
-        rules = seccomp.program(hidden_memory=bool(gpu_devices()), own_network=True)
+        rules = seccomp.program(hidden_memory=bool(gpu_devices()))
         theirs["filter"] = _file_in_memory(rules)
-    data = DATA if job.training_set is not None else ""
-    arguments = [*program, *(str(theirs[name]) for name in ("images", "scores", "report")), JOB, data]
-    return _command_line(isolation.bwrap, job, arguments, theirs)
-
-
-def _file_in_memory(content: bytes) -> int:
-    descriptor = os.memfd_create("given")
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _command_line(bwrap: str, job: Job, arguments: Iterable[str], theirs: dict[str, int]) -> list[str]:
     as_root = os.geteuid() == 0
-    command = [bwrap, *(_ROOT if as_root else _USER), *_COMMON, "--json-status-fd", str(theirs["status"])]
+    command = [isolation.bwrap, *(_ROOT if as_root else _USER), *_COMMON, "--json-status-fd", str(theirs["status"])]
     command += _tmpfs("/dev/shm", job.limits.shared_memory_mb)
     command += _tmpfs("/tmp", job.limits.scratch_mb)
     command += _tmpfs(SCRATCH, job.limits.scratch_mb)
@@ -79,10 +64,18 @@ def _command_line(bwrap: str, job: Job, arguments: Iterable[str], theirs: dict[s
         command += ["--seccomp", str(theirs["filter"])]
     command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH, "--"]
     if as_root:
-        uid = str(user_id(job.slot))
         command += ["/usr/bin/setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
         command += ["--bounding-set=-all", "--no-new-privs"]
-    return [*command, interpreter(), "-P", "-B", *arguments]
+    numbers = (str(theirs[name]) for name in ("images", "scores", "report"))
+    data = DATA if job.training_set is not None else ""
+    return [*command, interpreter(), "-P", "-B", *program, *numbers, JOB, data]
+
+
+def _file_in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("given")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 _COMMON = (
@@ -93,7 +86,6 @@ _USER = (
     *("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"),
     *("--uid", str(USER_ID_INSIDE), "--gid", str(USER_ID_INSIDE)),
 )
-_SETPRIV = (Path("/usr/bin/setpriv"),)
 _ROOT = (
     *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
     *("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"),
@@ -106,7 +98,7 @@ def _tmpfs(path: str, megabytes: int) -> list[str]:
 
 def _mounts(job: Job, as_root: bool) -> Iterator[tuple[Path, Path]]:
     """Pairs of a path outside and its place inside, read-only."""
-    for path in (*runtime(), *(_SETPRIV if as_root else ())):
+    for path in (*runtime(), *((Path("/usr/bin/setpriv"),) if as_root else ())):
         yield path, path
     for path in worker_code():
         yield path, Path(CODE, "grader", path.name)

@@ -143,7 +143,8 @@ def find_cgroup(needed: Sequence[str] = NEEDED) -> Cgroup:
     """
     root = _mount(Path("/proc/self/mounts").read_text())
     groups = Path("/proc/self/cgroup").read_text()
-    own = root / _own_path(groups).lstrip("/")
+    path = re.search(r"^0::/(\S*)", groups, re.MULTILINE)
+    own = root / (path[1] if path else "")
     if own.name == _OWN_LEAF:  # a grader was here before
         own = own.parent
     reason = Refused("there is no cgroup tree that can be written to")
@@ -162,18 +163,13 @@ def _mount(mounts: str) -> Path:
     return Path(found[1])
 
 
-def _own_path(groups: str) -> str:
-    found = re.search(r"^0::(\S*)", groups, re.MULTILINE)
-    return found[1] if found else "/"
-
-
 def _prepared(folder: Path, needed: Sequence[str], groups: str, *, own: bool) -> Cgroup:
     delegate = "" if os.geteuid() == 0 else _DELEGATE
     try:
         there = set((folder / "cgroup.controllers").read_text().split())
         if lacking := [name for name in needed if name not in there]:
             what = f"controller for {' and '.join(lacking)}"
-            if _in_v1(lacking[0], groups):
+            if re.search(rf"^\d+:([^:]*,)?{re.escape(lacking[0])}[,:]", groups, re.MULTILINE):
                 raise Refused(f"the cgroup v2 tree has no {what} (v1 has it)", _BOOT_WITH)
             raise Refused(f"this process's cgroup has no {what}", delegate)
         wanted = frozenset(there & {"memory", "pids", "cpu"})
@@ -182,10 +178,6 @@ def _prepared(folder: Path, needed: Sequence[str], groups: str, *, own: bool) ->
     except OSError as error:
         raise Refused(f"the cgroup tree cannot be written to ({error.strerror})", delegate) from None
     return Cgroup(folder, wanted)
-
-
-def _in_v1(controller: str, groups: str) -> bool:
-    return re.search(rf"^\d+:([^:]*,)?{re.escape(controller)}[,:]", groups, re.MULTILINE) is not None
 
 
 def _enable(folder: Path, wanted: frozenset[str], *, own: bool) -> None:

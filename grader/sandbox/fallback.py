@@ -28,8 +28,9 @@ import psutil
 from grader.records import IsolationLevel
 from grader.sandbox import seccomp
 from grader.sandbox.folders import own_folder
-from grader.sandbox.job import Isolation, Job
-from grader.sandbox.runtime import (
+from grader.sandbox.job import (
+    Isolation,
+    Job,
     environment,
     gpu_devices,
     hidden_folders,
@@ -66,7 +67,11 @@ class Specification:
         control: A descriptor whose other end the grader holds.
         confined: Landlock and the filter of system calls; without it only limits and another user hold.
         hidden_memory: Allow memory that no process maps.
-        sockets: Folders with sockets and named pipes to which the job may connect.
+        readable: Files, or folders with all in them, to be read and executed.
+        listable: Folders whose names may be listed.
+        writable: Folders in which anything but devices may be made.
+        devices: Files to be read, written and controlled.
+        sockets: Folders whose sockets and named pipes may be used, while no file in them may be changed.
     """
 
     command: list[str]
@@ -184,22 +189,8 @@ def landlock_missing() -> str:
     return "" if abi >= _NEEDED_ABI else f"Landlock's version here is {abi}, and {_NEEDED_ABI} is needed (Linux 6.12)"
 
 
-def _restrict(
-    readable: Iterable[str],
-    listable: Iterable[str],
-    writable: Iterable[str],
-    devices: Iterable[str],
-    sockets: Iterable[str],
-) -> None:
-    """Confine this thread, and whatever it starts, to these files, for good.
-
-    Args:
-        readable: Files, or folders with all in them, to be read and executed.
-        listable: Folders whose names may be listed.
-        writable: Folders in which anything but devices may be made.
-        devices: Files to be read, written and controlled.
-        sockets: Folders whose sockets and named pipes may be used, while no file in them may be changed.
-    """
+def _restrict(job: Specification) -> None:
+    """Confine this thread, and whatever it starts, to the job's files and its own in /proc, for good."""
     from landlockpy import AccessFS, Ruleset, Scope
 
     file_read = AccessFS.READ_FILE | AccessFS.EXECUTE
@@ -207,15 +198,15 @@ def _restrict(
     make = AccessFS.MAKE_REG | AccessFS.MAKE_DIR | AccessFS.MAKE_SYM | AccessFS.MAKE_FIFO | AccessFS.MAKE_SOCK
     remove = AccessFS.REMOVE_FILE | AccessFS.REMOVE_DIR | AccessFS.REFER | AccessFS.RESOLVE_UNIX
     with Ruleset(scoped=Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET) as rules:
-        for path in readable:
+        for path in (*job.readable, f"/proc/{os.getpid()}"):
             rules.allow_path(path, file_read | AccessFS.READ_DIR if Path(path).is_dir() else file_read)
-        for path in listable:
+        for path in job.listable:
             rules.allow_path(path, AccessFS.READ_DIR)
-        for path in writable:
+        for path in job.writable:
             rules.allow_path(path, write | make | remove | AccessFS.READ_DIR)
-        for path in devices:
+        for path in job.devices:
             rules.allow_path(path, write | AccessFS.IOCTL_DEV)
-        for path in sockets:
+        for path in job.sockets:
             rules.allow_path(path, AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.RESOLVE_UNIX)
             for pipe in filter(Path.is_fifo, Path(path).iterdir()):
                 rules.allow_path(pipe, AccessFS.READ_FILE | AccessFS.WRITE_FILE)
@@ -275,13 +266,7 @@ def _become(specification: Specification) -> NoReturn:
         if specification.confined:
             # Made now: loading the library reads files that the job may not.
             rules = seccomp.make_filter(hidden_memory=specification.hidden_memory, own_network=False)
-            _restrict(
-                (*specification.readable, f"/proc/{os.getpid()}"),
-                specification.listable,
-                specification.writable,
-                specification.devices,
-                specification.sockets,
-            )
+            _restrict(specification)
         # After the rules, which name folders that the job's user could not reach by itself.
         if specification.uid is not None:
             os.setgroups([])

@@ -20,8 +20,7 @@ from grader.records import IsolationLevel
 from grader.sandbox import fallback, seccomp
 from grader.sandbox.cgroup import Refused, find_cgroup
 from grader.sandbox.execute import execute
-from grader.sandbox.job import Ending, Isolation, Job
-from grader.sandbox.runtime import runtime
+from grader.sandbox.job import Ending, Isolation, Job, runtime
 
 _PROBE_SECONDS = 20.0
 PATH_SOCKET, HIDDEN_MEMORY = "opens a path socket", "holds memory that nothing maps"

@@ -65,11 +65,11 @@ def make_filter(*, hidden_memory: bool, own_network: bool) -> Any:
     return rules
 
 
-def program(*, hidden_memory: bool, own_network: bool) -> bytes:
+def program(*, hidden_memory: bool) -> bytes:
     """The filter as the kernel's instructions, for `bwrap --seccomp`."""
     descriptor = os.memfd_create("filter")
     with open(descriptor, "w+b") as file:
-        make_filter(hidden_memory=hidden_memory, own_network=own_network).export_bpf(file)
+        make_filter(hidden_memory=hidden_memory, own_network=True).export_bpf(file)
         file.seek(0)
         return file.read()
 

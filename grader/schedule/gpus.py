@@ -1,4 +1,4 @@
-"""GPUs: which there are, which seat gets which, and whether one still works.
+"""GPUs: which there are, which slot gets which, and whether one still works.
 
 A card is named as CUDA_VISIBLE_DEVICES names it.
 """
@@ -60,9 +60,9 @@ def visible_cards(numbers: Iterable[int], chosen: str | None) -> tuple[str, ...]
     return tuple(name for part in chosen.split(",") if (name := part.strip()) and name != "-1")
 
 
-def spread(seats: int, cards: Sequence[str]) -> tuple[str, ...]:
-    """The card of each seat, as evenly as can be; an empty name for each where there are none."""
-    return tuple(cards[number % len(cards)] if cards else "" for number in range(seats))
+def spread(slots: int, cards: Sequence[str]) -> tuple[str, ...]:
+    """The card of each slot, as evenly as can be; an empty name for each where there are none."""
+    return tuple(cards[number % len(cards)] if cards else "" for number in range(slots))
 
 
 def card_name(card: str, machine: str = "") -> str:

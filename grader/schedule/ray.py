@@ -1,6 +1,6 @@
 """Run work on the nodes of a Ray cluster. Needs the extra `cluster`; nothing else imports Ray.
 
-One actor, a `Node`, holds all processors and cards of a node and divides them among its seats as `Local` does. Tasks
+One actor, a `Node`, holds all processors and cards of a node and divides them among its slots as `Local` does. Tasks
 and results travel as values. What all tasks share lies in Ray's object store once, and each node takes one copy. Only
 the driver knows what is graded: if it dies, what was in flight is lost, and Ray ends its actors.
 """
@@ -19,9 +19,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from grader.errors import Cancelled, InfrastructureError, SeatLost, UserError
+from grader.errors import Cancelled, InfrastructureError, SlotLost, UserError
 from grader.progress import Event, Printed, StageBegun, Watch
-from grader.schedule.dispatch import Finished, Here, M, R, S, Seat, T, run_at
+from grader.schedule import Finished, Here, M, R, S, Slot, T, run_at
 from grader.schedule.gpus import spread
 
 # How often a node's process is started anew before the node counts as lost.
@@ -124,11 +124,11 @@ class Cluster(Generic[S, D]):
         return [member.machine for member in self._members]
 
     def run_all(
-        self, tasks: Sequence[T], work: Callable[[T, S, D, Seat], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, D, Slot], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
-        seats = [
-            Seat(number, alone, card, member.name, self._cancelled, watch)
+        slots = [
+            Slot(number, alone, card, member.name, self._cancelled, watch)
             for member in self._members
             for number, card in enumerate(spread(member.machine.jobs, member.machine.cards))
         ]
@@ -137,7 +137,7 @@ class Cluster(Generic[S, D]):
         attendant = threading.Thread(target=self._attend, args=(watch, over), name="cluster")
         attendant.start()
         try:
-            yield from run_at(seats, tasks, run, self._cancelled, watch, self._lost)
+            yield from run_at(slots, tasks, run, self._cancelled, watch, self._lost)
         finally:
             over.set()
             attendant.join()
@@ -197,15 +197,15 @@ class Node(Generic[S, M]):
     def work(
         self,
         fetch: Callable[[], S],
-        work: Callable[[T, S, M, Seat], R],
+        work: Callable[[T, S, M, Slot], R],
         task: T,
         number: int,
         alone: bool,
         card: str,
     ) -> R:
         """Work on one task; whatever it raises is raised at the driver."""
-        seat = Seat(number, alone, card, self._here.name, self._here.cancelled, self._watch)
-        return work(task, *self._set_up(fetch), seat)
+        slot = Slot(number, alone, card, self._here.name, self._here.cancelled, self._watch)
+        return work(task, *self._set_up(fetch), slot)
 
     def heard(self) -> list[Event]:
         """What happened since the last call."""
@@ -279,18 +279,18 @@ def _set_up(
     return sorted(members, key=lambda member: member.name)
 
 
-def _run(members: Mapping[str, _Member[D]], work: Callable[[T, S, D, Seat], R], seat: Seat, task: T) -> R:
+def _run(members: Mapping[str, _Member[D]], work: Callable[[T, S, D, Slot], R], slot: Slot, task: T) -> R:
     """Have one task worked on at a node."""
-    member = members[seat.machine]
+    member = members[slot.machine]
     try:
-        asked = member.actor.work.remote(member.fetch, work, task, seat.number, seat.alone, seat.card)
+        asked = member.actor.work.remote(member.fetch, work, task, slot.number, slot.alone, slot.card)
         result: R = ray.get(asked)
     except RayTaskError as error:
-        if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, SeatLost)):
+        if isinstance(error.cause, (Cancelled, UserError, InfrastructureError, SlotLost)):
             raise error.cause from None
         raise
     except RayError:
-        raise SeatLost(member.name, for_good=not _comes_back(member)) from None
+        raise SlotLost(member.name, for_good=not _comes_back(member)) from None
     return result
 
 

@@ -21,13 +21,12 @@ _CHECK = (
 )
 _TRIAL = (
     *("grader/__main__.py", "grader/progress.py", "grader/data.py"),
-    *("grader/results/__init__.py", "grader/results/entries.py", "grader/report/__init__.py", "grader/report/pace.py"),
     *(f"grader/student/{name}.py" for name in ("command", "trial", "words")),
     "grader/replay/*.py",
 )
 _UPLOAD = (
     *("grader/assignment.py", "grader/student/upload_check.py"),
-    *(f"grader/lms/{name}.py" for name in ("__init__", "archive", "attempts", "files")),
+    *(f"grader/lms/{name}.py" for name in ("__init__", "attempts", "files")),
 )
 _GRADESCOPE = Path(__file__).with_name("gradescope")
 # The same bytes for the same files: a zip entry's time starts in 1980.

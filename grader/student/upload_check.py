@@ -13,9 +13,8 @@ from pathlib import Path
 
 from grader.assignment import Assignment, load_assignment
 from grader.judge.verdict import judge
-from grader.lms.archive import unpacked
 from grader.lms.attempts import SystemAttempt, add_companions, sort_out
-from grader.lms.files import Attempt, Fault, Found, WithoutFile
+from grader.lms.files import Attempt, Fault, Found, WithoutFile, unpacked
 from grader.records import Answer, Decision, Status, Submission, Verdict
 from grader.student.observe import ASKED, NO_LAYERS, Observed, observe
 from grader.text import printable
@@ -26,6 +25,7 @@ _ABOUT = (
     "This check gives no points. It ran your script on a few images of noise, to see whether it can be graded: nothing "
     "was trained, and no accuracy was measured. Your grade comes from the grader's own run after the deadline."
 )
+_RUNS = "The script runs from top to bottom"
 _Test = dict[str, str]
 
 
@@ -91,7 +91,7 @@ def _of_file(seen: Observed, blocks: tuple[int, ...]) -> Iterator[_Test]:
     blanks = f"These blanks are still empty: {', '.join(seen.blanks)}." if seen.blanks else "No blank is left."
     yield _test("No blank is left", not seen.blanks, blanks)
     ran = "\n".join(["The script ran from top to bottom.", *seen.notes])
-    yield _test("The script runs from top to bottom", not seen.fault, seen.fault or ran)
+    yield _test(_RUNS, not seen.fault, seen.fault or ran)
     for question, asked in zip(seen.questions, ASKED, strict=bool(seen.questions)):
         yield _test(f"{question.name}: {asked}", question.answer == Answer.OK, question.reason or "This is answered.")
     yield _of_network(seen, blocks)
@@ -100,7 +100,8 @@ def _of_file(seen: Observed, blocks: tuple[int, ...]) -> Iterator[_Test]:
 def _of_network(seen: Observed, blocks: tuple[int, ...]) -> _Test:
     title = "The network is the one of section 3.1"
     if seen.network is None:
-        return _test(title, False, seen.fault or "There is no class IdentityResNet in the file.")
+        stopped = f'The script did not come to its network: see "{_RUNS}".'
+        return _test(title, False, stopped if seen.fault else "There is no class IdentityResNet in the file.")
     if seen.without_layers:
         return _test(title, False, NO_LAYERS)
     judgement = judge(seen.network, blocks)

@@ -4,7 +4,6 @@ Meanwhile, the script's own lines and one of the grader's on how training goes; 
 time, or why there is none.
 """
 
-import codecs
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,12 +13,22 @@ from typing import Any, TextIO
 
 from grader.data import DataSet
 from grader.errors import UserError
-from grader.progress import Event, Plan, Printed, Stage, work_seconds
+from grader.progress import (
+    Event,
+    Plan,
+    Printed,
+    Running,
+    Scene,
+    Stage,
+    after,
+    training_line,
+    work_seconds,
+    worth_a_line,
+)
 from grader.protocol import Fault, Stopped
 from grader.records import StopReason, Training, accuracy_percent, exact_percent, in_band
-from grader.report.pace import Running, Scene, after, training_line, worth_a_line
 from grader.student.trial import Trial
-from grader.text import duration
+from grader.text import OutputLines, duration
 
 OF_CHANCE = (
     "The grade comes from the grader's own run. Chance moves the accuracy a little from\nrun to run, so leave a margin."
@@ -164,15 +173,13 @@ class Display:
         self._scene = Scene(time.monotonic())
         self._told: Running | None = None
         self._shown = ""
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._unfinished = ""
+        self._output = OutputLines()
 
     def watch(self, event: Event) -> None:
         """Take in an event."""
         if isinstance(event, Printed):
-            *lines, self._unfinished = (self._unfinished + self._decoder.decode(event.chunk)).split("\n")
-            for line in lines:
-                self._line(MARK + _last_writing(line))
+            for line in self._output.feed(event.chunk):
+                self._line(MARK + line)
         else:
             self._scene = after(self._scene, event, self._plan, time.monotonic())
             if not self._stream.isatty():
@@ -181,8 +188,8 @@ class Display:
 
     def close(self) -> None:
         """Write the script's last line, also where it did not end it, and take the own line away."""
-        if self._unfinished:
-            self._line(MARK + _last_writing(self._unfinished))
+        for line in self._output.feed(b"", final=True):
+            self._line(MARK + line)
         self._draw("")
 
     def _tell(self) -> None:
@@ -201,7 +208,8 @@ class Display:
 
     def _line(self, text: str) -> None:
         self._draw("")
-        print(_writable(text, self._stream), file=self._stream, flush=True)
+        encoding = self._stream.encoding or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
 
     def _draw(self, text: str) -> None:
         """Put a text in the place of the one that was drawn before; the last column stays free, or it would wrap."""
@@ -209,13 +217,3 @@ class Display:
         if text != self._shown:
             print(f"\r{text.ljust(len(self._shown))}" + ("" if text else "\r"), end="", file=self._stream, flush=True)
             self._shown = text
-
-
-def _last_writing(line: str) -> str:
-    """What a line shows in the end: a progress bar writes itself anew after each carriage return."""
-    return line.rstrip("\r").rpartition("\r")[2]
-
-
-def _writable(text: str, stream: TextIO) -> str:
-    encoding = stream.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)

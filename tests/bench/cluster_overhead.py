@@ -17,7 +17,7 @@ import psutil
 import typer
 
 from grader.records import Submission
-from grader.schedule.dispatch import Here, Seat
+from grader.schedule import Here, Slot
 from results import RESULTS, Out, write_section
 
 SLEEP_SECONDS = 0.1
@@ -62,7 +62,7 @@ def set_up(shared: None, here: Here) -> Iterator[Bench]:
     yield Bench(here.name, JOBS)
 
 
-def sleep(task: Submission, shared: None, bench: Bench, seat: Seat) -> bytes:
+def sleep(task: Submission, shared: None, bench: Bench, slot: Slot) -> bytes:
     """Take as long as a training run that is very short, and give a log."""
     time.sleep(SLEEP_SECONDS)
     return bytes(LOG_BYTES)

@@ -21,7 +21,7 @@ from grader.results.entries import RunReason
 from grader.results.reruns import NextRun
 from grader.run.machine import usable_cores
 from grader.run.replay import Replayers
-from grader.run.worker_client import Slot
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import find_isolation
 from honest_scripts import honest_scripts
 from results import RESULTS, Out, write_section
@@ -73,18 +73,18 @@ def false_flags(
     typer.echo(f"results: {out}")
 
 
-def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[Slot]":
+def _slots(rules: Assignment, data: DataSet, folder: Path) -> "SimpleQueue[EquippedSlot]":
     training_set = folder / "training_set"
     write_training_set(data, training_set)
-    isolation, slots = find_isolation(rules.limits), SimpleQueue[Slot]()
+    isolation, slots = find_isolation(rules.limits), SimpleQueue[EquippedSlot]()
     for number in range(usable_cores()):
         cancelled = threading.Event()
-        slots.put(Slot(number, 1, isolation, training_set, folder, cancelled, lambda _: None))
+        slots.put(EquippedSlot(number, 1, isolation, training_set, folder, cancelled, lambda _: None))
     return slots
 
 
 def _grade(
-    rules: Assignment, data: DataSet, slots: "SimpleQueue[Slot]", replayers: Replayers, submission: Submission
+    rules: Assignment, data: DataSet, slots: "SimpleQueue[EquippedSlot]", replayers: Replayers, submission: Submission
 ) -> Seen:
     slot = slots.get()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grader.errors import Cancelled, UserError
 from grader.progress import Left, Stage, StageBegun
-from grader.schedule.dispatch import Here, Seat
+from grader.schedule import Here, Slot
 
 
 @dataclass(frozen=True)
@@ -38,37 +38,37 @@ def set_up(shared: Path, here: Here) -> Iterator[Bench]:
     made.unlink()
 
 
-def answer(task: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+def answer(task: int, shared: Path, bench: Bench, slot: Slot) -> tuple[int, str, int]:
     """Say at once who worked on it."""
-    return task, bench.name, seat.number
+    return task, bench.name, slot.number
 
 
-def nobody_beside(task: int, shared: Path, bench: Bench, seat: Seat) -> bool:
+def nobody_beside(task: int, shared: Path, bench: Bench, slot: Slot) -> bool:
     """Say whether nothing else is worked on at this node for a moment."""
     busy = shared / f"busy-{bench.name}"
     try:
         busy.touch(exist_ok=False)
     except FileExistsError:
         return False
-    seat.cancelled.wait(0.05)
+    slot.cancelled.wait(0.05)
     busy.unlink()
     return True
 
 
-def wait_for_go(task: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+def wait_for_go(task: int, shared: Path, bench: Bench, slot: Slot) -> tuple[int, str, int]:
     """Say that it began, and go on once there is a file `go`."""
-    seat.watch(StageBegun(str(task), Stage.TRAINING))
+    slot.watch(StageBegun(str(task), Stage.TRAINING))
     (shared / f"begun-{task}-{bench.name}").touch()
     while not (shared / "go").exists():
-        if seat.cancelled.is_set():
+        if slot.cancelled.is_set():
             raise Cancelled
         time.sleep(0.05)
-    seat.watch(Left(str(task)))
-    return answer(task, shared, bench, seat)
+    slot.watch(Left(str(task)))
+    return answer(task, shared, bench, slot)
 
 
-def kill_the_process(task: int, shared: Path, bench: Bench, seat: Seat) -> tuple[int, str, int]:
+def kill_the_process(task: int, shared: Path, bench: Bench, slot: Slot) -> tuple[int, str, int]:
     """End the node's process as the kernel does where memory is short, for task 0 each time."""
     if task == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return answer(task, shared, bench, seat)
+    return answer(task, shared, bench, slot)

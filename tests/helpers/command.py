@@ -15,7 +15,7 @@ import pandas as pd
 from typer.testing import CliRunner
 
 from grader.cli.options import app
-from grader.sandbox.runtime import gpu_devices
+from grader.sandbox.job import gpu_devices
 
 ROOT = Path(__file__).parents[2]
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"

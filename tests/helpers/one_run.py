@@ -12,7 +12,7 @@ from grader.data import DataSet, images_to_score, write_training_set
 from grader.records import Submission
 from grader.run.replay import Replayers
 from grader.run.train import Trained, train
-from grader.run.worker_client import Request, Slot, waiting_worker
+from grader.run.worker_client import EquippedSlot, Request, waiting_worker
 from grader.sandbox import Isolation
 
 
@@ -31,10 +31,10 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
 
 
 @contextmanager
-def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Iterator[tuple[Slot, Replayers]]:
+def only_slot(data: DataSet, isolation: Isolation, folder: Path) -> Iterator[tuple[EquippedSlot, Replayers]]:
     """A slot with one thread and the training set below `folder`, and what replays its networks."""
     folder.mkdir(exist_ok=True)
     write_training_set(data, folder / "training_set")
     with closing(Replayers()) as replayers:
         cancelled = threading.Event()
-        yield Slot(0, 1, isolation, folder / "training_set", folder, cancelled, lambda _: None), replayers
+        yield EquippedSlot(0, 1, isolation, folder / "training_set", folder, cancelled, lambda _: None), replayers

@@ -11,10 +11,9 @@ import gradebooks
 from archives import canvas_entry, moodle_entry, packed, unpack, write_archive
 from grader.assignment import load_assignment
 from grader.errors import UserError
-from grader.lms.archive import Handed
 from grader.lms.attempts import SystemAttempt
 from grader.lms.canvas import attempts
-from grader.lms.files import DiskFile, WithoutFile
+from grader.lms.files import DiskFile, Handed, WithoutFile
 from grader.records import Collection, Decision, Status
 from grader.results.score import grade
 from submission_folders import by_student, collected, decision_on, statuses

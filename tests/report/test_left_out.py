@@ -8,7 +8,7 @@ import pytest
 
 from grader.records import Decision, Status, Submission
 from grader.report import page as page_module
-from grader.report.left_out import left_out
+from grader.report.page import left_out
 from grader.report.view import Student
 from grader.results.entries import Result
 from page_examples import page, result

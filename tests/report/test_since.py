@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grader.records import Collection
-from grader.report.out import write_results
+from grader.report import write_results
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.results.entries import Result
 from grader.results.ledger import Ledger, read_ledger

@@ -18,7 +18,7 @@ from grader.records import IsolationLevel, Training
 from grader.run import machine as machines
 from grader.run.machine import Machine, calibrate, default_jobs
 from grader.sandbox import Isolation
-from grader.schedule.dispatch import Seat
+from grader.schedule import Slot
 
 
 def run(first: int, last: int) -> SimpleNamespace:
@@ -59,12 +59,12 @@ def test_a_machine_that_makes_no_second_step_at_all_is_said_to_be_busy(
 def test_a_run_gets_its_share_of_a_card_and_alone_all_of_it(tmp_path: Path) -> None:
     isolation = Isolation(IsolationLevel.NONE, "")
     machine = Machine("here", isolation, cores=4, jobs=4, cards=("0", "1"), work=tmp_path, training_set=None)
-    seats = [Seat(2, alone, "0", "GPU 0", threading.Event(), lambda _: None) for alone in (False, True)]
-    assert [machine.slot(seat).card_share for seat in seats] == [1 / 2, 1]
+    slots = [Slot(2, alone, "0", "GPU 0", threading.Event(), lambda _: None) for alone in (False, True)]
+    assert [machine.equipped(slot).card_share for slot in slots] == [1 / 2, 1]
 
     crowded = replace(machine, jobs=5)
-    seats = [Seat(number, False, card, "", threading.Event(), lambda _: None) for number, card in enumerate("01010")]
-    assert [crowded.slot(seat).card_share for seat in seats] == [1 / 3, 1 / 2, 1 / 3, 1 / 2, 1 / 3]
+    slots = [Slot(number, False, card, "", threading.Event(), lambda _: None) for number, card in enumerate("01010")]
+    assert [crowded.equipped(slot).card_share for slot in slots] == [1 / 3, 1 / 2, 1 / 3, 1 / 2, 1 / 3]
     assert machine.quiet_slot(threading.Event()).card_share == 1 / 2
 
 

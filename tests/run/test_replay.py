@@ -20,7 +20,7 @@ from grader.data import DataSet, load_data
 from grader.protocol.exported import question, sample_rows
 from grader.records import SCORE_DTYPE
 from grader.run.replay import Replay, Replayer, Replayers
-from grader.run.worker_client import Slot
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
 from grader.worker.export import export, weights_of
 
@@ -35,12 +35,12 @@ def data(tiny_data: Path) -> DataSet:
 
 
 @pytest.fixture
-def slot(isolation: Isolation, tmp_path: Path) -> Slot:
-    return Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
+def slot(isolation: Isolation, tmp_path: Path) -> EquippedSlot:
+    return EquippedSlot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
 
 
 @pytest.fixture
-def replayer(slot: Slot) -> Iterator[Replayer]:
+def replayer(slot: EquippedSlot) -> Iterator[Replayer]:
     with closing(Replayer(slot)) as started:
         yield started
 
@@ -166,7 +166,7 @@ def test_after_a_network_that_fails_the_next_one_gets_another_process(
 
 
 def test_a_slot_with_other_threads_gets_a_process_of_its_own_and_none_is_left(
-    slot: Slot, data: DataSet, assignment: Assignment
+    slot: EquippedSlot, data: DataSet, assignment: Assignment
 ) -> None:
     network, replayers = offered(linear(1), data), Replayers()
     with closing(replayers):

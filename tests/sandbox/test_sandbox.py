@@ -17,9 +17,9 @@ import pytest
 from grader.assignment import Assignment
 from grader.errors import Cancelled
 from grader.sandbox import Ending, Execution, Isolation, Job, execute, started
+from grader.sandbox.job import gpu_devices
 from grader.sandbox.ladder import PROBES, probe_program
 from grader.sandbox.processes import first_process
-from grader.sandbox.runtime import gpu_devices
 from other_user import UID, as_user, open_python
 
 pytestmark = pytest.mark.sandbox

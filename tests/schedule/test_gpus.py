@@ -1,4 +1,4 @@
-"""GPUs, made up: which are used, which seat gets which, and when one is doubted."""
+"""GPUs, made up: which are used, which slot gets which, and when one is doubted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from grader.assignment import Assignment
 from grader.protocol import Fault
 from grader.records import Outcome, Run, StopReason
 from grader.sandbox import Job
-from grader.sandbox.runtime import environment
+from grader.sandbox.job import environment
 from grader.schedule import gpus
 from grader.schedule.gpus import card_name, in_doubt, spread, visible_cards
 from grader.worker.limits import limit_cards, limit_met
@@ -34,7 +34,7 @@ def test_a_batch_system_s_choice_of_cards_is_kept(numbers: list[int], chosen: st
     assert visible_cards(numbers, chosen) == cards
 
 
-def test_seats_are_spread_evenly_over_the_cards() -> None:
+def test_slots_are_spread_evenly_over_the_cards() -> None:
     assert spread(5, ["0", "1"]) == ("0", "1", "0", "1", "0")
     assert spread(1, ["0", "1"]) == ("0",)
     assert spread(2, []) == ("", "")

@@ -21,9 +21,8 @@ from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.machine import default_jobs, shared_cards
 from grader.sandbox import Job, execute, fallback, rungs
-from grader.sandbox.runtime import environment
-from grader.schedule import mps
-from grader.schedule.dispatch import Seat
+from grader.sandbox.job import environment
+from grader.schedule import Slot, mps
 from small_class import rules
 
 # A grader that starts the daemon, says so, and is killed before it can end it.
@@ -160,12 +159,12 @@ def test_runs_share_where_the_teacher_says_so_and_several_use_one_card(
     for unshared in (machine, replace(machine, jobs=1), replace(machine, cards=())):
         with shared_cards(unshared, assignment if unshared is machine else shared) as ready:
             assert ready.mps_pipe is None
-    beside = Seat(2, False, "0", "GPU 0", threading.Event(), lambda _: None)
+    beside = Slot(2, False, "0", "GPU 0", threading.Event(), lambda _: None)
     with shared_cards(machine, shared) as ready:
-        assert ready.slot(beside).mps_pipe == ready.mps_pipe
-        assert ready.slot(replace(beside, alone=True)).mps_pipe is None
-        assert ready.slot(replace(beside, card="")).mps_pipe is None
-    assert ready.slot(beside).mps_pipe is None, "the daemon is gone: the card takes turns"
+        assert ready.equipped(beside).mps_pipe == ready.mps_pipe
+        assert ready.equipped(replace(beside, alone=True)).mps_pipe is None
+        assert ready.equipped(replace(beside, card="")).mps_pipe is None
+    assert ready.equipped(beside).mps_pipe is None, "the daemon is gone: the card takes turns"
 
 
 def test_a_job_is_told_of_the_server_only_where_it_shares_a_card(assignment: Assignment) -> None:
@@ -242,7 +241,11 @@ def test_landlock_lets_a_job_use_the_sockets_and_change_no_file(
         pytest.skip(why)
     fake_mps.install(tmp_path / "bin", monkeypatch)
     with mps.served(CARDS) as pipe:
-        confined = f"from grader.sandbox import fallback; fallback._restrict((), (), (), (), [{str(pipe)!r}])\n"
+        confined = f"""from types import SimpleNamespace
+from grader.sandbox import fallback
+given = dict.fromkeys(("readable", "listable", "writable", "devices"), ())
+fallback._restrict(SimpleNamespace(**given, sockets=[{str(pipe)!r}]))
+"""
         program = confined + IN_A_JOB.format(pipe=str(pipe))
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert succeeded(ran.stdout.splitlines()) == REACHED

@@ -19,10 +19,10 @@ from grader.results.reruns import NextRun, next_run
 from grader.run.machine import Machine, shared_cards
 from grader.run.replay import Replayers
 from grader.run.train import Trained
-from grader.run.worker_client import Slot
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
-from grader.sandbox.runtime import gpu_devices
-from grader.schedule.dispatch import Local
+from grader.sandbox.job import gpu_devices
+from grader.schedule import Local
 from grader.schedule.gpus import may_be_a_neighbours_fault
 from one_run import only_slot
 from record_examples import ENTRY, entry
@@ -68,7 +68,13 @@ class Class:
         self.runs: list[tuple[str, bool]] = []
 
     def grade_one(
-        self, submission: Submission, run: NextRun, assignment: Assignment, data: DataSet, slot: Slot, _: Replayers
+        self,
+        submission: Submission,
+        run: NextRun,
+        assignment: Assignment,
+        data: DataSet,
+        slot: EquippedSlot,
+        _: Replayers,
     ) -> Judged:
         shares = slot.mps_pipe is not None
         self.runs.append((submission.student_id, shares))

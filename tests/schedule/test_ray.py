@@ -19,7 +19,7 @@ from grader.progress import Event, Notice, StageBegun
 from grader.records import Outcome
 from grader.results.ledger import read_ledger
 from grader.run.machine import usable_cores
-from grader.schedule.dispatch import MOST_LOSSES
+from grader.schedule import MOST_LOSSES
 from small_class import hand_in_small
 
 pytest.importorskip("ray")

@@ -44,7 +44,13 @@ def self_check(handout: Path, *options: str, **settings: str) -> subprocess.Comp
 
 
 def failed(finished: subprocess.CompletedProcess[str]) -> set[str]:
-    return set(re.findall(r"FAILED test_hw6\.py::(\w+)", finished.stdout))
+    return set(re.findall(r"(?m)^_+ (test_\w+) _+$", finished.stdout))
+
+
+def said(finished: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the failures say, without the tests that name an earlier one."""
+    lines = finished.stdout.split("FAILURES")[1].splitlines()
+    return [line for line in lines if line.endswith(".") and not line.startswith("The same as in test_")]
 
 
 def test_a_script_may_import_what_lies_beside_it_as_in_the_grader(handout: Path) -> None:
@@ -60,7 +66,18 @@ def test_the_blank_template_fails_by_the_name_of_each_question_and_part(handout:
     for beginning in BLANK_TESTS:
         assert any(name.startswith(beginning) for name in names), beginning
     assert "Traceback" not in finished.stdout
-    assert ".py:" not in finished.stdout.split("FAILURES")[1].split("short test summary")[0]
+    assert ".py:" not in finished.stdout.split("FAILURES")[1]
+    assert len(said(finished)) == len(set(said(finished)))
+
+
+def test_a_script_that_stops_fails_every_test_and_is_said_once(handout: Path, tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    finished = self_check(handout, HW6=str(tmp_path / "stops.py"))
+    assert "22 failed" in finished.stdout
+    assert said(finished) == [
+        "The script stopped: ModuleNotFoundError: No module named 'nothing_of_this_name' (line 1)."
+    ]
+    assert "summary" not in finished.stdout
 
 
 def test_the_reference_passes_everything(handout: Path) -> None:
@@ -150,10 +167,11 @@ def test_the_check_without_its_folder_says_what_to_do_in_one_sentence(handout: P
 
 def test_a_file_that_is_not_there_or_no_python_is_said_in_one_sentence(handout: Path, tmp_path: Path) -> None:
     absent = self_check(handout, "-k", "q1 or stage1", HW6=str(tmp_path / "none.py"))
-    assert absent.stdout.count("There is no file") >= 2
+    assert absent.stdout.count("There is no file") == 1
+    assert "The same as in test_q1_device." in absent.stdout
     (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
     broken = self_check(handout, "-k", "q1 or stage1", HW6=str(tmp_path / "broken.py"))
-    assert broken.stdout.count("Python cannot read the file") >= 2
+    assert broken.stdout.count("Python cannot read the file") == 1
 
 
 def test_the_handout_runs_its_own_copy_and_has_what_the_readme_names(handout: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_script_that_ends_python_leaves_a_result_that_says_so(autograder: Path
     (autograder / "submission" / "hw6.py").write_text(script, encoding="utf-8")
     failed = outputs(run(autograder), "failed")
     assert said in failed["The script runs from top to bottom"]
-    assert "The network is the one of section 3.1" in failed
+    assert said not in failed["The network is the one of section 3.1"]
 
 
 def test_an_upload_without_the_file_is_one_failed_test_with_the_reason(autograder: Path) -> None:

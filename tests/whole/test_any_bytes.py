@@ -32,9 +32,8 @@ from grader.protocol import (
 )
 from grader.records import Status, Training
 from grader.report.view import source_files
-from grader.run.curve import TrainingCurve
 from grader.run.train import plausible
-from grader.run.worker_client import _events
+from grader.run.worker_client import TrainingCurve, _events
 from grader.sandbox import Job
 from grader.sandbox.execute import Conversation
 from grader.worker.channel import one_line

@@ -81,6 +81,7 @@ def test_points_can_be_given_to_someone_who_handed_in_nothing(graded: Path) -> N
     ("command", "arguments", "named"),
     [
         ("override", ("--student", "kim", "--points", "20"), "WHY="),
+        ("override", ("--points", "20", "--why", "x"), "STUDENT= is missing"),
         ("override", ("--student", "kimm", "--points", "20", "--why", "x"), "no student kimm"),
         ("override", ("--student", "kim", "--points", "200", "--why", "x"), "0 to 20"),
         ("override", ("--student", "kim", "--points", "NaN", "--why", "x"), "0 to 20"),

@@ -18,7 +18,7 @@ from grader.records import Outcome, StopReason, Submission
 from grader.results.entries import Regrade
 from grader.results.ledger import OpenLedger, log_of, open_ledger, read_ledger
 from grader.run.machine import Machine
-from grader.schedule.dispatch import Finished
+from grader.schedule import Finished
 from record_examples import ENTRY, entry, submission
 from small_class import SMALL_SCRIPT, hand_in_small
 

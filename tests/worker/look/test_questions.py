@@ -17,7 +17,7 @@ from command import SUBMISSIONS, expectation
 from grader.assignment import Assignment, load_assignment
 from grader.records import Check, Companion, Submission, Verdict
 from grader.run.check import check_architecture
-from grader.run.worker_client import Slot
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
 from grader.worker.look.questions import QUESTIONS, answers
 from grader.worker.look.watch import Seen, Watch, run_script
@@ -73,7 +73,7 @@ def test_a_script_that_reads_itself_finds_itself_while_it_is_watched_in_the_sand
     isolation: Isolation, assignment: Assignment, tmp_path: Path
 ) -> None:
     content = (SUBMISSIONS / "questions" / "variant_reads_itself" / "hw6.py").read_bytes()
-    slot = Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
+    slot = EquippedSlot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
     check = check_architecture(Submission("kim", content=content), assignment, slot)
     assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)
 
@@ -106,7 +106,7 @@ def test_a_class_in_a_second_file_is_watched_in_the_sandbox(
     isolation: Isolation, assignment: Assignment, tmp_path: Path
 ) -> None:
     text, second = in_two_files()
-    slot = Slot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
+    slot = EquippedSlot(0, 1, isolation, None, tmp_path, threading.Event(), lambda _: None)
     handed_in = Submission("kim", content=text.encode(), companions=(Companion("blocks.py", second.encode()),))
     check = check_architecture(handed_in, assignment, slot)
     assert [question.answer for question in check.questions] == ["ok"] * len(QUESTIONS)

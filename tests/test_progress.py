@@ -4,11 +4,16 @@ from decimal import Decimal
 
 import pytest
 
-from grader.progress import Advanced, Event, Left, Plan, Printed, Stage, StageBegun
-from grader.records import Outcome
-from grader.report.pace import (
+from grader.progress import (
+    Advanced,
+    Event,
+    Left,
+    Plan,
+    Printed,
     Running,
     Scene,
+    Stage,
+    StageBegun,
     after,
     class_left,
     epochs,
@@ -17,9 +22,7 @@ from grader.report.pace import (
     with_result,
     worth_a_line,
 )
-from grader.results.entries import Grade, Result
 from grader.text import duration
-from record_examples import entry, submission
 
 PLAN = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2)
 PRIOR = Plan(due=10, done=0, epoch_samples=1_000, epochs=5, limit_seconds=100.0, jobs=2, run_seconds=60.0)
@@ -47,9 +50,8 @@ def run(*advances: tuple[float, int]) -> Running:
     return only
 
 
-def result(student: str, points: str | None, run_of: str = "") -> Result:
-    grade = Grade(Outcome.GRADED, None if points is None else Decimal(points), None, "", ())
-    return Result(submission(student_id=student), entry(student_id=student, run_of=run_of), grade)
+def graded(known: Scene, student: str, points: str | None, *, copied: bool = False) -> Scene:
+    return with_result(known, student, None if points is None else Decimal(points), copied=copied)
 
 
 def test_a_steady_run_has_its_rate_from_the_second_event_on() -> None:
@@ -151,7 +153,7 @@ def test_whoever_waits_takes_the_mean_of_the_runs_that_are_over() -> None:
     ended: list[tuple[float, Event]] = []
     for student, seconds in (("kim", 10.0), ("lee", 30.0)):
         ended += [(0.0, StageBegun(student, Stage.CHECKING)), (seconds, Left(student))]
-    known = with_result(with_result(scene(*ended), result("kim", "20")), result("lee", "6"))
+    known = graded(graded(scene(*ended), "kim", "20"), "lee", "6")
     assert class_left(known, PLAN, 30) == pytest.approx(8 * 20 / 2)
     # The estimate counts as one run more: (10 + 30 + 60) / 3.
     assert class_left(known, PRIOR, 30) == pytest.approx(8 * 100 / 3 / 2)
@@ -176,12 +178,12 @@ def test_a_run_that_takes_longer_than_thought_has_nothing_left_rather_than_less(
 def test_nothing_is_left_when_everyone_has_a_result() -> None:
     known = scene(*training((0, 0), (10, 1_000)), (20, Left("kim")))
     for number in range(10):
-        known = with_result(known, result(f"s{number}", "20"))
+        known = graded(known, f"s{number}", "20")
     assert class_left(known, PLAN, 20) == 0
 
 
 def test_a_student_with_two_results_counts_once() -> None:
-    known = with_result(with_result(scene(), result("kim", None)), result("kim", "20"))
+    known = graded(graded(scene(), "kim", None), "kim", "20")
     assert known.points == {"kim": Decimal(20)}
 
 
@@ -207,9 +209,9 @@ def test_whoever_gets_a_copy_of_another_one_s_run_takes_no_time() -> None:
     known = scene(plan=alike)
     assert class_left(known, alike, 0) == pytest.approx(6_000)
     for student in ("lee", "park", "choi"):  # they have the files of somebody who was graded before
-        known = with_result(known, result(student, "20", run_of="kim"))
+        known = graded(known, student, "20", copied=True)
         assert class_left(known, alike, 0) == pytest.approx(6_000)
-    assert class_left(with_result(known, result("han", "20")), alike, 0) == 0
+    assert class_left(graded(known, "han", "20"), alike, 0) == 0
 
 
 def test_the_copies_that_are_still_to_come_count_for_nothing_while_the_run_goes_on() -> None:

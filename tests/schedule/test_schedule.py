@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from grader.errors import Cancelled, SeatLost, UserError
+from grader.errors import Cancelled, SlotLost, UserError
 from grader.progress import Event, Notice, Watch
-from grader.schedule.dispatch import MOST_LOSSES, Finished, Local, Seat, run_at
+from grader.schedule import MOST_LOSSES, Finished, Local, Slot, run_at
 
 Told = list[Event]
 
 
 @dataclass(frozen=True)
 class At:
-    """A seat at a machine, perhaps with a card, and what comes of the tasks that it is given."""
+    """A slot at a machine, perhaps with a card, and what comes of the tasks that it is given."""
 
     machine: str
     run: Callable[[int], str]
@@ -28,8 +28,8 @@ class At:
 def run_all(
     places: list[At], tasks: int, cancelled: threading.Event, watch: Watch, lost: set[str]
 ) -> Generator[tuple[int, Finished[str]], None, None]:
-    seats = [Seat(number, False, at.card, at.machine, cancelled, watch) for number, at in enumerate(places)]
-    return run_at(seats, range(tasks), lambda seat, task: places[seat.number].run(task), cancelled, watch, lost)
+    slots = [Slot(number, False, at.card, at.machine, cancelled, watch) for number, at in enumerate(places)]
+    return run_at(slots, range(tasks), lambda slot, task: places[slot.number].run(task), cancelled, watch, lost)
 
 
 def outcomes(
@@ -44,7 +44,7 @@ def outcomes(
 
 def loses(name: str, *, for_good: bool = True) -> Callable[[int], str]:
     def run(task: int) -> str:
-        raise SeatLost(name, for_good)
+        raise SlotLost(name, for_good)
 
     return run
 
@@ -55,7 +55,7 @@ def test_a_task_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded()
 
     def broken(task: int) -> str:
         broken_asked.set()
-        raise SeatLost("gpu1")
+        raise SlotLost("gpu1")
 
     def working(task: int) -> str:
         assert broken_asked.wait(10)
@@ -74,7 +74,7 @@ def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
     def first(task: int) -> str:
         asked["first"] += 1
         gate.wait(10)
-        raise SeatLost("gpu1")
+        raise SlotLost("gpu1")
 
     def beside(task: int) -> str:
         asked["beside"] += 1
@@ -104,7 +104,7 @@ def test_what_is_lost_too_often_is_given_up_without_a_result_and_the_rest_goes_o
 
     def run(task: int) -> str:
         if task == 1:
-            raise SeatLost("gpu1", for_good=False)
+            raise SlotLost("gpu1", for_good=False)
         return "done"
 
     found = outcomes([At("gpu1", run)], 3, told)
@@ -126,7 +126,7 @@ def test_what_only_ran_beside_a_task_that_ends_its_machine_is_not_given_up() -> 
         except threading.BrokenBarrierError:  # nobody else came
             if task == 1:
                 return "done"
-        raise SeatLost("gpu1", for_good=False)
+        raise SlotLost("gpu1", for_good=False)
 
     found = outcomes([At("gpu1", run), At("gpu1", run)], 2)
     assert found[0] == Finished(None, ("gpu1",) * MOST_LOSSES)
@@ -163,15 +163,15 @@ def test_whoever_stops_asking_ends_the_work() -> None:
 
 
 def test_a_loss_arrives_whole_from_another_machine() -> None:
-    loss = pickle.loads(pickle.dumps(SeatLost("GPU 1 of gpu7", for_good=False)))
+    loss = pickle.loads(pickle.dumps(SlotLost("GPU 1 of gpu7", for_good=False)))
     assert (loss.name, loss.for_good) == ("GPU 1 of gpu7", False)
 
 
-def seats(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:
-    """Number and card of the seats at which four tasks were worked on."""
+def slots(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:
+    """Number and card of the slots at which four tasks were worked on."""
 
-    def work(task: int, _: None, machine: str, seat: Seat) -> tuple[int, str]:
-        return seat.number, seat.card
+    def work(task: int, _: None, machine: str, slot: Slot) -> tuple[int, str]:
+        return slot.number, slot.card
 
     return {done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=alone) if done.result}
 
@@ -181,17 +181,17 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
     both_asked = threading.Barrier(2)
     asked: set[str] = set()
 
-    def work(task: int, _: None, machine: str, seat: Seat) -> str:
-        if seat.card not in asked:
-            asked.add(seat.card)
+    def work(task: int, _: None, machine: str, slot: Slot) -> str:
+        if slot.card not in asked:
+            asked.add(slot.card)
             both_asked.wait(10)
-        if seat.card == "0":
-            raise SeatLost(seat.name)
-        return seat.card
+        if slot.card == "0":
+            raise SlotLost(slot.name)
+        return slot.card
 
     assert {done.result for _, done in local.run_all(range(4), work, lambda _: None)} == {"1"}
-    assert seats(local) == {(1, "1")}
-    assert seats(local, alone=True) == {(1, "1")}
+    assert slots(local) == {(1, "1")}
+    assert slots(local, alone=True) == {(1, "1")}
 
 
 @pytest.mark.parametrize("cards", [[], ["0", "1"]], ids=["no cards", "two cards"])
@@ -199,10 +199,10 @@ def test_alone_nothing_runs_beside_a_task(cards: list[str]) -> None:
     local: Local[None, str] = Local("here", None, 3, cards, threading.Event())
     busy = threading.Lock()
 
-    def work(task: int, _: None, machine: str, seat: Seat) -> bool:
+    def work(task: int, _: None, machine: str, slot: Slot) -> bool:
         if not busy.acquire(blocking=False):
             return False
-        seat.cancelled.wait(0.05)
+        slot.cancelled.wait(0.05)
         busy.release()
         return True
 
@@ -212,10 +212,10 @@ def test_alone_nothing_runs_beside_a_task(cards: list[str]) -> None:
 def test_a_card_that_is_lost_alone_leaves_the_task_to_the_others() -> None:
     local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
 
-    def work(task: int, _: None, machine: str, seat: Seat) -> str:
-        if seat.card == "0":
-            raise SeatLost(seat.name)
-        return seat.card
+    def work(task: int, _: None, machine: str, slot: Slot) -> str:
+        if slot.card == "0":
+            raise SlotLost(slot.name)
+        return slot.card
 
     done = [done for _, done in local.run_all(range(3), work, lambda _: None, alone=True)]
     assert [each.result for each in done] == ["1"] * 3
