@@ -43,7 +43,14 @@ POINTS_BY_LEVEL = (
     *("answers_before_the_images", "leaves_result_files", "replaces_the_interpreter"),
     "searches_the_disk_for_labels",
 )
-BY_LEVEL = [case for case in CASES if promises(case, tries="harm") or case.name in POINTS_BY_LEVEL]
+# Those for harm that meet the same reader at every level: what is stored is never unpickled, a report is read to its
+# bound, and what is shown is escaped.
+HARM_AT_ANY_LEVEL = ("carries_a_pickle_bomb", "floods_the_report", "writes_into_the_page")
+BY_LEVEL = [
+    case
+    for case in CASES
+    if case.name in POINTS_BY_LEVEL or (promises(case, tries="harm") and case.name not in HARM_AT_ANY_LEVEL)
+]
 # What they are measured by, and one that trains as most students do.
 THREE_HONEST = (*TEN_HONEST[:2], HABITS / "module_level_training")
 STRONGEST, *FURTHER_WAYS = (Way(level, user) for level in ("strong", "partial") for user in (False, True))

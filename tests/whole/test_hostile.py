@@ -161,12 +161,15 @@ def test_whoever_is_noticed_is_flagged_and_no_honest_one_is(graded: Callable[[Wa
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_no_hostile_file_shows_a_traceback_of_ours_or_writes_into_the_page(
-    way: Way, graded: Callable[[Way], Class]
-) -> None:
+def test_no_hostile_file_shows_a_traceback_of_ours(way: Way, graded: Callable[[Way], Class]) -> None:
     among = graded(way)
     assert among.table
     assert "Traceback" not in among.said
+
+
+def test_no_hostile_file_writes_into_the_page(graded: Callable[[Way], Class]) -> None:
+    among = graded(STRONGEST)
+    assert among.table
     page = (among.out / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "\x1b" not in page
