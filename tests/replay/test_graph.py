@@ -215,6 +215,21 @@ def test_what_learned_after_its_training_is_not_written_down() -> None:
         export(network.eval(), trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
 
 
+def test_a_forward_that_changes_its_own_buffers_is_said_to_do_that_and_no_more() -> None:
+    """As the observers of a network that learns to be quantized do."""
+
+    def counts(net: Any, x: Tensor) -> Any:
+        net.calls += 1
+        return net.fc(x.flatten(1)) / net.calls
+
+    network = Odd(counts)
+    network.register_buffer("calls", torch.zeros(()))
+    trained = weights_of(network.eval())
+    network(torch.zeros(BATCH, 3, 32, 32))
+    with pytest.raises(NotExportable, match="its buffer calls changed"):
+        export(network, trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
+
+
 def test_what_a_recording_cannot_see_shows_in_the_scores() -> None:
     def through_numpy(net: Any, x: Tensor) -> Any:
         brightest = torch.from_numpy(x.numpy()[:, :, 7, 7].max(axis=1))
