@@ -93,8 +93,7 @@ def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
 def next_run(runs: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     """What a submission still needs, by the runs since its last regrade; None: it is done.
 
-    A fault of ours does not stand: it is tried again (DESIGN, rule 4). After two that came when the script had begun, a
-    person decides.
+    A fault of ours does not stand: it is tried again. After two that came when the script had begun, a person decides.
     """
     if runs and runs[-1].evidence.beside_a_fault:
         why = "a GPU error while others shared the GPU: repeated alone"
