@@ -1,6 +1,5 @@
 """Count the training images that IdentityResNet uses, and stop the script when the budget is spent."""
 
-import contextlib
 import functools
 import itertools
 import os
@@ -14,7 +13,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn
-from torch._subclasses.functional_tensor import FunctionalTensor
 from torch.fx import Proxy
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -22,6 +20,7 @@ from grader.protocol import Progress
 from grader.records import StopReason
 from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel, shared_counts
+from grader.worker.look.layer_names import is_symbolic
 from grader.worker.speed.acceleration import Acceleration
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
@@ -32,7 +31,6 @@ _SAMPLES, _BATCHES, _TARGETS = range(3)
 # Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
 _Tensor, _size, _dimensions = torch.Tensor, torch.Tensor.size, torch.Tensor.dim
-_memory = torch.Tensor.untyped_storage
 _requires_grad: Any = torch.Tensor.requires_grad.__get__  # type: ignore[attr-defined]
 # Under it, a subclass of a tensor has no say in what its size is.
 _as_plain = torch._C.DisableTorchFunctionSubclass
@@ -40,6 +38,9 @@ _as_plain = torch._C.DisableTorchFunctionSubclass
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
 _now, _pid = time.monotonic, os.getpid
+# What it imports when it first runs, a script that has no files left to open would keep it from.
+with _disable_current_modes():
+    pass
 _functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
@@ -225,7 +226,7 @@ class Budget:
             if not _is_grad_enabled():
                 return forward(network, *args, **options)
             # Inside torch's tracers nothing is learned, and no network can be tested from there.
-            symbolic = images is None or _is_symbolic(images)
+            symbolic = images is None or is_symbolic(images)
             began = _now() if symbolic else self._before_forward()
             self._inside.forward = True
             try:
@@ -233,7 +234,7 @@ class Budget:
                 output = compute(network, *args, **options)
             finally:
                 self._inside.forward = False
-            if symbolic and all(map(_is_symbolic, _tensors(output))):
+            if symbolic and all(map(is_symbolic, _tensors(output))):
                 return output
             if symbolic:
                 began, images = self._before_forward(), None
@@ -371,13 +372,6 @@ def _tensors(value: Any, depth: int = _DEPTH) -> Iterator[torch.Tensor]:
         parts = value.values() if isinstance(value, dict) else getattr(value, "__dict__", {}).values()
     for part in itertools.islice(parts, _MOST_VALUES):
         yield from _tensors(part, depth - 1)
-
-
-def _is_symbolic(tensor: torch.Tensor) -> bool:
-    """Whether it stands for numbers and holds none, as in what torch's tracers and exporters hand to a forward."""
-    with _as_plain(), contextlib.suppress(RuntimeError):  # a tensor that has no memory of its own
-        return type(tensor) is FunctionalTensor or _memory(tensor).device.type == "meta"
-    return False
 
 
 def _is_batch(value: Any) -> bool:
