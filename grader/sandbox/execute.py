@@ -64,7 +64,7 @@ class _Network:
     def content(self) -> bytes | None:
         """The network without its length; None as long as it is not all there."""
         whole = len(self._bytes) > _LENGTH_BYTES and len(self._bytes) == self._end
-        return bytes(self._bytes[_LENGTH_BYTES:]) if whole else None
+        return bytes(memoryview(self._bytes)[_LENGTH_BYTES:]) if whole else None
 
 
 class Conversation:
