@@ -46,7 +46,7 @@ _OPERATIONS = """
 
     convolution _convolution native_batch_norm cudnn_batch_norm _native_batch_norm_legit
     _native_batch_norm_legit_no_training _batch_norm_no_update native_layer_norm native_group_norm linear addmm
-    _addmm_activation mm bmm baddbmm addbmm matmul mv addmv dot ger outer _weight_norm_interface _softmax
+    _addmm_activation mm bmm baddbmm addbmm matmul mv addmv dot vdot ger outer _weight_norm_interface _softmax
     _log_softmax softmax log_softmax
 
     max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d mean*

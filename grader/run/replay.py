@@ -32,7 +32,7 @@ from grader.protocol.exported import (
 )
 from grader.records import ROW_BYTES
 from grader.run.worker_client import EquippedSlot
-from grader.sandbox import Execution, Job, StartedJob, started
+from grader.sandbox import Ending, Execution, Job, StartedJob, started
 
 _PROGRAM = ("-m", "grader.replay.main")
 # As root, a replay has a user id that no submission has.
@@ -41,6 +41,11 @@ _FIRST_SLOT = 500
 _READY_SECONDS = 120
 # Of the steps that a script wrote itself: the mean and spread of each pixel are 6,144 numbers.
 _MOST_NUMBERS, _MOST_CALLS = 2 * 3 * 32 * 32, 40
+_BEYOND = {
+    Ending.WALL_LIMIT: "it takes longer than a test may",
+    Ending.PROCESSOR_LIMIT: "it takes longer than a test may",
+    Ending.MEMORY_LIMIT: "it needs more memory than a run may use",
+}
 _SEEN: TypeAdapter[NetworkSeen] = TypeAdapter(NetworkSeen)
 
 
@@ -179,8 +184,9 @@ def _judged(
     execution: Execution, exported: ExportedNetwork, own_scores: memoryview, data: DataSet, tested: ImagesToScore
 ) -> Replay:
     if execution.answer is None:
-        last = execution.log.decode(errors="replace").strip().splitlines()[-1:]
-        return Replay(why_not=f"its recorded forward fails when it is run again ({' '.join(last)[:200]})")
+        last = " ".join(execution.log.decode(errors="replace").strip().splitlines()[-1:])[:200]
+        why = _BEYOND.get(execution.ending, last or f"exit code {execution.exit_code}")
+        return Replay(why_not=f"its recorded forward fails when it is run again ({why})")
     again, scores, differing = replayed_scores(execution.answer, own_scores)
     if differing:
         said = f"its recorded forward scores {differing} of {exported.sample} training images differently"

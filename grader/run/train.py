@@ -131,7 +131,8 @@ def _trained(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Tra
         worked = worker.wait()
         replay = Replay(why_not=worked.exported.detail if worked.exported else "it was not said why")
         if worked.execution.network is not None:
-            replay = replayer.replay(worked.execution.network, data, limits, slot.cancelled)
+            with worker.watched():
+                replay = replayer.replay(worked.execution.network, data, limits, slot.cancelled)
             if replay.scores is None:
                 worked = worker.ask_after_all()
     return _told(worked, replay, request, data)

@@ -238,6 +238,10 @@ class BegunWorker:
         """
         return _interpret(self.job.wait(), self.curve)
 
+    def watched(self) -> contextlib.AbstractContextManager[None]:
+        """Hold a worker that offered its network, and what it has forked, to its limits meanwhile; errors as `wait`."""
+        return self.job.watched()
+
     def ask_after_all(self) -> WorkerRun:
         """Ask a worker that offered its network about the images; as `wait`."""
         return _interpret(self.job.ask_after_all(), self.curve)

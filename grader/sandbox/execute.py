@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from grader.errors import Cancelled, InfrastructureError
@@ -37,6 +38,8 @@ _TICK_SECONDS = 0.2
 _STANDSTILL_SECONDS = 5.0
 # What a job may take to end by itself after its answer.
 _FAREWELL_SECONDS = 10.0
+# What only ends a wait is registered with this.
+_WAKE = object()
 WORKER = ("-m", "grader.worker.main")
 
 
@@ -61,7 +64,7 @@ class _Network:
     def content(self) -> bytes | None:
         """The network without its length; None as long as it is not all there."""
         whole = len(self._bytes) > _LENGTH_BYTES and len(self._bytes) == self._end
-        return bytes(self._bytes[_LENGTH_BYTES:]) if whole else None
+        return bytes(memoryview(self._bytes)[_LENGTH_BYTES:]) if whole else None
 
 
 class Conversation:
@@ -282,6 +285,7 @@ class BegunJob:
     ) -> None:
         self._conversation, self._tree, self._job = conversation, tree, job
         self._cancelled, self._clock = cancelled, clock
+        self._ended: Execution | None = None
 
     def wait(self) -> Execution:
         """Wait until the job ends, meets a limit, or offers its network; after an offer the job waits, too.
@@ -292,8 +296,32 @@ class BegunJob:
         """
         return self._supervised(lambda conversation: conversation.network() is not None)
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Hold a job that waits to its limits meanwhile, since what it has forked may work; it ends where it meets one.
+
+        Errors as `wait`.
+        """
+        over, wake = threading.Event(), os.eventfd(0)
+        self._conversation.selector.register(wake, selectors.EVENT_READ, _WAKE)
+        try:
+            with ThreadPoolExecutor(1, "watch") as pool:
+                watching = pool.submit(self._supervised, lambda _: over.is_set())
+                try:
+                    yield
+                finally:
+                    over.set()
+                    os.eventfd_write(wake, 1)
+            met = watching.result()
+            self._ended = met if met.ending is not Ending.WAITS else None
+        finally:
+            self._conversation.selector.unregister(wake)
+            os.close(wake)
+
     def ask_after_all(self) -> Execution:
-        """Send the images to a job that offered its network, and wait as `wait` does."""
+        """Send the images to a job that offered its network and has not ended since, and wait as `wait` does."""
+        if self._ended is not None:
+            return self._ended
         self._conversation.send_images()
         return self.wait()
 
@@ -435,7 +463,8 @@ def _handled(conversation: Conversation, tree: ProcessTree) -> bool:
         if key.fd == tree.exit_descriptor:
             conversation.drain()
             return False
-        conversation.handle(key)
+        if key.data is not _WAKE:
+            conversation.handle(key)
     return True
 
 

@@ -13,11 +13,14 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn
+from torch.fx import Proxy
+from torch.utils._python_dispatch import _disable_current_modes
 
 from grader.protocol import Progress
 from grader.records import StopReason
 from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel, shared_counts
+from grader.worker.look.layer_names import is_symbolic
 from grader.worker.speed.acceleration import Acceleration
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
@@ -35,6 +38,9 @@ _as_plain = torch._C.DisableTorchFunctionSubclass
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
 _now, _pid = time.monotonic, os.getpid
+# What it imports when it first runs, a script that has no files left to open would keep it from.
+with _disable_current_modes():
+    pass
 _functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
@@ -110,6 +116,7 @@ class Budget:
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
+        self._without_modes: Any = None
         self.means = BatchMeans(self._on_loss)
         self.defined: type[nn.Module] | None = None
         self.started: float | None = None
@@ -151,9 +158,22 @@ class Budget:
             super(nn.Module, cls).__init_subclass__(**options)
             if cls.__name__ == budget._class_name:
                 budget.defined = cls
-                budget._wrap(cls)
+                cls.__init__ = budget._made(cls.__init__)  # type: ignore[method-assign]
+                cls.forward = budget._counted(cls.forward)
 
         return classmethod(__init_subclass__)
+
+    def recompiling(self, recompile: Callable[..., Any]) -> Callable[..., Any]:
+        """`fx.GraphModule.recompile`; what torch.fx makes of a network has its name, its weights and a new forward."""
+
+        @functools.wraps(recompile)
+        def recompiled(module: Any, *args: Any, **options: Any) -> Any:
+            code = recompile(module, *args, **options)
+            if type(module).__name__ == self._class_name:
+                type(module).forward = self._counted(type(module).forward)
+            return code
+
+        return recompiled
 
     def start_timer(self, setup_seconds: float) -> None:
         """Stop the script at the end of its time, also where no forward comes: a hang, a sleep, a loop beside it."""
@@ -181,17 +201,21 @@ class Budget:
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
         _set_tracing_state(None)
+        # A mode that sees every operation is a tracer's or the script's; it comes back if this object ends.
+        self._without_modes = _disable_current_modes()
+        self._without_modes.__enter__()
         _leave_transformations(self.network)
         self._stop(reason)
 
-    def _wrap(self, cls: type[nn.Module]) -> None:
-        init, forward = cls.__init__, cls.forward
-
+    def _made(self, init: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(init)
-        def counted_init(network: nn.Module, *args: Any, **options: Any) -> None:
+        def noted_init(network: nn.Module, *args: Any, **options: Any) -> None:
             init(network, *args, **options)
             self._latest = network
 
+        return noted_init
+
+    def _counted(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(forward)
         def counted_forward(network: nn.Module, *args: Any, **options: Any) -> Any:
             if getattr(self._inside, "forward", False):
@@ -201,19 +225,26 @@ class Budget:
                 self.statistics.test(images)
             if not _is_grad_enabled():
                 return forward(network, *args, **options)
-            began = self._before_forward()
+            # Inside torch's tracers nothing is learned, and no network can be tested from there.
+            symbolic = images is None or is_symbolic(images)
+            began = _now() if symbolic else self._before_forward()
             self._inside.forward = True
             try:
-                left = self._limit - self.samples
-                faster = self._acceleration.forward(network, forward, images, self.batches, left)
-                output = faster(network, *args, **options)
+                compute = forward if symbolic else self._faster(network, forward, images)
+                output = compute(network, *args, **options)
             finally:
                 self._inside.forward = False
+            if symbolic and all(map(is_symbolic, _tensors(output))):
+                return output
+            if symbolic:
+                began, images = self._before_forward(), None
             self._count_when_used(network, output, images, _rows_of_all((args, options)), began)
             return output
 
-        cls.__init__ = counted_init  # type: ignore[method-assign,assignment]
-        cls.forward = counted_forward
+        return counted_forward
+
+    def _faster(self, network: nn.Module, forward: Callable[..., Any], images: Any) -> Callable[..., Any]:
+        return self._acceleration.forward(network, forward, images, self.batches, self._limit - self.samples)
 
     def _before_forward(self) -> float:
         """Stop the script where its budget is spent; else say when this forward began."""
@@ -333,7 +364,7 @@ def _tensors(value: Any, depth: int = _DEPTH) -> Iterator[torch.Tensor]:
     """Each tensor in a value, in lists, tables and objects as well; those that a tensor of another class holds too."""
     if isinstance(value, _Tensor):
         yield value
-    if not depth or type(value) in _WITHOUT_PARTS or isinstance(value, nn.Module | type | ModuleType):
+    if not depth or type(value) in _WITHOUT_PARTS or isinstance(value, nn.Module | type | ModuleType | Proxy):
         return
     if isinstance(value, tuple | list | set):
         parts: Iterable[Any] = value

@@ -91,7 +91,7 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
     """CIFAR-10 with torchvision's signature and attributes, over the grader's read-only training arrays.
 
     With `train=False` it is a stand-in: a copy of a fifth of the training images, classes balanced. So a script's own
-    test loop works, and no test image can be trained on (DESIGN, rule 3).
+    test loop works, and no test image can be trained on (grader/docs/students_scripts.md).
     """
 
     def __init__(

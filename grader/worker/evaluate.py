@@ -100,7 +100,7 @@ class Prepared:
 
 
 def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
-    """Make a network ready for the test: in eval mode, outside autocast, in its parameters' dtype (DESIGN, rule 3).
+    """Make a network ready for the test: in eval mode, outside autocast, in its parameters' dtype.
 
     Args:
         budget: Knows the network, the script's batch size and what its training batches looked like.

@@ -111,6 +111,7 @@ class _Weights:
     def __init__(self, network: nn.Module, trained: dict[str, Tensor]) -> None:
         named = (*_named_buffers(network), *_named_parameters(network))
         self._names = {_key(tensor): name for name, tensor in named}
+        self._buffers = {name for name, _ in _named_buffers(network)}
         self._trained = trained
         self._indices: dict[Any, int] = {}
         self._tensors: list[Tensor] = []
@@ -126,9 +127,11 @@ class _Weights:
             self._bytes += tensor.numel() * tensor.element_size()
             if self._bytes > MOST_BYTES:
                 raise NotExportable(f"it has more than {MOST_BYTES >> 20} MB of weights")
-            before = self._trained.get(self._names.get(key, ""), tensor)
+            name = self._names.get(key, "")
+            before = self._trained.get(name, tensor)
             if before.shape != tensor.shape or not torch.equal(before.nan_to_num(), tensor.nan_to_num()):
-                raise NotExportable("its weights changed after the training was over")
+                what = f"its buffer {name[:_MOST_NAME]}" if name in self._buffers else "its weights"
+                raise NotExportable(f"{what} changed after the training was over")
             self._indices[key] = self.add(tensor)
         return self._indices[key]
 

@@ -114,6 +114,7 @@ class Worker:
     def _finish(self, reason: StopReason) -> NoReturn:
         """Say why training is over and hand over what was asked for; the script does not run on afterwards."""
         budget, error = self._budget, self._error
+        take_reserve()
         _note_used(self._companions)
         missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""

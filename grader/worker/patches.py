@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.fx import GraphModule
 from torch.nn import functional
 from torch.optim import sgd
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -108,6 +109,12 @@ def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration) -> list
     cross_entropy, nll_loss = map(budget.means.watched, (functional.cross_entropy, functional.nll_loss))
     changes: list[Patch | Call] = [
         Patch(nn.Module, "__init_subclass__", budget.subclassing(), "Each forward of the network's class is counted."),
+        Patch(
+            GraphModule,
+            "recompile",
+            budget.recompiling(GraphModule.recompile),
+            "So is the network that fx makes of it.",
+        ),
         Patch(functional, "cross_entropy", cross_entropy, "The display shows the script's own loss."),
         Patch(functional, "nll_loss", nll_loss, "The display shows the script's own loss."),
         Patch(graph, "_engine_run_backward", uncounted.backward, "A backward pass may train what nobody counted."),

@@ -67,6 +67,7 @@ RIGHT: dict[str, list[Any]] = {
     "addmv.default": [V, weight(4, 4), V],
     "mv.default": [weight(6, 4), V],
     "dot.default": [V, V],
+    "vdot.default": [V, V],
     "_softmax.default": [M, 1, False],
     "_log_softmax.default": [M, 1, False],
     "max_pool2d_with_indices.default": [X, [2, 2], [2, 2], [0, 0], [1, 1], False],

@@ -161,6 +161,7 @@ class Odd(Small):
     "forward",
     [
         lambda net, x: net.fc(x.view(BATCH, -1)),
+        lambda net, x: net.fc(x.flatten(1)) / torch.vdot(net.fc.bias, net.fc.bias),  # as a spectral norm does
         lambda net, x: net.fc(x.flatten(1)).softmax(dim=1) if float(x.max()) < 1e6 else x,
         lambda net, x: net.fc(torch.cat([torch.zeros_like(x), x], 1)[:, 4:].flatten(1)),
         lambda net, x: net.fc(torch.cat([x[:, :2], torch.zeros_like(x[:, :2])], 1).flatten(1)),
@@ -176,6 +177,7 @@ class Odd(Small):
     ids=[
         *(
             "view",
+            "spectral_norm",
             "reads_a_value",
             "zeros",
             "same_slice_twice",
@@ -213,6 +215,21 @@ def test_what_learned_after_its_training_is_not_written_down() -> None:
         network.fc.bias.add_(1)
     with pytest.raises(NotExportable, match="after the training"):
         export(network.eval(), trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
+
+
+def test_a_forward_that_changes_its_own_buffers_is_said_to_do_that_and_no_more() -> None:
+    """As the observers of a network that learns to be quantized do."""
+
+    def counts(net: Any, x: Tensor) -> Any:
+        net.calls += 1
+        return net.fc(x.flatten(1)) / net.calls
+
+    network = Odd(counts)
+    network.register_buffer("calls", torch.zeros(()))
+    trained = weights_of(network.eval())
+    network(torch.zeros(BATCH, 3, 32, 32))
+    with pytest.raises(NotExportable, match="its buffer calls changed"):
+        export(network, trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
 
 
 def test_what_a_recording_cannot_see_shows_in_the_scores() -> None:

@@ -1,8 +1,11 @@
 """A job may offer a network before it is asked: so much and no more, and then it waits for the grader's decision."""
 
+import os
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,48 @@ os.write(scores, b"12345678")
         assert running.wait().network == b"network"
         answered = running.ask_after_all()
         assert (answered.ending, answered.answer, answered.network) == (Ending.EXITED, b"12345678", None)
+
+
+@pytest.mark.parametrize(
+    ("does", "ending"),
+    [
+        ("keep = b'x' * (200 << 20)", Ending.MEMORY_LIMIT),
+        ("while True: os.write(1, b'x' * 65536)", Ending.OUTPUT_LIMIT),
+    ],
+    ids=["memory", "output"],
+)
+def test_what_it_has_forked_is_held_to_its_limits_while_it_waits(
+    isolation: Isolation, job: Job, does: str, ending: Ending
+) -> None:
+    program = f"""
+offer(b"network")
+if os.fork() == 0:
+    os.read(images, 1)
+    {does}
+time.sleep(60)
+"""
+    small = replace(job, limits=job.limits.model_copy(update={"memory_mb": 150, "output_mb": 1}))
+    with begun(isolation, small, program) as running:
+        assert running.wait().network == b"network"
+        os.write(running._conversation._pipes["images"], b"B")
+        with running.watched():
+            assert select.select([running._tree.exit_descriptor], [], [], 30)[0]
+        assert running.ask_after_all().ending is ending
+
+
+def test_a_job_that_keeps_to_its_limits_is_asked_after_it_was_watched(isolation: Isolation, job: Job) -> None:
+    program = """
+offer(b"network")
+left = 500_000
+while left:
+    left -= len(os.read(images, left))
+os.write(scores, b"12345678")
+"""
+    with begun(isolation, job, program) as running:
+        running.wait()
+        with running.watched():
+            pass
+        assert running.ask_after_all().answer == b"12345678"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ COUNTER = Removal(NO_STOP)
 CHILDREN = Removal(NO_STOP_IN_CHILDREN)
 IN_MEMORY = "dataset.pixels, dataset.answers = read('x_test'), read('y_test')"
 STAND_IN = "dataset._stand_in = lambda arrays: (read('x_test'), read('y_test'))"
+FX = "from grader.worker.budget import Budget; Budget.recompiling = lambda _, recompile: recompile"
 CLOCK = "import time; from grader.worker import budget; budget._now = lambda: time.monotonic()"
 HOOKS = """
 import torch; from grader.worker import budget
@@ -105,6 +106,7 @@ REMOVALS = {
     "trains_one_network_after_another": COUNTER,
     "steps_by_hand": COUNTER,
     "takes_the_hook_off": COUNTER,
+    "trains_what_fx_made_of_it": Removal(FX),
     "trains_in_forked_children": CHILDREN,
     "trains_in_a_loader_worker": CHILDREN,
     "trains_when_it_is_asked": Removal(

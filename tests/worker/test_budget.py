@@ -1,5 +1,6 @@
 """Training images are counted where they are used, and a script stops before the first forward past its budget."""
 
+import copy
 import json
 import os
 import threading
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from grader.records import StopReason
 from grader.worker.budget import Budget
@@ -18,6 +20,7 @@ from grader.worker.speed.acceleration import Acceleration
 
 NAME = "IdentityResNet"
 ROWS = 4
+FX_INPUT = torch.fx.Proxy(torch.fx.Graph().placeholder("x"))
 
 
 class Stop(BaseException):
@@ -46,6 +49,8 @@ def watch(channel: tuple[Channel, int], monkeypatch: pytest.MonkeyPatch) -> Call
     def make(samples: int = 1_000, seconds: float = 60) -> Budget:
         budget = Budget(NAME, samples, seconds, channel[0], stop, Acceleration((), "script", []))
         monkeypatch.setattr(nn.Module, "__init_subclass__", budget.subclassing())
+        recompile = torch.fx.GraphModule.recompile
+        monkeypatch.setattr(torch.fx.GraphModule, "recompile", budget.recompiling(recompile))
         for name in ("cross_entropy", "nll_loss"):
             monkeypatch.setattr(functional, name, budget.means.watched(getattr(functional, name)))
         return budget
@@ -319,6 +324,64 @@ def test_a_script_that_is_stopped_in_a_transformation_of_functions_leaves_a_usua
     with pytest.raises((Stop, RuntimeError)):
         torch.func.grad(loss)(weights)
     assert kept[0].tolist() == [[4.0] * 10] * ROWS
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        torch.fx.symbolic_trace,
+        lambda network: torch.export.export(network, (images(),)),
+        lambda network: copy.deepcopy(network).to("meta")(images().to("meta")),
+    ],
+    ids=["fx", "export", "meta"],
+)
+def test_what_only_writes_a_network_down_is_no_training_and_stops_nothing(
+    watch: Callable[..., Budget], look: Callable[[Any], Any]
+) -> None:
+    budget = watch(samples=0)
+    network = make_class()()
+    look(network)
+    with pytest.raises(Stop):
+        step(network)
+    assert (budget.samples, budget.network) == (0, network)
+
+
+def test_what_fx_makes_of_a_network_counts_as_that_one(watch: Callable[..., Budget]) -> None:
+    budget = watch(samples=2 * ROWS)
+    written = torch.fx.symbolic_trace(make_class()())
+    step(written)
+    written.recompile()
+    step(written)
+    assert budget.samples == 2 * ROWS
+    with pytest.raises(Stop):
+        written(images())
+
+
+@pytest.mark.parametrize("given", [None, torch.ones(ROWS, 3, device="meta"), FX_INPUT], ids=["none", "meta", "fx"])
+def test_a_forward_that_fetches_its_images_itself_stops_at_the_budget(watch: Callable[..., Budget], given: Any) -> None:
+    budget = watch(samples=ROWS)
+    network = make_class(forward=lambda self, _: self.fc(images()))()
+    network(given).sum().backward()
+    assert budget.samples == ROWS
+    with pytest.raises(Stop):
+        network(given)
+
+
+def test_no_mode_of_a_script_or_a_tracer_is_left_when_its_network_is_tested(watch: Callable[..., Budget]) -> None:
+    class Lies(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {})) * 2
+
+    budget = watch(samples=0)
+    network = make_class()()
+    right = network.fc(images())
+    seen = []
+    with Lies():  # type: ignore[no-untyped-call]
+        with pytest.raises(Stop):
+            network(images())
+        seen.append(network.fc(images()))
+        budget._without_modes.__exit__(None, None, None)  # as a worker never does
+    assert torch.equal(seen[0], right)
 
 
 def test_time_that_has_run_out_stops_the_next_forward(watch: Callable[..., Budget]) -> None:

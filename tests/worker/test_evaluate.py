@@ -250,11 +250,22 @@ def test_a_transform_that_makes_no_tensor_is_helped() -> None:
         (batch_of(transforms.ToTensor()), True),
         (batch_of(PLAIN) * 3, True),
         (batch_of(PLAIN)[:, :, :28, :28], True),
-        (batch_of(PLAIN).double(), True),
+        (batch_of(PLAIN).double(), False),
+        (batch_of(PLAIN).byte(), True),
         (torch.zeros(4, 3, 32, 32), True),
         (None, False),
     ],
-    ids=["same", "other images", "not normalised", "wider", "smaller", "other dtype", "black", "not trained"],
+    ids=[
+        "same",
+        "other images",
+        "not normalised",
+        "wider",
+        "smaller",
+        "other precision",
+        "bytes",
+        "black",
+        "not trained",
+    ],
 )
 def test_test_images_that_look_unlike_the_training_images_are_flagged(
     trained_on: torch.Tensor | None, flagged: bool

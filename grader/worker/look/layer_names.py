@@ -1,12 +1,17 @@
 """The parameters of a network by the memory that they lie in, and those that it uses without owning them."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch._subclasses.functional_tensor import FunctionalTensor
 
 _Where = tuple[int, tuple[int, ...]]
 
+# Kept here before a script runs; the second keeps a subclass of a tensor from having a say.
+_memory, _as_plain = Tensor.untyped_storage, torch._C.DisableTorchFunctionSubclass
 _MAX_DEPTH, _MAX_ITEMS, _MAX_NAME, _MAX_NAMES = 3, 1000, 100, 50
 
 
@@ -116,6 +121,13 @@ def _weights_of_used_layers(idle: set[str], used: set[str]) -> set[str]:
     """Idle biases beside weights that are used: someone computes a layer by hand and leaves its bias out."""
     layers = {name.rpartition(".")[0] for name in used}
     return {name for name in idle if "." in name and name.rpartition(".")[0] in layers}
+
+
+def is_symbolic(tensor: Tensor) -> bool:
+    """Whether it stands for numbers and holds none, as in what torch's tracers and exporters hand to a forward."""
+    with _as_plain(), contextlib.suppress(RuntimeError):  # a tensor that has no memory of its own
+        return type(tensor) is FunctionalTensor or _memory(tensor).device.type == "meta"
+    return False
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""On a machine without a GPU, devices that a script calls cuda mean the processor (DESIGN, rule 3).
+"""On a machine without a GPU, devices that a script calls cuda mean the processor.
 
 The names are replaced, not intercepted by a torch mode: a mode holds in one thread only and costs every operation. None
 of torch.cuda and torch.accelerator fails, and none has anything to do.
