@@ -148,6 +148,24 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a person should look at a submission: no sentence is read to find out what it has in common with others.
+
+    Attributes:
+        kind: What it shares with the reasons of other students; the report counts and filters by it.
+        words: What is said of this submission, on one line.
+    """
+
+    kind: str
+    words: str
+
+    @classmethod
+    def of(cls, kind: str, particulars: str = "") -> "Reason":
+        """The kind's own words, and what is particular."""
+        return cls(kind, f"{kind}: {particulars}" if particulars else kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training run, as the worker beside the script tells it: for display, never for points.
 
@@ -156,6 +174,7 @@ class Run:
         torch_version: As `device`.
         on_card: It ran on a GPU.
         error: The exception that ended the script, or what else went wrong, on one line; else empty.
+        error_line: The script's line that the exception comes from; 0 where there is none.
         curve: Its training curve, from its first second to its last; at most 60 points.
         job_seconds: Wall time from the script's first line to the test, measured outside its process; 0: not known.
         processor_seconds: Of all processes of the job in that time, measured outside them.
@@ -168,8 +187,9 @@ class Run:
     torch_version: str = ""
     on_card: bool = False
     error: str = ""
+    error_line: int = 0
     notes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    flags: tuple[Reason, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     job_seconds: float = 0.0
     processor_seconds: float = 0.0
@@ -338,6 +358,7 @@ class Check:
         parameters: The number of trainable scalars; None if no network could be built.
         output_shape: For an input of shape (4, 3, 32, 32); None if there was no output.
         message: One sentence for the student; empty if all is well.
+        lines: The script's lines that something is said of here.
         flags: Why a person should look at the network besides the findings.
         questions: All nine, or none where the script was not watched.
         layers: The network beside the handout's; none where it has no output, or where the ledger does not need them.
@@ -355,7 +376,8 @@ class Check:
     blanks_left: tuple[str, ...] = ()
     outcome: Outcome | None = None
     message: str = ""
-    flags: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    flags: tuple[Reason, ...] = ()
     questions: tuple[Question, ...] = ()
     layers: tuple[Layer, ...] = ()
     prepared_sha256: str = ""

@@ -10,7 +10,7 @@ from grader.judge.differences import Difference, differences
 from grader.judge.specification import HEIGHTS, LINEAR, POOLING, Place, expected_layers
 from grader.judge.weights import Places, layer_of, some, weight_differences
 from grader.protocol import NetworkSeen, Node
-from grader.records import Deviation, Finding, Verdict
+from grader.records import Deviation, Finding, Reason, Verdict
 
 _SCORES = 10
 _MISSING = (Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.MISSING_LAYER)
@@ -34,7 +34,7 @@ class Judgement:
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    flags: tuple[Reason, ...] = ()
 
 
 def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
@@ -217,15 +217,18 @@ def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...], *, twice
             yield f"IdentityResNet{asked} {said}. Other numbers of blocks than {blocks} are optional."
 
 
-def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[str]:
+def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[Reason]:
     """Where the traced graph and the network's behaviour do not fit together."""
     seen = network.behaviour
     # Weights that two layers share lead to one of the two, and to its bias.
     if seen.trace_differs and Deviation.SHARED_WEIGHTS not in codes:
-        yield "in eval mode the network computes something else than its traced graph"
+        yield Reason.of("in eval mode the network computes something else than its traced graph")
     # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
     if conforming and any(seen.identities or ()) and not keeps_its_input(network):
-        yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
+        yield Reason.of(
+            "its graph is right, but a block is not the identity",
+            "with convolutions set to zero, one that keeps its shape returns something else",
+        )
 
 
 def keeps_its_input(network: NetworkSeen) -> bool:
