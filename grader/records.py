@@ -385,23 +385,35 @@ class Check:
 
     @property
     def open_questions(self) -> tuple[str, ...]:
-        """A line for each answer that is wrong or unclear; blanks are named elsewhere."""
+        """A line for each reason why answers are wrong, and one for all that are unclear; blanks are named elsewhere."""
         if self.none_reached:
             return ("Q1 to Q9 are unclear: In the watched run, the script does not reach its training.",)
-        words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
-        alike: dict[tuple[str, str], list[str]] = {}
+        wrong = [_said(names, "wrong", {reason: names}) for reason, names in self._alike(Answer.WRONG).items()]
+        unclear = self._alike(Answer.UNKNOWN)
+        names = [each.name for each in self.questions if each.answer == Answer.UNKNOWN]
+        return (*wrong, *([_said(names, "unclear", unclear)] if unclear else []))
+
+    def _alike(self, answer: Answer) -> dict[str, list[str]]:
+        """The questions with this answer, by its reason."""
+        alike: dict[str, list[str]] = {}
         for each in self.questions:
-            if each.answer in words:
-                alike.setdefault((each.answer, each.reason), []).append(each.name)
-        return tuple(
-            f"{_questions(names)} {'are' if len(names) > 1 else 'is'} {words[answer]}: {reason}"
-            for (answer, reason), names in alike.items()
-        )
+            if each.answer == answer:
+                alike.setdefault(each.reason, []).append(each.name)
+        return alike
 
     @property
     def none_reached(self) -> bool:
         """Whether no answer is known, as where the file holds the class alone. It is said once, not nine times."""
         return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
+
+
+def _said(names: list[str], word: str, reasons: dict[str, list[str]]) -> str:
+    """What is said of some questions; where there are several reasons, each with the questions that it is about."""
+    whole = [
+        reason if len(reasons) == 1 else f"{reason.removesuffix('.')} ({_questions(own)})."
+        for reason, own in reasons.items()
+    ]
+    return f"{_questions(names)} {'are' if len(names) > 1 else 'is'} {word}: {' '.join(whole)}"
 
 
 def _questions(names: list[str]) -> str:

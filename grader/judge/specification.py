@@ -36,6 +36,7 @@ WORDS = {
     "constant_pad_nd": "padding",
     "reflection_pad2d": "padding by reflection",
     "replication_pad2d": "padding by repetition",
+    "circular_pad2d": "padding by the opposite side",
     "select": "index such as [0]",
     "gelu": "GELU",
     "silu": "SiLU",
@@ -51,6 +52,7 @@ _WITHOUT_ARTICLE = {
     "padding",
     "padding by reflection",
     "padding by repetition",
+    "padding by the opposite side",
 }
 _SECTIONS = {FIRST: "3.1.1", POOLING: "3.1.5", LINEAR: "3.1.6"}
 _STAGE_SECTIONS = {1: "3.1.2", 2: "3.1.3", 3: "3.1.4", 4: "3.1.4"}
@@ -138,6 +140,17 @@ def _block(place: Place) -> list[Expected]:
 def listed(words: list[str]) -> str:
     """Words with commas, and "and" before the last."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def asked_for(place: Place, has: str, wanted: str) -> str:
+    """The sentence about what a layer of this place has, and what it should have."""
+    where = "{name}" if place.part else "in {places}, {name}"
+    return f"{where} {{name has}} {has}; the handout asks for {wanted} ({{section}})."
+
+
+def sized(values: tuple[int, ...]) -> str:
+    """A stride or padding in words: one number where all are the same."""
+    return str(values[0]) if len(set(values)) == 1 else " x ".join(map(str, values))
 
 
 def words(node: Node) -> str:

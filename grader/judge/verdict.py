@@ -7,7 +7,7 @@ from operator import sub
 from grader.judge.alignment import align, as_asked, computed_once, main_path
 from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
-from grader.judge.specification import HEIGHTS, LINEAR, POOLING, Place, expected_layers
+from grader.judge.specification import HEIGHTS, LINEAR, POOLING, Place, expected_layers, listed
 from grader.judge.weights import Places, layer_of, some, weight_differences
 from grader.protocol import NetworkSeen, Node
 from grader.records import Deviation, Finding, Reason, Verdict
@@ -174,7 +174,10 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
         sentence = "In eval mode, the scores of an image change with the other images of its batch (section 3.2.1)."
         yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
     if seen.nondeterministic:
-        sentence = "In eval mode, two forwards of the same image give different scores (section 3.2.1)."
+        sentence = (
+            "In eval mode, two forward passes of the same image give different scores, as with an F.dropout that is "
+            "not given training=self.training (section 3.2.1)."
+        )
         yield Difference(Deviation.NONDETERMINISTIC, _FORWARD, sentence)
 
 
@@ -211,10 +214,13 @@ def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...], *, twice
     surplus = [tuple(map(sub, found, asked)) for asked, found in tried if not isinstance(found, str)]
     if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
         return  # what is always there besides the blocks is no block
-    for asked, found in tried:
-        said = f"fails ({_quoted(found)})" if isinstance(found, str) else f"has {found} blocks"
-        if found != asked and (countable or isinstance(found, str)):
-            yield f"IdentityResNet{asked} {said}. Other numbers of blocks than {blocks} are optional."
+    said = [
+        f"IdentityResNet{asked} " + (f"fails ({_quoted(found)})" if isinstance(found, str) else f"has {found} blocks")
+        for asked, found in tried
+        if found != asked and (countable or isinstance(found, str))
+    ]
+    if said:
+        yield f"{listed(said)}. Other numbers of blocks than {blocks} are optional."
 
 
 def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[Reason]:

@@ -165,6 +165,7 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
                 f"{duration_in_words(entry.evidence.limit_seconds)} to train "
                 f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
+                "Run the whole file once to see where it waits, or which loop does not end.",
             ]
         case Outcome.OUT_OF_MEMORY:
             full = entry.run.filled_its_card
@@ -175,7 +176,11 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 "Use a smaller batch, and add up losses with .item() so that PyTorch can free old graphs.",
             ]
         case Outcome.OUT_OF_PROCESSOR_TIME:
-            return ["The grader stopped your script because it used more processor time than a run may use.", *reason]
+            return [
+                "The grader stopped your script because it used more processor time than a run may use.",
+                *reason,
+                "Look for a loop that never ends, and end the processes that you start.",
+            ]
         case Outcome.OUT_OF_PROCESSES:
             return [
                 f"Your script tried to run more than {limits.processes} processes and threads.",
@@ -183,7 +188,11 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 "Use fewer DataLoader workers, and end the processes that you start.",
             ]
         case Outcome.OUT_OF_DISK:
-            return [f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.", *reason]
+            return [
+                f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.",
+                *reason,
+                "Save the network once, not in each step.",
+            ]
         case Outcome.OUT_OF_DESCRIPTORS:
             return [f"Your script had more than {limits.open_files} files open.", *reason, "Close the files you open."]
         case Outcome.TOO_MUCH_OUTPUT:

@@ -34,7 +34,7 @@ Here you can look a sentence up: when it is said, and of what. `python tests/hel
 from the test cases, and tests hold it up to date.
 
 """
-_ERROR = re.compile(r"\(\w+: .*\)(?=[;,.])")
+_ERROR = re.compile(r"\(\w+: .*?\)(?=[;,.]| and Id)")
 
 
 def judged(script: Path) -> Judgement:

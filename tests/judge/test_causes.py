@@ -223,7 +223,10 @@ def test_what_runs_for_nothing_in_several_places_is_one_sentence() -> None:
         stage[0].idle = nn.Conv2d(width, 8, 1)
         stage[0].register_forward_pre_hook(lambda block, images: (block.idle(*images), None)[1])
     sentences = {finding.sentence for finding in judged(network, (1, 1, 1, 1)).findings}
-    said = "The network computes stage2.0.idle and stage3.0.idle, but never uses them for the scores (section 3.1)."
+    said = (
+        "The network runs stage2.0.idle and stage3.0.idle, but never uses what they compute for the scores "
+        "(section 3.1)."
+    )
     assert sentences == {said}
 
 
