@@ -385,7 +385,7 @@ class Check:
 
     @property
     def open_questions(self) -> tuple[str, ...]:
-        """A line for each reason why answers are wrong, and one for all that are unclear; blanks are named elsewhere."""
+        """A line for each reason why answers are wrong, one for all that are unclear; blanks are named elsewhere."""
         if self.none_reached:
             return ("Q1 to Q9 are unclear: In the watched run, the script does not reach its training.",)
         wrong = [_said(names, "wrong", {reason: names}) for reason, names in self._alike(Answer.WRONG).items()]

@@ -17,6 +17,7 @@ from grader.judge.specification import (
     asked_for,
     listed,
     sized,
+    there_is,
     with_a,
     with_article,
     words,
@@ -215,7 +216,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
             yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
-            sentence = f"{where} there is {named} that the handout does not ask for ({{section}})."
+            sentence = f"{where} {there_is(nodes)} {named} that the handout does not ask for ({{section}})."
             ops = tuple(operations)
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, ops=ops, random=random, name=named)
 
@@ -225,8 +226,8 @@ def _blocks_too_many(place: Place, nodes: list[Node], blocks: int) -> Difference
         several = f"{blocks} blocks" if blocks > 1 else "one block"
         sentence = f"After stage 4 there is another stage, of {several}; the handout has four stages ({{section}})."
         return Difference(Deviation.EXTRA_LAYER, place, sentence)
-    sentence = f"{_stage(place)} has a block too many ({{section}})."
-    return Difference(Deviation.EXTRA_LAYER, place, sentence, blocks=blocks if place.stage in STAGES else 0)
+    said = f"{_stage(place)} has a block too many ({{section}})."
+    return Difference(Deviation.EXTRA_LAYER, place, said, blocks=blocks if place.stage in STAGES else 0)
 
 
 def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:

@@ -46,9 +46,9 @@ WORDS = {
     "avg_pool2d": "average pooling",
     "write": "write into another tensor",
 }
-_WITHOUT_ARTICLE = {
+_PLURAL = {"channels of zeros"}
+_WITHOUT_ARTICLE = _PLURAL | {
     "dropout or noise",
-    "channels of zeros",
     "padding",
     "padding by reflection",
     "padding by repetition",
@@ -164,6 +164,11 @@ def with_article(nodes: Iterable[Node], after: str = "") -> str:
     """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
     found = dict.fromkeys(map(words, nodes))
     return listed([f"another {word}" if word == WORDS.get(after) else with_a(word) for word in found])
+
+
+def there_is(nodes: list[Node]) -> str:
+    """How a sentence about operations in a row begins."""
+    return "there are" if words(nodes[0]) in _PLURAL else "there is"
 
 
 def with_a(word: str) -> str:

@@ -157,7 +157,8 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
             return [
                 "Your script failed before the grader could test its network.",
                 *reason,
-                _where(entry, "Run the whole file once in a fresh runtime to find the line."),
+                *_where(entry),
+                "Run the whole file once in a fresh runtime to see this error.",
             ]
         case Outcome.TIMED_OUT:
             return [
@@ -220,9 +221,9 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
     return sentences
 
 
-def _where(entry: Entry, unknown: str) -> str:
+def _where(entry: Entry) -> list[str]:
     line = entry.run.error_line
-    return f"The error comes from line {line} of your script." if line else unknown
+    return [f"The error comes from line {line} of your script."] if line else []
 
 
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
@@ -241,7 +242,7 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
             said = [f"The grader stopped training after {limit}, {why}, and tested the network in that state."]
         case StopReason.ERROR:
             named = f" ({error})" if error else ""
-            return [f"Your script stopped with an error{named}.", *filter(None, [_where(entry, "")]), tested]
+            return [f"Your script stopped with an error{named}.", *_where(entry), tested]
         case StopReason.KILLED:
             said = [f"Something outside your script stopped it. {tested}"]
         case _:
