@@ -47,8 +47,11 @@ def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place,
     causes: dict[tuple[Deviation, str, bool], list[Place]] = {}
     found = _of_counts(_of_bottlenecks(_of_the_order(found, network), network), places)
     found = _of_widths(found, {stage for stage, count in _blocks(found, places).items() if not count})
-    for code, place, sentence, small in _of_names(_of_layers(found)):
-        where = causes.setdefault((code, sentence, small), [])
+    said = list(_of_names(_of_layers(found)))
+    large = {(code, sentence) for code, _, sentence, small in said if not small}
+    for code, place, sentence, small in said:
+        # What is defensible in one place, and said of others where it is not, is one cause.
+        where = causes.setdefault((code, sentence, small and (code, sentence) not in large), [])
         if place not in where:
             where.append(place)
     ordered = sorted(causes.items(), key=lambda cause: (cause[0][2], _WEIGHT[cause[0][0]], -len(cause[1])))

@@ -158,7 +158,7 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 "Your script failed before the grader could test its network.",
                 *reason,
                 *_where(entry),
-                "Run the whole file once in a fresh runtime to see this error.",
+                "Run the whole file once in a fresh runtime to check.",
             ]
         case Outcome.TIMED_OUT:
             return [
