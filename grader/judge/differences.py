@@ -359,8 +359,7 @@ def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list
         if skip is None or skip.source is None:
             continue
         yield from _source(block, skip, first, _end_before(steps, block.place))
-        nodes = [network.nodes[node] for node in skip.nodes]
-        yield from _skip_layers(block.place, nodes)
+        yield from _skip_layers(block.place, [network.nodes[node] for node in skip.nodes])
 
 
 def _end_before(steps: list[Step], place: Place) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from grader.assignment import Assignment
+from grader.assignment import Assignment, Limits
 from grader.data import ASSIGNED_DATA
 from grader.records import Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
@@ -161,13 +161,7 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 "Run the whole file once in a fresh runtime to check.",
             ]
         case Outcome.TIMED_OUT:
-            return [
-                "The grader stopped your script at a time limit, before it could test the network.",
-                f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
-                f"{duration_in_words(entry.evidence.limit_seconds)} to train "
-                f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
-                "Run the whole file once to see where it waits, or which loop does not end.",
-            ]
+            return _timed_out(entry, limits)
         case Outcome.OUT_OF_MEMORY:
             full = entry.run.filled_its_card
             memory = f"than {_memory(limits.memory_mb)} of memory"
@@ -204,6 +198,16 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
         case Outcome.INFRASTRUCTURE:
             return ["The grader failed on your file. This is not your fault, and the grader will try again."]
     return [_nothing_came(assignment)]
+
+
+def _timed_out(entry: Entry, limits: Limits) -> list[str]:
+    return [
+        "The grader stopped your script at a time limit, before it could test the network.",
+        f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
+        f"{duration_in_words(entry.evidence.limit_seconds)} to train "
+        f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
+        "Run the whole file once to see where it waits, or which loop does not end.",
+    ]
 
 
 def _graded(entry: Entry, assignment: Assignment) -> list[str]:
