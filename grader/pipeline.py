@@ -23,7 +23,18 @@ from grader.assignment import Assignment
 from grader.data import DataSet, count_correct, images_to_score
 from grader.errors import Cancelled, SlotLost, UserError
 from grader.progress import Left, Notice, Stage, StageBegun, Watch
-from grader.records import Check, Collection, IsolationLevel, Outcome, Run, Score, StopReason, Submission, Verdict
+from grader.records import (
+    Check,
+    Collection,
+    IsolationLevel,
+    Outcome,
+    Reason,
+    Run,
+    Score,
+    StopReason,
+    Submission,
+    Verdict,
+)
 from grader.report import write_results
 from grader.report.live import Display
 from grader.results.entries import Entry, Evidence, Result, RunReason
@@ -38,7 +49,7 @@ from grader.run.worker_client import EquippedSlot, Request, waiting_worker
 from grader.schedule import Finished, Scheduler, Slot
 from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 
-_PROVISIONAL = "provisional: graded without isolation"
+_PROVISIONAL = Reason.of("provisional", "graded without isolation")
 
 
 class Task(NamedTuple):
@@ -293,7 +304,7 @@ def _untrained(outcome: Outcome, stop_reason: StopReason, error: str) -> Trained
     return Trained(Run(outcome, stop_reason, error=error), log=error.encode())
 
 
-def _flagged(trained: Trained, *flags: str) -> Trained:
+def _flagged(trained: Trained, *flags: Reason) -> Trained:
     return replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *flags)))
 
 

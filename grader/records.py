@@ -149,6 +149,24 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a person should look at a submission: no sentence is read to find out what it has in common with others.
+
+    Attributes:
+        kind: What it shares with the reasons of other students; the report counts and filters by it.
+        words: What is said of this submission, on one line.
+    """
+
+    kind: str
+    words: str
+
+    @classmethod
+    def of(cls, kind: str, particulars: str = "") -> "Reason":
+        """The kind's own words, and what is particular."""
+        return cls(kind, f"{kind}: {particulars}" if particulars else kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One training run, as the worker beside the script tells it: for display, never for points.
 
@@ -157,6 +175,7 @@ class Run:
         torch_version: As `device`.
         on_card: It ran on a GPU.
         error: The exception that ended the script, or what else went wrong, on one line; else empty.
+        error_line: The script's line that the exception comes from; 0 where there is none.
         curve: Its training curve, from its first second to its last; at most 60 points.
         job_seconds: Wall time from the script's first line to the test, measured outside its process; 0: not known.
         processor_seconds: Of all processes of the job in that time, measured outside them.
@@ -169,8 +188,9 @@ class Run:
     torch_version: str = ""
     on_card: bool = False
     error: str = ""
+    error_line: int = 0
     notes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    flags: tuple[Reason, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     job_seconds: float = 0.0
     processor_seconds: float = 0.0
@@ -339,6 +359,7 @@ class Check:
         parameters: The number of trainable scalars; None if no network could be built.
         output_shape: For an input of shape (4, 3, 32, 32); None if there was no output.
         message: One sentence for the student; empty if all is well.
+        lines: The script's lines that something is said of here.
         flags: Why a person should look at the network besides the findings.
         questions: All nine, or none where the script was not watched.
         layers: The network beside the handout's; none where it has no output, or where the ledger does not need them.
@@ -356,7 +377,8 @@ class Check:
     blanks_left: tuple[str, ...] = ()
     outcome: Outcome | None = None
     message: str = ""
-    flags: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    flags: tuple[Reason, ...] = ()
     questions: tuple[Question, ...] = ()
     layers: tuple[Layer, ...] = ()
     prepared_sha256: str = ""
@@ -364,23 +386,35 @@ class Check:
 
     @property
     def open_questions(self) -> tuple[str, ...]:
-        """A line for each answer that is wrong or unclear; blanks are named elsewhere."""
+        """A line for each reason why answers are wrong, one for all that are unclear; blanks are named elsewhere."""
         if self.none_reached:
             return ("Q1 to Q9 are unclear: In the watched run, the script does not reach its training.",)
-        words: dict[str, str] = {Answer.WRONG: "wrong", Answer.UNKNOWN: "unclear"}
-        alike: dict[tuple[str, str], list[str]] = {}
+        wrong = [_said(names, "wrong", {reason: names}) for reason, names in self._alike(Answer.WRONG).items()]
+        unclear = self._alike(Answer.UNKNOWN)
+        names = [each.name for each in self.questions if each.answer == Answer.UNKNOWN]
+        return (*wrong, *([_said(names, "unclear", unclear)] if unclear else []))
+
+    def _alike(self, answer: Answer) -> dict[str, list[str]]:
+        """The questions with this answer, by its reason."""
+        alike: dict[str, list[str]] = {}
         for each in self.questions:
-            if each.answer in words:
-                alike.setdefault((each.answer, each.reason), []).append(each.name)
-        return tuple(
-            f"{_questions(names)} {'are' if len(names) > 1 else 'is'} {words[answer]}: {reason}"
-            for (answer, reason), names in alike.items()
-        )
+            if each.answer == answer:
+                alike.setdefault(each.reason, []).append(each.name)
+        return alike
 
     @property
     def none_reached(self) -> bool:
         """Whether no answer is known, as where the file holds the class alone. It is said once, not nine times."""
         return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
+
+
+def _said(names: list[str], word: str, reasons: dict[str, list[str]]) -> str:
+    """What is said of some questions; where there are several reasons, each with the questions that it is about."""
+    whole = [
+        reason if len(reasons) == 1 else f"{reason.removesuffix('.')} ({_questions(own)})."
+        for reason, own in reasons.items()
+    ]
+    return f"{_questions(names)} {'are' if len(names) > 1 else 'is'} {word}: {' '.join(whole)}"
 
 
 def _questions(names: list[str]) -> str:

@@ -24,9 +24,9 @@ _OTHER_COUNT = 0.25
 _MOST_BLOCKS = 60
 
 
-_WEIGHTED = {"conv", "batch_norm", "linear"}
+WEIGHTED = {"conv", "batch_norm", "linear"}
 # Of these a node says all that they depend on.
-_FUNCTIONS = _WEIGHTED | {"relu", "add", "max_pool", "avg_pool"}
+_FUNCTIONS = WEIGHTED | {"relu", "add", "max_pool", "avg_pool"}
 
 
 def computed_once(network: NetworkSeen) -> tuple[NetworkSeen, tuple[Node, ...]]:
@@ -48,7 +48,7 @@ def computed_once(network: NetworkSeen) -> tuple[NetworkSeen, tuple[Node, ...]]:
             continue
         new.append(len(nodes))
         nodes.append(node)
-        if node.op in _FUNCTIONS and not node.random and bool(node.weight) is (node.op in _WEIGHTED):
+        if node.op in _FUNCTIONS and not node.random and bool(node.weight) is (node.op in WEIGHTED):
             known[value] = new[-1]
     output = None if network.output is None else new[network.output]
     return replace(network, nodes=tuple(nodes), output=output), tuple(again)
@@ -136,19 +136,25 @@ def align(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> list[Ste
         blocks: How many the handout asks for.
     """
     found = [network.nodes[node] for node in path.nodes[1:]]
-    counts = [each for each in _counted(network, path) if 0 < sum(each) <= _MOST_BLOCKS]
+    counts = [each for each in _counted(network, path, blocks) if 0 < sum(each) <= _MOST_BLOCKS]
     tried = {each: _costs(found, expected_layers(each)) for each in dict.fromkeys([blocks, *counts])}
     best = min(tried, key=lambda each: tried[each][0][0] + _OTHER_COUNT * sum(map(ne, each, blocks)))
     steps = list(_steps(found, expected_layers(best), tried[best]))
     return _at_boundaries(steps, found)
 
 
-def _counted(network: NetworkSeen, path: Path) -> Iterator[tuple[int, ...]]:
-    """How many blocks each stage may have: a block ends with an addition, and a stage's images have one size."""
+def _counted(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """How many blocks each stage may have: a block ends with an addition, and a stage's images have one size.
+
+    Where the sizes say what the handout asks for, other channels are a wrong width, and no other number of blocks.
+    """
     shapes = [network.nodes[path.nodes[at]].shape for at in sorted(path.skips)]
-    for dimension, sizes in ((1, WIDTHS), (2, HEIGHTS)):
+    for dimension, sizes in ((2, HEIGHTS), (1, WIDTHS)):
         own = [shape[dimension] for shape in shapes if len(shape) == 4]
-        yield tuple(own.count(size) for size in sizes)
+        counted = tuple(own.count(size) for size in sizes)
+        yield counted
+        if dimension == 2 and counted == blocks:
+            return
         runs = [len(list(run)) for _, run in groupby(own)]
         yield tuple([*runs, *[0] * len(STAGES)][: len(STAGES)])
 

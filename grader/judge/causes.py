@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
-from grader.judge.alignment import Path, main_path
+from grader.judge.alignment import WEIGHTED, Path, main_path
 from grader.judge.differences import Difference
-from grader.judge.specification import STAGES, WIDTHS, Place, listed
+from grader.judge.specification import STAGES, WIDTHS, Place, asked_for, listed
 from grader.protocol import NetworkSeen
 from grader.records import Deviation, Finding
 
@@ -26,6 +27,8 @@ _OF_THE_ORDER = {
     *(Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.RELU_AFTER_ADD, Deviation.SKIP_EXTRA_LAYER),
     Deviation.EXTRA_LAYER,
 }
+_MISSING = (Deviation.MISSING_LAYER, Deviation.MISSING_BATCH_NORM)
+_IDLE = (Deviation.UNUSED_MODULE, Deviation.DEAD_LAYER)
 _MOSTLY = 0.75
 _LISTED = 4
 _NORMS_OUTSIDE = 2  # behind the first convolution and before the pooling
@@ -44,15 +47,48 @@ def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place,
     causes: dict[tuple[Deviation, str, bool], list[Place]] = {}
     found = _of_counts(_of_bottlenecks(_of_the_order(found, network), network), places)
     found = _of_widths(found, {stage for stage, count in _blocks(found, places).items() if not count})
-    for code, place, sentence, small in _of_names(found):
-        where = causes.setdefault((code, sentence, small), [])
+    said = list(_of_names(_of_layers(found)))
+    large = {(code, sentence) for code, _, sentence, small in said if not small}
+    for code, place, sentence, small in said:
+        # What is defensible in one place, and said of others where it is not, is one cause.
+        where = causes.setdefault((code, sentence, small and (code, sentence) not in large), [])
         if place not in where:
             where.append(place)
     ordered = sorted(causes.items(), key=lambda cause: (cause[0][2], _WEIGHT[cause[0][0]], -len(cause[1])))
-    return tuple(
+    made = tuple(
         Finding(code, str(where[0]), _filled(sentence, where, places), tuple(map(str, where[1:])))
         for (code, sentence, _), where in ordered
     )
+    return _of_idle(made, {str(each.place) for each in found if _lacks_weights(each)})
+
+
+def _lacks_weights(difference: Difference) -> bool:
+    """Whether something with weights is missing here: a block, or a layer."""
+    return difference.code in _MISSING and (difference.blocks < 0 or difference.op in WEIGHTED)
+
+
+def _of_idle(made: tuple[Finding, ...], lacking: set[str]) -> tuple[Finding, ...]:
+    """Where layers do nothing and something with weights is missing, both are said together: one explains the other."""
+    idle = {each.sentence for each in made if each.code in _IDLE}
+    missing = {each.sentence for each in made if each.code in _MISSING and each.where in lacking}
+    if len(idle) != 1 or len(missing) != 1:
+        return made
+    (why,), (what,) = idle, missing
+    return tuple(replace(each, sentence=f"{what} {why}") if each.sentence in (why, what) else each for each in made)
+
+
+def _of_layers(found: list[Difference]) -> list[Difference]:
+    """All that is wrong with one convolution, in one sentence."""
+    of_layer: dict[tuple[Place, str], list[Difference]] = {}
+    for each in found:
+        if each.has:
+            of_layer.setdefault((each.place, each.name), []).append(each)
+    together = {
+        layer: asked_for(layer[0], listed([each.has for each in wrong]), listed([each.asked for each in wrong]))
+        for layer, wrong in of_layer.items()
+        if len(wrong) > 1
+    }
+    return [each.said(together.get((each.place, each.name), each.sentence)) if each.has else each for each in found]
 
 
 def _of_names(found: list[Difference]) -> Iterator[tuple[Deviation, Place, str, bool]]:
@@ -174,7 +210,7 @@ def _of_widths(found: list[Difference], missing: set[int]) -> list[Difference]:
         stage for stage in by_stage if sum(max(each.place.stage, 1) == stage for each in wrong) > _LAYERS_OF_A_STAGE
     ]
     if len(whole) < max(2, len(by_stage)) or any(len(widths) > 1 for widths in by_stage.values()):
-        return [_of_stage(each, by_stage, wrong) for each in found]
+        return [_of_stage(each, by_stage, wrong) for each in _of_one_layer(found, wrong)]
     there = [stage for stage in STAGES if stage not in missing]
     widths = [min(by_stage.get(stage, {WIDTHS[stage - 1]})) for stage in there]
     asked, had = ", ".join(map(str, WIDTHS)), ", ".join(map(str, widths))
@@ -191,6 +227,17 @@ def _of_widths(found: list[Difference], missing: set[int]) -> list[Difference]:
             int(more) if more == int(more) else 0
         ):
             sentence = f"All widths are {share} what the handout asks for: {had}, and not {asked} (section 3.1)."
+    return [each.said(sentence) if each.width else each for each in found]
+
+
+def _of_one_layer(found: list[Difference], wrong: list[Difference]) -> list[Difference]:
+    """One layer of several stages, each time with another wrong width, said once."""
+    stages = [each.place.stage for each in wrong]
+    if len({each.name for each in wrong}) != 1 or len(set(stages)) < max(2, len(stages)):
+        return found
+    has = listed([str(each.width) for each in wrong])
+    asked = listed([str(WIDTHS[stage - 1]) for stage in stages])
+    sentence = asked_for(wrong[0].place, f"{has} output channels", asked)
     return [each.said(sentence) if each.width else each for each in found]
 
 

@@ -14,7 +14,10 @@ from grader.judge.specification import (
     WORDS,
     Expected,
     Place,
+    asked_for,
     listed,
+    sized,
+    there_is,
     with_a,
     with_article,
     words,
@@ -29,7 +32,7 @@ _MISSING = {
     "add": Deviation.SKIP_MISSING,
 }
 
-_OWN_PADDINGS = {"reflection_pad2d", "replication_pad2d"}
+_OWN_PADDINGS = {"reflection_pad2d", "replication_pad2d", "circular_pad2d"}
 _REDUCTIONS = {"mean", "sum", "select", "slice", "amax", "max", "div"}
 _LAYERS_OF_A_HALF = 3
 _LEFT_OF_NO_BLOCK = 2  # of seven
@@ -55,6 +58,8 @@ class Difference:
         both: What "{name}" stands for where it is two that have this in common; empty: both names.
         blocks: So many whole blocks too many; negative for one that is missing.
         width: Channels that a convolution has, where they are not as many as it should have.
+        has: What a convolution has, where the sentence says no more than that and what it should have.
+        asked: What it should have, as beside something else that is wrong with it.
     """
 
     code: Deviation
@@ -68,10 +73,12 @@ class Difference:
     both: str = ""
     blocks: int = 0
     width: int = 0
+    has: str = ""
+    asked: str = ""
 
     def said(self, sentence: str) -> "Difference":
         """The same in another sentence."""
-        return replace(self, sentence=sentence)
+        return replace(self, sentence=sentence, has="", asked="")
 
 
 @dataclass
@@ -85,29 +92,26 @@ class Block:
 def convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
     """What is wrong with one convolution."""
     place, width, stride = asked.place, asked.width, asked.stride
-    where = "{name}" if place.part else "in {places}, {name}"
     padding = tuple(each // 2 for each in kernel)
     difference = Difference(Deviation.WRONG_WIDTH, place, "", op="conv", name=asked.name, both=asked.both)
     channels = node.shape[1] if len(node.shape) > 1 else 0
+    wrong: list[tuple[Deviation, str, str, str]] = []
     if channels != width:
-        sentence = f"{where} {{name has}} {channels} output channels; the handout asks for {width} ({{section}})."
-        yield replace(difference, sentence=sentence, width=channels)
+        wrong.append((Deviation.WRONG_WIDTH, f"{channels} output channels", str(width), f"{width} channels"))
     if node.stride != stride:
-        sentence = (
-            f"{where} {{name has}} stride {_number(node.stride)}; the handout asks for {_number(stride)} ({{section}})."
-        )
-        yield replace(difference, code=Deviation.WRONG_STRIDE, sentence=sentence)
-    if node.kernel != kernel or node.padding != padding or not node.plain:
-        found = f"{' x '.join(map(str, node.kernel))} with padding {_number(node.padding)}"
-        wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
-        sentence = f"{where} {{name has}} a filter of {found}; the handout asks for {wanted} ({{section}})."
-        if node.kernel == kernel and not node.plain:
-            sentence = f"{where} {{name has}} groups or dilation, which the handout does not ask for ({{section}})."
+        wanted = sized(stride)
+        wrong.append((Deviation.WRONG_STRIDE, f"stride {sized(node.stride)}", wanted, f"stride {wanted}"))
+    if node.kernel == kernel and not node.plain:
+        where = "{name}" if place.part else "in {places}, {name}"
+        sentence = f"{where} {{name has}} groups or dilation, which the handout does not ask for ({{section}})."
         yield replace(difference, code=Deviation.WRONG_KERNEL, sentence=sentence)
-
-
-def _number(values: tuple[int, ...]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else " x ".join(map(str, values))
+    elif node.kernel != kernel or node.padding != padding:
+        has = f"a filter of {' x '.join(map(str, node.kernel))} with padding {sized(node.padding)}"
+        wanted = f"{' x '.join(map(str, kernel))} with padding {padding[0]}"
+        wrong.append((Deviation.WRONG_KERNEL, has, wanted, wanted))
+    for code, has, wanted, asks in wrong:
+        sentence, found = asked_for(place, has, wanted), channels if code is Deviation.WRONG_WIDTH else 0
+        yield replace(difference, code=code, sentence=sentence, width=found, has=has, asked=asks)
 
 
 def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
@@ -212,7 +216,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
             yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
-            sentence = f"{where} there is {named} that the handout does not ask for ({{section}})."
+            sentence = f"{where} {there_is(nodes)} {named} that the handout does not ask for ({{section}})."
             ops = tuple(operations)
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, ops=ops, random=random, name=named)
 
@@ -222,8 +226,8 @@ def _blocks_too_many(place: Place, nodes: list[Node], blocks: int) -> Difference
         several = f"{blocks} blocks" if blocks > 1 else "one block"
         sentence = f"After stage 4 there is another stage, of {several}; the handout has four stages ({{section}})."
         return Difference(Deviation.EXTRA_LAYER, place, sentence)
-    sentence = f"{_stage(place)} has a block too many ({{section}})."
-    return Difference(Deviation.EXTRA_LAYER, place, sentence, blocks=blocks if place.stage in STAGES else 0)
+    said = f"{_stage(place)} has a block too many ({{section}})."
+    return Difference(Deviation.EXTRA_LAYER, place, said, blocks=blocks if place.stage in STAGES else 0)
 
 
 def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:
@@ -302,9 +306,11 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             yield Difference(code, expected.place, sentence, name=expected.name, both=expected.both)
         elif node.op == "conv":
             yield from convolution_differences(node, expected, (3, 3))
-        elif node.op == "avg_pool" and not (node.plain and (node.kernel == (4, 4) or node.shape[2:] in ((), (1, 1)))):
+        elif node.op == "avg_pool" and not (
+            node.plain and node.kernel in ((4, 4), network.nodes[node.inputs[0]].shape[2:])
+        ):
             size = " x ".join(map(str, node.kernel))
-            padded = f" with padding {_number(node.padding)}" if any(node.padding) else ""
+            padded = f" with padding {sized(node.padding)}" if any(node.padding) else ""
             wanted = " without padding" if padded else ""
             sentence = (
                 f"The average pooling has a filter of {size}{padded}; the handout asks for 4 x 4{wanted} ({{section}})."
@@ -353,8 +359,7 @@ def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list
         if skip is None or skip.source is None:
             continue
         yield from _source(block, skip, first, _end_before(steps, block.place))
-        nodes = [network.nodes[node] for node in skip.nodes]
-        yield from _skip_layers(block.place, nodes)
+        yield from _skip_layers(block.place, [network.nodes[node] for node in skip.nodes])
 
 
 def _end_before(steps: list[Step], place: Place) -> int:
@@ -425,8 +430,8 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
 
 def _option_a(place: Place, pooled: bool, other: Node | None, zeros: bool, instead: list[Node]) -> Iterator[Difference]:
     if other is not None:
-        size = f"{' x '.join(map(str, other.kernel))} with stride {_number(other.stride)}"
-        padded = f" and padding {_number(other.padding)}" if any(other.padding) else ""
+        size = f"{' x '.join(map(str, other.kernel))} with stride {sized(other.stride)}"
+        padded = f" and padding {sized(other.padding)}" if any(other.padding) else ""
         sentence = (
             f"in {{places}}, option A's max pooling has a filter of {size}{padded}; the handout asks for 2 x 2 with "
             "stride 2 ({section})."

@@ -36,6 +36,7 @@ WORDS = {
     "constant_pad_nd": "padding",
     "reflection_pad2d": "padding by reflection",
     "replication_pad2d": "padding by repetition",
+    "circular_pad2d": "padding by the opposite side",
     "select": "index such as [0]",
     "gelu": "GELU",
     "silu": "SiLU",
@@ -45,12 +46,13 @@ WORDS = {
     "avg_pool2d": "average pooling",
     "write": "write into another tensor",
 }
-_WITHOUT_ARTICLE = {
+_PLURAL = {"channels of zeros"}
+_WITHOUT_ARTICLE = _PLURAL | {
     "dropout or noise",
-    "channels of zeros",
     "padding",
     "padding by reflection",
     "padding by repetition",
+    "padding by the opposite side",
 }
 _SECTIONS = {FIRST: "3.1.1", POOLING: "3.1.5", LINEAR: "3.1.6"}
 _STAGE_SECTIONS = {1: "3.1.2", 2: "3.1.3", 3: "3.1.4", 4: "3.1.4"}
@@ -140,6 +142,17 @@ def listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def asked_for(place: Place, has: str, wanted: str) -> str:
+    """The sentence about what a layer of this place has, and what it should have."""
+    where = "{name}" if place.part else "in {places}, {name}"
+    return f"{where} {{name has}} {has}; the handout asks for {wanted} ({{section}})."
+
+
+def sized(values: tuple[int, ...]) -> str:
+    """A stride or padding in words: one number where all are the same."""
+    return str(values[0]) if len(set(values)) == 1 else " x ".join(map(str, values))
+
+
 def words(node: Node) -> str:
     """An operation as a student would name it."""
     if node.random:
@@ -151,6 +164,11 @@ def with_article(nodes: Iterable[Node], after: str = "") -> str:
     """Operations in a row: "a batch normalization and another ReLU", where they come after one."""
     found = dict.fromkeys(map(words, nodes))
     return listed([f"another {word}" if word == WORDS.get(after) else with_a(word) for word in found])
+
+
+def there_is(nodes: list[Node]) -> str:
+    """How a sentence about operations in a row begins."""
+    return "there are" if words(nodes[0]) in _PLURAL else "there is"
 
 
 def with_a(word: str) -> str:

@@ -7,10 +7,10 @@ from operator import sub
 from grader.judge.alignment import align, as_asked, computed_once, main_path
 from grader.judge.causes import findings
 from grader.judge.differences import Difference, differences
-from grader.judge.specification import HEIGHTS, LINEAR, POOLING, Place, expected_layers
+from grader.judge.specification import HEIGHTS, LINEAR, POOLING, Place, expected_layers, listed
 from grader.judge.weights import Places, layer_of, some, weight_differences
 from grader.protocol import NetworkSeen, Node
-from grader.records import Deviation, Finding, Verdict
+from grader.records import Deviation, Finding, Reason, Verdict
 
 _SCORES = 10
 _MISSING = (Deviation.MISSING_BATCH_NORM, Deviation.MISSING_RELU, Deviation.MISSING_LAYER)
@@ -34,7 +34,7 @@ class Judgement:
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    flags: tuple[Reason, ...] = ()
 
 
 def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
@@ -174,7 +174,10 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
         sentence = "In eval mode, the scores of an image change with the other images of its batch (section 3.2.1)."
         yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
     if seen.nondeterministic:
-        sentence = "In eval mode, two forwards of the same image give different scores (section 3.2.1)."
+        sentence = (
+            "In eval mode, two forward passes of the same image give different scores, as with an F.dropout that is "
+            "not given training=self.training (section 3.2.1)."
+        )
         yield Difference(Deviation.NONDETERMINISTIC, _FORWARD, sentence)
 
 
@@ -211,21 +214,27 @@ def _counts_not_followed(network: NetworkSeen, blocks: tuple[int, ...], *, twice
     surplus = [tuple(map(sub, found, asked)) for asked, found in tried if not isinstance(found, str)]
     if isinstance(network.behaviour.single_image, str) or len(set(surplus)) == 1 < len(surplus):
         return  # what is always there besides the blocks is no block
-    for asked, found in tried:
-        said = f"fails ({_quoted(found)})" if isinstance(found, str) else f"has {found} blocks"
-        if found != asked and (countable or isinstance(found, str)):
-            yield f"IdentityResNet{asked} {said}. Other numbers of blocks than {blocks} are optional."
+    said = [
+        f"IdentityResNet{asked} " + (f"fails ({_quoted(found)})" if isinstance(found, str) else f"has {found} blocks")
+        for asked, found in tried
+        if found != asked and (countable or isinstance(found, str))
+    ]
+    if said:
+        yield f"{listed(said)}. Other numbers of blocks than {blocks} are optional."
 
 
-def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[str]:
+def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]) -> Iterator[Reason]:
     """Where the traced graph and the network's behaviour do not fit together."""
     seen = network.behaviour
     # Weights that two layers share lead to one of the two, and to its bias.
     if seen.trace_differs and Deviation.SHARED_WEIGHTS not in codes:
-        yield "in eval mode the network computes something else than its traced graph"
+        yield Reason.of("in eval mode the network computes something else than its traced graph")
     # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
     if conforming and any(seen.identities or ()) and not keeps_its_input(network):
-        yield "its graph is right, but with convolutions set to zero a block that keeps its shape is not the identity"
+        yield Reason.of(
+            "its graph is right, but a block is not the identity",
+            "with convolutions set to zero, one that keeps its shape returns something else",
+        )
 
 
 def keeps_its_input(network: NetworkSeen) -> bool:

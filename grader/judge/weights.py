@@ -149,12 +149,12 @@ def _dead(network: NetworkSeen, places: Places) -> Iterator[Difference]:
         if node.weight and node.weight not in living
     ]
     layers = list(dict.fromkeys(layer_of(node.weight) for _, node in dead))
-    one_place = len({place for place, _ in dead}) == 1
+    one_place = len({place for place, _ in dead}) == 1 and len(layers) <= _NAMED
     for place, node in dead:
         sentence = (
             "in {places}, {name} {name is} computed, but never used for the scores (section 3.1)."
             if one_place
-            else f"the network computes {some(layers)}, but never uses them for the scores (section 3.1)."
+            else f"the network runs {some(layers)}, but never uses what they compute for the scores (section 3.1)."
         )
         yield Difference(Deviation.DEAD_LAYER, place, sentence, name=f"the {words(node)} {layer_of(node.weight)}")
 

@@ -52,6 +52,7 @@ class SourceRead:
         prepared_sha256: Of the text that runs, where it is not the file as handed in; else empty.
         suspicions: Data that the source carries, or what unpacks it.
         fault: Why the file is not Python; empty if it is.
+        lines: Those of the blanks, or the one at which the file is no Python.
     """
 
     blanks: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class SourceRead:
     prepared_sha256: str = ""
     fault: str = ""
     suspicions: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
     event: Literal["source"] = "source"
 
 
@@ -204,11 +206,13 @@ class Stopped:
         reason: A records.StopReason.
         error: The exception that ended the script, one line; empty if none did.
         training: Whatever was measured.
+        line: The script's line that the exception comes from; 0 where there is none.
     """
 
     reason: str
     error: str = ""
     training: Training = field(default_factory=Training)
+    line: int = 0
     event: Literal["stopped"] = "stopped"
 
 

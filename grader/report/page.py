@@ -223,7 +223,7 @@ def _students(
             Student(
                 result,
                 file_key(submission.student_id),
-                result.grade.review,
+                result.grade.reasons,
                 log_end(log) if log else "",
                 log.name if log else "",
                 source_files(submission, entry) if whole else (),

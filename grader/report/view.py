@@ -4,7 +4,6 @@ A submission's source is decoded and its lines are numbered; nothing of it is pa
 """
 
 import io
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,17 +13,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from grader.records import Decision, Submission
+from grader.records import Decision, Reason, Submission
 from grader.results.entries import Entry, Result
 from grader.text import OutputLines, counted, decoded, duration, notebook_code, printable
 
 _MAX_CHARACTERS = 100_000
-_LINE = re.compile(r"\bline (\d{1,6})\b")
 
 LOG_LINES = 40
 _LOG_BYTES = 16_384
-_KIND_LENGTH = 60
-_OF_FILES = "which file counts, or whose it is"
 _NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -65,8 +61,7 @@ def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
 def _named_lines(entry: Entry | None) -> frozenset[int]:
     if entry is None:
         return frozenset()
-    said = " ".join((entry.run.error, entry.check.message, *entry.check.blanks_left))
-    return frozenset(int(line) for line in _LINE.findall(said))
+    return frozenset((entry.run.error_line, *entry.check.lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ class Student:
 
     result: Result
     key: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     log: str
     log_name: str
     files: tuple[SourceFile, ...]
@@ -92,12 +87,7 @@ class Student:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The reasons without their particulars, each once."""
-        return tuple(dict.fromkeys(map(self._kind, self.reasons)))
-
-    def _kind(self, reason: str) -> str:
-        kind = reason_kind(reason)
-        # A remark with particulars begins with a file, an attempt or a student: that is nothing to have in common.
-        return _OF_FILES if kind != reason and reason in self.result.submission.remarks else kind
+        return tuple(dict.fromkeys(reason.kind for reason in self.reasons))
 
 
 def environment(**changes: Any) -> Environment:
@@ -120,12 +110,6 @@ def environment(**changes: Any) -> Environment:
         "when": when,
     }
     return made
-
-
-def reason_kind(reason: str) -> str:
-    """What a reason has in common with those of other students: the words before any particulars."""
-    words = re.split(r"[:(\d]", reason, maxsplit=1)[0].strip() or reason
-    return words if len(words) <= _KIND_LENGTH else words[: _KIND_LENGTH - 1] + "…"
 
 
 def log_end(path: Path) -> str:

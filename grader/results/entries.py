@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from grader.records import Check, Outcome, Run, Score, Submission
+from grader.records import Check, Outcome, Reason, Run, Score, Submission
 
 
 class RunReason(StrEnum):
@@ -60,7 +60,8 @@ class Entry:
         reason: Why this run was made.
         score: None unless the outcome is `graded`.
         run_of: Whose run this is a copy of: somebody with the same files. Empty: the student's own run.
-        version: Of what such a line holds. Lines of version 1, which named none, had all fields of a run in one row.
+        version: Of what such a line holds. Lines of version 1, which named none, had all fields of a run in one row;
+            those of version 2 had a flag's words alone.
     """
 
     student_id: str
@@ -73,7 +74,7 @@ class Entry:
     run: Run
     score: Score | None = None
     run_of: str = ""
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     kind: Literal["run"] = "run"
 
     @property
@@ -139,7 +140,7 @@ class Grade:
         points: None where there are none: a fault of ours never becomes points.
         accuracy: Percent of the test set, rounded down to two decimals; None unless the outcome is `graded`.
         happened: For the student: what happened and what to do.
-        review: For the teacher: why a person should look, one reason each.
+        reasons: For the teacher: why a person should look.
         details: For the student: what the check and the run found, a sentence each; the pages show it in sections.
     """
 
@@ -147,8 +148,13 @@ class Grade:
     points: Decimal | None
     accuracy: Decimal | None
     happened: str
-    review: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     details: tuple[str, ...] = ()
+
+    @property
+    def review(self) -> tuple[str, ...]:
+        """The words of each reason."""
+        return tuple(reason.words for reason in self.reasons)
 
     @property
     def message(self) -> str:

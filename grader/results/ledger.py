@@ -19,7 +19,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from grader.errors import InfrastructureError, UserError
-from grader.records import Submission
+from grader.records import Reason, Submission
 from grader.results.entries import Entry, Line
 from grader.results.reruns import NextRun, known_run
 from grader.text import file_key, printable_log, write_private
@@ -269,7 +269,7 @@ def record_run(entry: Entry, log: bytes, ledger: OpenLedger, logs: Path) -> Entr
     try:
         write_private(logs / _log_name(entry.student_id, 1 + len(runs)), printable_log(log))
     except UserError as error:
-        flags = (*entry.run.flags, f"the log of the run is missing: {error}")
+        flags = (*entry.run.flags, Reason.of("the log of the run is missing", str(error)))
         entry = replace(entry, run=replace(entry.run, flags=flags))
     ledger.append(entry)
     return entry

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from grader.assignment import Assignment
+from grader.assignment import Assignment, Limits
 from grader.data import ASSIGNED_DATA
-from grader.records import Answer, Check, Outcome, StopReason, Submission, Verdict
+from grader.records import Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
 _NOTABLY_SLOWER = 1.1
+_OF_FILES = "which file counts, or whose it is"
 _AGAIN = "run the same command again"
 _SPENT = 'ask for a third run with make regrade STUDENTS="..." WHY="..."'
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
@@ -61,16 +62,16 @@ def _blanks(check: Check) -> list[str]:
 
 def for_teacher(
     entry: Entry | None, submission: Submission, assignment: Assignment, *, spent: bool = False
-) -> tuple[str, ...]:
-    """Give every reason why a person should look at a submission, each on one line; arguments as `for_student`."""
-    reasons = list(submission.remarks)
+) -> tuple[Reason, ...]:
+    """Give every reason why a person should look at a submission; arguments as `for_student`."""
+    reasons = [Reason(_OF_FILES, remark) for remark in submission.remarks]
     if entry is None:
         reasons += _missing_entry(submission)
     else:
         reasons += _doubts(entry)
         if entry.outcome is Outcome.INFRASTRUCTURE:
             reasons.append(_way_out(entry, assignment, _SPENT if spent else _AGAIN))
-    return tuple(dict.fromkeys(_bounded(reason) for reason in reasons))
+    return tuple(dict.fromkeys(Reason(reason.kind, _bounded(reason.words)) for reason in reasons))
 
 
 def for_student_of(override: Override) -> str:
@@ -80,7 +81,7 @@ def for_student_of(override: Override) -> str:
 
 def of_history(
     entry: Entry | None, tries: Sequence[Entry], override: Override | None, pending: Regrade | None, *, due: bool
-) -> list[str]:
+) -> list[Reason]:
     """Tell the teacher what came before this result, and that it may not be the last word.
 
     Args:
@@ -89,28 +90,33 @@ def of_history(
         pending: A regrade that has no result yet.
         due: Whether the submission needs another run.
     """
-    reasons = [_bounded(f"another run ended without a result: {end.run.error or 'no cause given'}") for end in tries]
+    ended = "another run ended without a result"
+    reasons = [Reason.of(ended, _bounded(end.run.error) or "no cause given") for end in tries]
     if override is not None:
-        reasons.append(f"points set by {override.who}: {_bounded(override.why)}")
+        said = f"points set by {override.who}: {_bounded(override.why)}"
+        reasons.append(Reason("points set by a person", said))
     if pending is not None:
-        reasons.append("a regrade is due and has no result yet: run make grade")
+        reasons.append(Reason.of("a regrade is due and has no result yet", "run make grade"))
     elif due and entry is not None and entry.outcome is not Outcome.INFRASTRUCTURE:
-        reasons.append("not final, another run is due: run make grade")
+        reasons.append(Reason.of("not final, another run is due", "run make grade"))
     return reasons
 
 
-def of_other_files(entry: Entry | None, others: Sequence[str], outdated: Override | None) -> list[str]:
+def of_other_files(entry: Entry | None, others: Sequence[str], outdated: Override | None) -> list[Reason]:
     """Tell the teacher, and never a student, who else handed in the same files, and what holds for other files only.
 
     Args:
         others: The ids of those who did.
         outdated: An override of another file than the one that counts.
     """
-    reasons = [f"result copied: {entry.run_of} handed in the same files"] if entry and entry.run_of else []
+    reasons: list[Reason] = []
+    if entry and entry.run_of:
+        reasons.append(Reason.of("result copied", f"{entry.run_of} handed in the same files"))
     if others:
-        reasons.append(_bounded(f"the same files as others: {', '.join(others)}"))
+        reasons.append(Reason.of("the same files as others", _bounded(", ".join(others))))
     if outdated is not None:
-        reasons.append(f"the override to {outdated.points:f} points is for another file and does not apply to this one")
+        said = f"the override to {outdated.points:f} points is for another file and does not apply to this one"
+        reasons.append(Reason("an override is for another file", said))
     return reasons
 
 
@@ -151,15 +157,11 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
             return [
                 "Your script failed before the grader could test its network.",
                 *reason,
-                "Run the whole file once in a fresh runtime to find the line.",
+                *_where(entry),
+                "Run the whole file once in a fresh runtime to check.",
             ]
         case Outcome.TIMED_OUT:
-            return [
-                "The grader stopped your script at a time limit, before it could test the network.",
-                f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
-                f"{duration_in_words(entry.evidence.limit_seconds)} to train "
-                f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
-            ]
+            return _timed_out(entry, limits)
         case Outcome.OUT_OF_MEMORY:
             full = entry.run.filled_its_card
             memory = f"than {_memory(limits.memory_mb)} of memory"
@@ -169,7 +171,11 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 "Use a smaller batch, and add up losses with .item() so that PyTorch can free old graphs.",
             ]
         case Outcome.OUT_OF_PROCESSOR_TIME:
-            return ["The grader stopped your script because it used more processor time than a run may use.", *reason]
+            return [
+                "The grader stopped your script because it used more processor time than a run may use.",
+                *reason,
+                "Look for a loop that never ends, and end the processes that you start.",
+            ]
         case Outcome.OUT_OF_PROCESSES:
             return [
                 f"Your script tried to run more than {limits.processes} processes and threads.",
@@ -177,7 +183,11 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
                 "Use fewer DataLoader workers, and end the processes that you start.",
             ]
         case Outcome.OUT_OF_DISK:
-            return [f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.", *reason]
+            return [
+                f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.",
+                *reason,
+                "Save the network once, not in each step.",
+            ]
         case Outcome.OUT_OF_DESCRIPTORS:
             return [f"Your script had more than {limits.open_files} files open.", *reason, "Close the files you open."]
         case Outcome.TOO_MUCH_OUTPUT:
@@ -188,6 +198,16 @@ def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
         case Outcome.INFRASTRUCTURE:
             return ["The grader failed on your file. This is not your fault, and the grader will try again."]
     return [_nothing_came(assignment)]
+
+
+def _timed_out(entry: Entry, limits: Limits) -> list[str]:
+    return [
+        "The grader stopped your script at a time limit, before it could test the network.",
+        f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
+        f"{duration_in_words(entry.evidence.limit_seconds)} to train "
+        f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
+        "Run the whole file once to see where it waits, or which loop does not end.",
+    ]
 
 
 def _graded(entry: Entry, assignment: Assignment) -> list[str]:
@@ -203,6 +223,11 @@ def _graded(entry: Entry, assignment: Assignment) -> list[str]:
     if assignment.policy.architecture == "require" and entry.check.verdict is Verdict.DEVIATES:
         sentences.append("The network is not the one that the handout asks for. This limits its points.")
     return sentences
+
+
+def _where(entry: Entry) -> list[str]:
+    line = entry.run.error_line
+    return [f"The error comes from line {line} of your script."] if line else []
 
 
 def _stop(entry: Entry, assignment: Assignment) -> list[str]:
@@ -221,7 +246,7 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
             said = [f"The grader stopped training after {limit}, {why}, and tested the network in that state."]
         case StopReason.ERROR:
             named = f" ({error})" if error else ""
-            return [f"Your script stopped with an error{named}. {tested}"]
+            return [f"Your script stopped with an error{named}.", *_where(entry), tested]
         case StopReason.KILLED:
             said = [f"Something outside your script stopped it. {tested}"]
         case _:
@@ -229,61 +254,63 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
 
 
-def _doubts(entry: Entry) -> list[str]:
+def _doubts(entry: Entry) -> list[Reason]:
     check = entry.check
-    reasons = []
+    reasons: list[Reason] = []
     if check.verdict is Verdict.DEVIATES:
         codes = dict.fromkeys(finding.code.value for finding in check.findings)
-        reasons.append("architecture deviates: " + (", ".join(codes) or "no code given"))
+        reasons.append(Reason.of("architecture deviates", ", ".join(codes) or "no code given"))
     if check.verdict is Verdict.UNREADABLE and entry.outcome is Outcome.GRADED:
-        reasons.append("architecture could not be read, but the network was graded")
+        reasons.append(Reason.of("architecture could not be read, but the network was graded"))
     reasons += check.flags
     if check.blanks_left:
-        reasons.append("blanks left: " + ", ".join(check.blanks_left))
+        reasons.append(Reason.of("blanks left", ", ".join(check.blanks_left)))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
-        reasons.append("the grader saw no training")
+        reasons.append(Reason.of("the grader saw no training"))
     return [*reasons, *_cut_by_time(entry), *entry.run.flags]
 
 
-def _cut_by_time(entry: Entry) -> list[str]:
+def _cut_by_time(entry: Entry) -> list[Reason]:
     """Doubt a run that time ended on a machine slower than the one that the handout's two hours are meant for."""
     evidence = entry.evidence
     if entry.run.stop_reason is not StopReason.TIME_BUDGET and entry.outcome is not Outcome.TIMED_OUT:
         return []
     if evidence.calibrated_seconds is None:
-        return (
-            []
-            if entry.run.on_card
-            else ["stopped at the time limit on a machine that was not timed: run make calibrate"]
-        )
+        untimed = Reason.of("stopped at the time limit on a machine that was not timed", "run make calibrate")
+        return [] if entry.run.on_card else [untimed]
     slower = evidence.calibrated_seconds / evidence.wall_seconds
     if slower < _NOTABLY_SLOWER or evidence.limit_seconds > evidence.wall_seconds:
         return []
-    return [
+    said = (
         f"stopped at the time limit on a machine {slower:.1f} times slower than Colab's GPU: "
         f'time_limit = "calibrated" would give it {duration_in_words(evidence.calibrated_seconds)}'
-    ]
+    )
+    return [Reason("stopped at the time limit on a slow machine", said)]
 
 
-def _missing_entry(submission: Submission) -> list[str]:
+def _missing_entry(submission: Submission) -> list[Reason]:
     if submission.spoilt:
-        return [f"the student's file cannot be read ({submission.unreadable}): ask the student for a copy that opens"]
+        said = f"the student's file cannot be read ({submission.unreadable}): ask the student for a copy that opens"
+        return [Reason("the student's file cannot be read", said)]
     if submission.unreadable:
-        return [f"the file could not be read ({submission.unreadable}): fix that, then run the same command again"]
+        said = f"the file could not be read ({submission.unreadable}): fix that, then run the same command again"
+        return [Reason("the file could not be read", said)]
     if submission.content is not None:
-        return ["not graded yet: run the same command again"]
+        return [Reason.of("not graded yet", "run the same command again")]
     return []
 
 
-def _way_out(entry: Entry, assignment: Assignment, what_next: str) -> str:
+def _way_out(entry: Entry, assignment: Assignment, what_next: str) -> Reason:
     # The name comes out of the process that runs the student's code. Only what the assignment grants may become a
     # command that a teacher types.
     module = entry.run.training.missing_module.partition(".")[0]
     if module in assignment.colab.modules:
         install = f"pip install {_PACKAGES.get(module, module)}"
-        return f"not graded, the grader's machine lacks {module}: {install}, then {what_next}"
+        said = f"not graded, the grader's machine lacks {module}: {install}, then {what_next}"
+        return Reason("not graded, the grader's machine lacks a module", said)
     cause = _bounded(entry.run.error or entry.check.message) or "no cause given"
-    return f"not graded because the grader or its machine failed ({cause}): {what_next}"
+    said = f"not graded because the grader or its machine failed ({cause}): {what_next}"
+    return Reason("not graded because the grader or its machine failed", said)
 
 
 def _sentence(text: str) -> list[str]:

@@ -69,7 +69,7 @@ def grade(submission: Submission, entry: Entry | None, assignment: Assignment, *
         points=points(outcome, score, verdict, assignment),
         accuracy=accuracy,
         happened=messages.for_student(entry, submission, assignment, spent=spent),
-        review=messages.for_teacher(entry, submission, assignment, spent=spent),
+        reasons=messages.for_teacher(entry, submission, assignment, spent=spent),
         details=messages.details(entry) if entry else (),
     )
 
@@ -93,12 +93,12 @@ def result_of(
     override = standing_override(own, assignment)
     due = submission.content is not None and not is_done(last.runs, assignment)
     tries = [end for end in ends_without_result(last.runs) if end is not entry]
-    review = (
-        *graded.review,
+    reasons = (
+        *graded.reasons,
         *messages.of_history(entry, tries, override, last.regrade if due else None, due=due),
         *messages.of_other_files(entry, others, None if override else _outdated(lines, submission)),
     )
-    graded = replace(graded, review=review)
+    graded = replace(graded, reasons=reasons)
     if override is not None:
         happened = f"{graded.happened} {messages.for_student_of(override)}"
         graded = replace(graded, points=override.points, happened=happened)

@@ -14,7 +14,7 @@ from grader.assignment import Assignment
 from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
-from grader.records import Check, Deviation, Finding, Outcome, Question, Submission, Verdict
+from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
 from grader.text import without_outputs
@@ -42,7 +42,7 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Equ
     return replace(check, flags=(*brought_along(submission), *check.flags, *run.doubts))
 
 
-def brought_along(submission: Submission) -> tuple[str, ...]:
+def brought_along(submission: Submission) -> tuple[Reason, ...]:
     """Say so where a submission holds more than code needs, such as weights, wherever in it and however written.
 
     What is compressed is what enters the sandbox, names included: nothing holds more information than that many bytes.
@@ -55,7 +55,7 @@ def brought_along(submission: Submission) -> tuple[str, ...]:
     if size <= _MOST_BYTES:
         return ()
     said = f"{size:,} bytes of source when compressed, where such homework has up to {_USUAL_BYTES:,}"
-    return (f"{_NOT_NEEDED}: {said}",)
+    return (Reason.of(_NOT_NEEDED, said),)
 
 
 def _checked(run: WorkerRun, assignment: Assignment) -> Check:
@@ -66,7 +66,8 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
         return replace(_read(source), outcome=Outcome.INVALID, message=source.fault)
     if run.network is None:
         outcome, message = _why_no_network(run, assignment)
-        return replace(_read(source), outcome=outcome, message=message)
+        lines = (*source.lines, *([run.stopped.line] if run.stopped else []))
+        return replace(_read(source), outcome=outcome, message=message, lines=lines)
     judged = judge(run.network, assignment.blocks)
     return replace(
         _read(source),
@@ -116,7 +117,7 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
         message=message_of(findings),
         layers=layers,
         notes=(*check.notes, _ONLY_TRAINED) if never_seen else check.notes,
-        flags=check.flags if never_seen else (*check.flags, f"{_ANOTHER_NETWORK}: {why}"),
+        flags=check.flags if never_seen else (*check.flags, Reason.of(_ANOTHER_NETWORK, why)),
     )
 
 
@@ -126,6 +127,7 @@ def _read(source: SourceRead) -> Check:
         Verdict.UNREADABLE,
         notes=source.notes,
         blanks_left=source.blanks,
+        lines=source.lines,
         flags=_flags(source),
         prepared_sha256=source.prepared_sha256,
     )
@@ -157,8 +159,8 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
     return None, "The check could not look at the network: the process ended while it ran the network."
 
 
-def _flags(source: SourceRead) -> tuple[str, ...]:
-    return tuple(f"{_NOT_NEEDED}: {what}" for what in source.suspicions)
+def _flags(source: SourceRead) -> tuple[Reason, ...]:
+    return tuple(Reason.of(_NOT_NEEDED, what) for what in source.suspicions)
 
 
 def message_of(findings: tuple[Finding, ...]) -> str:

@@ -30,7 +30,7 @@ from grader.protocol.exported import (
     values_in,
     weights_in,
 )
-from grader.records import ROW_BYTES
+from grader.records import ROW_BYTES, Reason
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Ending, Execution, Job, StartedJob, started
 
@@ -65,7 +65,7 @@ class Replay:
     network: NetworkSeen | None = None
     known: float = 0.0
     why_not: str = ""
-    flags: tuple[str, ...] = ()
+    flags: tuple[Reason, ...] = ()
 
 
 class Replayers:
@@ -199,7 +199,7 @@ def _judged(
     return Replay(tested.in_order(scores), network, known, flags=_before_its_network(exported))
 
 
-def _before_its_network(exported: ExportedNetwork) -> tuple[str, ...]:
+def _before_its_network(exported: ExportedNetwork) -> tuple[Reason, ...]:
     """Say so where steps that a script wrote itself could be a network, or look an image up: nobody judges those."""
     graphs = [step.graph for step in exported.steps if step.graph]
     weights = {weight for graph in graphs for weight in weights_in(graph)}
@@ -209,10 +209,11 @@ def _before_its_network(exported: ExportedNetwork) -> tuple[str, ...]:
     if not other and numbers <= _MOST_NUMBERS and calls <= _MOST_CALLS:
         return ()
     among = "".join(f", {name} among them" for name in other[:1])
-    return (
+    said = (
         f"before its network, the script changes a test image with {numbers:,} numbers of its own and {calls} "
-        f"operations{among}: that may do the network's work",
+        f"operations{among}: that may do the network's work"
     )
+    return (Reason("before its network, the script changes a test image", said),)
 
 
 def _beyond_arithmetic(graph: Graph) -> Iterator[str]:

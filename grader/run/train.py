@@ -18,12 +18,13 @@ from grader.records import (
     OPTIMIZATIONS,
     CurvePoint,
     Outcome,
+    Reason,
     Run,
     StopReason,
     Training,
 )
 from grader.run.replay import Replay, Replayers
-from grader.run.worker_client import MOST_SAMPLES, Request, WaitingWorker, WorkerRun, waiting_worker
+from grader.run.worker_client import MOST_SAMPLES, REPORTED, Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
 from grader.text import one_line
 
@@ -36,6 +37,7 @@ _FIRST_LOG = (
     b"[grader] It was trained again as it is:\n\n"
 )
 BESIDE_ITS_SCRIPT = "tested beside its own script"
+_ELSE = "something else may have been trained"
 _KILLED_BY_SIGNAL_9 = 128 + 9
 # Processor time of all else that a script may start: commands for information use less, and so does an installation.
 _OF_PROGRAMS, _OF_AN_INSTALLATION = 2.0, 10.0
@@ -112,7 +114,7 @@ def _after(first: Trained, again: Trained) -> Trained:
     note = f"Your script failed while the grader sped up its training ({used}): {error}."
     # What the process said of itself stays last: notes.
     notes = (f"{note} The grader trained it again without that.", *again.run.notes)
-    seen = f"trained twice: the first run failed after {first.run.training.samples:,} images ({error})"
+    seen = Reason.of("trained twice", f"the first run failed after {first.run.training.samples:,} images ({error})")
     flags = (seen, *again.run.flags, *first.run.flags)
     return replace(
         again,
@@ -142,12 +144,12 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
     assignment = request.assignment
     scores = replay.scores
     said: Exported | Evaluated | None = worked.exported
-    flags: tuple[str, ...] = ()
+    flags: tuple[Reason, ...] = ()
     if scores is None:
         said = worked.evaluated
         if worked.execution.answer is not None and request.images is not None:
             scores = request.images.in_order(worked.execution.answer)
-            flags = (f"{BESIDE_ITS_SCRIPT}: {replay.why_not}",)
+            flags = (Reason.of(BESIDE_ITS_SCRIPT, replay.why_not),)
     outcome, error = _outcome(worked, assignment)
     training = plausible(worked.stopped.training) if worked.stopped else Training()
     run = Run(
@@ -158,9 +160,10 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
         torch_version=worked.started.torch_version,
         on_card=worked.started.on_card,
         error=error,
+        error_line=worked.stopped.line if worked.stopped else 0,
         notes=said.notes if said else (),
         flags=(
-            *(said.flags if said else ()),
+            *(Reason(REPORTED, flag) for flag in (said.flags if said else ())),
             *flags,
             *replay.flags,
             *not_seen_learning(training, worked.curve, replay.known, len(data.x_train)),
@@ -190,57 +193,56 @@ def plausible(training: Training) -> Training:
     )
 
 
-def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[str]:
+def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[Reason]:
     """What cannot well be true of what the worker said about its training."""
     found = list(run.doubts)
     said = run.evaluated if run.execution.answer is not None else run.exported
     if _tested(run) and (run.stopped is None or said is None):
         found.append(
-            "scores came, but the worker did not say how training ended: the script may have sent its own scores"
+            Reason.of(
+                "scores came, but the worker did not say how training ended",
+                "the script may have sent its own scores",
+            )
         )
     found += _programs(run)
     training = plausible(run.stopped.training) if run.stopped else Training()
     used = training.samples
     if training.targets > _TARGETS_EACH * used + training_size:
-        found.append(
-            f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images: "
-            "something else may have been trained"
-        )
+        losses = f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images"
+        found.append(Reason(_ELSE, f"{losses}: {_ELSE}"))
     # The last step may go past the budget; a step is hardly ever more than the whole training set.
     if used > (epochs + 1) * training_size:
-        found.append(
-            f"the script used more images than the budget: {used}, where {epochs} epochs have {epochs * training_size}"
-        )
+        more = f"{used}, where {epochs} epochs have {epochs * training_size}"
+        found.append(Reason.of("the script used more images than the budget", more))
     return found
 
 
 def not_seen_learning(
     training: Training, curve: Sequence[CurvePoint], known: float, training_size: int
-) -> tuple[str, ...]:
+) -> tuple[Reason, ...]:
     """Say so where a network knows what nobody saw it learn: weights brought along, or worked out in another way.
 
     Args:
         curve: Of its counted batches, as the script's process told it.
         known: The share of training images that the network that left classifies right, measured by its replay.
     """
-    also = "something else may have been trained"
     right = f"the network classifies {known:.0%} of training images right"
     if training.samples < _FEW * training_size:
-        said = f"{right}, and the grader saw it learn from {training.samples:,}: {also}"
-        return (said,) if known > _FROM_FEW else ()
+        said = f"{right}, and the grader saw it learn from {training.samples:,}: {_ELSE}"
+        return (Reason(_ELSE, said),) if known > _FROM_FEW else ()
     points = [(each.samples, each.accuracy) for each in curve if each.accuracy is not None]
     found = []
     if points and points[0][0] <= training_size / 4 and points[0][1] > _AT_FIRST:
         images, share = points[0]
-        found.append(f"the network classified {share:.0%} of the first {images:,} images right: {also}")
+        found.append(f"the network classified {share:.0%} of the first {images:,} images right: {_ELSE}")
     # An image mixed of two has two targets, and its accuracy is that of one. Of few images, much is learned at the end.
     plain = training.targets <= _PLAIN_TARGETS * training.samples and training.samples >= _MANY
     if len(points) > 1 and plain and points[-2][0] > _LATE * training.samples and known > points[-1][1] + _LEAP:
-        found.append(f"{right}, and {points[-1][1]:.0%} of the last that it learned from: {also}")
-    return tuple(found)
+        found.append(f"{right}, and {points[-1][1]:.0%} of the last that it learned from: {_ELSE}")
+    return tuple(Reason(_ELSE, said) for said in found)
 
 
-def _programs(run: WorkerRun) -> list[str]:
+def _programs(run: WorkerRun) -> list[Reason]:
     """What ran beside the worker and its forks, where it used more than commands for information do."""
     worked = [
         (words, used)
@@ -251,13 +253,14 @@ def _programs(run: WorkerRun) -> list[str]:
     if total <= _OF_PROGRAMS:
         return []
     words, _ = max(worked, key=lambda program: program[1])
-    return [
+    said = (
         f"the script started another program, which used {total:.0f} s of processor time ({one_line(words, 80)}): "
         "the grader did not count what that trained"
-    ]
+    )
+    return [Reason("the script started another program", said)]
 
 
-def unexplained_time(run: Run, image_seconds: float | None) -> tuple[str, ...]:
+def unexplained_time(run: Run, image_seconds: float | None) -> tuple[Reason, ...]:
     """Say so where a job used far more processor time than its counted images explain. On a GPU nothing is said.
 
     Args:
@@ -268,10 +271,11 @@ def unexplained_time(run: Run, image_seconds: float | None) -> tuple[str, ...]:
     explained = run.training.samples * image_seconds
     if run.processor_seconds <= _UNEXPLAINED * explained + _UNEXPLAINED_SECONDS:
         return ()
-    return (
+    said = (
         f"the job used {run.processor_seconds:,.0f} s of processor time, and the {run.training.samples:,} images that "
-        f"the grader counted explain {explained:,.0f} s: something else may have been trained",
+        f"the grader counted explain {explained:,.0f} s: {_ELSE}"
     )
+    return (Reason("the job used more processor time than its counted images explain", said),)
 
 
 def _stop_reason(run: WorkerRun) -> StopReason:

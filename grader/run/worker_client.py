@@ -31,7 +31,7 @@ from grader.protocol import (
     to_json,
 )
 from grader.protocol.exported import MOST_NETWORK_BYTES
-from grader.records import CurvePoint, Submission
+from grader.records import CurvePoint, Reason, Submission
 from grader.sandbox import BegunJob, Execution, Isolation, Job, Listener, StartedJob, started
 from grader.text import counted, one_line, without_outputs
 
@@ -40,7 +40,9 @@ _Kind = TypeVar("_Kind")
 _Told = TypeVar("_Told", Exported, Evaluated)
 # As json.dumps writes it; a text inside a line has its quotes escaped.
 _NEWS = b'"event": "progress"'
-_REPORTED = "reported by the script's process"
+REPORTED = "reported by the script's process"
+_LAST_LINE = 1_000_000
+_TOO_MUCH = "the script's process reported more than a worker does"
 _TWICE: dict[type, str] = {
     Started: "its start",
     SourceRead: "its source",
@@ -127,7 +129,7 @@ class WorkerRun:
     evaluated: Evaluated | None
     first: Progress | None
     curve: tuple[CurvePoint, ...]
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Reason, ...] = ()
 
 
 class _Stretch(NamedTuple):
@@ -352,7 +354,7 @@ def _interpret(execution: Execution, curve: TrainingCurve) -> WorkerRun:
         source=_first(events, SourceRead),
         network=_first(events, NetworkSeen),
         questions=_first(events, QuestionsSeen),
-        stopped=replace(stopped, error=one_line(stopped.error, TEXT_LIMIT)) if stopped else None,
+        stopped=_bounded(stopped) if stopped else None,
         exported=_attributed(exported) if exported else None,
         evaluated=_attributed(evaluated) if evaluated else None,
         first=curve.first,
@@ -361,20 +363,27 @@ def _interpret(execution: Execution, curve: TrainingCurve) -> WorkerRun:
     )
 
 
-def _said_too_much(execution: Execution, events: list[Event]) -> Iterator[str]:
+def _bounded(stopped: Stopped) -> Stopped:
+    line = stopped.line if 0 < stopped.line <= _LAST_LINE else 0
+    return replace(stopped, error=one_line(stopped.error, TEXT_LIMIT), line=line)
+
+
+def _said_too_much(execution: Execution, events: list[Event]) -> Iterator[Reason]:
     kinds = Counter(map(type, events))
     if twice := [what for kind, what in _TWICE.items() if kinds[kind] > 1]:
-        yield f"the script's process reported {', '.join(twice)} more than once: the first report counts"
+        said = f"the script's process reported {', '.join(twice)} more than once: the first report counts"
+        yield Reason(_TOO_MUCH, said)
     if foreign := execution.said - len(events):
-        yield f"the script's process sent {counted(foreign, 'line')} of report that no worker of the grader sends"
+        said = f"the script's process sent {counted(foreign, 'line')} of report that no worker of the grader sends"
+        yield Reason(_TOO_MUCH, said)
 
 
 def _attributed(told: _Told) -> _Told:
     """What a worker said of its own test, as the words of a process that the script shares, and bounded."""
-    flags = [f"{_REPORTED}: {one_line(flag, _LONGEST_SAID)}" for flag in told.flags[:_MOST_SAID]]
+    flags = [f"{REPORTED}: {one_line(flag, _LONGEST_SAID)}" for flag in told.flags[:_MOST_SAID]]
     if more := len(told.flags) - len(flags):
-        flags.append(f"{_REPORTED}: {more} reasons more")
-    said = f"{_REPORTED.capitalize()}:"
+        flags.append(f"{REPORTED}: {more} reasons more")
+    said = f"{REPORTED.capitalize()}:"
     notes = [f"{said} {note}" if not place else note for place, note in enumerate(told.notes[:_MOST_SAID])]
     return replace(told, detail=one_line(told.detail, TEXT_LIMIT), notes=tuple(notes), flags=tuple(flags))
 

@@ -32,7 +32,7 @@ from grader.worker.look.network import build, look_at
 from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
-from grader.worker.source import Source, read_source
+from grader.worker.source import Source, line_of, read_source
 from grader.worker.speed.acceleration import Acceleration
 from grader.worker.standins import colab, no_gpu
 from grader.worker.uncounted import Uncounted
@@ -127,7 +127,7 @@ class Worker:
             acceleration=self._acceleration.in_use(budget.batches),
             missing_module=missing,
         )
-        self._channel.say(Stopped(reason, said, training))
+        self._channel.say(Stopped(reason, said, training, line_of(error) if error else 0))
         self._doors.close()
         try:
             if self._task.mode == "check":
@@ -258,7 +258,10 @@ def main(arguments: list[str]) -> Any:
     channel.wait_to_begin()
     channel.say(ready)
     source = read_source(Path(job, "submission").read_bytes(), sorted(Path(job, "companions").iterdir()))
-    channel.say(SourceRead(source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions))
+    seen = SourceRead(
+        source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions, source.lines
+    )
+    channel.say(seen)
     if source.fault:
         channel.say(Stopped(StopReason.ERROR, error=source.fault))
         channel.say(Evaluated(Fault.SOURCE, source.fault))

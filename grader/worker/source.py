@@ -18,6 +18,7 @@ from grader.text import counted, encoding_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
+_SCRIPT = "hw6.py"
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _QUESTION = re.compile(r"#.*?\bQ([1-9])\b")
 
@@ -42,6 +43,7 @@ class Source:
         notes: What was set aside.
         suspicions: What unpacks data that a source may carry; for a person.
         fault: Why this is not Python, in one sentence; empty if it is.
+        lines: Those of the blanks, or the one at which it is no Python.
     """
 
     text: str = ""
@@ -50,6 +52,16 @@ class Source:
     notes: tuple[str, ...] = ()
     suspicions: tuple[str, ...] = ()
     fault: str = ""
+    lines: tuple[int, ...] = ()
+
+
+def line_of(error: BaseException) -> int:
+    """The script's line that an exception comes from, the innermost one; 0 where it comes from none."""
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == _SCRIPT else line
+        trace = trace.tb_next
+    return line
 
 
 def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
@@ -76,11 +88,13 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
         notes.append("The file is a notebook, so the grader ran its code cells as one script.")
     else:
         text = decoded
-    text, tree, fault = _parse(text, notes)
+    text, tree, fault, line = _parse(text, notes)
     if tree is None:
-        return Source(notes=tuple(notes), fault=fault)
+        return Source(notes=tuple(notes), fault=fault, lines=(line,) if line else ())
     prepared = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if notes else ""
-    return Source(text, prepared, _blanks(tree, text.split("\n")), tuple(notes), carried_in(tree))
+    blanks = _blanks(tree)
+    named = tuple(dict.fromkeys(_question(text.split("\n"), line) for line in blanks))
+    return Source(text, prepared, named, tuple(notes), carried_in(tree), lines=blanks)
 
 
 def _declared(content: bytes) -> str:
@@ -115,8 +129,11 @@ def _decode(content: bytes) -> str | None:
     return None
 
 
-def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str]:
-    """The text that parses and its tree, or the fault. Sets the IPython lines aside on which Python stumbles."""
+def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str, int]:
+    """The text that parses and its tree, or the fault and its line.
+
+    Sets the IPython lines aside on which Python stumbles.
+    """
     lines = text.split("\n")
     count = 0
     while True:
@@ -128,16 +145,17 @@ def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str]:
             if count < _MAX_IPYTHON_LINES and 0 <= at < len(lines) and set_aside(lines, at):
                 count += 1
                 continue
-            return text, None, f"Python cannot read the file: {error.msg} (line {error.lineno}, {_PYTHON})."
+            line = error.lineno or 0
+            return text, None, f"Python cannot read the file: {error.msg} (line {line}, {_PYTHON}).", line
         except (ValueError, RecursionError, MemoryError) as error:
-            return text, None, f"Python cannot read the file: {type(error).__name__}."
+            return text, None, f"Python cannot read the file: {type(error).__name__}.", 0
         if count:
             notes.append(f"The grader set aside {counted(count, 'line')} that only a notebook understands.")
-        return text, tree, ""
+        return text, tree, "", 0
 
 
-def _blanks(tree: ast.Module, lines: list[str]) -> tuple[str, ...]:
-    """Every `...` that stands for a value or a statement; inside a subscript it is Python's own notation."""
+def _blanks(tree: ast.Module) -> tuple[int, ...]:
+    """The lines of every `...` for a value or a statement; inside a subscript it is Python's own notation."""
     inside_subscripts = {
         id(part) for node in ast.walk(tree) if isinstance(node, ast.Subscript) for part in ast.walk(node.slice)
     }
@@ -146,7 +164,7 @@ def _blanks(tree: ast.Module, lines: list[str]) -> tuple[str, ...]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node.value is ... and id(node) not in inside_subscripts
     ]
-    return tuple(dict.fromkeys(_question(lines, line) for line in sorted(found)))
+    return tuple(sorted(set(found)))
 
 
 def _question(lines: list[str], line: int) -> str:

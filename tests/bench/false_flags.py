@@ -96,7 +96,7 @@ def _grade(
         raise SystemExit(f"{submission.student_id}: {run.error}")
     accuracy = 100 * score.correct / score.total if score else None
     replayed = judged.trained.network is not None
-    return Seen(submission.student_id, accuracy, replayed, (*check.flags, *run.flags))
+    return Seen(submission.student_id, accuracy, replayed, tuple(flag.words for flag in (*check.flags, *run.flags)))
 
 
 def _table(seen: list[Seen], data: DataSet) -> list[str]:

@@ -34,7 +34,7 @@ Here you can look a sentence up: when it is said, and of what. `python tests/hel
 from the test cases, and tests hold it up to date.
 
 """
-_ERROR = re.compile(r"\(\w+: .*\)(?=[;,.])")
+_ERROR = re.compile(r"\(\w+: .*?\)(?=[;,.]| and Id)")
 
 
 def judged(script: Path) -> Judgement:
@@ -64,8 +64,11 @@ def changed(expected: dict[str, Any], script: Path) -> Judgement:
 
 def rows_of_network(name: str, about: str, judgement: Judgement) -> list[str]:
     """A row for each finding and each note of a case in tests/submissions/networks or changes."""
-    findings = {finding.sentence: str(finding.code) for finding in judgement.findings}
-    said = [*findings.items(), *((note, "note") for note in judgement.notes)]
+    codes: dict[str, list[str]] = {}
+    for finding in judgement.findings:
+        codes.setdefault(finding.sentence, []).append(str(finding.code))
+    findings = [(sentence, ", ".join(dict.fromkeys(each))) for sentence, each in codes.items()]
+    said = [*findings, *((note, "note") for note in judgement.notes)]
     return [
         _row(name, str(judgement.verdict), code, _ERROR.sub("(its error)", sentence), about) for sentence, code in said
     ]

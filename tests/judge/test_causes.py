@@ -223,7 +223,10 @@ def test_what_runs_for_nothing_in_several_places_is_one_sentence() -> None:
         stage[0].idle = nn.Conv2d(width, 8, 1)
         stage[0].register_forward_pre_hook(lambda block, images: (block.idle(*images), None)[1])
     sentences = {finding.sentence for finding in judged(network, (1, 1, 1, 1)).findings}
-    said = "The network computes stage2.0.idle and stage3.0.idle, but never uses them for the scores (section 3.1)."
+    said = (
+        "The network runs stage2.0.idle and stage3.0.idle, but never uses what they compute for the scores "
+        "(section 3.1)."
+    )
     assert sentences == {said}
 
 
@@ -244,3 +247,48 @@ def test_two_layers_with_one_weight_are_no_riddle_to_the_teacher() -> None:
     judgement = judged(network, (1, 1, 1, 1))
     assert {finding.code for finding in judgement.findings} == {Deviation.SHARED_WEIGHTS}
     assert judgement.flags == ()
+
+
+def changed(of: NetworkSeen, op: str, **values: Any) -> NetworkSeen:
+    """The same graph with its first node of this kind made otherwise."""
+    at = next(index for index, node in enumerate(of.nodes) if node.op == op)
+    return replace(of, nodes=(*of.nodes[:at], replace(of.nodes[at], **values), *of.nodes[at + 1 :]))
+
+
+def test_layers_that_do_nothing_are_said_with_what_is_missing() -> None:
+    network = reference((1, 1, 1, 1))
+    network.spare, network.stage1 = network.stage1, nn.Identity()
+    findings = judged(network, (1, 1, 1, 1)).findings
+    assert {finding.code for finding in findings} == {Deviation.MISSING_LAYER, Deviation.UNUSED_MODULE}
+    (sentence,) = {finding.sentence for finding in findings}
+    assert sentence.startswith("Stage 1 is missing (section 3.1.2). __init__ makes the layer spare, but")
+
+
+def test_all_that_is_wrong_with_one_convolution_is_one_sentence() -> None:
+    wrong = changed(look_at(reference((1, 1, 1, 1)), ""), "conv", kernel=(5, 5), stride=(2, 2))
+    findings = judge(wrong, (1, 1, 1, 1)).findings
+    assert {finding.code for finding in findings} == {Deviation.WRONG_STRIDE, Deviation.WRONG_KERNEL}
+    assert {finding.sentence for finding in findings} == {
+        "The first convolution has stride 2 and a filter of 5 x 5 with padding 1; "
+        "the handout asks for stride 1 and 3 x 3 with padding 1 (section 3.1.1)."
+    }
+
+
+@pytest.mark.parametrize(("kernel", "right"), [((4, 4), True), ((3, 3), False)])
+def test_a_pooling_window_that_leaves_a_part_of_the_image_out_is_no_average_of_it(
+    kernel: tuple[int, int], right: bool
+) -> None:
+    seen = changed(look_at(reference((1, 1, 1, 1)), ""), "avg_pool", kernel=kernel)
+    assert (judge(seen, (1, 1, 1, 1)).findings == ()) is right
+
+
+def test_a_stage_of_another_width_is_no_other_number_of_blocks() -> None:
+    seen = look_at(reference(), "")
+    nodes = [
+        replace(node, shape=(4, 256, 4, 4)) if node.shape[2:] == (4, 4) and node.op != "avg_pool" else node
+        for node in seen.nodes
+    ]
+    (finding,) = judge(replace(seen, nodes=tuple(nodes)), TWO).findings
+    assert finding.sentence == (
+        "The convolutions of stage 4 have 256 output channels; the handout asks for 512 (section 3.1.4)."
+    )

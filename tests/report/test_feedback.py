@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.records import Answer, Deviation, Finding, Outcome, Question, Verdict
+from grader.records import Answer, Deviation, Finding, Outcome, Question, Reason, Verdict
 from grader.report.page import band_words, write_feedback
 from grader.results.entries import Result
 from html_elements import Parsed
@@ -41,7 +41,7 @@ def test_it_says_nothing_that_is_meant_for_the_teacher_or_about_others(tmp_path:
     rows = [
         result(
             submission(student_id=student, name=f"Name of {student}", remarks=("a secret remark",)),
-            entry(student_id=student, flags=("a secret flag",)),
+            entry(student_id=student, flags=(Reason.of("a secret flag"),)),
         )
         for student in ("anna", "berta")
     ]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from grader.records import Companion, CurvePoint, Decision, Outcome, Status, Verdict
+from grader.records import Companion, CurvePoint, Decision, Outcome, Reason, Status, Verdict
 from grader.report import charts
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
 from grader.report.page import summarize
 from grader.report.since import Difference, Since
-from grader.report.view import Student, log_end, reason_kind, source_files
+from grader.report.view import Student, log_end, source_files
 from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed
@@ -78,13 +78,14 @@ def test_every_link_leads_to_a_section_and_every_id_is_there_once(tmp_path: Path
 
 
 def test_the_top_counts_students_points_and_reasons(tmp_path: Path) -> None:
+    odd = Reason.of("inputs differ", "3")
     rows = [
         result(submission(student_id="a"), entry(student_id="a", correct=7_001)),
-        result(submission(student_id="b"), entry(student_id="b", correct=7_000, flags=("inputs differ: 3",))),
+        result(submission(student_id="b"), entry(student_id="b", correct=7_000, flags=(odd,))),
         result(ABSENT),
         result(submission(student_id="c")),
     ]
-    made = [Student(row, row.submission.student_id, row.grade.review, "", "", (), ()) for row in rows]
+    made = [Student(row, row.submission.student_id, row.grade.reasons, "", "", (), ()) for row in rows]
     summary = summarize(made)
     assert (summary.students, summary.graded, summary.runs) == (4, 2, 2)
     assert [(band.label, len(band.students)) for band in summary.bands] == [
@@ -172,7 +173,7 @@ def test_changes_runs_and_attempts_are_told(tmp_path: Path) -> None:
 
 
 def test_the_line_that_an_error_names_is_marked_in_the_source() -> None:
-    (file,) = source_files(submission(content=b"a\nb\nc\n"), entry(outcome=Outcome.CRASHED, error="NameError (line 2)"))
+    (file,) = source_files(submission(content=b"a\nb\nc\n"), entry(outcome=Outcome.CRASHED, error_line=2))
     assert (file.text, file.gutter) == ("a\nb\nc", "1\n▶ 2\n3")
 
 
@@ -269,23 +270,29 @@ def test_ticks_are_round_numbers(most: int, low: float, high: float, ticks: list
 
 
 def test_reasons_are_grouped_by_what_they_share() -> None:
-    review = (
-        "architecture deviates: wrong-width",
-        "stopped at the time limit on a machine 3.4 times slower than Colab's GPU",
-    )
-    assert [reason_kind(reason) for reason in review] == [
-        "architecture deviates",
-        "stopped at the time limit on a machine",
+    rows = [
+        result(submission(student_id=student, remarks=(f"{student}/hw6.py was handed in too",)), entry(flags=(slow,)))
+        for student, slow in (("a", Reason("slow", "3.4 times slower")), ("b", Reason("slow", "twice as slow: look")))
     ]
-    assert len(reason_kind("x" * 500)) <= 60
+    made = [Student(row, row.submission.student_id, row.grade.reasons, "", "", (), ()) for row in rows]
+    kinds = {kind.label: len(kind.students) for kind in summarize(made).kinds}
+    assert kinds == {"which file counts, or whose it is": 2, "slow": 2}
+
+
+@pytest.mark.parametrize("words", ["", "line 1: 2 (3)", "architecture deviates: wrong-width", "x" * 500])
+def test_other_words_of_a_reason_or_an_error_change_no_count_and_no_mark(words: str) -> None:
+    known = entry(error=words, error_line=2, check=check(message=words, lines=(3,)), flags=(Reason("odd", words),))
+    (kind,) = Student(result(submission()), "k", (Reason("odd", words),), "", "", (), ()).kinds
+    (file,) = source_files(submission(content=b"a\nb\nc\nd\n"), known)
+    assert (kind, file.gutter) == ("odd", "1\n▶ 2\n▶ 3\n4")
 
 
 def test_a_semicolon_inside_a_reason_makes_no_second_one(tmp_path: Path) -> None:
-    flag = "something is odd; look at it: 3 of 4; none is new"
+    flag = Reason.of("something is odd; look at it", "3 of 4; none is new")
     parsed = Parsed(page([result(submission(), entry(flags=(flag,)))], tmp_path))
     (row,) = [row for row in parsed.all_of("tr") if "data-kinds" in row]
     assert json.loads(row["data-kinds"]) == ["something is odd; look at it"]
-    assert sum(text == flag for tag, text in parsed.texts if tag == "li") == 1
+    assert sum(text == flag.words for tag, text in parsed.texts if tag == "li") == 1
 
 
 def test_results_of_two_students_stay_apart(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from grader.assignment import load_assignment
 from grader.errors import UserError
-from grader.records import Deviation, Finding, Outcome, StopReason, Submission, Verdict
+from grader.records import Deviation, Finding, Outcome, Reason, StopReason, Submission, Verdict
 from grader.report.table import CHECKS_COLUMNS, GRADES_COLUMNS, checks_table, grades_table, print_summary, write_csv
 from grader.results.entries import Entry, Grade, Result
 from grader.results.score import grade
@@ -218,7 +218,7 @@ def test_a_lone_surrogate_becomes_a_replacement_character(tmp_path: Path, text: 
 
 
 def test_review_and_message_stay_on_one_line() -> None:
-    given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(2), None, "a\r\nb\n c", ("d\ne",)))
+    given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(2), None, "a\r\nb\n c", (Reason.of("d\ne"),)))
     (row,) = grades_table([given]).to_dict("records")
     assert (row["message"], row["review"]) == ("a b c", "d e")
 
@@ -293,7 +293,9 @@ def test_the_summary_counts_students_by_points() -> None:
 
 
 def test_the_summary_names_who_needs_a_look_and_why() -> None:
-    text = summary(result(known=entry(flags=("inputs differ",))), result(submission(student_id="s2"), entry()))
+    text = summary(
+        result(known=entry(flags=(Reason.of("inputs differ"),))), result(submission(student_id="s2"), entry())
+    )
     assert "Students to look at: 1\n20230001: inputs differ\n" in text
     assert "look at" not in summary(result(known=entry()))
 
@@ -305,7 +307,7 @@ def test_the_notice_is_printed_as_it_is() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_student_text_cannot_style_or_steer_the_terminal(terminal: bool) -> None:
     hostile = "[red]Bob[/red]\x1b[2J\x9b31m\r:smile:\n\udc80"
-    known = entry(flags=(hostile,))
+    known = entry(flags=(Reason.of(hostile),))
     text = summary(result(submission(name=hostile, student_id="[b]" + hostile), known), width=200, terminal=terminal)
     assert r"[b][red]Bob[/red]\x1b[2J\x9b31m :smile:" in text
     assert not {"\x1b", "\x9b", "\r", "\udc80"} & set(text)

@@ -19,7 +19,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from grader.errors import InfrastructureError, UserError
-from grader.records import CurvePoint, Deviation, Finding, Outcome, StopReason, Verdict
+from grader.records import CurvePoint, Deviation, Finding, Outcome, Reason, StopReason, Verdict
 from grader.report.page import write_feedback
 from grader.results.entries import Entry, Override, Regrade, Result
 from grader.results.ledger import LEDGER_NAME, LOCK_NAME, log_of, open_ledger, read_ledger, record_run
@@ -97,7 +97,7 @@ def test_entries_come_back_as_they_were_written(tmp_path: Path) -> None:
         stop_reason=StopReason.EPOCH_BUDGET,
         error='ValueError: "한글"\n\u2028\x00 end',
         notes=("one", "two"),
-        flags=("three",),
+        flags=(Reason("a kind", "its words"),),
         curve=(CurvePoint(100, 2.25, None), CurvePoint(200, None, 0.5)),
         missing_module="cv2",
     )
@@ -400,4 +400,4 @@ def test_a_log_that_cannot_be_written_costs_no_result_and_the_teacher_is_told(tm
     with open_ledger(tmp_path) as ledger:
         kept = [record_run(entry(student_id=student), b"log", ledger, tmp_path / "logs") for student in ("kim", "lee")]
     assert read_ledger(tmp_path).entries() == tuple(kept)
-    assert all("the log of the run is missing: cannot write" in one.run.flags[-1] for one in kept)
+    assert all("the log of the run is missing: cannot write" in one.run.flags[-1].words for one in kept)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.records import Check, Deviation, Finding, Outcome, StopReason, Submission, Verdict
+from grader.records import Check, Deviation, Finding, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_teacher
 from grader.results.score import grade
@@ -23,7 +23,7 @@ def student(of: Entry | None, submission: Submission = SUBMISSION, assignment: A
 
 
 def teacher(of: Entry | None, submission: Submission = SUBMISSION) -> str:
-    return "; ".join(for_teacher(of, submission, ASSIGNMENT))
+    return "; ".join(reason.words for reason in for_teacher(of, submission, ASSIGNMENT))
 
 
 def failed(outcome: Outcome, **changes: Any) -> Entry:
@@ -284,19 +284,21 @@ def test_every_reason_to_look_is_listed() -> None:
         Finding(Deviation.EXTRA_LAYER, "stage 3", "b"),
         Finding(Deviation.WRONG_WIDTH, "stage 4", "c"),
     )
-    given = entry(check=Check(Verdict.DEVIATES, findings, blanks_left=("Q7",)), flags=("inputs differ from training",))
+    given = entry(
+        check=Check(Verdict.DEVIATES, findings, blanks_left=("Q7",)), flags=(Reason.of("inputs differ from training"),)
+    )
     handed_in = submission(remarks=("not on the roster", "two files\nwere found; both count"))
-    assert for_teacher(given, handed_in, ASSIGNMENT) == (
+    assert [reason.words for reason in for_teacher(given, handed_in, ASSIGNMENT)] == [
         "not on the roster",
         "two files were found; both count",
         "architecture deviates: wrong-width, extra-layer",
         "blanks left: Q7",
         "inputs differ from training",
-    )
+    ]
 
 
 def test_a_network_that_does_not_behave_like_its_graph_is_looked_at() -> None:
-    assert teacher(entry(check=check(flags=("the trace differs",)))) == "the trace differs"
+    assert teacher(entry(check=check(flags=(Reason.of("the trace differs"),)))) == "the trace differs"
 
 
 def test_a_graded_network_whose_architecture_is_unknown_is_looked_at() -> None:
@@ -319,3 +321,10 @@ def test_a_module_that_this_machine_lacks_comes_with_its_install_line(module: st
 @pytest.mark.parametrize("module", ["evil", "numpy evil", "--editable=evil", "numpy;evil", ""])
 def test_a_module_that_the_assignment_does_not_grant_is_never_put_into_a_command(module: str) -> None:
     assert "pip install" not in teacher(failed(Outcome.INFRASTRUCTURE, missing_module=module, error=ERROR))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.GRADED, Outcome.CRASHED], ids=str)
+def test_the_line_of_an_error_is_named_where_it_is_known(outcome: Outcome) -> None:
+    known = entry(outcome=outcome, stop_reason=StopReason.ERROR, error=ERROR, error_line=41)
+    assert "The error comes from line 41 of your script." in student(known)
+    assert "line" not in student(entry(known, error_line=0))

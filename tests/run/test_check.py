@@ -14,13 +14,15 @@ from grader.assignment import Assignment, load_assignment
 from grader.judge.differences import compare
 from grader.judge.verdict import judge
 from grader.protocol import NetworkSeen
-from grader.records import Check, Deviation, Finding, Verdict
+from grader.records import Check, Deviation, Finding, Reason, Verdict
 from grader.run.check import with_tested
 from grader.worker.look.network import look_at
 
 REFERENCE: Any = runpy.run_path(str(ROOT / "reference" / "hw6.py"), run_name="network")["IdentityResNet"]
 DROPPED = Check(
-    Verdict.VARIANT, (Finding(Deviation.EXTRA_LAYER, "classifier", "The classifier has a dropout."),), flags=("known",)
+    Verdict.VARIANT,
+    (Finding(Deviation.EXTRA_LAYER, "classifier", "The classifier has a dropout."),),
+    flags=(Reason.of("known"),),
 )
 
 
@@ -59,13 +61,13 @@ def test_what_only_train_mode_has_stays(right: NetworkSeen, assignment: Assignme
 
 
 def test_another_network_is_judged_as_it_was_tested_and_flagged(assignment: Assignment) -> None:
-    tested = with_tested(Check(Verdict.CONFORMING, flags=("known",)), seen(OnlyLinear), assignment)
+    tested = with_tested(Check(Verdict.CONFORMING, flags=(Reason.of("known"),)), seen(OnlyLinear), assignment)
     assert tested.verdict is Verdict.DEVIATES
     assert {finding.code for finding in tested.findings} >= {Deviation.MISSING_LAYER}
     assert tested.message
-    known, (flag) = tested.flags[0], tested.flags[1]
-    assert known == "known"
-    assert flag.startswith("the network that was tested is not the one that was checked: ")
+    known, flag = tested.flags
+    assert known.words == "known"
+    assert flag.words.startswith("the network that was tested is not the one that was checked: ")
 
 
 def test_what_ran_for_nothing_is_missed_by_nobody_when_the_network_is_tested(assignment: Assignment) -> None:
@@ -96,7 +98,7 @@ def test_what_differs_as_before_in_another_place_or_size_is_another_network(
     known = Check(judged.verdict, judged.findings, layers=compare(checked, assignment.blocks))
     tested = with_tested(known, with_filter(right, which, side), assignment)
     assert (tested == known) is not bool(said)
-    assert [said in flag for flag in tested.flags] == [True] * bool(said)
+    assert [said in flag.words for flag in tested.flags] == [True] * bool(said)
 
 
 def test_what_the_check_could_not_read_stays_unreadable(assignment: Assignment) -> None:

@@ -139,7 +139,7 @@ def test_steps_before_a_network_that_may_do_its_work_are_a_flag(
     for step, said in expected.items():
         replay = replayed(replayer, offered(linear(1), data, step=step), data, assignment)
         assert replay.scores is not None, replay.why_not
-        assert said in "".join(replay.flags)
+        assert said in "".join(flag.words for flag in replay.flags)
         assert bool(replay.flags) is bool(said)
 
 

@@ -17,7 +17,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.data import load_data
 from grader.progress import Event, StageBegun
 from grader.protocol import Started, Stopped
-from grader.records import CurvePoint, Outcome, Run, StopReason, Training
+from grader.records import CurvePoint, Outcome, Reason, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
@@ -71,7 +71,7 @@ def test_a_network_that_knows_what_nobody_saw_it_learn_is_named(
 ) -> None:
     curve = [CurvePoint(images, None, share) for images, share in points]
     found = not_seen_learning(Training(samples, targets=targets), curve, known, 200 if samples == 1_000 else 50_000)
-    assert [said in flag for flag in found] == [True] * bool(said)
+    assert [said in flag.words for flag in found] == [True] * bool(said)
 
 
 @pytest.mark.sandbox
@@ -159,14 +159,16 @@ def test_a_script_that_failed_while_it_was_made_faster_is_trained_again_as_it_is
 
 
 def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> None:
-    first = replace(failed(channels_last=0.9), error="ValueError: no", flags=("a doubt",), notes=("not this",))
-    again = Run(Outcome.GRADED, StopReason.FINISHED, notes=("reported",), flags=("another doubt",))
+    first = replace(
+        failed(channels_last=0.9), error="ValueError: no", flags=(Reason.of("a doubt"),), notes=("not this",)
+    )
+    again = Run(Outcome.GRADED, StopReason.FINISHED, notes=("reported",), flags=(Reason.of("another doubt"),))
     run = train_stage._after(Trained(first), Trained(again)).run
-    assert run.flags == (
+    assert [flag.words for flag in run.flags] == [
         "trained twice: the first run failed after 0 images (ValueError: no)",
         "another doubt",
         "a doubt",
-    )
+    ]
     assert [note.startswith("Your script failed while") for note in run.notes] == [True, False]
 
 
@@ -207,7 +209,7 @@ def test_a_kill_is_ours_only_where_the_kernel_counted_it(
 def test_another_program_is_named_where_it_worked(command: str, count: int, seconds: float, named: bool) -> None:
     programs = tuple((command, seconds / count) for _ in range(count))
     found = train_stage._unlikely(worked(ended(programs=programs)), 5, 50_000)
-    assert [command in said for said in found] == [True] * named
+    assert [command in said.words for said in found] == [True] * named
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_another_program_is_named_where_it_worked(command: str, count: int, seco
 )
 def test_far_more_losses_than_counted_images_are_named(samples: int, targets: int, named: bool) -> None:
     found = train_stage._unlikely(worked(ended(), Training(samples, targets=targets)), 5, 50_000)
-    assert ["something else may have been trained" in said for said in found] == [True] * named
+    assert ["something else may have been trained" in said.words for said in found] == [True] * named
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_processor_time_that_the_counted_images_do_not_explain_is_named_with_bot
     run = Run(Outcome.GRADED, StopReason.FINISHED, Training(20_000), on_card=on_card, processor_seconds=seconds)
     said = train_stage.unexplained_time(run, image_seconds)
     assert len(said) == named
-    assert all(f"{seconds:,.0f} s" in each and "20,000 images" in each for each in said)
+    assert all(f"{seconds:,.0f} s" in each.words and "20,000 images" in each.words for each in said)
 
 
 @pytest.mark.sandbox

@@ -49,20 +49,23 @@ def test_the_first_word_counts_and_a_second_one_is_a_doubt(second: Event, name: 
     assert (run.started, run.source, run.stopped) == (STARTED, SOURCE, STOPPED)
     assert run.evaluated is not None
     assert run.evaluated.flags == ("reported by the script's process: a doubt",)
-    assert run.doubts == (f"the script's process reported {name} more than once: the first report counts",)
+    assert [doubt.words for doubt in run.doubts] == [
+        f"the script's process reported {name} more than once: the first report counts"
+    ]
 
 
 def test_a_second_network_does_not_take_the_first_one_s_place() -> None:
     run = said(STARTED, SOURCE, NetworkSeen(is_module=True), NetworkSeen(is_module=False))
     assert run.network is not None
     assert run.network.is_module
-    assert "its network more than once" in run.doubts[0]
+    assert "its network more than once" in run.doubts[0].words
 
 
 @pytest.mark.parametrize("extra", [{"lines": (b"{}",)}, {"dropped": 1}])
 def test_lines_that_no_worker_sends_are_a_doubt(extra: dict[str, Any]) -> None:
     run = said(*HONEST, *extra.get("lines", ()), dropped=extra.get("dropped", 0))
-    assert run.doubts == ("the script's process sent 1 line of report that no worker of the grader sends",)
+    (doubt,) = run.doubts
+    assert doubt.words == "the script's process sent 1 line of report that no worker of the grader sends"
 
 
 def test_what_a_process_says_of_itself_is_shown_as_its_words_and_bounded() -> None:

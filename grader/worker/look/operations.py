@@ -108,7 +108,7 @@ def recognised(seen: Operation, value: Tensor, direct: bool) -> Layer | None:
         pool, op = (F.avg_pool2d, "avg_pool") if seen.name == "avg_pool2d" else (F.max_pool2d, "max_pool")
         plain = torch.equal(pool(value, kernel, stride), seen.result)  # no padding, and no divisor of its own
         return Layer(op, None, kernel, stride, padding, plain)
-    return _padded(seen)
+    return _wrapped(value, seen.result) if seen.name == "write" else _padded(seen)
 
 
 def _is_relu(seen: Operation, value: Tensor) -> bool:
@@ -162,6 +162,15 @@ def convolved(value: Tensor, weight: Tensor, result: Tensor) -> tuple[Layer, tup
 def _halves(value: Tensor, result: Tensor) -> bool:
     batch, channels, height, width = value.shape
     return tuple(result.shape) == (batch, channels, height // 2, width // 2) and height > 1 and width > 1
+
+
+def _wrapped(value: Tensor, result: Tensor) -> Layer | None:
+    """What torch's circular padding writes into a larger tensor, piece by piece."""
+    wide = (result.shape[-1] - value.shape[-1]) // 2
+    if result.ndim != 4 or not 0 < wide <= value.shape[-1] or result.shape[:2] != value.shape[:2]:
+        return None
+    wrapped = F.pad(value, (wide,) * 4, mode="circular")
+    return Layer("circular_pad2d") if wrapped.shape == result.shape and torch.equal(wrapped, result) else None
 
 
 def _padded(seen: Operation) -> Layer | None:

@@ -31,6 +31,7 @@ from torchvision.datasets import VisionDataset
 from grader.records import CLASS_NAMES
 from grader.worker.leaving import Doors, Restarted
 from grader.worker.look.layer_names import is_symbolic
+from grader.worker.source import line_of
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
 _BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
@@ -427,9 +428,5 @@ def _without_tables() -> Iterator[None]:
 
 def short(error: BaseException) -> str:
     """An exception, with the line of the script that it comes from."""
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == "hw6.py" else line
-        trace = trace.tb_next
-    where = f" (line {line})" if line else ""
+    where = f" (line {line})" if (line := line_of(error)) else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"

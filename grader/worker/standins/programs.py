@@ -21,7 +21,8 @@ import torch
 from grader.worker.channel import note
 
 _SHELL = "/bin/sh"
-_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+# In a sandbox a path leads to the libraries, and Python itself knows of none: they lie where torch does.
+_INSTALLED = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(torch.__file__).parents[1]))
 _INSTALLERS = {"pip", "pip3", "conda", "mamba", "uv", "apt", "apt-get"}
 # Printed for `nvidia-smi`, for its list of cards, and for each field that a script may ask for; for an installation.
 _ANSWER = """#!{python} -SE

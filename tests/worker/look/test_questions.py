@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from command import SUBMISSIONS, expectation
 from grader.assignment import Assignment, load_assignment
-from grader.records import Check, Companion, Submission, Verdict
+from grader.records import Answer, Check, Companion, Question, Submission, Verdict
 from grader.run.check import check_architecture
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
@@ -130,8 +130,8 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         (DEVICE, "'cpu' if torch.cuda.is_available() else 'cpu'", ("Q1 is wrong: The script never uses a GPU",)),
         (MOVED, "print(torch.cuda.is_available())", ("Q3 is wrong: The network is never moved",)),
         ("optim.SGD(net.", "optim.SGD(IdentityResNet(2, 2, 2, 2).", ("Q4 is wrong: ", "Q8 is unclear: ")),
-        ("            loss.backward()\n", "", ("Q5, Q6 and Q8 are unclear: Without a gradient", "Q7 is wrong: ")),
-        (STEP, "            raise KeyError\n", ("Q5 is unclear: ", "Q8 is wrong: ", "Q9 is unclear: ")),
+        ("            loss.backward()\n", "", ("Q7 is wrong: ", "Q5, Q6 and Q8 are unclear: Without a gradient")),
+        (STEP, "            raise KeyError\n", ("Q8 is wrong: ", "Q5 and Q9 are unclear: ")),
     ],
 )
 def test_what_is_wrong_is_named_once_where_cuda_means_the_processor(
@@ -161,6 +161,14 @@ def test_what_is_wrong_is_named_once_where_cuda_means_the_processor(
 def test_of_a_script_that_stops_early_the_reason_is_said_once(until: str, more: str, said: str) -> None:
     text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
     assert open_questions(text.partition(until)[0] + more) == (said,)
+
+
+def test_all_that_is_unclear_is_one_line_in_which_each_reason_names_its_questions() -> None:
+    found = (Question("Q5", Answer.UNKNOWN, "It is so."), Question("Q7", Answer.WRONG, "No."))
+    more = (Question("Q8", Answer.UNKNOWN, "It is so."), Question("Q9", Answer.UNKNOWN, "It is not."))
+    wrong, unclear = Check(Verdict.CONFORMING, questions=(*found, *more)).open_questions
+    assert wrong == "Q7 is wrong: No."
+    assert unclear == "Q5, Q8 and Q9 are unclear: It is so (Q5 and Q8). It is not (Q9)."
 
 
 def open_questions(text: str) -> tuple[str, ...]:
