@@ -72,6 +72,10 @@ class Companion:
     content: bytes = field(repr=False)
 
 
+# The one remark on a submission that is a kind of its own among the reasons to look.
+NOT_ON_ROSTER = "not on the roster"
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What one student handed in, or that nothing came.

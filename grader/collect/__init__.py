@@ -17,12 +17,11 @@ from grader.lms import System
 from grader.lms.attempts import add_companions, companions_aside
 from grader.lms.files import Attempt, Blame, Fault, Found, Told, WithoutFile
 from grader.lms.gradebook import best_column, examples, too_few
-from grader.records import Collection, Decision, Status, Submission
+from grader.records import NOT_ON_ROSTER, Collection, Decision, Status, Submission
 
 __all__ = ["Format", "collect"]
 
 _MAX_KEPT = 1_000_000_000  # bytes
-_STRANGER = "not on the roster"
 
 
 def collect(
@@ -297,7 +296,7 @@ def _compare_with_roster(
         for submission in submissions
     ]
     marked = [
-        replace(decision, reason=f"{decision.reason}; {_STRANGER}")
+        replace(decision, reason=f"{decision.reason}; {NOT_ON_ROSTER}")
         if decision.student_id and decision.student_id not in lines
         else decision
         for decision in decisions
@@ -310,7 +309,7 @@ def _compare_with_roster(
 
 
 def _stranger(submission: Submission, absent: Mapping[str, str]) -> Submission:
-    remarks = (*submission.remarks, _STRANGER, *_perhaps(submission.student_id, absent))
+    remarks = (*submission.remarks, NOT_ON_ROSTER, *_perhaps(submission.student_id, absent))
     return replace(submission, on_roster=False, remarks=remarks)
 
 

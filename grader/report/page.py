@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
 from grader.data import ASSIGNED_DATA
-from grader.records import Decision, Outcome, Status
+from grader.records import NOT_ON_ROSTER, Decision, Outcome, Status
 from grader.report.charts import curves, histogram
 from grader.report.similar import Pair
 from grader.report.since import Since
@@ -183,13 +183,12 @@ def summarize(students: Sequence[Student]) -> Summary:
 
 _LATE, _UNREADABLE = "every file came after the deadline", "the file cannot be read"
 _WITHOUT_FILE, _NOTHING = "handed in, but without a file that can be graded", "handed in nothing"
-_STRANGER = "not on the roster"
 
 
 def left_out(students: Iterable[Student]) -> list[LeftOut]:
     """Group everyone whose work was not graded, and whoever is graded without being on the roster."""
     groups: dict[str, list[tuple[Student, str]]] = {
-        label: [] for label in (_LATE, _UNREADABLE, _WITHOUT_FILE, _NOTHING, _STRANGER)
+        label: [] for label in (_LATE, _UNREADABLE, _WITHOUT_FILE, _NOTHING, NOT_ON_ROSTER)
     }
     for student in students:
         for label, said in _why_left_out(student):
@@ -206,7 +205,7 @@ def _why_left_out(student: Student) -> Iterator[tuple[str, str]]:
     if submission.content is None and not submission.late and not submission.unreadable:
         yield (_WITHOUT_FILE, "; ".join(submission.remarks)) if student.attempts else (_NOTHING, "")
     if not submission.on_roster:
-        yield _STRANGER, submission.file
+        yield NOT_ON_ROSTER, submission.file
 
 
 def _students(

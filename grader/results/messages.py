@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment, Limits
 from grader.data import ASSIGNED_DATA
-from grader.records import Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
+from grader.records import NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
@@ -64,7 +64,7 @@ def for_teacher(
     entry: Entry | None, submission: Submission, assignment: Assignment, *, spent: bool = False
 ) -> tuple[Reason, ...]:
     """Give every reason why a person should look at a submission; arguments as `for_student`."""
-    reasons = [Reason(_OF_FILES, remark) for remark in submission.remarks]
+    reasons = [Reason(each if each == NOT_ON_ROSTER else _OF_FILES, each) for each in submission.remarks]
     if entry is None:
         reasons += _missing_entry(submission)
     else:

@@ -115,7 +115,7 @@ def _first_line(folder: Path) -> dict[str, Any]:
 
 def _measured(line: dict[str, Any], number: int) -> dict[str, Any]:
     """Counts in every band, none just below an edge, where a run would be repeated; every 20th is to be looked at."""
-    flags = ["inputs differ: a word for the teacher"] if number % 20 == 0 else []
+    flags = [{"kind": "inputs differ", "words": "a word for the teacher"}] if number % 20 == 0 else []
     correct = (1_500, 5_000, 7_500)[number % 3] + number % 500
     return {"run": line["run"] | {"flags": flags}, "score": line["score"] | {"correct": correct}}
 
