@@ -246,7 +246,7 @@ def nothing_graded(out: Path) -> UserError:
 
 
 def last_run_key(ledger: Ledger, out: Path) -> str:
-    """The key of the newest run; empty where `make grade` found no file that it could run.
+    """The key of the newest run; empty where `make grade` has made none, as where no file could be run.
 
     Raises:
         UserError: There was no `make grade`.

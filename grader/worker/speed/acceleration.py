@@ -157,7 +157,7 @@ class Layout:
         self._changed_at = batches
 
     def _is_faster(self, network: nn.Module, forward: Forward, images: torch.Tensor) -> bool:
-        """Try both on copies; a network that does not work in the other layout, or not alike, keeps its own."""
+        """Try both on copies; a network that does not train in the other layout, or not alike, keeps its own."""
         devices = [images.device] if images.is_cuda else []
         try:
             with torch.random.fork_rng(devices):
