@@ -39,7 +39,7 @@ _TICK_SECONDS = 0.2
 _STANDSTILL_SECONDS = 5.0
 # What a job may take to end by itself after its answer.
 _FAREWELL_SECONDS = 10.0
-# What only ends a wait is registered with this.
+# Marks a descriptor that only ends a wait.
 _WAKE = object()
 WORKER = ("-m", "grader.worker.main")
 
