@@ -14,7 +14,7 @@ class Cancelled(Exception):
 
 
 class SlotLost(Exception):
-    """What a submission was worked on failed: a machine, a card. The submission goes elsewhere and is not to blame.
+    """The machine or the card that worked on a submission failed. The submission goes elsewhere and is not to blame.
 
     Attributes:
         name: Of what failed, as the teacher knows it.

@@ -18,8 +18,8 @@ SCORE_DTYPE = "<f4"
 ROW_BYTES = 4 * CLASSES
 # One image on its way through the pipe: 32 x 32 pixels, three bytes each.
 IMAGE_BYTES = 32 * 32 * 3
-# What makes training faster, by the names that the assignment and the ledger use; all but bfloat16 without a change of
-# what is computed.
+# What makes training faster, by the names that the assignment and the ledger use. Only batched-draws (other random
+# numbers) and bfloat16 (other precision) change numbers.
 BATCHED_TRANSFORMS, OWN_LOADING, BATCHED_DRAWS = "batched-transforms", "own-loading", "batched-draws"
 FUSED_STEPS = "fused-steps"
 CHANNELS_LAST, CUDA_GRAPHS, BFLOAT16 = "channels-last", "cuda-graphs", "bfloat16"

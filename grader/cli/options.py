@@ -84,7 +84,7 @@ Known = Annotated[
     typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
 Layout = Annotated[
-    Format | None, setting("FORMAT", "The layout of SUBMISSIONS; by default, the names of the files tell.", "--format")
+    Format | None, setting("FORMAT", "The layout of SUBMISSIONS; by default, the files' names tell it.", "--format")
 ]
 Roster = Annotated[
     Path | None, setting("ROSTER", "CSV with student_id, name and perhaps deadline; or a learning system's gradebook.")
@@ -246,7 +246,7 @@ def nothing_graded(out: Path) -> UserError:
 
 
 def last_run_key(ledger: Ledger, out: Path) -> str:
-    """The key of the newest run; empty where `make grade` found no file that it could run.
+    """The key of the newest run; empty where `make grade` has made none, as where no file could be run.
 
     Raises:
         UserError: There was no `make grade`.

@@ -231,9 +231,10 @@ def _of_widths(found: list[Difference], missing: set[int]) -> list[Difference]:
 
 
 def _of_one_layer(found: list[Difference], wrong: list[Difference]) -> list[Difference]:
-    """One layer of several stages, each time with another wrong width, said once."""
+    """One layer of blocks of several stages, each time with another wrong width, said once."""
     stages = [each.place.stage for each in wrong]
-    if len({each.name for each in wrong}) != 1 or len(set(stages)) < max(2, len(stages)):
+    alike = len({each.name for each in wrong}) == 1 and all(each.place.block for each in wrong)
+    if not alike or len(set(stages)) < max(2, len(stages)):
         return found
     has = listed([str(each.width) for each in wrong])
     asked = listed([str(WIDTHS[stage - 1]) for stage in stages])

@@ -59,7 +59,7 @@ class Difference:
         blocks: So many whole blocks too many; negative for one that is missing.
         width: Channels that a convolution has, where they are not as many as it should have.
         has: What a convolution has, where the sentence says no more than that and what it should have.
-        asked: What it should have, as beside something else that is wrong with it.
+        asked: What it should have, in the words of a sentence that names several of its faults.
     """
 
     code: Deviation

@@ -7,6 +7,7 @@ whatever the job sends.
 """
 
 import contextlib
+import math
 import os
 import selectors
 import subprocess
@@ -38,7 +39,7 @@ _TICK_SECONDS = 0.2
 _STANDSTILL_SECONDS = 5.0
 # What a job may take to end by itself after its answer.
 _FAREWELL_SECONDS = 10.0
-# What only ends a wait is registered with this.
+# Marks a descriptor that only ends a wait.
 _WAKE = object()
 WORKER = ("-m", "grader.worker.main")
 
@@ -300,13 +301,13 @@ class BegunJob:
     def watched(self) -> Iterator[None]:
         """Hold a job that waits to its limits meanwhile, since what it has forked may work; it ends where it meets one.
 
-        Errors as `wait`.
+        Wall time is no such limit: the job waits for the grader. Errors as `wait`.
         """
         over, wake = threading.Event(), os.eventfd(0)
         self._conversation.selector.register(wake, selectors.EVENT_READ, _WAKE)
         try:
             with ThreadPoolExecutor(1, "watch") as pool:
-                watching = pool.submit(self._supervised, lambda _: over.is_set())
+                watching = pool.submit(self._supervised, lambda _: over.is_set(), math.inf)
                 try:
                     yield
                 finally:
@@ -329,9 +330,11 @@ class BegunJob:
         """Wait as `wait` does, but for the answer, after which the job waits."""
         return self._supervised(lambda conversation: conversation.answered)
 
-    def _supervised(self, enough: Callable[[Conversation], bool]) -> Execution:
+    def _supervised(self, enough: Callable[[Conversation], bool], seconds: float | None = None) -> Execution:
         conversation, tree = self._conversation, self._tree
-        ending = _supervise(conversation, tree, self._job, self._cancelled, self._clock, enough)
+        if seconds is None:
+            seconds = self._job.answer_seconds if conversation.ready else self._job.ready_seconds
+        ending = _supervise(conversation, tree, self._job, self._cancelled, self._clock, enough, seconds)
         self._clock.stop(tree)
         # Files that were made since the last look count, too.
         tree.look_at_disk()
@@ -418,9 +421,10 @@ def _supervise(
     cancelled: threading.Event,
     clock: _Clock,
     enough: Callable[[Conversation], bool],
+    seconds: float,
 ) -> Ending:
     looked = next_look = time.monotonic()
-    deadline = looked + (job.answer_seconds if conversation.ready else job.ready_seconds)
+    deadline = looked + seconds
     was_over, was_ready, was_answered = conversation.over, conversation.ready, False
     used_before = tree.processor_seconds
     while _handled(conversation, tree):

@@ -105,7 +105,8 @@ def _of_network(seen: Observed, blocks: tuple[int, ...]) -> _Test:
     if seen.without_layers:
         return _test(title, False, NO_LAYERS)
     judgement = judge(seen.network, blocks)
-    said = [f"Verdict: {judgement.verdict}.", *(finding.sentence for finding in judgement.findings), *judgement.notes]
+    found = dict.fromkeys(finding.sentence for finding in judgement.findings)
+    said = [f"Verdict: {judgement.verdict}.", *found, *judgement.notes]
     return _test(title, judgement.verdict in (Verdict.CONFORMING, Verdict.VARIANT), "\n".join(said))
 
 

@@ -38,7 +38,7 @@ _as_plain = torch._C.DisableTorchFunctionSubclass
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
 _now, _pid = time.monotonic, os.getpid
-# What it imports when it first runs, a script that has no files left to open would keep it from.
+# It imports something when it first runs, and then a script may have left it no file to open.
 with _disable_current_modes():
     pass
 _functorch: Any = torch._C._functorch
@@ -201,7 +201,7 @@ class Budget:
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
         _set_tracing_state(None)
-        # A mode that sees every operation is a tracer's or the script's; it comes back if this object ends.
+        # A mode that sees every operation is a tracer's or the script's; it would come back if this object ended.
         self._without_modes = _disable_current_modes()
         self._without_modes.__enter__()
         _leave_transformations(self.network)

@@ -116,7 +116,7 @@ class Worker:
         budget, error = self._budget, self._error
         take_reserve()
         _note_used(self._companions)
-        missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        missing = str(error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         said = one_line(error) if error else ""
         training = Training(
             budget.samples,

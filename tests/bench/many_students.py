@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from archives import attempt
 from command import read_table
 from grader.assignment import load_assignment
 from grader.data import load_data
-from grader.records import CurvePoint
+from grader.records import CurvePoint, Reason
 from grader.results.ledger import LEDGER_NAME, open_ledger
 from record_examples import entry
 from results import RESULTS, Out, write_section
@@ -115,7 +115,7 @@ def _first_line(folder: Path) -> dict[str, Any]:
 
 def _measured(line: dict[str, Any], number: int) -> dict[str, Any]:
     """Counts in every band, none just below an edge, where a run would be repeated; every 20th is to be looked at."""
-    flags = [{"kind": "inputs differ", "words": "a word for the teacher"}] if number % 20 == 0 else []
+    flags = [asdict(Reason.of("inputs differ", "a word for the teacher"))] if number % 20 == 0 else []
     correct = (1_500, 5_000, 7_500)[number % 3] + number % 500
     return {"run": line["run"] | {"flags": flags}, "score": line["score"] | {"correct": correct}}
 

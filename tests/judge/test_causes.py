@@ -292,3 +292,14 @@ def test_a_stage_of_another_width_is_no_other_number_of_blocks() -> None:
     assert finding.sentence == (
         "The convolutions of stage 4 have 256 output channels; the handout asks for 512 (section 3.1.4)."
     )
+
+
+def test_the_first_convolution_of_all_and_that_of_a_block_are_not_one_layer() -> None:
+    seen = look_at(reference(), "")
+    wrong = ("conv.weight", "stage2.1.conv1.weight")
+    nodes = [replace(node, shape=(4, 48, *node.shape[2:])) if node.weight in wrong else node for node in seen.nodes]
+    assert {finding.sentence for finding in judge(replace(seen, nodes=tuple(nodes)), TWO).findings} == {
+        "The first convolution has 48 output channels; the handout asks for 64 (section 3.1.1).",
+        "In block 2 of stage 2, the first convolution has 48 output channels; "
+        "the handout asks for 128 (section 3.1.3).",
+    }

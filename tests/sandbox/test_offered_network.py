@@ -23,6 +23,13 @@ def offer(network, length=None):
     os.write(scores, b"N" + (len(network) if length is None else length).to_bytes(8, "little") + network)
 """
 NETWORK = b"weights" * 30_000
+OFFERS_AND_ANSWERS = """
+offer(b"network")
+left = 500_000
+while left:
+    left -= len(os.read(images, left))
+os.write(scores, b"12345678")
+"""
 
 
 @pytest.fixture
@@ -52,14 +59,7 @@ time.sleep(60)
 
 
 def test_it_can_be_asked_all_the_same(isolation: Isolation, job: Job) -> None:
-    program = """
-offer(b"network")
-left = 500_000
-while left:
-    left -= len(os.read(images, left))
-os.write(scores, b"12345678")
-"""
-    with begun(isolation, job, program) as running:
+    with begun(isolation, job, OFFERS_AND_ANSWERS) as running:
         assert running.wait().network == b"network"
         answered = running.ask_after_all()
         assert (answered.ending, answered.answer, answered.network) == (Ending.EXITED, b"12345678", None)
@@ -93,17 +93,19 @@ time.sleep(60)
 
 
 def test_a_job_that_keeps_to_its_limits_is_asked_after_it_was_watched(isolation: Isolation, job: Job) -> None:
-    program = """
-offer(b"network")
-left = 500_000
-while left:
-    left -= len(os.read(images, left))
-os.write(scores, b"12345678")
-"""
-    with begun(isolation, job, program) as running:
+    with begun(isolation, job, OFFERS_AND_ANSWERS) as running:
         running.wait()
         with running.watched():
             pass
+        assert running.ask_after_all().answer == b"12345678"
+
+
+def test_the_time_in_which_it_waits_for_the_grader_is_not_its_own(isolation: Isolation, job: Job) -> None:
+    with begun(isolation, job, OFFERS_AND_ANSWERS) as running:
+        running.wait()
+        running._job = replace(job, ready_seconds=0.1)
+        with running.watched():
+            assert not select.select([running._tree.exit_descriptor], [], [], 1)[0]
         assert running.ask_after_all().answer == b"12345678"
 
 

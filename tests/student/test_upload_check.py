@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from archives import packed
 from command import ROOT, SUBMISSIONS
 from grader.cli.export import prevalidate_command
 from grader.student.handout import write_autograder
-from grader.student.upload_check import main
+from grader.student.observe import Observed
+from grader.student.upload_check import _of_network, main
+from grader.worker.look.network import look_at
+from judged import reference
 
 # Installed for the grader, and not by setup.sh.
 NOT_INSTALLED = ("typer", "rich", "psutil", "landlock", "pyseccomp", "jinja2", "copydetect", "tomli")
@@ -176,6 +180,15 @@ def test_what_the_grader_runs_is_not_said_to_fail_at_upload(autograder: Path, ca
 def test_a_mistake_is_named_and_not_what_a_second_run_met(autograder: Path) -> None:
     shutil.copy(SUBMISSIONS / "broken" / "misspells_its_loss" / "hw6.py", autograder / "submission")
     assert "CrossEntropyLos" in outputs(run(autograder), "failed")["The script runs from top to bottom"]
+
+
+def test_one_cause_with_several_codes_is_said_once() -> None:
+    seen = look_at(reference((1, 1, 1, 1)), "")
+    nodes = [
+        replace(node, stride=(2, 2), kernel=(5, 5)) if node.weight == "conv.weight" else node for node in seen.nodes
+    ]
+    lines = _of_network(Observed(network=replace(seen, nodes=tuple(nodes))), (1, 1, 1, 1))["output"].splitlines()
+    assert len(lines) == len(set(lines)) == 2
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from grader.worker import leaving
 from grader.worker.channel import one_line
 from grader.worker.limits import limit_met
+from grader.worker.source import line_of
 
 
 class Left(BaseException):
@@ -170,6 +171,18 @@ class Unspeakable(Exception):
 def test_an_error_that_cannot_be_told_is_told_by_its_type() -> None:
     assert one_line(Unspeakable()) == "Unspeakable"
     assert limit_met(Unspeakable()) is None
+
+
+class Untraceable(Exception):
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        raise SystemExit
+
+
+def test_an_error_that_hides_where_it_comes_from_still_has_its_line() -> None:
+    with pytest.raises(Untraceable) as raised:
+        exec(compile("\nraise Untraceable", "hw6.py", "exec"), {"Untraceable": Untraceable})
+    assert line_of(raised.value) == 2
 
 
 def test_a_closed_output_does_not_keep_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def _halves(value: Tensor, result: Tensor) -> bool:
 def _wrapped(value: Tensor, result: Tensor) -> Layer | None:
     """What torch's circular padding writes into a larger tensor, piece by piece."""
     wide = (result.shape[-1] - value.shape[-1]) // 2
-    if result.ndim != 4 or not 0 < wide <= value.shape[-1] or result.shape[:2] != value.shape[:2]:
+    if result.ndim != 4 or not 0 < wide <= min(value.shape[2:]) or result.shape[:2] != value.shape[:2]:
         return None
     wrapped = F.pad(value, (wide,) * 4, mode="circular")
     return Layer("circular_pad2d") if wrapped.shape == result.shape and torch.equal(wrapped, result) else None

@@ -21,7 +21,7 @@ import torch
 from grader.worker.channel import note
 
 _SHELL = "/bin/sh"
-# In a sandbox a path leads to the libraries, and Python itself knows of none: they lie where torch does.
+# In a sandbox only PYTHONPATH leads to the libraries, and sysconfig does not know them: they lie where torch does.
 _INSTALLED = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(torch.__file__).parents[1]))
 _INSTALLERS = {"pip", "pip3", "conda", "mamba", "uv", "apt", "apt-get"}
 # Printed for `nvidia-smi`, for its list of cards, and for each field that a script may ask for; for an installation.
