@@ -286,8 +286,15 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
         return collection
     for notice in collection.notices:
         say(f"  {notice}")
+    remarked = {submission.student_id for submission in collection.submissions if submission.remarks}
+    aside = (
+        each
+        for each in collection.decisions
+        if each.status not in (Status.TAKEN, Status.BESIDE)
+        # The remark on the student says it.
+        and not (each.status in (Status.LATE, Status.UNRECOGNISED) and each.student_id in remarked)
+    )
     # A group's file has a decision for each member.
-    aside = (each for each in collection.decisions if each.status not in (Status.TAKEN, Status.BESIDE))
     for line in dict.fromkeys(f"  {each.status}: {each.file}: {each.reason}" for each in aside):
         say(line)
     for submission in collection.submissions:

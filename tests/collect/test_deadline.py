@@ -261,7 +261,8 @@ def test_a_report_with_a_deadline_grades_by_the_file_in_time(tmp_path: Path) -> 
     finished = run_grader(*report, "2026-12-01 10:19 Asia/Seoul")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "deadline: 2026-12-01 10:19:00+09:00; times are the files' own" in finished.stdout
-    assert "late: lee_hw6.py: it came 1 hour after the deadline" in finished.stdout
+    assert "  lee: lee_hw6.py is late and is not used: it came 1 hour after the deadline" in finished.stdout
+    assert finished.stdout.partition("student_id")[0].count("lee_hw6.py") == 1
     table = read_table(tmp_path / "out" / "grades.csv")
     assert [(row["file"], row["outcome"], row["points"]) for row in table.values()] == [
         ("kim_hw6.py", "graded", "20"),
