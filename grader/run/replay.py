@@ -165,8 +165,8 @@ def _started(slot: EquippedSlot, limits: Limits) -> Iterator[StartedJob]:
     with tempfile.TemporaryDirectory(dir=slot.work, prefix="replay-") as name:
         folder = Path(name, "job")
         folder.mkdir(mode=0o755)
-        # Not through MPS: no student's fault on the card ends it, and a server has few places: NVIDIA's guide says 48
-        # clients for each card, and sixteen slots have a check, a training and a replay each.
+        # Not through MPS: no student's fault on the card ends it, and it takes none of the server's places for clients,
+        # which are not endless (CUDA's error 808).
         job = Job(
             folder=folder,
             limits=limits,
