@@ -450,8 +450,8 @@ def _supervise(
             return Ending.OUTPUT_LIMIT
         # A script that prints a line each millisecond must not make us read every process's state as often.
         if now >= next_look:
-            next_look = now + _TICK_SECONDS
-            tree.look()
+            tree.look(_TICK_SECONDS / 2)
+            next_look = time.monotonic() + _TICK_SECONDS
         if tree.memory > job.limits.memory_mb << 20:
             return Ending.MEMORY_LIMIT
         if tree.processor_seconds - used_before > job.processor_seconds:

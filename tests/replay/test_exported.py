@@ -146,8 +146,13 @@ def test_a_slice_to_the_end_may_have_the_largest_number() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(200, 50_000), (200, 7), (1, 1), (8, 8)])
-def test_a_sample_is_spread_over_the_training_set(count: int, size: int) -> None:
+def test_a_sample_is_of_the_training_set_and_the_same_each_time(count: int, size: int) -> None:
     rows = sample_rows(count, size)
     assert len(rows) == count
-    assert rows == sorted(rows)
+    assert rows == sorted(rows) == sample_rows(count, size)
     assert 0 <= rows[0] <= rows[-1] < size
+
+
+def test_a_sample_has_all_classes_also_where_they_take_turns_or_come_one_after_the_other() -> None:
+    rows = sample_rows(200, 50_000)
+    assert {row % 10 for row in rows} == {row // 5_000 for row in rows} == set(range(10))

@@ -1,5 +1,7 @@
 """What a job uses and starts is measured outside it: its forks are its own, and any other program is named."""
 
+import os
+import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ import psutil
 import pytest
 
 from grader.assignment import Assignment
-from grader.sandbox import Execution, Isolation, Job, execute
+from grader.sandbox import Execution, Isolation, Job, execute, processes
 from grader.sandbox.processes import ProcessTree
 
 pytestmark = pytest.mark.sandbox
@@ -81,3 +83,23 @@ def test_what_runs_the_job_is_no_program_of_the_script_though_both_began_in_the_
 ) -> None:
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: 1.0)
     assert run(isolation, job, "exec(work)\ntime.sleep(0.4)").programs == ()
+
+
+def test_jobs_that_look_at_the_same_time_read_the_machine_s_processes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen that each read them kept a core busy, and a class on a GPU came to no end."""
+    reads, read = [], processes._children
+
+    def counted() -> dict[int, list[int]]:
+        reads.append(1)
+        return read()
+
+    monkeypatch.setattr(processes, "_children", counted)
+    family, child = processes._Family(), ["cat"]
+    with subprocess.Popen(child, stdin=subprocess.PIPE) as first:
+        seen = [{each.pid for each in family.below(os.getppid(), age=60)} for _ in range(3)]
+        assert {os.getpid(), first.pid} <= seen[0], "children and their children"
+        assert len(reads) == 1
+        with subprocess.Popen(child, stdin=subprocess.PIPE) as later:
+            assert later.pid in {each.pid for each in family.below(os.getpid(), age=0)}
+        assert len(reads) == 2
+    assert seen[0] == seen[1] == seen[2]
