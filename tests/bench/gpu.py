@@ -25,8 +25,8 @@ _FIRST_STEPS = 20
 # A run that hangs must not take what is left of a card that was lent.
 _MOST_SECONDS = 150
 _OPTIMIZATIONS = ("batched-transforms", "own-loading", "batched-draws", "channels-last", "fused-steps")
-# For some ten seconds of training on an H100, of each script when so many train at once.
-_STEPS = {1: 2000, 8: 700, 16: 500}
+# For ten to twenty seconds of training on an H100, of each script when so many train at once.
+_STEPS = {1: 2000, 8: 1000, 16: 1000}
 # Graphs are captured only where 200 steps are left.
 _FEWEST_STEPS = 260
 _BARE_STEPS = 500
