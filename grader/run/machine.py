@@ -40,9 +40,9 @@ _START_SECONDS = 2.5
 # The memory that a run is expected to need, of the machine and of a card; it may use more, up to its limits. The
 # specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
 _RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
-# Runs on one card through MPS. On an H100 at batch 4, with all optimizations but without the grader, 8 runs made 1,653
-# steps a second in all and 16 made 1,840: more than 8 mostly make each other slower.
-_MOST_THROUGH_MPS = 8
+# Runs on one card through MPS. On an H200 at batch 4, graded, 8 at once made 1,227 steps a second in all and 16 made
+# 1,561; without the grader an H100 made 1,653 and 1,840, so more would mostly make each other slower.
+_MOST_THROUGH_MPS = 16
 _NODE_PREFIX = "grader-node-"
 
 
@@ -162,7 +162,7 @@ def default_jobs(cores: int, cards: Mapping[str, int], fair_limit: bool, sharing
     Args:
         cards: The memory of each, in MB.
         fair_limit: How many run beside a script does not cut its time: the limit is calibrated, or there is none.
-        sharing: How runs share a card; through MPS eight fill it.
+        sharing: How runs share a card; through MPS sixteen fill it.
     """
     most = max(1, min(cores, (psutil.virtual_memory().total >> 20) // _RUN_MB))
     if not cards:

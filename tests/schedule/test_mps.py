@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -144,9 +145,11 @@ def test_how_a_card_is_shared_changes_no_run(tmp_path: Path, assignment: Assignm
     assert shared.run_key("data") == assignment.run_key("data")
 
 
-def test_eight_share_a_card_through_mps() -> None:
-    assert default_jobs(64, {"0": 80_000}, fair_limit=True, sharing="mps") <= 8
-    assert default_jobs(1, {"0": 80_000}, fair_limit=True, sharing="mps") == 1
+def test_at_most_sixteen_share_a_card_through_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=512 << 30))
+    assert default_jobs(64, {"0": 140_000}, fair_limit=True, sharing="mps") == 16
+    assert default_jobs(64, {"0": 40_000}, fair_limit=True, sharing="mps") == 10
+    assert default_jobs(1, {"0": 140_000}, fair_limit=True, sharing="mps") == 1
 
 
 @AS_ROOT
