@@ -58,6 +58,11 @@ class Graphs:
             self._open = self._graphed is not None and self._captures < _MOST_CAPTURES
         return forward if self._graphed is None else partial(self._called, forward, self._graphed)
 
+    @property
+    def in_sight(self) -> bool:
+        """Whether steps are replayed, or still may be."""
+        return self._open or self._graphed is not None
+
     def share(self, batches: int) -> float:
         """The share of a run's batches that were replayed. At most: replays without a backward pass count, too."""
         return min(1.0, self._replays / batches) if batches else 0.0

@@ -91,10 +91,11 @@ class OwnLoading:
 
     Args:
         enabled: For data without random transforms.
-        random: Also with random transforms: other random numbers of the same distribution.
+        random: Asked at the beginning of each pass: also with random transforms, by other random numbers of the same
+            distribution?
     """
 
-    def __init__(self, *, enabled: bool, random: bool) -> None:
+    def __init__(self, *, enabled: bool, random: Callable[[], bool]) -> None:
         self.enabled, self._random = enabled, random
         self._iterators = self._own = self._drawn = 0
         self._pass: weakref.ref[_WholeBatches] | None = None
@@ -120,7 +121,7 @@ class OwnLoading:
         if not _makes_whole_batches(loader):
             return make(loader)
         draws = not draw_nothing(steps_of(_images_of(loader.dataset)) or ())
-        if draws and not self._random:
+        if draws and not self._random():
             return make(loader)
         self._own += 1
         self._drawn += draws

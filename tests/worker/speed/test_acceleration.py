@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from command import run_grader
+from grader.records import BATCHED_DRAWS, CUDA_GRAPHS, OWN_LOADING
 from grader.results.ledger import read_ledger
 from grader.run.machine import usable_cores
 from grader.worker.speed import acceleration
-from grader.worker.speed.acceleration import Layout, Precision
+from grader.worker.speed.acceleration import Acceleration, Layout, Precision
 from small_class import hand_in_small, keep_calibration
 
 LONG = 10_000
@@ -175,6 +176,17 @@ def test_several_outputs_come_back_as_they_were() -> None:
     maps, other = Precision(enabled=True).applied(network, ThatGivesTwo.forward)(network, IMAGES)
     assert maps.dtype == torch.float32
     assert other == "not a tensor"
+
+
+@pytest.mark.parametrize(
+    ("on_card", "graphs", "drawn_here"), [(True, True, True), (True, False, False), (False, False, True)]
+)
+def test_random_transforms_stay_with_their_workers_on_a_gpu_that_replays_no_graph(
+    monkeypatch: pytest.MonkeyPatch, on_card: bool, graphs: bool, drawn_here: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_card)
+    allowed = {OWN_LOADING, BATCHED_DRAWS, *[CUDA_GRAPHS] * graphs}
+    assert Acceleration(allowed, "script", ()).loading._random() is drawn_here
 
 
 def test_a_scripts_own_autocast_is_left_alone() -> None:

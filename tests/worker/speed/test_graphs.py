@@ -276,8 +276,10 @@ def test_a_network_that_a_graph_does_not_fit_keeps_its_own_forward_and_the_recor
     chosen = Graphs(enabled=True)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state, drawn = torch.get_rng_state(), random.getstate()
+    assert chosen.in_sight
     assert chosen.applied(network, kind.forward, BATCHES[0], 10, LONG) is kind.forward
     assert chosen.share(10) == 0
+    assert not chosen.in_sight
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert random.getstate() == drawn

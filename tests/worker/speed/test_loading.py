@@ -87,7 +87,7 @@ def batches(loader):
 
 
 with_workers, drawn = zip(*map(batches, own))
-own_loading = loading.OwnLoading(enabled=True, random=False)
+own_loading = loading.OwnLoading(enabled=True, random=lambda: False)
 DataLoader._get_iterator = own_loading.iterator_of(DataLoader._get_iterator)
 without, drawn_then = zip(*map(batches, own))
 assert own_loading.share == 1
@@ -133,7 +133,7 @@ def order(loader):
 
 
 labels, drawn = order(loader(turned))
-own_loading = loading.OwnLoading(enabled=True, random=True)
+own_loading = loading.OwnLoading(enabled=True, random=lambda: True)
 DataLoader._get_iterator = own_loading.iterator_of(DataLoader._get_iterator)
 labels_then, drawn_then = order(loader(turned))
 assert (own_loading.share, own_loading.random_share) == (1, 1)
