@@ -38,7 +38,7 @@ from grader.worker.dataset import GraderCIFAR10
 from grader.worker.leaving import Doors
 from grader.worker.speed import loading
 from grader.worker.speed.acceleration import Acceleration
-from grader.worker.standins import colab, folders, no_gpu, older_versions, programs, uncompiled
+from grader.worker.standins import colab, compiler, files, no_gpu, older_versions, programs
 from grader.worker.uncounted import Uncounted
 
 _ALSO_HERE = "The same thing has a second name."
@@ -71,12 +71,12 @@ def surrounding() -> list[Patch | Call]:
         Patch(datasets.cifar, "CIFAR10", GraderCIFAR10, _ALSO_HERE),
         Patch(torch, "manual_seed", seed, "A script that sets its own seed gets no rerun with another one."),
         Patch(torch.random, "manual_seed", seed, _ALSO_HERE),
-        Patch(torch, "compile", uncompiled.not_compiled, "The sandbox has no compiler."),
+        Patch(torch, "compile", compiler.not_compiled, "The sandbox has no compiler."),
         Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
-        *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
+        *_each(compiler.of_torchscript(), "A compiled network would run past the forward that counts."),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
-        Patch(torch, "save", folders.saving(torch.save), "A folder of the student's machine is missing here."),
-        Call(sys.addaudithook, (folders.audit,), "A folder of the student's machine is missing here."),
+        Patch(torch, "save", files.saving(torch.save), "A folder of the student's machine is missing here."),
+        Call(sys.addaudithook, (files.audit,), "A folder of the student's machine is missing here."),
         Patch(subprocess.Popen, "__init__", programs.start_of(subprocess.Popen.__init__), "Colab has more programs."),
         Call(sys.meta_path.append, (colab.MODULES,), "Colab's modules and IPython are missing here."),
         Call(sys.meta_path.insert, (0, colab.PLOTS), "A matplotlib backend that opens windows fails here."),
