@@ -23,6 +23,7 @@ ITEM_BYTES = {
     **{"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2},
     **{"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1},
 }
+MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last")
 # The specified network has 45 MB; one of twice the width 179.
 MOST_BYTES = 256 << 20
 LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
@@ -35,7 +36,7 @@ _MOST_BATCH, _MOST_SAMPLE, MOST_RESULTS = 4096, 8192, 256
 _MOST_NUMBER, _END = MOST_BYTES, 2**63 - 1
 
 # Names of torch.ops.aten; their forms in place end with a `_`. Pure functions of their arguments: none reads a file or
-# names a device but by its arguments. What more each must keep to, replay/operations.py looks at first. A `*` marks
+# names a device but by its arguments. What more each must keep to, replay/graph.py looks at first. A `*` marks
 # those that a step before the network may use on an image without a word: no image is found again with them.
 _OPERATIONS = """
     abs* add* addcdiv addcmul bitwise_and bitwise_not bitwise_or celu ceil clamp* clamp_max* clamp_min* clip cos
@@ -354,7 +355,7 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
         case "layout":
             _known(what, ("strided",))
         case "memory_format":
-            _known(what, ("contiguous_format", "preserve_format", "channels_last"))
+            _known(what, MEMORY_FORMATS)
         case "number":
             _known(what, ("inf", "-inf", "nan"))
         case _:

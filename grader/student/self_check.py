@@ -22,8 +22,8 @@ import numpy as np
 from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
 from grader.records import StopReason
 from grader.worker import patches
+from grader.worker.limits import when_overdue
 from grader.worker.look.network import build, look_at
-from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import OneImage, Watch, run_script
 from grader.worker.source import read_source

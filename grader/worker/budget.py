@@ -6,7 +6,6 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn
@@ -21,12 +20,12 @@ from grader.records import StopReason
 from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel, shared_counts
 from grader.worker.look.layer_names import is_symbolic
+from grader.worker.preprocessing import Statistics
 from grader.worker.speed.acceleration import Acceleration
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
 _PROGRESS_SECONDS = 1.0
-_FORWARDS_MEASURED, _ROWS_KEPT = 64, 4
 _SAMPLES, _BATCHES, _TARGETS = range(3)
 # Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
@@ -43,41 +42,6 @@ with _disable_current_modes():
     pass
 _functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
-
-
-class Statistics:
-    """Shape, dtype, mean and spread of what the first training forwards saw.
-
-    Attributes:
-        rows: The first images of each of these forwards.
-        tested: The same of the last forwards in which nothing was learned: in the script's own tests.
-    """
-
-    def __init__(self) -> None:
-        self.shape: tuple[int, ...] = ()
-        self.dtype: torch.dtype | None = None
-        self.means: list[float] = []
-        self.spreads: list[float] = []
-        # For each forward: the mean of each channel, and the mean of its squares.
-        self.channels: list[list[list[float]]] = []
-        self.rows: list[torch.Tensor] = []
-        self.tested: deque[torch.Tensor] = deque(maxlen=_FORWARDS_MEASURED)
-
-    def add(self, images: torch.Tensor) -> None:
-        """Look at one batch; the first few are enough, since each look waits for the device."""
-        if len(self.means) < _FORWARDS_MEASURED:
-            seen = images.detach().float()
-            self.shape, self.dtype = tuple(images.shape[1:]), images.dtype
-            self.rows.append(images[:_ROWS_KEPT].detach().clone())
-            self.means.append(seen.mean().item())
-            self.spreads.append(seen.std(correction=0).item())
-            if seen.ndim == 4:
-                self.channels.append([seen.mean(dim=(0, 2, 3)).tolist(), seen.square().mean(dim=(0, 2, 3)).tolist()])
-
-    def test(self, images: Any) -> None:
-        """Keep some images of a forward that learns nothing; the device is not waited for."""
-        if type(images) is _Tensor and _dimensions(images) == 4:
-            self.tested.append(images[:_ROWS_KEPT].detach().clone())
 
 
 class Budget:

@@ -13,11 +13,10 @@ from torch import nn
 
 from grader.protocol.exported import MOST_CHANCE, sample_rows
 from grader.records import CLASSES, SCORE_DTYPE
-from grader.worker.budget import Budget, Statistics
-from grader.worker.chosen_transform import chosen
+from grader.worker.budget import Budget
 from grader.worker.draws import Transform, draws, same_for_same_image
 from grader.worker.export import export, weights_of
-from grader.worker.preprocessing import After, found_again, mismatch, tensor_of, with_after
+from grader.worker.preprocessing import After, Statistics, chosen, found_again, mismatch, tensor_of, with_after
 
 # As fast as larger ones on a processor: 12 ms an image, at 100 and at 200 images 13 and 14 ms (the specified network,
 # one thread of an AMD EPYC, 2026-11-27). A batch is recorded once and judged once, which takes longer the larger it is.

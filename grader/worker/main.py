@@ -27,9 +27,8 @@ from grader.worker.channel import Channel, all_notes, note, one_line, opened
 from grader.worker.evaluate import NotScores, Prepared, prepare
 from grader.worker.export import NotExportable
 from grader.worker.leaving import Doors, Restarted, end_process, errors, flush
-from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
+from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve, when_overdue
 from grader.worker.look.network import build, look_at
-from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
 from grader.worker.source import Source, line_of, read_source

@@ -32,7 +32,7 @@ from torchvision import datasets
 
 from grader.protocol import Started
 from grader.text import counted
-from grader.worker import chosen_transform
+from grader.worker import preprocessing
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
 from grader.worker.leaving import Doors
@@ -97,7 +97,7 @@ def surrounding() -> list[Patch | Call]:
         ]
     init: Any = DataLoader.__init__ if sys.platform == "linux" else loading.in_own_process(DataLoader.__init__)
     why = "A test image goes through the data set that the script made; off Linux, nothing forks loader workers."
-    changes.append(Patch(DataLoader, "__init__", chosen_transform.remembering(init), why))
+    changes.append(Patch(DataLoader, "__init__", preprocessing.remembering(init), why))
     if not torch.cuda.is_available():
         changes += _each(no_gpu.replacements(), "Without a GPU, a device that a script calls cuda is the processor.")
     return changes
