@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import ne
 
-from grader.judge.specification import HEIGHTS, STAGES, WIDTHS, Expected, expected_layers
+from grader.judge.specification import HEIGHTS, STAGES, WIDTHS, Expected, expected_layers, words
 from grader.protocol import NetworkSeen, Node
+from grader.records import Layer
 
 _NORMS = {"instance_norm", "native_group_norm", "native_layer_norm", "group_norm", "layer_norm"}
 _ACTIVATIONS = {
@@ -22,7 +23,8 @@ _LIGHT, _HEAVY = 1.0, 2.5
 # A stage with another number of blocks: sooner than two layers that are wrong in one of them.
 _OTHER_COUNT = 0.25
 _MOST_BLOCKS = 60
-
+# The assigned network has about sixty layers; what is hostile may have thousands.
+_MOST_LAYERS, _MOST_WORDS = 200, 150
 
 WEIGHTED = {"conv", "batch_norm", "linear"}
 # Of these a node says all that they depend on.
@@ -278,3 +280,54 @@ def _difference(expected: Expected, found: Node) -> float:
         return 0.0
     width = found.shape[1] if len(found.shape) > 1 else 0
     return 0.3 * (found.kernel != (3, 3)) + 0.3 * (found.stride != expected.stride) + 0.3 * (width != expected.width)
+
+
+def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Return one row for each layer of either network, from the images to the scores; the first 200 of them.
+
+    Args:
+        network: With an output.
+        blocks: How many blocks the handout's network has in each stage.
+    """
+    network, _ = computed_once(network)
+    route = main_path(network)
+    rows, place = [], ""
+    for step in as_asked(align(network, route, blocks), blocks)[:_MOST_LAYERS]:
+        place = str(step.expected.place) if step.expected else place
+        rows.append(Layer(place, _asked(step), _ran(step, network, route), _differs(step, network, route)))
+    return tuple(rows)
+
+
+def _differs(step: Step, network: NetworkSeen, route: Path) -> bool:
+    if step.expected is None or step.at is None:
+        return True
+    node, expected = network.nodes[route.nodes[step.at]], step.expected
+    if node.op != expected.op:
+        return True
+    return node.op == "conv" and (node.shape[1], node.kernel, node.stride) != (expected.width, (3, 3), expected.stride)
+
+
+def _asked(step: Step) -> str:
+    expected = step.expected
+    if expected is None:
+        return "nothing"
+    size = f"  3 x 3, {expected.width} channels, stride {expected.stride[0]}" if expected.width else ""
+    return expected.name.removeprefix("the ") + size
+
+
+def _ran(step: Step, network: NetworkSeen, route: Path) -> str:
+    if step.at is None:
+        return "missing"
+    said = _described(network.nodes[route.nodes[step.at]])
+    if skip := route.skips.get(step.at):
+        passed = ", ".join(words(network.nodes[each]) for each in skip.nodes)
+        begins = network.nodes[route.nodes[skip.source or 0]]
+        said += f" with the {words(begins)} above it" + (f", through {passed}" if passed else "")
+    return said[:_MOST_WORDS]
+
+
+def _described(node: Node) -> str:
+    kernel = " x ".join(map(str, node.kernel))
+    stride = f", stride {node.stride[0]}" if node.stride else ""
+    channels = f", {node.shape[1]} channels" if node.op == "conv" and len(node.shape) > 1 else ""
+    return " ".join(f"{words(node)} {kernel}{channels}{stride} {node.weight.rpartition('.')[0]}".split())

@@ -277,8 +277,7 @@ def _section(where: list[Place]) -> str:
 def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:
     """Places in words, as in "the first block of stages 2, 3 and 4"; and whether they are grammatically several."""
     if len(where) == 1:
-        place = where[0]
-        return (f"block {place.block} of stage {place.stage}" if place.block else place.words), False
+        return where[0].words, False
     here = set(where)
     if not all(place.block for place in where):
         return listed([place.words if not place.block else f"stage {place.stage}" for place in where]), True

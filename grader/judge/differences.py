@@ -1,10 +1,10 @@
-"""Where a network differs from the handout, in sentences; and the two beside each other, layer by layer."""
+"""Where a network differs from the handout, in sentences."""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from grader.judge.alignment import Path, Skip, Step, align, as_asked, computed_once, main_path
+from grader.judge.alignment import Path, Skip, Step
 from grader.judge.specification import (
     AFTER,
     FIRST,
@@ -23,9 +23,9 @@ from grader.judge.specification import (
     words,
 )
 from grader.protocol import NetworkSeen, Node
-from grader.records import Deviation, Layer
+from grader.records import Deviation
 
-SMALL = {"batch_norm", "relu"}
+_LIGHT = {"batch_norm", "relu"}
 _MISSING = {
     "batch_norm": Deviation.MISSING_BATCH_NORM,
     "relu": Deviation.MISSING_RELU,
@@ -37,10 +37,6 @@ _REDUCTIONS = {"mean", "sum", "select", "slice", "amax", "max", "div"}
 _LAYERS_OF_A_HALF = 3
 _LEFT_OF_NO_BLOCK = 2  # of seven
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
-
-# The assigned network has about sixty; what is hostile may have thousands.
-_MOST_LAYERS = 200
-_MOST_WORDS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,7 @@ class Block:
     steps: list[Step] = field(default_factory=list)
 
 
-def convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
+def _convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
     """What is wrong with one convolution."""
     place, width, stride = asked.place, asked.width, asked.stride
     padding = tuple(each // 2 for each in kernel)
@@ -125,7 +121,7 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
         found += _added(network, path, block)
         found += _missing(block, network, path)
         found += _attributes(network, path, block)
-        found += skip_differences(network, path, block, steps)
+        found += _skip_differences(network, path, block, steps)
     return _paired(found)
 
 
@@ -197,11 +193,11 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
         if after_addition and operations == {"relu"}:
             sentence = "in {places}, a ReLU follows the addition; in Figure 1 nothing follows it."
             yield Difference(Deviation.RELU_AFTER_ADD, place, sentence, op=op)
-        elif last and operations <= SMALL:
+        elif last and operations <= _LIGHT:
             place = Place(HEAD, part=AFTER)
             sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows (section 3.1.5)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
-        elif before is not None and place.part == FIRST and "batch_norm" in operations <= SMALL:
+        elif before is not None and place.part == FIRST and "batch_norm" in operations <= _LIGHT:
             sentence = f"The first convolution is followed by {named}; in the handout stage 1 follows (section 3.1.1)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
         elif operations == {"add"}:
@@ -212,7 +208,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         elif (blocks := sum(node.op == "add" for node in nodes)) and len(nodes) > 3:
             yield _blocks_too_many(place, nodes, blocks)
-        elif place.block and "conv" in operations <= SMALL | {"conv"}:
+        elif place.block and "conv" in operations <= _LIGHT | {"conv"}:
             yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
@@ -257,7 +253,7 @@ def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Differe
     halves = Counter(each.half for each in absent)
     without_convolution = {each.half for each in absent if each.op == "conv"}
     for expected in absent:
-        if expected.op in SMALL and expected.half in without_convolution:
+        if expected.op in _LIGHT and expected.half in without_convolution:
             continue  # the whole half of the block is missing: its convolution stands for it
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
         if expected.op == "avg_pool":
@@ -305,7 +301,7 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
             yield Difference(code, expected.place, sentence, name=expected.name, both=expected.both)
         elif node.op == "conv":
-            yield from convolution_differences(node, expected, (3, 3))
+            yield from _convolution_differences(node, expected, (3, 3))
         elif node.op == "avg_pool" and not (
             node.plain and node.kernel in ((4, 4), network.nodes[node.inputs[0]].shape[2:])
         ):
@@ -332,7 +328,7 @@ def _strides_late(network: NetworkSeen, path: Path, block: Block) -> bool:
 
 def _paired(found: list[Difference]) -> list[Difference]:
     """One difference, not two, where a batch norm or ReLU is there, but at another place of its block."""
-    lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in SMALL}
+    lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in _LIGHT}
     extra = {(each.place, op) for each in found if each.code is Deviation.EXTRA_LAYER for op in each.ops or (each.op,)}
     moved = extra & lacking
     several = Counter(place for place, _ in moved)
@@ -348,7 +344,7 @@ def _elsewhere(missing: Difference, several: int) -> Difference:
     return missing.said(f"in {{places}}, {stands}; the order in Figure 1 is BN, ReLU, convolution.")
 
 
-def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
+def _skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
     """Every difference in the skip connection of one block."""
     for step in block.steps:
         if step.expected is None or step.at is None or step.expected.op != "add":
@@ -400,7 +396,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
                 f"in {{places}}, the skip connection passes through {with_article(nodes)}; "
                 "in Figure 1 it adds the block's input as it is."
             )
-            op = next((node.op for node in nodes if node.op not in SMALL), nodes[0].op)
+            op = next((node.op for node in nodes if node.op not in _LIGHT), nodes[0].op)
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         return
     convolutions = [node for node in nodes if node.op == "conv"]
@@ -412,19 +408,19 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         halved = any(node.stride == (2, 2) for node in nodes if node.op in ("max_pool", "avg_pool"))
         stride = (1, 1) if halved else (2, 2)
         asked = Expected("conv", place, "option B's convolution", 0, width, stride)
-        yield from convolution_differences(convolutions[0], asked, (1, 1))
+        yield from _convolution_differences(convolutions[0], asked, (1, 1))
         extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
     else:
-        instead = [node for node in extra if node.op not in SMALL]
+        instead = [node for node in extra if node.op not in _LIGHT]
         other = next((node for node in nodes if node.op == "max_pool" and not pooled), None)
         yield from _option_a(place, pooled, other, zeros, instead)
-        extra = [node for node in extra if (pooled and zeros) or node.op in SMALL]
+        extra = [node for node in extra if (pooled and zeros) or node.op in _LIGHT]
     if extra:
         sentence = (
             f"in {{places}}, the skip connection has more than option A or B: {with_article(extra)} ({{section}})."
         )
-        small = all(node.op in SMALL for node in extra)
-        op = next((node.op for node in extra if node.op not in SMALL), extra[0].op)
+        small = all(node.op in _LIGHT for node in extra)
+        op = next((node.op for node in extra if node.op not in _LIGHT), extra[0].op)
         yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small, op=op)
 
 
@@ -447,54 +443,3 @@ def _option_a(place: Place, pooled: bool, other: Node | None, zeros: bool, inste
         found = f", but has {with_article(instead)}" if instead else ""
         sentence = f"in {{places}}, the skip connection does not add option A's channels of zeros{found} ({{section}})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
-
-
-def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
-    """Return one row for each layer of either network, from the images to the scores; the first 200 of them.
-
-    Args:
-        network: With an output.
-        blocks: How many blocks the handout's network has in each stage.
-    """
-    network, _ = computed_once(network)
-    route = main_path(network)
-    rows, place = [], ""
-    for step in as_asked(align(network, route, blocks), blocks)[:_MOST_LAYERS]:
-        place = str(step.expected.place) if step.expected else place
-        rows.append(Layer(place, _asked(step), _ran(step, network, route), _differs(step, network, route)))
-    return tuple(rows)
-
-
-def _differs(step: Step, network: NetworkSeen, route: Path) -> bool:
-    if step.expected is None or step.at is None:
-        return True
-    node, expected = network.nodes[route.nodes[step.at]], step.expected
-    if node.op != expected.op:
-        return True
-    return node.op == "conv" and (node.shape[1], node.kernel, node.stride) != (expected.width, (3, 3), expected.stride)
-
-
-def _asked(step: Step) -> str:
-    expected = step.expected
-    if expected is None:
-        return "nothing"
-    size = f"  3 x 3, {expected.width} channels, stride {expected.stride[0]}" if expected.width else ""
-    return expected.name.removeprefix("the ") + size
-
-
-def _ran(step: Step, network: NetworkSeen, route: Path) -> str:
-    if step.at is None:
-        return "missing"
-    said = _described(network.nodes[route.nodes[step.at]])
-    if skip := route.skips.get(step.at):
-        passed = ", ".join(words(network.nodes[each]) for each in skip.nodes)
-        begins = network.nodes[route.nodes[skip.source or 0]]
-        said += f" with the {words(begins)} above it" + (f", through {passed}" if passed else "")
-    return said[:_MOST_WORDS]
-
-
-def _described(node: Node) -> str:
-    kernel = " x ".join(map(str, node.kernel))
-    stride = f", stride {node.stride[0]}" if node.stride else ""
-    channels = f", {node.shape[1]} channels" if node.op == "conv" and len(node.shape) > 1 else ""
-    return " ".join(f"{words(node)} {kernel}{channels}{stride} {node.weight.rpartition('.')[0]}".split())

@@ -4,6 +4,7 @@ Student code shares the worker's process, so all of it may be forged: it is show
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -178,6 +179,18 @@ class NetworkSeen:
                 raise ValueError(f"node {index} has no such shape")
         if self.output is not None and not 0 <= self.output < len(self.nodes):
             raise ValueError("the output is no node")
+
+
+def nodes_before(nodes: Sequence[Node], output: int | None) -> set[int]:
+    """Indices of the output and of all that it was computed from; none without an output."""
+    found: set[int] = set()
+    ahead = [] if output is None else [output]
+    while ahead:
+        node = ahead.pop()
+        if node not in found:
+            found.add(node)
+            ahead.extend(nodes[node].inputs)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,8 @@ from grader.protocol import NetworkSeen
 from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed, Run
 from grader.worker.channel import Channel, opened
-from grader.worker.look.layer_names import LayerNames
 from grader.worker.look.operations import BATCH_NORMS
-from grader.worker.look.trace import Recorder
+from grader.worker.look.trace import LayerNames, Recorder
 
 
 class _Names:

@@ -130,7 +130,7 @@ def probe(isolation: Isolation, limits: Limits) -> Probed:
     return Probed(succeeded=tuple(line for line in lines if line in PROBES))
 
 
-def hidden_memory_is_bounded(isolation: Isolation, limits: Limits) -> bool:
+def _hidden_memory_is_bounded(isolation: Isolation, limits: Limits) -> bool:
     """Whether 256 MB that nothing maps are too much for a job that may have 64."""
     small = limits.model_copy(update={"memory_mb": 48, "scratch_mb": 4, "shared_memory_mb": 8})
     return _run(isolation, small, _HOG)[0] is Ending.MEMORY_LIMIT
@@ -222,7 +222,7 @@ def _full(strong: Rung, limits: Limits) -> Rung:
     found = probe(full, limits)
     if found.failure or not set(found.succeeded) <= set(strong.succeeded):
         return Rung(IsolationLevel.FULL, None, f"no job runs in a cgroup here ({found.failure or 'a probe got out'})")
-    if not strong.isolation.filtered and not hidden_memory_is_bounded(full, limits):
+    if not strong.isolation.filtered and not _hidden_memory_is_bounded(full, limits):
         return Rung(IsolationLevel.FULL, None, "the cgroup does not bound memory")
     kept = f"cgroup for {', '.join(sorted(cgroup.controllers))}"
     description = _described(full, [kept], _parts_of_strong(full), strong.succeeded)

@@ -19,9 +19,9 @@ from grader.protocol import Progress
 from grader.records import StopReason
 from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel, shared_counts
-from grader.worker.look.layer_names import is_symbolic
 from grader.worker.preprocessing import Statistics
 from grader.worker.speed.acceleration import Acceleration
+from grader.worker.tensors import as_plain, is_symbolic
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
@@ -31,8 +31,6 @@ _SAMPLES, _BATCHES, _TARGETS = range(3)
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
 _Tensor, _size, _dimensions = torch.Tensor, torch.Tensor.size, torch.Tensor.dim
 _requires_grad: Any = torch.Tensor.requires_grad.__get__  # type: ignore[attr-defined]
-# Under it, a subclass of a tensor has no say in what its size is.
-_as_plain = torch._C.DisableTorchFunctionSubclass
 # Of what goes into a forward and comes out: so deep, and so many values.
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
@@ -306,12 +304,12 @@ def _leave_transformations(network: Any) -> None:
 
 def _rows(batch: torch.Tensor) -> int:
     """Not `len` or `shape`, which a script may have put its own in the place of."""
-    with _as_plain():
+    with as_plain():
         return int(_size(batch, 0)) if _dimensions(batch) else 1
 
 
 def _hook(tensor: torch.Tensor, function: Callable[[torch.Tensor], None]) -> None:
-    with _as_plain():
+    with as_plain():
         if _requires_grad(tensor):
             _register_hook(tensor, function)  # type: ignore[no-untyped-call]
 
@@ -319,7 +317,7 @@ def _hook(tensor: torch.Tensor, function: Callable[[torch.Tensor], None]) -> Non
 def _rows_of_all(values: Any) -> int:
     """The most rows of one tensor, or all images where they come in several: of one row each, say."""
     tensors = list(_tensors(values))
-    with _as_plain():
+    with as_plain():
         several = sum(int(_size(tensor, 0)) for tensor in tensors if _dimensions(tensor) > 2)
     return max([several, *map(_rows, tensors)])
 

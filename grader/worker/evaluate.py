@@ -85,7 +85,7 @@ class Prepared:
         Raises:
             NotExportable: It cannot be written down.
         """
-        with without_autocast():
+        with _without_autocast():
             return export(
                 self.network,
                 self.trained,
@@ -157,7 +157,7 @@ def _scores(
     weights = next((weight for weight in network.parameters() if weight.is_floating_point()), torch.zeros(()))
     parts = []
     first: torch.Tensor | None = None
-    with torch.no_grad(), without_autocast():
+    with torch.no_grad(), _without_autocast():
         for start in range(0, len(images), batch_size):
             batch = torch.stack([tensor_of(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
             rows = len(batch)
@@ -178,7 +178,7 @@ def _scores(
 
 
 @contextlib.contextmanager
-def without_autocast() -> Iterator[None]:
+def _without_autocast() -> Iterator[None]:
     """Compute in the dtypes of the weights and images, whatever the script has switched on."""
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield

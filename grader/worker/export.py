@@ -34,8 +34,8 @@ from grader.protocol.exported import (
     to_bytes,
     values_in,
 )
-from grader.worker.look.layer_names import storage_of
 from grader.worker.preprocessing import CHANNELS, SIDE, VALUES, pixel_values, tensor_of
+from grader.worker.tensors import tensors_in, view_of
 
 _DTYPES = {getattr(torch, name): name for name in ITEM_BYTES}
 _MEMORY_FORMATS = {getattr(torch, name): name for name in MEMORY_FORMATS}
@@ -181,7 +181,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return decomposed
         said = [self._argument(each) for each in args], {name: self._argument(each) for name, each in kwargs.items()}
         output = func(*args, **kwargs)
-        results = list(_tensors(output))
+        results = list(tensors_in(output))
         if results:
             operation = f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name or 'default'}"
             if len(self.calls) >= MOST_CALLS:
@@ -319,12 +319,4 @@ def _table(transform: Callable[[Any], Any], images: np.ndarray[Any, Any]) -> Ten
 
 
 def _key(tensor: Tensor) -> Any:
-    return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
+    return view_of(tensor), tensor.dtype

@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grader.protocol import Behaviour, NetworkSeen, Node, to_json
-from grader.worker.look.layer_names import LayerNames, without_gradient
+from grader.protocol import Behaviour, NetworkSeen, Node, nodes_before, to_json
 from grader.worker.look.operations import plain_name
-from grader.worker.look.trace import Recorder, TooLarge
+from grader.worker.look.trace import LayerNames, Recorder, TooLarge, bounded
 
 # Four as in the handout's examples; some forwards know no other batch size than their script's.
 _BATCHES = (4, 32, 64, 128, 16, 8, 100, 1)
@@ -125,7 +124,7 @@ def _seen(
         nodes=tuple(recorder.nodes),
         output=node,
         unused=names.unused(recorder.used),
-        without_gradient=without_gradient(probe, output),
+        without_gradient=_without_gradient(probe, output),
         parameters=parameters,
         output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
         constructor_error=constructor_error,
@@ -142,6 +141,27 @@ def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[Layer
         output = probe(images)
     recorder.seconds = _processor_seconds() - began
     return names, recorder, output
+
+
+def _without_gradient(network: nn.Module, output: object) -> tuple[str, ...]:
+    """Names of the parameters that autograd does not reach from the output; computes no gradient."""
+    reached: set[tuple[int, tuple[int, ...]]] = set()
+    seen: set[Any] = set()
+    ahead = [output.grad_fn] if isinstance(output, Tensor) and output.grad_fn is not None else []
+    while ahead:
+        step: Any = ahead.pop()
+        if step in seen:
+            continue
+        seen.add(step)
+        if hasattr(step, "variable"):
+            reached.add(_where(step.variable))
+        ahead.extend(following for following, _ in step.next_functions if following is not None)
+    return bounded(name for name, parameter in network.named_parameters() if _where(parameter) not in reached)
+
+
+def _where(parameter: Tensor) -> tuple[int, tuple[int, ...]]:
+    """What tells parameters apart: a compiled module makes a new object of each whenever it is asked."""
+    return parameter.data_ptr(), tuple(parameter.shape)
 
 
 def _copied(network: nn.Module) -> nn.Module | None:
@@ -254,7 +274,7 @@ def _replayed(network: nn.Module, images: Tensor, nodes: list[Node], output: int
     """The scores that the traced graph gives in eval mode; None if an operation in it is not one of the handout's."""
     layers = dict(network.named_modules())
     values: list[Tensor] = []
-    needed = _ancestors(nodes, output)
+    needed = nodes_before(nodes, output)
     for index, node in enumerate(nodes):
         if index not in needed:
             values.append(images[:0])
@@ -264,17 +284,6 @@ def _replayed(network: nn.Module, images: Tensor, nodes: list[Node], output: int
             return None
         values.append(computed)
     return values[output] if output is not None else None
-
-
-def _ancestors(nodes: list[Node], output: int | None) -> set[int]:
-    needed: set[int] = set()
-    ahead = [] if output is None else [output]
-    while ahead:
-        node = ahead.pop()
-        if node not in needed:
-            needed.add(node)
-            ahead.extend(nodes[node].inputs)
-    return needed
 
 
 def _computed(node: Node, values: list[Tensor], layers: dict[str, nn.Module]) -> Tensor | None:

@@ -4,17 +4,18 @@ A real forward is recorded, not a symbolic one: a forward that reads values need
 an operation does whatever it is called (option A has a dozen spellings). It costs four images' forward.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from grader.protocol import Node
 from grader.worker.look import operations
-from grader.worker.look.layer_names import LayerNames, storage_of
+from grader.worker.tensors import storage_of, tensors_in, view_of
 
 # The reference has about seventy; a hostile network may run thousands.
 MAX_OPERATIONS = 3000
@@ -27,7 +28,90 @@ _COMPARISONS = ("gt", "ge", "lt", "le")
 _PARTS = ("write", "select", "slice", "unsqueeze")
 _FACTORIES = ("zeros", "ones", "empty", "full", "rand", "randn", "randint")
 
-_Key = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+_MAX_DEPTH, _MAX_ITEMS, _MAX_NAME, _MAX_NAMES = 3, 1000, 100, 50
+
+
+class LayerNames:
+    """Qualified names of a network's parameters and buffers.
+
+    Args:
+        original: The network that `network` is a copy of, or that network itself.
+
+    Attributes:
+        copy_is_whole: False once the copy used a parameter of the original: a closure still holds that.
+    """
+
+    def __init__(self, network: nn.Module, original: nn.Module) -> None:
+        self.copy_is_whole = True
+        self._original = (
+            {} if original is network else {storage_of(each): name for name, each in original.named_parameters()}
+        )
+        self._network = network
+        self._names: dict[int, str] = {}
+        self._kept: list[Tensor] = []
+        self._hidden: dict[int, str] | None = None
+        for name, tensor in (*network.named_buffers(), *network.named_parameters()):
+            self._add(tensor, name)
+
+    def name(self, tensor: Tensor) -> str:
+        """The parameter's or buffer's name; empty for any other tensor."""
+        return self._names.get(storage_of(tensor), "")
+
+    def add_copy(self, copy: Tensor, original: Tensor) -> None:
+        """Let a copy (another dtype, transposed, standardised) stand for the parameter that it was made from."""
+        self._names.setdefault(storage_of(copy), self.name(original))
+        self._kept.append(copy)
+
+    def unregistered(self, weight: Tensor) -> str:
+        """Where a weight that is no parameter of the network is held; empty if that cannot be found."""
+        self.copy_is_whole &= storage_of(weight) not in self._original
+        if self._hidden is None:
+            self._hidden = {}
+            for prefix, module in self._network.named_modules():
+                for attribute, value in list(vars(module).items())[:_MAX_ITEMS]:
+                    if not attribute.startswith("_"):
+                        self._search(value, f"{prefix}.{attribute}".lstrip("."), _MAX_DEPTH)
+        return self._hidden.get(storage_of(weight), "")
+
+    def unused(self, used: set[str]) -> tuple[str, ...]:
+        """The outermost modules that have parameters of which none was used, and bare parameters likewise."""
+        idle = {name for name, _ in self._network.named_parameters()} - used
+        found: list[str] = []
+        for prefix, module in self._network.named_modules():
+            own = {f"{prefix}.{name}".lstrip(".") for name, _ in module.named_parameters()}
+            if prefix and own and own <= idle:
+                idle -= own
+                found.append(prefix)
+        return bounded([*found, *sorted(idle - _weights_of_used_layers(idle, used))])
+
+    def _search(self, value: Any, name: str, depth: int) -> None:
+        assert self._hidden is not None
+        if isinstance(value, Tensor):
+            self._hidden.setdefault(storage_of(value), name)
+        elif isinstance(value, nn.Module):
+            for inner, parameter in value.named_parameters():
+                self._hidden.setdefault(storage_of(parameter), f"{name}.{inner}")
+        elif depth and isinstance(value, list | tuple):
+            for index, each in enumerate(value[:_MAX_ITEMS]):
+                self._search(each, f"{name}[{index}]", depth - 1)
+        elif depth and isinstance(value, dict):
+            for key, each in list(value.items())[:_MAX_ITEMS]:
+                self._search(each, f"{name}[{str(key)[:20]!r}]", depth - 1)
+
+    def _add(self, tensor: Tensor, name: str) -> None:
+        self._names[storage_of(tensor)] = name[:_MAX_NAME]
+        self._kept.append(tensor)
+
+
+def bounded(names: Iterable[str]) -> tuple[str, ...]:
+    """So much of a list of names as may leave the sandbox."""
+    return tuple(name[:_MAX_NAME] for name in itertools.islice(names, _MAX_NAMES))
+
+
+def _weights_of_used_layers(idle: set[str], used: set[str]) -> set[str]:
+    """Idle biases beside weights that are used: someone computes a layer by hand and leaves its bias out."""
+    layers = {name.rpartition(".")[0] for name in used}
+    return {name for name in idle if "." in name and name.rpartition(".")[0] in layers}
 
 
 class TooLarge(Exception):
@@ -57,7 +141,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._values: list[Tensor] = [images]
         # A memory address means one tensor only as long as that is alive.
         self._alive: list[Any] = [images]
-        self._views: dict[_Key, int] = {_key(images): 0}
+        self._views: dict[Any, int] = {view_of(images): 0}
         self._storages: dict[int, int] = {storage_of(images): 0}
         self._bases: dict[int, Tensor] = {storage_of(images): images}
         self._random: set[int] = set()
@@ -71,7 +155,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The node that a tensor comes from; None for what does not depend on the images."""
         if not isinstance(value, Tensor):
             return None
-        known = self._views.get(_key(value))
+        known = self._views.get(view_of(value))
         return known if known is not None else self._storages.get(storage_of(value))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -84,7 +168,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._operations += 1
         if self._operations > MAX_OPERATIONS or len(self.nodes) > MAX_NODES:
             raise TooLarge(f"a forward of more than {min(self._operations, MAX_OPERATIONS)} operations")
-        tensors = list(_tensors((args, kwargs)))
+        tensors = list(tensors_in((args, kwargs)))
         written = _written(func, args, kwargs)
         for tensor in written:
             self._keep(tensor)
@@ -104,7 +188,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], written: list[Tensor], output: Any
     ) -> None:
         name = operations.plain_name(func)
-        results = [written[0]] if written else list(_tensors(output))
+        results = [written[0]] if written else list(tensors_in(output))
         self._alive.append((tensors, results))
         self._note_names(tensors)
         if not results:
@@ -170,7 +254,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for key in [key for key in self._views if key[0] == storage_of(result)]:
                 del self._views[key]
             self._storages[storage_of(result)] = node
-        self._views[_key(result)] = node
+        self._views[view_of(result)] = node
 
     def _forget(self, result: Tensor) -> None:
         self._storages.pop(storage_of(result), None)
@@ -322,20 +406,6 @@ def _same(value: Tensor, result: Tensor) -> bool:
     if value.dtype == torch.bool or value.numel() != result.numel():
         return False
     return torch.equal(value.reshape(-1), result.reshape(-1).to(value.dtype))
-
-
-def _key(tensor: Tensor) -> _Key:
-    return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -30,8 +30,8 @@ from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
 from grader.worker.leaving import Doors, Restarted
-from grader.worker.look.layer_names import is_symbolic
 from grader.worker.source import line_of
+from grader.worker.tensors import is_symbolic
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
 _BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
