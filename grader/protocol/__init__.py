@@ -315,7 +315,7 @@ def from_json(line: str) -> Event:
         **{"questions": QuestionsSeen, "stopped": Stopped, "exported": Exported},
         "evaluated": Evaluated,
     }
-    values = json.loads(line, object_hook=_tuples)
+    values = json.loads(line, object_hook=lambda table: {name: _tuple(value) for name, value in table.items()})
     if values["event"] == "network":
         values["nodes"] = tuple(Node(**node) for node in values["nodes"])
         values["behaviour"] = Behaviour(**values["behaviour"])
@@ -324,10 +324,6 @@ def from_json(line: str) -> Event:
     if values["event"] == "questions":
         values["questions"] = tuple(Question(**question) for question in values["questions"])
     return kinds[values["event"]](**values)
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _tuple(value) for name, value in values.items()}
 
 
 def _tuple(value: Any) -> Any:

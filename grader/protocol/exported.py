@@ -308,16 +308,13 @@ def _graph(said: dict[str, Any], weights: int) -> Graph:
             raise NoNetwork("an operation that may not be replayed")
         if not isinstance(call.args, list) or not all(_WORDS.fullmatch(name) for name in call.kwargs):
             raise NoNetwork("no arguments")
-        arguments = [each for each in (*call.args, *call.kwargs.values()) if not _is_open_end(call.operation, each)]
+        slices = call.operation.startswith("slice")
+        arguments = [each for each in (*call.args, *call.kwargs.values()) if not (slices and each == _END)]
         if sum(1 for argument in arguments for _ in _checked(argument, values, weights)) > _MOST_ARGUMENTS:
             raise NoNetwork("too many arguments")
         calls.append(call)
         values += call.results
     return Graph(tuple(calls), _number(said["output"], 0, values - 1))
-
-
-def _is_open_end(operation: str, argument: Any) -> bool:
-    return operation.startswith("slice") and argument == _END
 
 
 def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterator[None]:

@@ -42,13 +42,13 @@ class Replayed:
     Attributes:
         weights: As tensors, in order.
         run: The network itself.
-        idle: As `Run.idle` found it on the images with which the graph was judged.
+        idle: As `RunnableGraph.idle` found it on the images with which the graph was judged.
     """
 
     def __init__(self, network: ExportedNetwork, weights: memoryview) -> None:
         self._network, self._device = network, torch.device(network.device)
         self.weights = _tensors(network, weights, self._device)
-        self.run = Run(network.graph, self.weights, self._device)
+        self.run = RunnableGraph(network.graph, self.weights, self._device)
         self.idle: Idle = {}
         on_processor = [weight.cpu() for weight in self.weights] if network.steps else []
         self._table = next((on_processor[step.table] for step in network.steps if step.table is not None), None)
@@ -95,7 +95,7 @@ class Replayed:
         return image if isinstance(image, Tensor) else transforms.ToTensor()(np.array(image))
 
 
-class Run:
+class RunnableGraph:
     """A graph whose operations are looked up, and which knows after which call each value is no longer needed."""
 
     def __init__(self, graph: Graph, weights: Sequence[Tensor], device: torch.device) -> None:
@@ -199,7 +199,7 @@ def _tensors(network: ExportedNetwork, data: memoryview, device: torch.device) -
 def _changed(step: Step, weights: Sequence[Tensor]) -> Callable[[Any], Any]:
     """What a step does to one image, on the processor."""
     if step.graph is not None:
-        return Run(step.graph, weights, torch.device("cpu"))
+        return RunnableGraph(step.graph, weights, torch.device("cpu"))
     settings = dict(step.settings)
     if "dtype" in settings:
         settings["dtype"] = getattr(torch, settings["dtype"]["dtype"])
@@ -212,7 +212,7 @@ def _changed(step: Step, weights: Sequence[Tensor]) -> Callable[[Any], Any]:
 
 
 class Operation:
-    """One operation.
+    """An operation of torch that a graph calls; what its arguments must keep to is looked at before it runs.
 
     Args:
         call: Of an operation that is allowed by its name.
@@ -243,7 +243,8 @@ class Operation:
             ValueError: It would read or write past a tensor's end, write into a weight and not say so, draw random
                 numbers, or make something too large.
         """
-        _look(self._function._schema.name.removeprefix("aten::"), self._named(arguments, options))
+        given = dict(zip(self._names, arguments, strict=False)) | options
+        _look(self._function._schema.name.removeprefix("aten::"), given)
         made = _flat(self._function(*arguments, **options))
         if len(made) != self._call.results:
             raise ValueError(f"{self._call.operation} gave {len(made)} tensors, not {self._call.results}")
@@ -251,9 +252,6 @@ class Operation:
             raise ValueError(f"{self._call.operation} makes something too large")
         # Memory as it was found may hold what another network left there.
         return [each.zero_() for each in made] if self._call.operation.startswith(_UNFILLED) else made
-
-    def _named(self, arguments: list[Any], options: dict[str, Any]) -> dict[str, Any]:
-        return dict(zip(self._names, arguments, strict=False)) | options
 
 
 def _look(name: str, given: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ class Machine:
         """None where nothing shares the card, or the server takes no client: then runs take turns."""
         if self.mps_pipe is None or slot.alone or not slot.card:
             return None
-        return self.mps_pipe if mps.serves(self.mps_pipe) else None
+        return self.mps_pipe if mps.takes_clients(self.mps_pipe) else None
 
     def quiet_slot(self, cancelled: threading.Event) -> EquippedSlot:
         """The first slot, for a run that nobody watches."""
@@ -183,7 +183,7 @@ def shared_cards(machine: Machine, assignment: Assignment) -> Iterator[Machine]:
     if assignment.sharing == "turns" or not machine.cards or machine.jobs <= len(machine.cards):
         yield machine
         return
-    with mps.served(machine.cards) as pipe:
+    with mps.server(machine.cards) as pipe:
         yield replace(machine, mps_pipe=pipe)
 
 

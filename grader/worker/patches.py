@@ -35,7 +35,7 @@ from grader.text import counted
 from grader.worker import preprocessing
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.leaving import Doors
+from grader.worker.leaving import Exits
 from grader.worker.speed import loading
 from grader.worker.speed.acceleration import Acceleration
 from grader.worker.standins import colab, compiler, files, no_gpu, older_versions, programs
@@ -137,9 +137,9 @@ def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration) -> list
     return changes
 
 
-def leaving(doors: Doors) -> list[Patch | Call]:
+def leaving(exits: Exits) -> list[Patch | Call]:
     """What lets the network be tested where a script ends its own process."""
-    return [*_each(doors.replacements(), "The trained network is tested, whichever way the script ends.")]
+    return [*_each(exits.replacements(), "The trained network is tested, whichever way the script ends.")]
 
 
 def install(changes: Iterable[Patch | Call]) -> None:

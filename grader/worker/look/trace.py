@@ -5,6 +5,7 @@ an operation does whatever it is called (option A has a dozen spellings). It cos
 """
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -51,7 +52,8 @@ class LayerNames:
         self._kept: list[Tensor] = []
         self._hidden: dict[int, str] | None = None
         for name, tensor in (*network.named_buffers(), *network.named_parameters()):
-            self._add(tensor, name)
+            self._names[storage_of(tensor)] = name[:_MAX_NAME]
+            self._kept.append(tensor)
 
     def name(self, tensor: Tensor) -> str:
         """The parameter's or buffer's name; empty for any other tensor."""
@@ -97,10 +99,6 @@ class LayerNames:
         elif depth and isinstance(value, dict):
             for key, each in list(value.items())[:_MAX_ITEMS]:
                 self._search(each, f"{name}[{str(key)[:20]!r}]", depth - 1)
-
-    def _add(self, tensor: Tensor, name: str) -> None:
-        self._names[storage_of(tensor)] = name[:_MAX_NAME]
-        self._kept.append(tensor)
 
 
 def bounded(names: Iterable[str]) -> tuple[str, ...]:
@@ -190,7 +188,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = operations.plain_name(func)
         results = [written[0]] if written else list(tensors_in(output))
         self._alive.append((tensors, results))
-        self._note_names(tensors)
+        self.used.update(name for name in map(self._names.name, tensors) if name)
         if not results:
             return
         result = results[0]
@@ -261,9 +259,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for key in [key for key in self._views if key[0] == storage_of(result)]:
             del self._views[key]
 
-    def _note_names(self, tensors: list[Tensor]) -> None:
-        self.used.update(name for name in map(self._names.name, tensors) if name)
-
     def _node(
         self,
         name: str,
@@ -281,18 +276,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weight, registered = self._weight(layer.weight)
             # torch computes an instance norm as the batch norm of one image with more channels.
             alone = layer.op == "batch_norm" and len(result) == 1 < self.nodes[0].shape[0]
-            node = Node(
-                "instance_norm" if alone else layer.op,
-                (self._before_padding(inputs[0], layer),),
-                tuple(result.shape[:_DIMENSIONS]),
-                weight,
-                registered,
-                layer.kernel,
-                layer.stride,
-                self._padding(inputs[0], layer),
-                layer.plain,
-            )
-            return self._append(node, result, tensors)
+            op = "instance_norm" if alone else layer.op
+            source, padding = inputs[0], layer.padding
+            if op == "conv" and self.nodes[source].op == "pad":
+                padding = tuple(map(operator.add, padding, self.nodes[source].padding))
+                source = self.nodes[source].inputs[0]
+            shape = tuple(result.shape[:_DIMENSIONS])
+            window = (layer.kernel, layer.stride, padding, layer.plain)
+            return self._append(Node(op, (source,), shape, weight, registered, *window), result, tensors)
         if name == "_to_copy":
             return inputs[0]  # another dtype or device
         values = [self._values[node] for node in inputs]
@@ -381,14 +372,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return "", True
         name = self._names.name(weight)
         return (name, True) if name else (self._names.unregistered(weight), False)
-
-    def _before_padding(self, node: int, layer: operations.Layer) -> int:
-        return self.nodes[node].inputs[0] if layer.op == "conv" and self.nodes[node].op == "pad" else node
-
-    def _padding(self, node: int, layer: operations.Layer) -> tuple[int, ...]:
-        if layer.op == "conv" and self.nodes[node].op == "pad":
-            return tuple(a + b for a, b in zip(layer.padding, self.nodes[node].padding, strict=True))
-        return layer.padding
 
     def _append(self, node: Node, result: Tensor, tensors: list[Tensor]) -> int:
         learning = [each for each in tensors if each.is_floating_point() and self.node_of(each) in self._learning]
