@@ -224,14 +224,14 @@ def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
     Raises:
         UserError: There is no room for it.
     """
-    folder = out / WORK_NAME
+    folder, way_out = out / WORK_NAME, "make room there or name another folder with OUT="
     try:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise _no_room(out, error, "make room there or name another folder with OUT=") from None
-        yield folder, _laid_out(data, folder, "make room there or name another folder with OUT=")
+            raise _no_room(out, error, way_out) from None
+        yield folder, _laid_out(data, folder, way_out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

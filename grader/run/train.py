@@ -55,6 +55,13 @@ _FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
 _LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
+_MET_OUTSIDE = {
+    Ending.WALL_LIMIT: Outcome.TIMED_OUT,
+    Ending.MEMORY_LIMIT: Outcome.OUT_OF_MEMORY,
+    Ending.OUTPUT_LIMIT: Outcome.TOO_MUCH_OUTPUT,
+    Ending.PROCESSOR_LIMIT: Outcome.OUT_OF_PROCESSOR_TIME,
+    Ending.DISK_LIMIT: Outcome.OUT_OF_DISK,
+}
 _MET_INSIDE: dict[str, Outcome] = {
     Fault.MEMORY: Outcome.OUT_OF_MEMORY,
     Fault.PROCESSES: Outcome.OUT_OF_PROCESSES,
@@ -294,19 +301,10 @@ def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
     said = run.stopped.error if run.stopped else ""
     if _tested(run):
         return Outcome.GRADED, said
-    match run.execution.ending:
-        case Ending.WALL_LIMIT:
-            return Outcome.TIMED_OUT, said
-        case Ending.MEMORY_LIMIT:
-            return Outcome.OUT_OF_MEMORY, said
-        case Ending.OUTPUT_LIMIT:
-            return Outcome.TOO_MUCH_OUTPUT, said
-        case Ending.PROCESSOR_LIMIT:
-            return Outcome.OUT_OF_PROCESSOR_TIME, said
-        case Ending.DISK_LIMIT:
-            return Outcome.OUT_OF_DISK, said
-        case Ending.PROTOCOL:
-            return Outcome.CRASHED, "The script interfered with the grader's test"
+    if run.execution.ending in _MET_OUTSIDE:
+        return _MET_OUTSIDE[run.execution.ending], said
+    if run.execution.ending is Ending.PROTOCOL:
+        return Outcome.CRASHED, "The script interfered with the grader's test"
     # A script can end itself by the same signal: only the kernel's own count says that the machine lacked memory.
     if run.execution.exit_code == _KILLED_BY_SIGNAL_9 and run.execution.killed_for_memory:
         return Outcome.INFRASTRUCTURE, "The kernel killed the script because the machine lacked memory"

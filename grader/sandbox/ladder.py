@@ -64,6 +64,15 @@ print('held')
 
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 INSTALL_SECCOMP = "sudo apt-get install libseccomp2"
+_APPARMOR = "AppArmor restricts user namespaces: run as root, or allow them to bwrap in an AppArmor profile"
+# By words of what bubblewrap says where it does not start; the first of these counts.
+_WAYS_OUT = {
+    "Unknown option": "install bubblewrap 0.8 or newer, for example from your distribution's next release",
+    "uid map": _APPARMOR,
+    "RTM_NEWADDR": _APPARMOR,
+    "namespace": "user namespaces are switched off: run as root, or `sudo sysctl -w user.max_user_namespaces=10000`",
+    "mount proc": "this container masks /proc: run outside it, or start it with an unmasked /proc",
+}
 _LEVELS = tuple(IsolationLevel)
 # What each level may let through; every other probe that succeeds is a leak.
 _OPEN = {
@@ -281,14 +290,5 @@ def _closed_folder() -> Path | None:
 
 def _way_out(said: str) -> str:
     """What helps where bubblewrap said this."""
-    if "Unknown option" in said:
-        way_out = "install bubblewrap 0.8 or newer, for example from your distribution's next release"
-    elif "uid map" in said or "RTM_NEWADDR" in said:
-        way_out = "AppArmor restricts user namespaces: run as root, or allow them to bwrap in an AppArmor profile"
-    elif "namespace" in said:
-        way_out = "user namespaces are switched off: run as root, or `sudo sysctl -w user.max_user_namespaces=10000`"
-    elif "mount proc" in said:
-        way_out = "this container masks /proc: run outside it, or start it with an unmasked /proc"
-    else:
-        way_out = "run the grader on the machine itself rather than in a container"
-    return way_out
+    known = (way_out for words, way_out in _WAYS_OUT.items() if words in said)
+    return next(known, "run the grader on the machine itself rather than in a container")

@@ -54,13 +54,14 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
         failed = network is None and isinstance(make, type) and issubclass(make, nn.Module)
         return NetworkSeen(is_module=failed, constructor_error=constructor_error)
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    made = NetworkSeen(is_module=True, parameters=parameters, constructor_error=constructor_error)
     error = ""
     with _one_thread():
         first, *others = _dtypes(network)
         for dtype, batch in [*((first, batch) for batch in _BATCHES), *((dtype, _BATCHES[0]) for dtype in others)]:
             try:
                 images = torch.randn(batch, 3, 32, 32, dtype=dtype, device=_device(network))
-                seen = _described(network, images, parameters, constructor_error, make)
+                seen = _described(network, images, make, made)
                 if len(to_json(seen)) > _MAX_BYTES:
                     raise TooLarge("a graph of more nodes and longer names than can be judged")
                 return seen
@@ -69,7 +70,7 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
                 break
             except (Exception, SystemExit) as raised:  # whatever a student's forward raises is a finding
                 error = error or _short(raised)
-    return NetworkSeen(is_module=True, parameters=parameters, constructor_error=constructor_error, forward_error=error)
+    return replace(made, forward_error=error)
 
 
 @contextlib.contextmanager
@@ -93,54 +94,39 @@ def _device(network: nn.Module) -> torch.device:
     return next((weight.device for weight in network.parameters()), torch.device("cpu"))
 
 
-def _described(
-    network: nn.Module, images: Tensor, parameters: int, constructor_error: str, make: Callable[..., Any] | None
-) -> NetworkSeen:
-    """Trace a copy; where there can be none, or it uses the original through a closure, the network itself."""
+def _described(network: nn.Module, images: Tensor, make: Callable[..., Any] | None, made: NetworkSeen) -> NetworkSeen:
+    """Trace a copy and try it out; where there can be none, or it uses the original through a closure, the network.
+
+    Args:
+        made: What is known before a forward.
+    """
     copied = _copied(network)
     with _as_it_was(network):
         probe = _prepared(network if copied is None else copied, images.dtype)
-        names, recorder, output = _traced(probe, network, images)
-        if not names.copy_is_whole:
+        recorder, output, seconds = _traced(probe, network, images)
+        if not recorder.names.copy_is_whole:
             probe = _prepared(network, images.dtype)
-            names, recorder, output = _traced(probe, network, images)
-        return _seen(probe, names, recorder, images, output, parameters, constructor_error, make)
+            recorder, output, seconds = _traced(probe, network, images)
+        node = recorder.node_of(output)
+        return replace(
+            made,
+            nodes=tuple(recorder.nodes),
+            output=node,
+            unused=recorder.names.unused(recorder.used),
+            without_gradient=_without_gradient(probe, output),
+            output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
+            behaviour=_try_out(probe, make, images, recorder.nodes, node),
+            image_seconds=seconds / len(images) if images.device.type == "cpu" else None,
+        )
 
 
-def _seen(
-    probe: nn.Module,
-    names: LayerNames,
-    recorder: Recorder,
-    images: Tensor,
-    output: object,
-    parameters: int,
-    constructor_error: str,
-    make: Callable[..., Any] | None,
-) -> NetworkSeen:
-    """What a traced network showed, and what it shows when it is tried out."""
-    node = recorder.node_of(output)
-    return NetworkSeen(
-        is_module=True,
-        nodes=tuple(recorder.nodes),
-        output=node,
-        unused=names.unused(recorder.used),
-        without_gradient=_without_gradient(probe, output),
-        parameters=parameters,
-        output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
-        constructor_error=constructor_error,
-        behaviour=_try_out(probe, make, images, recorder.nodes, node),
-        image_seconds=recorder.seconds / len(images) if images.device.type == "cpu" else None,
-    )
-
-
-def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[LayerNames, Recorder, object]:
-    names = LayerNames(probe, network)
-    recorder = Recorder(images, names)
+def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[Recorder, object, float]:
+    """What was recorded of a forward, what came out, and its processor time in seconds."""
+    recorder = Recorder(images, LayerNames(probe, network))
     began = _processor_seconds()
     with torch.enable_grad(), recorder:
         output = probe(images)
-    recorder.seconds = _processor_seconds() - began
-    return names, recorder, output
+    return recorder, output, _processor_seconds() - began
 
 
 def _without_gradient(network: nn.Module, output: object) -> tuple[str, ...]:

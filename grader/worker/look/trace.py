@@ -121,20 +121,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         images: The network's input.
-        names: The network's parameters.
 
     Attributes:
+        names: The network's parameters.
         nodes: So far, in order; the first is the input.
         used: Names of all parameters and buffers that an operation read.
-        seconds: Processor time of what ran, as whoever ran it says.
     """
 
     def __init__(self, images: Tensor, names: LayerNames) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = [Node("input", (), tuple(images.shape))]
         self.used: set[str] = set()
-        self.seconds = 0.0
-        self._names = names
+        self.names = names
         self._operations = 0
         self._values: list[Tensor] = [images]
         # A memory address means one tensor only as long as that is alive.
@@ -188,7 +186,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = operations.plain_name(func)
         results = [written[0]] if written else list(tensors_in(output))
         self._alive.append((tensors, results))
-        self.used.update(name for name in map(self._names.name, tensors) if name)
+        self.used.update(name for name in map(self.names.name, tensors) if name)
         if not results:
             return
         result = results[0]
@@ -235,8 +233,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if random:
             self._random.add(storage_of(result))
         for tensor in tensors:
-            if self._names.name(tensor):
-                self._names.add_copy(result, tensor)
+            if self.names.name(tensor):
+                self.names.add_copy(result, tensor)
                 break
 
     def _register(self, result: Tensor, node: int | None) -> None:
@@ -301,7 +299,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_bias(self, node: int, tensors: list[Tensor]) -> bool:
         """Whether an addition to a layer's result adds its bias by hand."""
-        return self.nodes[node].op in ("linear", "conv") and any(self._names.name(each) for each in tensors)
+        return self.nodes[node].op in ("linear", "conv") and any(self.names.name(each) for each in tensors)
 
     def _convolved(self, inputs: list[int], tensors: list[Tensor], result: Tensor) -> Node | None:
         """A convolution that took several operations: the image's parts side by side, and a product with a weight."""
@@ -322,7 +320,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return None
 
     def _of_network(self, tensors: list[Tensor]) -> list[Tensor]:
-        return [each for each in tensors if each.ndim > 1 and self._names.name(each)]
+        return [each for each in tensors if each.ndim > 1 and self.names.name(each)]
 
     def _described(self, seen: operations.Operation, inputs: list[int], random: bool) -> Node:
         shape = tuple(seen.result.shape[:_DIMENSIONS])
@@ -370,8 +368,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _weight(self, weight: Tensor | None) -> tuple[str, bool]:
         if weight is None:
             return "", True
-        name = self._names.name(weight)
-        return (name, True) if name else (self._names.unregistered(weight), False)
+        name = self.names.name(weight)
+        return (name, True) if name else (self.names.unregistered(weight), False)
 
     def _append(self, node: Node, result: Tensor, tensors: list[Tensor]) -> int:
         learning = [each for each in tensors if each.is_floating_point() and self.node_of(each) in self._learning]
