@@ -1,6 +1,6 @@
 """The way from the images to the scores in a traced graph, its skip connections, and its alignment with the handout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import ne
@@ -74,12 +74,18 @@ class Path:
     """The main path: at every addition, the side with more convolutions.
 
     Attributes:
-        nodes: From the input to the output.
+        graph: All nodes of the network.
+        nodes: Indices of those on the path, from the input to the output.
         skips: The skip of each addition, by the addition's index on the path.
     """
 
+    graph: tuple[Node, ...]
     nodes: tuple[int, ...]
     skips: dict[int, Skip]
+
+    def node(self, at: int) -> Node:
+        """The node at an index on the path."""
+        return self.graph[self.nodes[at]]
 
 
 def main_path(network: NetworkSeen) -> Path:
@@ -97,7 +103,7 @@ def main_path(network: NetworkSeen) -> Path:
         backwards.append(at)
     path = tuple(reversed(backwards))
     index_of = {node: index for index, node in enumerate(path)}
-    return Path(path, {index_of[add]: _skip(nodes, depths, other, index_of) for add, other in others})
+    return Path(nodes, path, {index_of[add]: _skip(nodes, depths, other, index_of) for add, other in others})
 
 
 def _depths(nodes: tuple[Node, ...]) -> list[tuple[int, int]]:
@@ -129,7 +135,14 @@ class Step:
     at: int | None
 
 
-def align(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> list[Step]:
+def matched(steps: Iterable[Step]) -> Iterator[tuple[Expected, int]]:
+    """The layers of the handout that are there, each with its index on the main path."""
+    for step in steps:
+        if step.expected is not None and step.at is not None:
+            yield step.expected, step.at
+
+
+def align(path: Path, blocks: tuple[int, ...]) -> list[Step]:
     """Align the main path, less the input, with the handout's network, with the least number of differences.
 
     That network has as many blocks in each stage as the main path seems to have, where that fits better.
@@ -137,20 +150,20 @@ def align(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> list[Ste
     Args:
         blocks: How many the handout asks for.
     """
-    found = [network.nodes[node] for node in path.nodes[1:]]
-    counts = [each for each in _counted(network, path, blocks) if 0 < sum(each) <= _MOST_BLOCKS]
+    found = [path.graph[node] for node in path.nodes[1:]]
+    counts = [each for each in _counted(path, blocks) if 0 < sum(each) <= _MOST_BLOCKS]
     tried = {each: _costs(found, expected_layers(each)) for each in dict.fromkeys([blocks, *counts])}
     best = min(tried, key=lambda each: tried[each][0][0] + _OTHER_COUNT * sum(map(ne, each, blocks)))
     steps = list(_steps(found, expected_layers(best), tried[best]))
     return _at_boundaries(steps, found)
 
 
-def _counted(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def _counted(path: Path, blocks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """How many blocks each stage may have: a block ends with an addition, and a stage's images have one size.
 
     Where the sizes say what the handout asks for, other channels are a wrong width, and no other number of blocks.
     """
-    shapes = [network.nodes[path.nodes[at]].shape for at in sorted(path.skips)]
+    shapes = [path.node(at).shape for at in sorted(path.skips)]
     for dimension, sizes in ((2, HEIGHTS), (1, WIDTHS)):
         own = [shape[dimension] for shape in shapes if len(shape) == 4]
         counted = tuple(own.count(size) for size in sizes)
@@ -290,18 +303,18 @@ def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
         blocks: How many blocks the handout's network has in each stage.
     """
     network, _ = computed_once(network)
-    route = main_path(network)
+    path = main_path(network)
     rows, place = [], ""
-    for step in as_asked(align(network, route, blocks), blocks)[:_MOST_LAYERS]:
+    for step in as_asked(align(path, blocks), blocks)[:_MOST_LAYERS]:
         place = str(step.expected.place) if step.expected else place
-        rows.append(Layer(place, _asked(step), _ran(step, network, route), _differs(step, network, route)))
+        rows.append(Layer(place, _asked(step), _ran(step, path), _differs(step, path)))
     return tuple(rows)
 
 
-def _differs(step: Step, network: NetworkSeen, route: Path) -> bool:
+def _differs(step: Step, path: Path) -> bool:
     if step.expected is None or step.at is None:
         return True
-    node, expected = network.nodes[route.nodes[step.at]], step.expected
+    node, expected = path.node(step.at), step.expected
     if node.op != expected.op:
         return True
     return node.op == "conv" and (node.shape[1], node.kernel, node.stride) != (expected.width, (3, 3), expected.stride)
@@ -315,14 +328,13 @@ def _asked(step: Step) -> str:
     return expected.name.removeprefix("the ") + size
 
 
-def _ran(step: Step, network: NetworkSeen, route: Path) -> str:
+def _ran(step: Step, path: Path) -> str:
     if step.at is None:
         return "missing"
-    said = _described(network.nodes[route.nodes[step.at]])
-    if skip := route.skips.get(step.at):
-        passed = ", ".join(words(network.nodes[each]) for each in skip.nodes)
-        begins = network.nodes[route.nodes[skip.source or 0]]
-        said += f" with the {words(begins)} above it" + (f", through {passed}" if passed else "")
+    said = _described(path.node(step.at))
+    if skip := path.skips.get(step.at):
+        passed = ", ".join(words(path.graph[each]) for each in skip.nodes)
+        said += f" with the {words(path.node(skip.source or 0))} above it" + (f", through {passed}" if passed else "")
     return said[:_MOST_WORDS]
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from grader.judge.alignment import Path, Skip, Step
+from grader.judge.alignment import Path, Skip, Step, matched
 from grader.judge.specification import (
     AFTER,
     FIRST,
@@ -22,7 +22,7 @@ from grader.judge.specification import (
     with_article,
     words,
 )
-from grader.protocol import NetworkSeen, Node
+from grader.protocol import Node
 from grader.records import Deviation
 
 _LIGHT = {"batch_norm", "relu"}
@@ -110,7 +110,7 @@ def _convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...
         yield replace(difference, code=code, sentence=sentence, width=found, has=has, asked=asks)
 
 
-def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
+def differences(path: Path, steps: list[Step]) -> list[Difference]:
     """Every difference along the main path and in its skip connections, in the network's order."""
     found: list[Difference] = []
     for block in _by_place(path, steps):
@@ -118,16 +118,16 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
             sentence = "{places} {is} missing ({section})."
             found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence, blocks=-bool(block.place.block)))
             continue
-        found += _added(network, path, block)
-        found += _missing(block, network, path)
-        found += _attributes(network, path, block)
-        found += _skip_differences(network, path, block, steps)
+        found += _added(path, block)
+        found += _missing(block, path)
+        found += _attributes(path, block)
+        found += _skip_differences(path, block, steps)
     return _paired(found)
 
 
 def _is_missing(block: Block) -> bool:
     """Whether nothing of a place is there, or no more of a block than layers that happen to fit."""
-    there = [step.expected.op for step in block.steps if step.expected and step.at is not None]
+    there = [expected.op for expected, _ in matched(block.steps)]
     if block.place.block and "add" not in there:
         bare = there.count("conv") < 2 and "batch_norm" not in there
         return bare or len(there) <= _LEFT_OF_NO_BLOCK
@@ -149,19 +149,15 @@ def _by_place(path: Path, steps: list[Step]) -> list[Block]:
 def _spans(path: Path, steps: list[Step]) -> dict[int, Place]:
     """For what lies between the beginning of a block's skip and its addition, by index on the path, that block."""
     spans: dict[int, Place] = {}
-    for step in steps:
-        skip = path.skips.get(step.at or 0)
-        if step.expected is not None and step.at is not None and skip is not None and skip.source is not None:
-            spans |= dict.fromkeys(range(skip.source + 1, step.at), step.expected.place)
+    for expected, at in matched(steps):
+        skip = path.skips.get(at)
+        if skip is not None and skip.source is not None:
+            spans |= dict.fromkeys(range(skip.source + 1, at), expected.place)
     return spans
 
 
 def _stage(place: Place) -> str:
     return f"stage {place.stage}" if place.stage in STAGES else "the network"
-
-
-def _node(network: NetworkSeen, path: Path, at: int) -> Node:
-    return network.nodes[path.nodes[at]]
 
 
 def _runs(block: Block) -> Iterator[tuple[Step | None, list[int]]]:
@@ -179,14 +175,14 @@ def _runs(block: Block) -> Iterator[tuple[Step | None, list[int]]]:
         yield before, run
 
 
-def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
+def _added(path: Path, block: Block) -> Iterator[Difference]:
     for before, run in _runs(block):
-        nodes = [_node(network, path, at) for at in run]
-        if block.place.part == POOLING and _instead_of_pooling(block, network, path):
+        nodes = [path.node(at) for at in run]
+        if block.place.part == POOLING and _instead_of_pooling(block, path):
             continue
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
-        last = after_addition and _next_is_head(block, network, path, run[-1])
+        last = after_addition and _next_is_head(block, path, run[-1])
         named = with_article(nodes, before.expected.op if before and before.expected else "")
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
@@ -236,19 +232,19 @@ def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:
     return Difference(Deviation.EXTRA_LAYER, place, sentence, op="conv")
 
 
-def _next_is_head(block: Block, network: NetworkSeen, path: Path, at: int) -> bool:
-    following = _node(network, path, at + 1).op if at + 1 < len(path.nodes) else ""
+def _next_is_head(block: Block, path: Path, at: int) -> bool:
+    following = path.node(at + 1).op if at + 1 < len(path.nodes) else ""
     return block.place.stage == 4 and following in ("avg_pool", "linear", "max_pool")
 
 
-def _instead_of_pooling(block: Block, network: NetworkSeen, path: Path) -> list[Node]:
+def _instead_of_pooling(block: Block, path: Path) -> list[Node]:
     """The operations that make one number of each channel in the place of an average pooling that is missing."""
-    added = [_node(network, path, step.at) for step in block.steps if step.at is not None]
+    added = [path.node(step.at) for step in block.steps if step.at is not None]
     missing = any(step.at is None for step in block.steps)
     return added if missing and {node.op for node in added} <= _REDUCTIONS else []
 
 
-def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Difference]:
+def _missing(block: Block, path: Path) -> Iterator[Difference]:
     absent = [step.expected for step in block.steps if step.expected and step.at is None]
     halves = Counter(each.half for each in absent)
     without_convolution = {each.half for each in absent if each.op == "conv"}
@@ -257,9 +253,9 @@ def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Differe
             continue  # the whole half of the block is missing: its convolution stands for it
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
         if expected.op == "avg_pool":
-            if _is_one_pixel(network, path):
+            if _is_one_pixel(path):
                 continue  # an average over one pixel is no operation: the strides before it are the cause
-            instead = _instead_of_pooling(block, network, path)
+            instead = _instead_of_pooling(block, path)
             stands = "stand" if len(instead) > 1 else "stands"
             sentence = "{name} is missing ({section})."
             if instead:
@@ -277,23 +273,21 @@ def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Differe
         yield Difference(code, expected.place, sentence, op=expected.op, name=expected.name, both=expected.both)
 
 
-def _is_one_pixel(network: NetworkSeen, path: Path) -> bool:
+def _is_one_pixel(path: Path) -> bool:
     """Whether the image is one pixel behind its last addition."""
-    return any(_node(network, path, at).shape[2:] == (1, 1) for at in path.skips)
+    return any(path.node(at).shape[2:] == (1, 1) for at in path.skips)
 
 
-def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
-    late = _strides_late(network, path, block)
+def _attributes(path: Path, block: Block) -> Iterator[Difference]:
+    late = _strides_late(path, block)
     if late:
         sentence = "in {places}, the second convolution has stride 2; it belongs to the first one ({section})."
         yield Difference(Deviation.WRONG_STRIDE, block.place, sentence)
-    for step in block.steps:
-        if step.expected is None or step.at is None:
-            continue
-        node, expected = _node(network, path, step.at), step.expected
+    for expected, at in matched(block.steps):
+        node = path.node(at)
         if late and node.op == expected.op == "conv":
             node = replace(node, stride=expected.stride)
-        if network.nodes[node.inputs[0]].op in _OWN_PADDINGS:  # it is named as an operation that is added
+        if path.graph[node.inputs[0]].op in _OWN_PADDINGS:  # it is named as an operation that is added
             node = replace(node, padding=tuple(each // 2 for each in node.kernel))
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
@@ -303,7 +297,7 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
         elif node.op == "conv":
             yield from _convolution_differences(node, expected, (3, 3))
         elif node.op == "avg_pool" and not (
-            node.plain and node.kernel in ((4, 4), network.nodes[node.inputs[0]].shape[2:])
+            node.plain and node.kernel in ((4, 4), path.graph[node.inputs[0]].shape[2:])
         ):
             size = " x ".join(map(str, node.kernel))
             padded = f" with padding {sized(node.padding)}" if any(node.padding) else ""
@@ -316,13 +310,9 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             yield Difference(Deviation.WRONG_KERNEL, expected.place, sentence)
 
 
-def _strides_late(network: NetworkSeen, path: Path, block: Block) -> bool:
+def _strides_late(path: Path, block: Block) -> bool:
     """Whether a block halves the image with its second convolution in place of its first."""
-    strides = [
-        _node(network, path, step.at).stride
-        for step in block.steps
-        if step.expected is not None and step.at is not None and step.expected.op == "conv"
-    ]
+    strides = [path.node(at).stride for expected, at in matched(block.steps) if expected.op == "conv"]
     return block.place.halves and strides == [(1, 1), (2, 2)]
 
 
@@ -344,18 +334,15 @@ def _elsewhere(missing: Difference, several: int) -> Difference:
     return missing.said(f"in {{places}}, {stands}; the order in Figure 1 is BN, ReLU, convolution.")
 
 
-def _skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
+def _skip_differences(path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
     """Every difference in the skip connection of one block."""
-    for step in block.steps:
-        if step.expected is None or step.at is None or step.expected.op != "add":
-            continue
-        skip = path.skips.get(step.at)
-        begins = [each for each in block.steps if each.expected is not None and each.at is not None]
-        first = begins[0].at or 0
-        if skip is None or skip.source is None:
-            continue
-        yield from _source(block, skip, first, _end_before(steps, block.place))
-        yield from _skip_layers(block.place, [network.nodes[node] for node in skip.nodes])
+    there = list(matched(block.steps))
+    for expected, at in there:
+        skip = path.skips.get(at) if expected.op == "add" else None
+        if skip is not None and skip.source is not None:
+            _, first = there[0]
+            yield from _source(block, skip, first, _end_before(steps, block.place))
+            yield from _skip_layers(block.place, [path.graph[node] for node in skip.nodes])
 
 
 def _end_before(steps: list[Step], place: Place) -> int:

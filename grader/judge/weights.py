@@ -21,8 +21,8 @@ class Places:
         alive: The nodes that have a part in the output.
     """
 
-    def __init__(self, network: NetworkSeen, path: Path, steps: list[Step]) -> None:
-        self.alive = nodes_before(network.nodes, network.output)
+    def __init__(self, path: Path, steps: list[Step]) -> None:
+        self.alive = nodes_before(path.graph, path.nodes[-1])
         self._by_node: dict[int, Place] = {}
         place = Place(0, part=FIRST)
         for step in steps:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from grader.records import Answer, Question, Training
 
@@ -310,11 +310,7 @@ def to_json(record: "Event | Task") -> str:
 
 def from_json(line: str) -> Event:
     """What a self-check or a trial said; not for what comes out of a sandbox, which is validated elsewhere."""
-    kinds: dict[str, type[Event]] = {
-        **{"started": Started, "source": SourceRead, "progress": Progress, "network": NetworkSeen},
-        **{"questions": QuestionsSeen, "stopped": Stopped, "exported": Exported},
-        "evaluated": Evaluated,
-    }
+    kinds: dict[str, type[Event]] = {kind.__dataclass_fields__["event"].default: kind for kind in get_args(Event)}
     values = json.loads(line, object_hook=lambda table: {name: _tuple(value) for name, value in table.items()})
     if values["event"] == "network":
         values["nodes"] = tuple(Node(**node) for node in values["nodes"])

@@ -24,6 +24,14 @@ ITEM_BYTES = {
     **{"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1},
 }
 MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last")
+# The words that an argument of a kind may be.
+_WORDS_OF = {
+    "dtype": tuple(ITEM_BYTES),
+    "device": ("cpu", "network"),
+    "layout": ("strided",),
+    "memory_format": MEMORY_FORMATS,
+    "number": ("inf", "-inf", "nan"),
+}
 # The specified network has 45 MB; one of twice the width 179.
 MOST_BYTES = 256 << 20
 LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
@@ -340,23 +348,10 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
             raise NoNetwork("no word")
         return
     [(kind, what)] = argument.items()
-    match kind:
-        case "value":
-            _number(what, 0, values - 1)
-        case "weight":
-            _number(what, 0, weights - 1)
-        case "dtype":
-            _known(what, ITEM_BYTES)
-        case "device":
-            _known(what, ("cpu", "network"))
-        case "layout":
-            _known(what, ("strided",))
-        case "memory_format":
-            _known(what, MEMORY_FORMATS)
-        case "number":
-            _known(what, ("inf", "-inf", "nan"))
-        case _:
-            raise NoNetwork("no argument")
+    if kind in ("value", "weight"):
+        _number(what, 0, (values if kind == "value" else weights) - 1)
+    else:
+        _known(what, _WORDS_OF[kind])
 
 
 def _step(said: dict[str, Any], index: int, steps: int, weights: tuple[Weight, ...]) -> Step:

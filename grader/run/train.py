@@ -105,7 +105,7 @@ def train(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Traine
     # In another secret order: the first worker may have seen the images in this one.
     again = replace(request, assignment=as_it_is, images=images_to_score(data, np.random.default_rng()))
     with waiting_worker(again) as second:
-        return _after(first, _trained(second, data, replayers))
+        return _with_first(first, _trained(second, data, replayers))
 
 
 def _network_was_changed(run: Run) -> bool:
@@ -114,7 +114,7 @@ def _network_was_changed(run: Run) -> bool:
     return any(used.get(name) for name in (CHANNELS_LAST, BFLOAT16, CUDA_GRAPHS))
 
 
-def _after(first: Trained, again: Trained) -> Trained:
+def _with_first(first: Trained, again: Trained) -> Trained:
     """The second run of a script that failed while its training was made faster, with what the first one showed."""
     used = ", ".join(name for name, share in first.run.training.acceleration if share)
     error = first.run.error or "no reason given"
@@ -144,10 +144,10 @@ def _trained(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Tra
                 replay = replayer.replay(worked.execution.network, data, limits, slot.cancelled)
             if replay.scores is None:
                 worked = worker.ask_after_all()
-    return _told(worked, replay, request, data)
+    return _result(worked, replay, request, data)
 
 
-def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
+def _result(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
     assignment = request.assignment
     scores = replay.scores
     said: Exported | Evaluated | None = worked.exported
@@ -174,7 +174,7 @@ def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) ->
             *flags,
             *replay.flags,
             *not_seen_learning(training, worked.curve, replay.known, len(data.x_train)),
-            *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
+            *_unlikely(worked, training, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,
         job_seconds=round(worked.execution.seconds, 1),
@@ -200,7 +200,7 @@ def plausible(training: Training) -> Training:
     )
 
 
-def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[Reason]:
+def _unlikely(run: WorkerRun, training: Training, epochs: int, training_size: int) -> list[Reason]:
     """What cannot well be true of what the worker said about its training."""
     found = list(run.doubts)
     said = run.evaluated if run.execution.answer is not None else run.exported
@@ -212,7 +212,6 @@ def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[Reason]:
             )
         )
     found += _programs(run)
-    training = plausible(run.stopped.training) if run.stopped else Training()
     used = training.samples
     if training.targets > _TARGETS_EACH * used + training_size:
         losses = f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images"

@@ -46,7 +46,8 @@ class Budget:
     """The budget of one script.
 
     Rows of a forward count once a gradient flows back into its output, so a test loop without `no_grad` costs nothing.
-    They are the most of what went in, of the gradient, and of the targets at the losses that it comes from.
+    Their number is the largest of three: the rows that went in, those of the gradient, and those of the targets at the
+    losses from which it comes.
     The class's own `forward` is wrapped, since scripts also call `net.forward(x)`, which skips module hooks. What a
     forked child uses counts too; past the budget the child ends, and the script goes on without it.
 

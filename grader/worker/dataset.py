@@ -52,7 +52,9 @@ served = Served()
 
 @dataclass(slots=True)
 class Given:
-    """What the data sets of a run are made of, and which were made. Not on the class, whose names are torchvision's.
+    """What the data sets of a run are made of, and which were made.
+
+    It is kept here and not on the class, whose attributes are torchvision's.
 
     Attributes:
         arrays: Images, uint8 of shape (N, 32, 32, 3), and labels, int64 of shape (N,).

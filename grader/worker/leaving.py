@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, NoReturn, TextIO
 
+from grader.worker.source import SCRIPT
+
 # By a name of their own: the script finds others under those of os.
 end_process: Callable[[int], NoReturn] = os._exit
 _kill, _own_process, _this_thread = os.kill, os.getpid, threading.get_ident
 _execute, _execute_with, _handler_of = os.execv, os.execve, signal.getsignal
 _set_timer: Any = getattr(signal, "setitimer", None)
 _TIMERS = ("alarm", "setitimer")  # Windows has none
-_SCRIPT = "hw6.py"
 # A script may put its own objects in the place of these, or close them.
 _STREAMS: tuple[TextIO, ...] = (sys.stdout, sys.stderr)
 
@@ -95,7 +96,7 @@ class Exits:
                 if environment is not None:
                     os.environ.clear()
                     os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()})
-                raise Restarted([_SCRIPT, *words[begin + 1 :]])
+                raise Restarted([SCRIPT, *words[begin + 1 :]])
         _execute(path, arguments) if environment is None else _execute_with(path, arguments, environment)
 
     def _timed(self, start: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +137,7 @@ def _begin_of_script(words: list[str]) -> int:
     """Where a command that starts a Python names the script; 0: it starts something else."""
     names = [PurePath(word).name for word in words]
     python = bool(names) and names[0].startswith("python")
-    return names.index(_SCRIPT) if python and _SCRIPT in names else 0
+    return names.index(SCRIPT) if python and SCRIPT in names else 0
 
 
 def flush() -> None:

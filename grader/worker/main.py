@@ -31,12 +31,11 @@ from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limi
 from grader.worker.look.network import build, look_at
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
-from grader.worker.source import Source, line_of, read_source
+from grader.worker.source import SCRIPT, Source, line_of, read_source
 from grader.worker.speed.acceleration import Acceleration
 from grader.worker.standins import colab, no_gpu
 from grader.worker.uncounted import Uncounted
 
-_SCRIPT = "hw6.py"
 _QUESTION_SECONDS = 30.0
 Images = np.ndarray[Any, Any]
 
@@ -80,7 +79,7 @@ class Worker:
 
     def _lay_out(self) -> None:
         """Put the script, which may read itself, and what lay beside it into the working folder."""
-        Path(_SCRIPT).write_text(self._source.text, encoding="utf-8", errors="surrogatepass")
+        Path(SCRIPT).write_text(self._source.text, encoding="utf-8", errors="surrogatepass")
         for companion in self._companions:
             shutil.copyfile(companion, companion.name)
 
@@ -93,15 +92,15 @@ class Worker:
 
     def _reset(self) -> None:
         """Take back what an earlier run of the script left for the next."""
-        sys.argv = [_SCRIPT]
+        sys.argv = [SCRIPT]
         os.environ.clear()
         os.environ.update(self._environment)
 
     def _execute_once(self) -> BaseException | None:
         self._module = sys.modules["__main__"] = types.ModuleType("__main__")
-        self._module.__dict__.update(colab.functions(), __file__=_SCRIPT)
+        self._module.__dict__.update(colab.functions(), __file__=SCRIPT)
         try:
-            exec(compile(self._source.text, _SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
+            exec(compile(self._source.text, SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
             _wait_for_threads()
         except SystemExit as error:
             _wait_for_threads()
@@ -228,7 +227,7 @@ def _note_used(companions: list[Path]) -> None:
     for companion in companions:
         module = sys.modules.get(companion.stem)
         if Path(str(getattr(module, "__file__", ""))).name == companion.name:
-            note(f"Your script used {companion.name}, which lies beside {_SCRIPT}.")
+            note(f"Your script used {companion.name}, which lies beside {SCRIPT}.")
 
 
 def _wait_for_threads() -> None:

@@ -18,7 +18,7 @@ from grader.text import counted, encoding_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
-_SCRIPT = "hw6.py"
+SCRIPT = "hw6.py"
 # The error may be the script's own object, and have a traceback of its own.
 _traceback_of = BaseException.__dict__["__traceback__"].__get__
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
@@ -61,7 +61,7 @@ def line_of(error: BaseException) -> int:
     """The script's line that an exception comes from, the innermost one; 0 where it comes from none."""
     trace, line = _traceback_of(error), 0
     while trace is not None:
-        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == _SCRIPT else line
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == SCRIPT else line
         trace = trace.tb_next
     return line
 

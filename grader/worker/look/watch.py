@@ -30,7 +30,7 @@ from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
 from grader.worker.leaving import Exits, Restarted
-from grader.worker.source import line_of
+from grader.worker.source import SCRIPT, line_of
 from grader.worker.tensors import is_symbolic
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
@@ -377,7 +377,7 @@ def run_script(
 
 def _run_anew(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str]) -> str:
     """Run a script, again as often as it puts itself in its own place."""
-    arguments = ["hw6.py"]
+    arguments = [SCRIPT]
     while True:
         try:
             return _run_once(text, watch, names, beside, arguments)
@@ -389,7 +389,7 @@ def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequenc
     for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
         del sys.modules[name]
     module = types.ModuleType("__main__")
-    module.__dict__.update(names, __file__="hw6.py")
+    module.__dict__.update(names, __file__=SCRIPT)
     original = torchvision.datasets.CIFAR10
     kept = sys.modules["__main__"], sys.argv
     torchvision.datasets.CIFAR10 = torchvision.datasets.cifar.CIFAR10 = OneImage
@@ -402,7 +402,7 @@ def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequenc
             watch.installed(),
             _without_tables(),
         ):
-            exec(compile(text, "hw6.py", "exec", dont_inherit=True), module.__dict__)
+            exec(compile(text, SCRIPT, "exec", dont_inherit=True), module.__dict__)
     except SystemExit:
         return ""
     except Exception as error:

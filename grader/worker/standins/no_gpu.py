@@ -1,10 +1,10 @@
 """On a machine without a GPU, devices that a script calls cuda mean the processor.
 
-The names are replaced, not intercepted by a torch mode: a mode holds in one thread only and costs every operation. None
-of torch.cuda and torch.accelerator fails, and none has anything to do.
+The names are replaced, not intercepted by a torch mode: a mode holds in one thread only and costs every operation. No
+function of torch.cuda or torch.accelerator fails, and none has anything to do.
 
-A script that does nothing without a GPU is told that there is one: only where it gave up, and only where the script
-itself asks. What torch asks of itself it must know as it is.
+A script that does nothing without a GPU is told that there is one, once it has given up, and only where the script
+itself asks. Torch's own questions get the true answer.
 """
 
 import contextlib
