@@ -174,7 +174,7 @@ def _result(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) 
             *flags,
             *replay.flags,
             *not_seen_learning(training, worked.curve, replay.known, len(data.x_train)),
-            *_unlikely(worked, training, assignment.budget.epochs, len(data.x_train)),
+            *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
         ),
         curve=worked.curve,
         job_seconds=round(worked.execution.seconds, 1),
@@ -200,7 +200,7 @@ def plausible(training: Training) -> Training:
     )
 
 
-def _unlikely(run: WorkerRun, training: Training, epochs: int, training_size: int) -> list[Reason]:
+def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[Reason]:
     """What cannot well be true of what the worker said about its training."""
     found = list(run.doubts)
     said = run.evaluated if run.execution.answer is not None else run.exported
@@ -212,6 +212,7 @@ def _unlikely(run: WorkerRun, training: Training, epochs: int, training_size: in
             )
         )
     found += _programs(run)
+    training = plausible(run.stopped.training) if run.stopped else Training()
     used = training.samples
     if training.targets > _TARGETS_EACH * used + training_size:
         losses = f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images"
