@@ -41,7 +41,7 @@ class _Deferred(types.ModuleType):
         # Whoever looks through sys.modules asks for such names.
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(real(self.__name__), name)
+        return getattr(_real(self.__name__), name)
 
 
 class _FindReal(MetaPathFinder, Loader):
@@ -53,7 +53,7 @@ class _FindReal(MetaPathFinder, Loader):
         return None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        return real(spec.name)
+        return _real(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing: it was executed already."""
@@ -66,12 +66,12 @@ def defer() -> None:
     compiler, utilities = _Deferred(_COMPILER), _Deferred(_UTILITIES)
     compiler.__path__ = []
     compiler.__dict__.update(graph_break=_nothing, disable=_as_it_is, utils=utilities)
-    utilities.__dict__.update(is_compile_supported=_is_compile_supported)
+    utilities.__dict__.update(is_compile_supported=lambda device: _real(_UTILITIES).is_compile_supported(device))
     sys.modules.update({_COMPILER: compiler, _UTILITIES: utilities})
     sys.meta_path.insert(0, _FindReal())
 
 
-def real(name: str = _COMPILER) -> types.ModuleType:
+def _real(name: str = _COMPILER) -> types.ModuleType:
     """Torch's own module, imported if it was not yet."""
     for deferred in (_COMPILER, _UTILITIES):
         if isinstance(sys.modules.get(deferred), _Deferred):
@@ -88,16 +88,12 @@ def _as_it_is(function: Callable[..., Any], *_: Any, **__: Any) -> Callable[...,
     return function
 
 
-def _is_compile_supported(device_type: Any) -> Any:
-    return real(_UTILITIES).is_compile_supported(device_type)
-
-
 def not_compiled(model: Any = None, **_: Any) -> Any:
     """`torch.compile` without a compiler: torch's own wrapper around a network, which calls that as it is."""
     if model is None:
         return not_compiled
     note(_UNCOMPILED)
-    return real().disable(model) if isinstance(model, nn.Module) else model
+    return _real().disable(model) if isinstance(model, nn.Module) else model
 
 
 class _Scripted(nn.Module):

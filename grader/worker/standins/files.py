@@ -46,14 +46,14 @@ def audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         path, _, flags = arguments
         if isinstance(flags, int) and flags & _WRITES:
-            make_parent(path)
+            _make_parent(path)
         else:
             fill(path)
     elif event == "os.mkdir":
         # Path.mkdir(parents=True) comes here too, and makes them itself.
-        make_parent(arguments[0], told=False)
+        _make_parent(arguments[0], told=False)
     elif event == "os.rename":
-        make_parent(arguments[1])
+        _make_parent(arguments[1])
     elif event == "os.chdir":
         _make_folder(arguments[0])
 
@@ -63,13 +63,13 @@ def saving(save: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(save)
     def saved(obj: Any, f: Any, *args: Any, **options: Any) -> None:
-        if make_parent(f):
+        if _make_parent(f):
             save(obj, f, *args, **options)
 
     return saved
 
 
-def make_parent(path: Any, *, told: bool = True) -> bool:
+def _make_parent(path: Any, *, told: bool = True) -> bool:
     """Make the folder of a file that is to be written, if it is missing; whether it is there.
 
     A path that is no text, such as an open file, needs none. The script's student is `told`.
