@@ -18,7 +18,7 @@ def storage_of(tensor: Tensor) -> int:
 
 
 def view_of(tensor: Tensor) -> tuple[Any, ...]:
-    """Where a tensor's values lie, and in which order: two tensors that have this in common, and a dtype, are equal."""
+    """Where a tensor's values lie and in which order. What has this and the dtype in common has equal values."""
     return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
 
 

@@ -2,6 +2,9 @@
 
 A real forward is recorded, not a symbolic one: a forward that reads values needs nothing special, and values tell what
 an operation does whatever it is called (option A has a dozen spellings). It costs four images' forward.
+
+`LayerNames` knows the network's parameters by the memory in which they lie: it tells which of them an operation used,
+and which no operation used.
 """
 
 import itertools
@@ -44,9 +47,7 @@ class LayerNames:
 
     def __init__(self, network: nn.Module, original: nn.Module) -> None:
         self.copy_is_whole = True
-        self._original = (
-            {} if original is network else {storage_of(each): name for name, each in original.named_parameters()}
-        )
+        self._original = set() if original is network else {storage_of(each) for each in original.parameters()}
         self._network = network
         self._names: dict[int, str] = {}
         self._kept: list[Tensor] = []
