@@ -1,12 +1,13 @@
 """The way from the images to the scores in a traced graph, its skip connections, and its alignment with the handout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import ne
 
-from grader.judge.specification import HEIGHTS, STAGES, WIDTHS, Expected, expected_layers
+from grader.judge.specification import HEIGHTS, STAGES, WIDTHS, Expected, expected_layers, words
 from grader.protocol import NetworkSeen, Node
+from grader.records import Layer
 
 _NORMS = {"instance_norm", "native_group_norm", "native_layer_norm", "group_norm", "layer_norm"}
 _ACTIVATIONS = {
@@ -22,7 +23,8 @@ _LIGHT, _HEAVY = 1.0, 2.5
 # A stage with another number of blocks: sooner than two layers that are wrong in one of them.
 _OTHER_COUNT = 0.25
 _MOST_BLOCKS = 60
-
+# The assigned network has about sixty layers; what is hostile may have thousands.
+_MOST_LAYERS, _MOST_WORDS = 200, 150
 
 WEIGHTED = {"conv", "batch_norm", "linear"}
 # Of these a node says all that they depend on.
@@ -72,12 +74,18 @@ class Path:
     """The main path: at every addition, the side with more convolutions.
 
     Attributes:
-        nodes: From the input to the output.
+        graph: All nodes of the network.
+        nodes: Indices of those on the path, from the input to the output.
         skips: The skip of each addition, by the addition's index on the path.
     """
 
+    graph: tuple[Node, ...]
     nodes: tuple[int, ...]
     skips: dict[int, Skip]
+
+    def node(self, at: int) -> Node:
+        """The node at an index on the path."""
+        return self.graph[self.nodes[at]]
 
 
 def main_path(network: NetworkSeen) -> Path:
@@ -95,7 +103,7 @@ def main_path(network: NetworkSeen) -> Path:
         backwards.append(at)
     path = tuple(reversed(backwards))
     index_of = {node: index for index, node in enumerate(path)}
-    return Path(path, {index_of[add]: _skip(nodes, depths, other, index_of) for add, other in others})
+    return Path(nodes, path, {index_of[add]: _skip(nodes, depths, other, index_of) for add, other in others})
 
 
 def _depths(nodes: tuple[Node, ...]) -> list[tuple[int, int]]:
@@ -127,7 +135,14 @@ class Step:
     at: int | None
 
 
-def align(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> list[Step]:
+def matched(steps: Iterable[Step]) -> Iterator[tuple[Expected, int]]:
+    """The layers of the handout that are there, each with its index on the main path."""
+    for step in steps:
+        if step.expected is not None and step.at is not None:
+            yield step.expected, step.at
+
+
+def align(path: Path, blocks: tuple[int, ...]) -> list[Step]:
     """Align the main path, less the input, with the handout's network, with the least number of differences.
 
     That network has as many blocks in each stage as the main path seems to have, where that fits better.
@@ -135,20 +150,20 @@ def align(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> list[Ste
     Args:
         blocks: How many the handout asks for.
     """
-    found = [network.nodes[node] for node in path.nodes[1:]]
-    counts = [each for each in _counted(network, path, blocks) if 0 < sum(each) <= _MOST_BLOCKS]
+    found = [path.graph[node] for node in path.nodes[1:]]
+    counts = [each for each in _counted(path, blocks) if 0 < sum(each) <= _MOST_BLOCKS]
     tried = {each: _costs(found, expected_layers(each)) for each in dict.fromkeys([blocks, *counts])}
     best = min(tried, key=lambda each: tried[each][0][0] + _OTHER_COUNT * sum(map(ne, each, blocks)))
     steps = list(_steps(found, expected_layers(best), tried[best]))
     return _at_boundaries(steps, found)
 
 
-def _counted(network: NetworkSeen, path: Path, blocks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def _counted(path: Path, blocks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """How many blocks each stage may have: a block ends with an addition, and a stage's images have one size.
 
     Where the sizes say what the handout asks for, other channels are a wrong width, and no other number of blocks.
     """
-    shapes = [network.nodes[path.nodes[at]].shape for at in sorted(path.skips)]
+    shapes = [path.node(at).shape for at in sorted(path.skips)]
     for dimension, sizes in ((2, HEIGHTS), (1, WIDTHS)):
         own = [shape[dimension] for shape in shapes if len(shape) == 4]
         counted = tuple(own.count(size) for size in sizes)
@@ -278,3 +293,53 @@ def _difference(expected: Expected, found: Node) -> float:
         return 0.0
     width = found.shape[1] if len(found.shape) > 1 else 0
     return 0.3 * (found.kernel != (3, 3)) + 0.3 * (found.stride != expected.stride) + 0.3 * (width != expected.width)
+
+
+def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Return one row for each layer of either network, from the images to the scores; the first 200 of them.
+
+    Args:
+        network: With an output.
+        blocks: How many blocks the handout's network has in each stage.
+    """
+    network, _ = computed_once(network)
+    path = main_path(network)
+    rows, place = [], ""
+    for step in as_asked(align(path, blocks), blocks)[:_MOST_LAYERS]:
+        place = str(step.expected.place) if step.expected else place
+        rows.append(Layer(place, _asked(step), _ran(step, path), _differs(step, path)))
+    return tuple(rows)
+
+
+def _differs(step: Step, path: Path) -> bool:
+    if step.expected is None or step.at is None:
+        return True
+    node, expected = path.node(step.at), step.expected
+    if node.op != expected.op:
+        return True
+    return node.op == "conv" and (node.shape[1], node.kernel, node.stride) != (expected.width, (3, 3), expected.stride)
+
+
+def _asked(step: Step) -> str:
+    expected = step.expected
+    if expected is None:
+        return "nothing"
+    size = f"  3 x 3, {expected.width} channels, stride {expected.stride[0]}" if expected.width else ""
+    return expected.name.removeprefix("the ") + size
+
+
+def _ran(step: Step, path: Path) -> str:
+    if step.at is None:
+        return "missing"
+    said = _described(path.node(step.at))
+    if skip := path.skips.get(step.at):
+        passed = ", ".join(words(path.graph[each]) for each in skip.nodes)
+        said += f" with the {words(path.node(skip.source or 0))} above it" + (f", through {passed}" if passed else "")
+    return said[:_MOST_WORDS]
+
+
+def _described(node: Node) -> str:
+    kernel = " x ".join(map(str, node.kernel))
+    stride = f", stride {node.stride[0]}" if node.stride else ""
+    channels = f", {node.shape[1]} channels" if node.op == "conv" and len(node.shape) > 1 else ""
+    return " ".join(f"{words(node)} {kernel}{channels}{stride} {node.weight.rpartition('.')[0]}".split())

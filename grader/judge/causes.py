@@ -33,8 +33,8 @@ _MOSTLY = 0.75
 _LISTED = 4
 _NORMS_OUTSIDE = 2  # behind the first convolution and before the pooling
 _LAYERS_OF_A_STAGE = 2  # where more have one wrong width, it is the stage's
-_FRACTIONS = {2: "half of", 4: "a quarter of", 8: "an eighth of"}
-_MULTIPLES = {2: "twice", 4: "four times"}
+_FRACTIONS: dict[float, str] = {2: "half of", 4: "a quarter of", 8: "an eighth of"}
+_MULTIPLES: dict[float, str] = {2: "twice", 4: "four times"}
 
 
 def findings(found: list[Difference], network: NetworkSeen, places: tuple[Place, ...]) -> tuple[Finding, ...]:
@@ -113,7 +113,7 @@ def _of_the_order(found: list[Difference], network: NetworkSeen) -> list[Differe
     if network.output is None:
         return found
     path = main_path(network)
-    layers = [network.nodes[node].op for node in path.nodes]
+    layers = [path.graph[node].op for node in path.nodes]
     before = _before_additions(path, layers)
     convolutions_first = not path.skips and layers[1:4] == ["conv", "conv", "batch_norm"]
     if not convolutions_first and (len(before) < 2 or before.count("batch_norm") < _MOSTLY * len(before)):
@@ -147,7 +147,7 @@ def _of_bottlenecks(found: list[Difference], network: NetworkSeen) -> list[Diffe
         return found
     path = main_path(network)
     kernels = [
-        [network.nodes[node].kernel for node in path.nodes[skip.source + 1 : at] if network.nodes[node].op == "conv"]
+        [path.graph[node].kernel for node in path.nodes[skip.source + 1 : at] if path.graph[node].op == "conv"]
         for at, skip in path.skips.items()
         if skip.source is not None
     ]
@@ -223,9 +223,7 @@ def _of_widths(found: list[Difference], missing: set[int]) -> list[Difference]:
     ratios = {(asked / width, width / asked) for asked, width in zip(WIDTHS, widths, strict=True) if width}
     if len(ratios) == 1 and all(widths):
         less, more = ratios.pop()
-        if share := _FRACTIONS.get(int(less) if less == int(less) else 0) or _MULTIPLES.get(
-            int(more) if more == int(more) else 0
-        ):
+        if share := _FRACTIONS.get(less) or _MULTIPLES.get(more):
             sentence = f"All widths are {share} what the handout asks for: {had}, and not {asked} (section 3.1)."
     return [each.said(sentence) if each.width else each for each in found]
 
@@ -277,8 +275,7 @@ def _section(where: list[Place]) -> str:
 def named(where: list[Place], blocks: tuple[Place, ...]) -> tuple[str, bool]:
     """Places in words, as in "the first block of stages 2, 3 and 4"; and whether they are grammatically several."""
     if len(where) == 1:
-        place = where[0]
-        return (f"block {place.block} of stage {place.stage}" if place.block else place.words), False
+        return where[0].words, False
     here = set(where)
     if not all(place.block for place in where):
         return listed([place.words if not place.block else f"stage {place.stage}" for place in where]), True

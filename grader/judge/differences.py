@@ -1,10 +1,10 @@
-"""Where a network differs from the handout, in sentences; and the two beside each other, layer by layer."""
+"""Where a network differs from the handout, in sentences."""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from grader.judge.alignment import Path, Skip, Step, align, as_asked, computed_once, main_path
+from grader.judge.alignment import Path, Skip, Step, matched
 from grader.judge.specification import (
     AFTER,
     FIRST,
@@ -22,10 +22,10 @@ from grader.judge.specification import (
     with_article,
     words,
 )
-from grader.protocol import NetworkSeen, Node
-from grader.records import Deviation, Layer
+from grader.protocol import Node
+from grader.records import Deviation
 
-SMALL = {"batch_norm", "relu"}
+_LIGHT = {"batch_norm", "relu"}
 _MISSING = {
     "batch_norm": Deviation.MISSING_BATCH_NORM,
     "relu": Deviation.MISSING_RELU,
@@ -37,10 +37,6 @@ _REDUCTIONS = {"mean", "sum", "select", "slice", "amax", "max", "div"}
 _LAYERS_OF_A_HALF = 3
 _LEFT_OF_NO_BLOCK = 2  # of seven
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
-
-# The assigned network has about sixty; what is hostile may have thousands.
-_MOST_LAYERS = 200
-_MOST_WORDS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,7 @@ class Block:
     steps: list[Step] = field(default_factory=list)
 
 
-def convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
+def _convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]) -> Iterator[Difference]:
     """What is wrong with one convolution."""
     place, width, stride = asked.place, asked.width, asked.stride
     padding = tuple(each // 2 for each in kernel)
@@ -114,7 +110,7 @@ def convolution_differences(node: Node, asked: Expected, kernel: tuple[int, ...]
         yield replace(difference, code=code, sentence=sentence, width=found, has=has, asked=asks)
 
 
-def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Difference]:
+def differences(path: Path, steps: list[Step]) -> list[Difference]:
     """Every difference along the main path and in its skip connections, in the network's order."""
     found: list[Difference] = []
     for block in _by_place(path, steps):
@@ -122,16 +118,16 @@ def differences(network: NetworkSeen, path: Path, steps: list[Step]) -> list[Dif
             sentence = "{places} {is} missing ({section})."
             found.append(Difference(Deviation.MISSING_LAYER, block.place, sentence, blocks=-bool(block.place.block)))
             continue
-        found += _added(network, path, block)
-        found += _missing(block, network, path)
-        found += _attributes(network, path, block)
-        found += skip_differences(network, path, block, steps)
+        found += _added(path, block)
+        found += _missing(block, path)
+        found += _attributes(path, block)
+        found += _skip_differences(path, block, steps)
     return _paired(found)
 
 
 def _is_missing(block: Block) -> bool:
     """Whether nothing of a place is there, or no more of a block than layers that happen to fit."""
-    there = [step.expected.op for step in block.steps if step.expected and step.at is not None]
+    there = [expected.op for expected, _ in matched(block.steps)]
     if block.place.block and "add" not in there:
         bare = there.count("conv") < 2 and "batch_norm" not in there
         return bare or len(there) <= _LEFT_OF_NO_BLOCK
@@ -153,19 +149,15 @@ def _by_place(path: Path, steps: list[Step]) -> list[Block]:
 def _spans(path: Path, steps: list[Step]) -> dict[int, Place]:
     """For what lies between the beginning of a block's skip and its addition, by index on the path, that block."""
     spans: dict[int, Place] = {}
-    for step in steps:
-        skip = path.skips.get(step.at or 0)
-        if step.expected is not None and step.at is not None and skip is not None and skip.source is not None:
-            spans |= dict.fromkeys(range(skip.source + 1, step.at), step.expected.place)
+    for expected, at in matched(steps):
+        skip = path.skips.get(at)
+        if skip is not None and skip.source is not None:
+            spans |= dict.fromkeys(range(skip.source + 1, at), expected.place)
     return spans
 
 
 def _stage(place: Place) -> str:
     return f"stage {place.stage}" if place.stage in STAGES else "the network"
-
-
-def _node(network: NetworkSeen, path: Path, at: int) -> Node:
-    return network.nodes[path.nodes[at]]
 
 
 def _runs(block: Block) -> Iterator[tuple[Step | None, list[int]]]:
@@ -183,25 +175,25 @@ def _runs(block: Block) -> Iterator[tuple[Step | None, list[int]]]:
         yield before, run
 
 
-def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
+def _added(path: Path, block: Block) -> Iterator[Difference]:
     for before, run in _runs(block):
-        nodes = [_node(network, path, at) for at in run]
-        if block.place.part == POOLING and _instead_of_pooling(block, network, path):
+        nodes = [path.node(at) for at in run]
+        if block.place.part == POOLING and _instead_of_pooling(block, path):
             continue
         operations = {node.op for node in nodes}
         after_addition = before is not None and before.expected is not None and before.expected.op == "add"
-        last = after_addition and _next_is_head(block, network, path, run[-1])
+        last = after_addition and _next_is_head(block, path, run[-1])
         named = with_article(nodes, before.expected.op if before and before.expected else "")
         place, op = block.place, nodes[0].op
         random = any(node.random for node in nodes)
         if after_addition and operations == {"relu"}:
             sentence = "in {places}, a ReLU follows the addition; in Figure 1 nothing follows it."
             yield Difference(Deviation.RELU_AFTER_ADD, place, sentence, op=op)
-        elif last and operations <= SMALL:
+        elif last and operations <= _LIGHT:
             place = Place(HEAD, part=AFTER)
             sentence = f"Stage 4 is followed by {named}; in the handout the average pooling follows (section 3.1.5)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
-        elif before is not None and place.part == FIRST and "batch_norm" in operations <= SMALL:
+        elif before is not None and place.part == FIRST and "batch_norm" in operations <= _LIGHT:
             sentence = f"The first convolution is followed by {named}; in the handout stage 1 follows (section 3.1.1)."
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, small=True, op=op)
         elif operations == {"add"}:
@@ -212,7 +204,7 @@ def _added(network: NetworkSeen, path: Path, block: Block) -> Iterator[Differenc
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         elif (blocks := sum(node.op == "add" for node in nodes)) and len(nodes) > 3:
             yield _blocks_too_many(place, nodes, blocks)
-        elif place.block and "conv" in operations <= SMALL | {"conv"}:
+        elif place.block and "conv" in operations <= _LIGHT | {"conv"}:
             yield _convolutions_too_many(place, nodes)
         else:
             where = "in {places}," if place.block else "after {places}" if before else "before {places}"
@@ -240,30 +232,30 @@ def _convolutions_too_many(place: Place, nodes: list[Node]) -> Difference:
     return Difference(Deviation.EXTRA_LAYER, place, sentence, op="conv")
 
 
-def _next_is_head(block: Block, network: NetworkSeen, path: Path, at: int) -> bool:
-    following = _node(network, path, at + 1).op if at + 1 < len(path.nodes) else ""
+def _next_is_head(block: Block, path: Path, at: int) -> bool:
+    following = path.node(at + 1).op if at + 1 < len(path.nodes) else ""
     return block.place.stage == 4 and following in ("avg_pool", "linear", "max_pool")
 
 
-def _instead_of_pooling(block: Block, network: NetworkSeen, path: Path) -> list[Node]:
+def _instead_of_pooling(block: Block, path: Path) -> list[Node]:
     """The operations that make one number of each channel in the place of an average pooling that is missing."""
-    added = [_node(network, path, step.at) for step in block.steps if step.at is not None]
+    added = [path.node(step.at) for step in block.steps if step.at is not None]
     missing = any(step.at is None for step in block.steps)
     return added if missing and {node.op for node in added} <= _REDUCTIONS else []
 
 
-def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Difference]:
+def _missing(block: Block, path: Path) -> Iterator[Difference]:
     absent = [step.expected for step in block.steps if step.expected and step.at is None]
     halves = Counter(each.half for each in absent)
     without_convolution = {each.half for each in absent if each.op == "conv"}
     for expected in absent:
-        if expected.op in SMALL and expected.half in without_convolution:
+        if expected.op in _LIGHT and expected.half in without_convolution:
             continue  # the whole half of the block is missing: its convolution stands for it
         code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
         if expected.op == "avg_pool":
-            if _is_one_pixel(network, path):
+            if _is_one_pixel(path):
                 continue  # an average over one pixel is no operation: the strides before it are the cause
-            instead = _instead_of_pooling(block, network, path)
+            instead = _instead_of_pooling(block, path)
             stands = "stand" if len(instead) > 1 else "stands"
             sentence = "{name} is missing ({section})."
             if instead:
@@ -281,23 +273,21 @@ def _missing(block: Block, network: NetworkSeen, path: Path) -> Iterator[Differe
         yield Difference(code, expected.place, sentence, op=expected.op, name=expected.name, both=expected.both)
 
 
-def _is_one_pixel(network: NetworkSeen, path: Path) -> bool:
+def _is_one_pixel(path: Path) -> bool:
     """Whether the image is one pixel behind its last addition."""
-    return any(_node(network, path, at).shape[2:] == (1, 1) for at in path.skips)
+    return any(path.node(at).shape[2:] == (1, 1) for at in path.skips)
 
 
-def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Difference]:
-    late = _strides_late(network, path, block)
+def _attributes(path: Path, block: Block) -> Iterator[Difference]:
+    late = _strides_late(path, block)
     if late:
         sentence = "in {places}, the second convolution has stride 2; it belongs to the first one ({section})."
         yield Difference(Deviation.WRONG_STRIDE, block.place, sentence)
-    for step in block.steps:
-        if step.expected is None or step.at is None:
-            continue
-        node, expected = _node(network, path, step.at), step.expected
+    for expected, at in matched(block.steps):
+        node = path.node(at)
         if late and node.op == expected.op == "conv":
             node = replace(node, stride=expected.stride)
-        if network.nodes[node.inputs[0]].op in _OWN_PADDINGS:  # it is named as an operation that is added
+        if path.graph[node.inputs[0]].op in _OWN_PADDINGS:  # it is named as an operation that is added
             node = replace(node, padding=tuple(each // 2 for each in node.kernel))
         if node.op != expected.op:
             where = "in {places}, " if expected.place.block else ""
@@ -305,9 +295,9 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             code = _MISSING.get(expected.op, Deviation.MISSING_LAYER)
             yield Difference(code, expected.place, sentence, name=expected.name, both=expected.both)
         elif node.op == "conv":
-            yield from convolution_differences(node, expected, (3, 3))
+            yield from _convolution_differences(node, expected, (3, 3))
         elif node.op == "avg_pool" and not (
-            node.plain and node.kernel in ((4, 4), network.nodes[node.inputs[0]].shape[2:])
+            node.plain and node.kernel in ((4, 4), path.graph[node.inputs[0]].shape[2:])
         ):
             size = " x ".join(map(str, node.kernel))
             padded = f" with padding {sized(node.padding)}" if any(node.padding) else ""
@@ -320,19 +310,15 @@ def _attributes(network: NetworkSeen, path: Path, block: Block) -> Iterator[Diff
             yield Difference(Deviation.WRONG_KERNEL, expected.place, sentence)
 
 
-def _strides_late(network: NetworkSeen, path: Path, block: Block) -> bool:
+def _strides_late(path: Path, block: Block) -> bool:
     """Whether a block halves the image with its second convolution in place of its first."""
-    strides = [
-        _node(network, path, step.at).stride
-        for step in block.steps
-        if step.expected is not None and step.at is not None and step.expected.op == "conv"
-    ]
+    strides = [path.node(at).stride for expected, at in matched(block.steps) if expected.op == "conv"]
     return block.place.halves and strides == [(1, 1), (2, 2)]
 
 
 def _paired(found: list[Difference]) -> list[Difference]:
     """One difference, not two, where a batch norm or ReLU is there, but at another place of its block."""
-    lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in SMALL}
+    lacking = {(each.place, each.op) for each in found if each.code in _MISSING.values() and each.op in _LIGHT}
     extra = {(each.place, op) for each in found if each.code is Deviation.EXTRA_LAYER for op in each.ops or (each.op,)}
     moved = extra & lacking
     several = Counter(place for place, _ in moved)
@@ -348,18 +334,15 @@ def _elsewhere(missing: Difference, several: int) -> Difference:
     return missing.said(f"in {{places}}, {stands}; the order in Figure 1 is BN, ReLU, convolution.")
 
 
-def skip_differences(network: NetworkSeen, path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
+def _skip_differences(path: Path, block: Block, steps: list[Step]) -> Iterator[Difference]:
     """Every difference in the skip connection of one block."""
-    for step in block.steps:
-        if step.expected is None or step.at is None or step.expected.op != "add":
-            continue
-        skip = path.skips.get(step.at)
-        begins = [each for each in block.steps if each.expected is not None and each.at is not None]
-        first = begins[0].at or 0
-        if skip is None or skip.source is None:
-            continue
-        yield from _source(block, skip, first, _end_before(steps, block.place))
-        yield from _skip_layers(block.place, [network.nodes[node] for node in skip.nodes])
+    there = list(matched(block.steps))
+    for expected, at in there:
+        skip = path.skips.get(at) if expected.op == "add" else None
+        if skip is not None and skip.source is not None:
+            _, first = there[0]
+            yield from _source(block, skip, first, _end_before(steps, block.place))
+            yield from _skip_layers(block.place, [path.graph[node] for node in skip.nodes])
 
 
 def _end_before(steps: list[Step], place: Place) -> int:
@@ -400,7 +383,7 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
                 f"in {{places}}, the skip connection passes through {with_article(nodes)}; "
                 "in Figure 1 it adds the block's input as it is."
             )
-            op = next((node.op for node in nodes if node.op not in SMALL), nodes[0].op)
+            op = next((node.op for node in nodes if node.op not in _LIGHT), nodes[0].op)
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         return
     convolutions = [node for node in nodes if node.op == "conv"]
@@ -412,19 +395,19 @@ def _skip_layers(place: Place, nodes: list[Node]) -> Iterator[Difference]:
         halved = any(node.stride == (2, 2) for node in nodes if node.op in ("max_pool", "avg_pool"))
         stride = (1, 1) if halved else (2, 2)
         asked = Expected("conv", place, "option B's convolution", 0, width, stride)
-        yield from convolution_differences(convolutions[0], asked, (1, 1))
+        yield from _convolution_differences(convolutions[0], asked, (1, 1))
         extra += convolutions[1:] + [node for node in nodes if node.op in ("max_pool", "zero_channels")]
     else:
-        instead = [node for node in extra if node.op not in SMALL]
+        instead = [node for node in extra if node.op not in _LIGHT]
         other = next((node for node in nodes if node.op == "max_pool" and not pooled), None)
         yield from _option_a(place, pooled, other, zeros, instead)
-        extra = [node for node in extra if (pooled and zeros) or node.op in SMALL]
+        extra = [node for node in extra if (pooled and zeros) or node.op in _LIGHT]
     if extra:
         sentence = (
             f"in {{places}}, the skip connection has more than option A or B: {with_article(extra)} ({{section}})."
         )
-        small = all(node.op in SMALL for node in extra)
-        op = next((node.op for node in extra if node.op not in SMALL), extra[0].op)
+        small = all(node.op in _LIGHT for node in extra)
+        op = next((node.op for node in extra if node.op not in _LIGHT), extra[0].op)
         yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, small=small, op=op)
 
 
@@ -447,54 +430,3 @@ def _option_a(place: Place, pooled: bool, other: Node | None, zeros: bool, inste
         found = f", but has {with_article(instead)}" if instead else ""
         sentence = f"in {{places}}, the skip connection does not add option A's channels of zeros{found} ({{section}})."
         yield Difference(Deviation.MISSING_LAYER, place, sentence)
-
-
-def compare(network: NetworkSeen, blocks: tuple[int, ...]) -> tuple[Layer, ...]:
-    """Return one row for each layer of either network, from the images to the scores; the first 200 of them.
-
-    Args:
-        network: With an output.
-        blocks: How many blocks the handout's network has in each stage.
-    """
-    network, _ = computed_once(network)
-    route = main_path(network)
-    rows, place = [], ""
-    for step in as_asked(align(network, route, blocks), blocks)[:_MOST_LAYERS]:
-        place = str(step.expected.place) if step.expected else place
-        rows.append(Layer(place, _asked(step), _ran(step, network, route), _differs(step, network, route)))
-    return tuple(rows)
-
-
-def _differs(step: Step, network: NetworkSeen, route: Path) -> bool:
-    if step.expected is None or step.at is None:
-        return True
-    node, expected = network.nodes[route.nodes[step.at]], step.expected
-    if node.op != expected.op:
-        return True
-    return node.op == "conv" and (node.shape[1], node.kernel, node.stride) != (expected.width, (3, 3), expected.stride)
-
-
-def _asked(step: Step) -> str:
-    expected = step.expected
-    if expected is None:
-        return "nothing"
-    size = f"  3 x 3, {expected.width} channels, stride {expected.stride[0]}" if expected.width else ""
-    return expected.name.removeprefix("the ") + size
-
-
-def _ran(step: Step, network: NetworkSeen, route: Path) -> str:
-    if step.at is None:
-        return "missing"
-    said = _described(network.nodes[route.nodes[step.at]])
-    if skip := route.skips.get(step.at):
-        passed = ", ".join(words(network.nodes[each]) for each in skip.nodes)
-        begins = network.nodes[route.nodes[skip.source or 0]]
-        said += f" with the {words(begins)} above it" + (f", through {passed}" if passed else "")
-    return said[:_MOST_WORDS]
-
-
-def _described(node: Node) -> str:
-    kernel = " x ".join(map(str, node.kernel))
-    stride = f", stride {node.stride[0]}" if node.stride else ""
-    channels = f", {node.shape[1]} channels" if node.op == "conv" and len(node.shape) > 1 else ""
-    return " ".join(f"{words(node)} {kernel}{channels}{stride} {node.weight.rpartition('.')[0]}".split())

@@ -67,14 +67,12 @@ def judge(network: NetworkSeen, blocks: tuple[int, ...]) -> Judgement:
         identity_expected = not structure
     found = _once(_without_consequences(found))
     verdict = _verdict(network, found)
+    every_block = tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
+    ran = verdict is not Verdict.UNREADABLE and not network.constructor_error
     return Judgement(
         verdict,
-        findings(
-            found, network, tuple(dict.fromkeys(each.place for each in expected_layers(blocks) if each.place.block))
-        ),
-        ()
-        if verdict is Verdict.UNREADABLE or network.constructor_error
-        else tuple(_notes(network, blocks, again, verdict)),
+        findings(found, network, every_block),
+        tuple(_notes(network, blocks, again, verdict)) if ran else (),
         tuple(_disagreements(network, identity_expected, {each.code for each in found})),
     )
 
@@ -113,10 +111,10 @@ def _structure(network: NetworkSeen, blocks: tuple[int, ...]) -> list[Difference
         sentence = "The output does not depend on the images; see section 3.2.1."
         return [Difference(Deviation.DEAD_LAYER, _FORWARD, sentence)]
     path = main_path(network)
-    steps = align(network, path, blocks)
-    weights = weight_differences(network, Places(network, path, steps))
+    steps = align(path, blocks)
+    weights = weight_differences(network, Places(path, steps))
     dead = {each.place for each in weights if each.code is Deviation.DEAD_LAYER}
-    found = differences(network, path, as_asked(steps, blocks))
+    found = differences(path, as_asked(steps, blocks))
     without_skip = {each.place for each in found if each.code is Deviation.SKIP_MISSING}
     return [
         *(each for each in weights if each.code is not Deviation.DEAD_LAYER or each.place not in without_skip),
@@ -161,15 +159,11 @@ def _behaviour(network: NetworkSeen) -> Iterator[Difference]:
             f"The forward pass fails for a single image ({_quoted(alone)}); it should take any number (section 3.2.1)."
         )
         yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
-    elif alone is not None and batch and batch[0] == _batch(network) and alone == batch[1:]:
-        sentence = (
-            f"For a single image the output has the shape {alone}, not {(1, *batch[1:])}: squeeze() or [0] drops the "
-            "batch dimension, too, where flatten(1) keeps it (section 3.2.1)."
-        )
-        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence, small=True)
     elif alone is not None and batch and batch[0] == _batch(network) and alone != (1, *batch[1:]):
-        sentence = f"For a single image the output has the shape {alone}, not {(1, *batch[1:])} (section 3.2.1)."
-        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence)
+        dropped = alone == batch[1:]
+        why = ": squeeze() or [0] drops the batch dimension, too, where flatten(1) keeps it" if dropped else ""
+        sentence = f"For a single image the output has the shape {alone}, not {(1, *batch[1:])}{why} (section 3.2.1)."
+        yield Difference(Deviation.SINGLE_IMAGE, _FORWARD, sentence, small=dropped)
     if seen.batch_dependent:
         sentence = "In eval mode, the scores of an image change with the other images of its batch (section 3.2.1)."
         yield Difference(Deviation.BATCH_DEPENDENT, _FORWARD, sentence)
@@ -230,14 +224,14 @@ def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]
     if seen.trace_differs and Deviation.SHARED_WEIGHTS not in codes:
         yield Reason.of("in eval mode the network computes something else than its traced graph")
     # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
-    if conforming and any(seen.identities or ()) and not keeps_its_input(network):
+    if conforming and any(seen.identities or ()) and not _keeps_its_input(network):
         yield Reason.of(
             "its graph is right, but a block is not the identity",
             "with convolutions set to zero, one that keeps its shape returns something else",
         )
 
 
-def keeps_its_input(network: NetworkSeen) -> bool:
+def _keeps_its_input(network: NetworkSeen) -> bool:
     """Whether every block that keeps its shape returned its input while all 3 x 3 convolutions were zero."""
     identities = network.behaviour.identities or ()
     additions = [node for node in network.nodes if node.op == "add"]

@@ -5,19 +5,24 @@ from collections.abc import Iterator
 from grader.judge.alignment import Path, Step
 from grader.judge.differences import Difference
 from grader.judge.specification import FIRST, Place, listed, words
-from grader.protocol import NetworkSeen
+from grader.protocol import NetworkSeen, nodes_before
 from grader.records import Deviation
 
 _NAMED = 3
 _LAYERS_OF_A_BLOCK = 4
+_OF_A_LAYER = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _PARAMETRIZED = ".parametrizations."  # as torch.nn.utils.parametrize names what a weight is computed from
 
 
 class Places:
-    """Where each node of a graph stands, by the aligned main path; whether it has a part in the output."""
+    """Where each node of a graph stands, by the aligned main path.
 
-    def __init__(self, network: NetworkSeen, path: Path, steps: list[Step]) -> None:
-        self.alive = _alive(network)
+    Attributes:
+        alive: The nodes that have a part in the output.
+    """
+
+    def __init__(self, path: Path, steps: list[Step]) -> None:
+        self.alive = nodes_before(path.graph, path.nodes[-1])
         self._by_node: dict[int, Place] = {}
         place = Place(0, part=FIRST)
         for step in steps:
@@ -38,17 +43,6 @@ class Places:
         return next((place for each, place in self._order if each > node), self._last)
 
 
-def _alive(network: NetworkSeen) -> set[int]:
-    alive: set[int] = set()
-    ahead = [network.output] if network.output is not None else []
-    while ahead:
-        node = ahead.pop()
-        if node not in alive:
-            alive.add(node)
-            ahead.extend(network.nodes[node].inputs)
-    return alive
-
-
 def weight_differences(network: NetworkSeen, places: Places) -> list[Difference]:
     """What is wrong with the weights that ran or did not run."""
     again = _used_again(network, places)
@@ -66,9 +60,7 @@ def layer_of(weight: str) -> str:
     if _PARAMETRIZED in weight:
         return weight.partition(_PARAMETRIZED)[0]
     layer, _, last = weight.rpartition(".")
-    return (
-        layer if layer and last in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked") else weight
-    )
+    return layer if layer and last in _OF_A_LAYER else weight
 
 
 def _owner(weight: str) -> str:

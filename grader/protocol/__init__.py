@@ -4,9 +4,10 @@ Student code shares the worker's process, so all of it may be forged: it is show
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from grader.records import Answer, Question, Training
 
@@ -180,6 +181,18 @@ class NetworkSeen:
             raise ValueError("the output is no node")
 
 
+def nodes_before(nodes: Sequence[Node], output: int | None) -> set[int]:
+    """Indices of the output and of all that it was computed from; none without an output."""
+    found: set[int] = set()
+    ahead = [] if output is None else [output]
+    while ahead:
+        node = ahead.pop()
+        if node not in found:
+            found.add(node)
+            ahead.extend(nodes[node].inputs)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class QuestionsSeen:
     """What a run on a few batches showed of the script's questions.
@@ -297,12 +310,8 @@ def to_json(record: "Event | Task") -> str:
 
 def from_json(line: str) -> Event:
     """What a self-check or a trial said; not for what comes out of a sandbox, which is validated elsewhere."""
-    kinds: dict[str, type[Event]] = {
-        **{"started": Started, "source": SourceRead, "progress": Progress, "network": NetworkSeen},
-        **{"questions": QuestionsSeen, "stopped": Stopped, "exported": Exported},
-        "evaluated": Evaluated,
-    }
-    values = json.loads(line, object_hook=_tuples)
+    kinds: dict[str, type[Event]] = {kind.__dataclass_fields__["event"].default: kind for kind in get_args(Event)}
+    values = json.loads(line, object_hook=lambda table: {name: _tuple(value) for name, value in table.items()})
     if values["event"] == "network":
         values["nodes"] = tuple(Node(**node) for node in values["nodes"])
         values["behaviour"] = Behaviour(**values["behaviour"])
@@ -311,10 +320,6 @@ def from_json(line: str) -> Event:
     if values["event"] == "questions":
         values["questions"] = tuple(Question(**question) for question in values["questions"])
     return kinds[values["event"]](**values)
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _tuple(value) for name, value in values.items()}
 
 
 def _tuple(value: Any) -> Any:

@@ -23,6 +23,15 @@ ITEM_BYTES = {
     **{"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2},
     **{"int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1},
 }
+MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last")
+# The words that an argument of a kind may be.
+_WORDS_OF = {
+    "dtype": tuple(ITEM_BYTES),
+    "device": ("cpu", "network"),
+    "layout": ("strided",),
+    "memory_format": MEMORY_FORMATS,
+    "number": ("inf", "-inf", "nan"),
+}
 # The specified network has 45 MB; one of twice the width 179.
 MOST_BYTES = 256 << 20
 LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
@@ -35,7 +44,7 @@ _MOST_BATCH, _MOST_SAMPLE, MOST_RESULTS = 4096, 8192, 256
 _MOST_NUMBER, _END = MOST_BYTES, 2**63 - 1
 
 # Names of torch.ops.aten; their forms in place end with a `_`. Pure functions of their arguments: none reads a file or
-# names a device but by its arguments. What more each must keep to, replay/operations.py looks at first. A `*` marks
+# names a device but by its arguments. What more each must keep to, replay/graph.py looks at first. A `*` marks
 # those that a step before the network may use on an image without a word: no image is found again with them.
 _OPERATIONS = """
     abs* add* addcdiv addcmul bitwise_and bitwise_not bitwise_or celu ceil clamp* clamp_max* clamp_min* clip cos
@@ -307,16 +316,13 @@ def _graph(said: dict[str, Any], weights: int) -> Graph:
             raise NoNetwork("an operation that may not be replayed")
         if not isinstance(call.args, list) or not all(_WORDS.fullmatch(name) for name in call.kwargs):
             raise NoNetwork("no arguments")
-        arguments = [each for each in (*call.args, *call.kwargs.values()) if not _is_open_end(call.operation, each)]
+        slices = call.operation.startswith("slice")
+        arguments = [each for each in (*call.args, *call.kwargs.values()) if not (slices and each == _END)]
         if sum(1 for argument in arguments for _ in _checked(argument, values, weights)) > _MOST_ARGUMENTS:
             raise NoNetwork("too many arguments")
         calls.append(call)
         values += call.results
     return Graph(tuple(calls), _number(said["output"], 0, values - 1))
-
-
-def _is_open_end(operation: str, argument: Any) -> bool:
-    return operation.startswith("slice") and argument == _END
 
 
 def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterator[None]:
@@ -342,23 +348,10 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
             raise NoNetwork("no word")
         return
     [(kind, what)] = argument.items()
-    match kind:
-        case "value":
-            _number(what, 0, values - 1)
-        case "weight":
-            _number(what, 0, weights - 1)
-        case "dtype":
-            _known(what, ITEM_BYTES)
-        case "device":
-            _known(what, ("cpu", "network"))
-        case "layout":
-            _known(what, ("strided",))
-        case "memory_format":
-            _known(what, ("contiguous_format", "preserve_format", "channels_last"))
-        case "number":
-            _known(what, ("inf", "-inf", "nan"))
-        case _:
-            raise NoNetwork("no argument")
+    if kind in ("value", "weight"):
+        _number(what, 0, (values if kind == "value" else weights) - 1)
+    else:
+        _known(what, _WORDS_OF[kind])
 
 
 def _step(said: dict[str, Any], index: int, steps: int, weights: tuple[Weight, ...]) -> Step:

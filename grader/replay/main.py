@@ -17,11 +17,10 @@ from torch import Tensor
 
 from grader.protocol import NetworkSeen
 from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
-from grader.replay.graph import Replayed, Run
+from grader.replay.graph import Replayed, RunnableGraph
 from grader.worker.channel import Channel, opened
-from grader.worker.look.layer_names import LayerNames
 from grader.worker.look.operations import BATCH_NORMS
-from grader.worker.look.trace import Recorder
+from grader.worker.look.trace import LayerNames, Recorder
 
 
 class _Names:
@@ -52,7 +51,7 @@ def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, A
     ]
     names: Any = _Names(network, weights)
     shown = replayed.batch(images)
-    run = Run(network.graph, weights, shown.device)
+    run = RunnableGraph(network.graph, weights, shown.device)
     recorder = Recorder(shown, LayerNames(names, names))
     with torch.no_grad():
         replayed.idle = run.idle(shown.clone())

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import replace
 
 from grader.assignment import Assignment
-from grader.judge.differences import compare
+from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict

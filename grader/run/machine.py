@@ -113,7 +113,7 @@ class Machine:
         """None where nothing shares the card, or the server takes no client: then runs take turns."""
         if self.mps_pipe is None or slot.alone or not slot.card:
             return None
-        return self.mps_pipe if mps.serves(self.mps_pipe) else None
+        return self.mps_pipe if mps.takes_clients(self.mps_pipe) else None
 
     def quiet_slot(self, cancelled: threading.Event) -> EquippedSlot:
         """The first slot, for a run that nobody watches."""
@@ -183,7 +183,7 @@ def shared_cards(machine: Machine, assignment: Assignment) -> Iterator[Machine]:
     if assignment.sharing == "turns" or not machine.cards or machine.jobs <= len(machine.cards):
         yield machine
         return
-    with mps.served(machine.cards) as pipe:
+    with mps.server(machine.cards) as pipe:
         yield replace(machine, mps_pipe=pipe)
 
 
@@ -224,14 +224,14 @@ def work_folder(out: Path, data: DataSet) -> Iterator[tuple[Path, Path]]:
     Raises:
         UserError: There is no room for it.
     """
-    folder = out / WORK_NAME
+    folder, way_out = out / WORK_NAME, "make room there or name another folder with OUT="
     try:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise _no_room(out, error, "make room there or name another folder with OUT=") from None
-        yield folder, _laid_out(data, folder, "make room there or name another folder with OUT=")
+            raise _no_room(out, error, way_out) from None
+        yield folder, _laid_out(data, folder, way_out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -55,6 +55,13 @@ _FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
 _LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
 # Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
 _MOST_SECONDS = 1e7
+_MET_OUTSIDE = {
+    Ending.WALL_LIMIT: Outcome.TIMED_OUT,
+    Ending.MEMORY_LIMIT: Outcome.OUT_OF_MEMORY,
+    Ending.OUTPUT_LIMIT: Outcome.TOO_MUCH_OUTPUT,
+    Ending.PROCESSOR_LIMIT: Outcome.OUT_OF_PROCESSOR_TIME,
+    Ending.DISK_LIMIT: Outcome.OUT_OF_DISK,
+}
 _MET_INSIDE: dict[str, Outcome] = {
     Fault.MEMORY: Outcome.OUT_OF_MEMORY,
     Fault.PROCESSES: Outcome.OUT_OF_PROCESSES,
@@ -98,7 +105,7 @@ def train(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Traine
     # In another secret order: the first worker may have seen the images in this one.
     again = replace(request, assignment=as_it_is, images=images_to_score(data, np.random.default_rng()))
     with waiting_worker(again) as second:
-        return _after(first, _trained(second, data, replayers))
+        return _with_first(first, _trained(second, data, replayers))
 
 
 def _network_was_changed(run: Run) -> bool:
@@ -107,7 +114,7 @@ def _network_was_changed(run: Run) -> bool:
     return any(used.get(name) for name in (CHANNELS_LAST, BFLOAT16, CUDA_GRAPHS))
 
 
-def _after(first: Trained, again: Trained) -> Trained:
+def _with_first(first: Trained, again: Trained) -> Trained:
     """The second run of a script that failed while its training was made faster, with what the first one showed."""
     used = ", ".join(name for name, share in first.run.training.acceleration if share)
     error = first.run.error or "no reason given"
@@ -137,10 +144,10 @@ def _trained(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Tra
                 replay = replayer.replay(worked.execution.network, data, limits, slot.cancelled)
             if replay.scores is None:
                 worked = worker.ask_after_all()
-    return _told(worked, replay, request, data)
+    return _result(worked, replay, request, data)
 
 
-def _told(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
+def _result(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
     assignment = request.assignment
     scores = replay.scores
     said: Exported | Evaluated | None = worked.exported
@@ -294,19 +301,10 @@ def _outcome(run: WorkerRun, assignment: Assignment) -> tuple[Outcome, str]:
     said = run.stopped.error if run.stopped else ""
     if _tested(run):
         return Outcome.GRADED, said
-    match run.execution.ending:
-        case Ending.WALL_LIMIT:
-            return Outcome.TIMED_OUT, said
-        case Ending.MEMORY_LIMIT:
-            return Outcome.OUT_OF_MEMORY, said
-        case Ending.OUTPUT_LIMIT:
-            return Outcome.TOO_MUCH_OUTPUT, said
-        case Ending.PROCESSOR_LIMIT:
-            return Outcome.OUT_OF_PROCESSOR_TIME, said
-        case Ending.DISK_LIMIT:
-            return Outcome.OUT_OF_DISK, said
-        case Ending.PROTOCOL:
-            return Outcome.CRASHED, "The script interfered with the grader's test"
+    if run.execution.ending in _MET_OUTSIDE:
+        return _MET_OUTSIDE[run.execution.ending], said
+    if run.execution.ending is Ending.PROTOCOL:
+        return Outcome.CRASHED, "The script interfered with the grader's test"
     # A script can end itself by the same signal: only the kernel's own count says that the machine lacked memory.
     if run.execution.exit_code == _KILLED_BY_SIGNAL_9 and run.execution.killed_for_memory:
         return Outcome.INFRASTRUCTURE, "The kernel killed the script because the machine lacked memory"

@@ -16,7 +16,7 @@ from grader.sandbox.job import (
     environment,
     gpu_devices,
     hidden_folders,
-    interpreter,
+    python_command,
     runtime,
     user_id,
     worker_code,
@@ -66,9 +66,7 @@ def bubblewrap(isolation: Isolation, job: Job, program: Sequence[str], theirs: d
     if as_root:
         command += ["/usr/bin/setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
         command += ["--bounding-set=-all", "--no-new-privs"]
-    numbers = (str(theirs[name]) for name in ("images", "scores", "report"))
-    data = DATA if job.training_set is not None else ""
-    return [*command, interpreter(), "-P", "-B", *program, *numbers, JOB, data]
+    return [*command, *python_command(program, theirs, JOB, DATA if job.training_set is not None else "")]
 
 
 def _file_in_memory(content: bytes) -> int:

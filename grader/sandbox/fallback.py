@@ -34,8 +34,8 @@ from grader.sandbox.job import (
     environment,
     gpu_devices,
     hidden_folders,
-    interpreter,
     package_folders,
+    python_command,
     runtime,
     user_id,
     worker_code,
@@ -135,10 +135,9 @@ def supervisor_command(
         theirs["data"] = os.open(job.training_set, os.O_PATH)
         data = f"/proc/self/fd/{theirs['data']}"
     scratch, temporary = str(base / "scratch"), str(base / "tmp")
-    numbers = (str(theirs[name]) for name in ("images", "scores", "report"))
     as_root = os.geteuid() == 0
     specification = Specification(
-        command=[interpreter(), "-P", "-B", *program, *numbers, str(base / "job"), data],
+        command=python_command(program, theirs, str(base / "job"), data),
         environment=environment(job, str(base / "code"), scratch, temporary),
         folder=scratch,
         uid=user_id(job.slot) if as_root else None,

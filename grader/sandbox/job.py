@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -176,6 +176,12 @@ def user_id(slot: int) -> int:
 def interpreter() -> str:
     """The Python that runs this, without links."""
     return os.path.realpath(sys.executable)
+
+
+def python_command(program: Sequence[str], theirs: Mapping[str, int], folder: str, data: str) -> list[str]:
+    """The command of a job, with its ends of the pipes by number, its folder, and its data or an empty word."""
+    numbers = (str(theirs[name]) for name in ("images", "scores", "report"))
+    return [interpreter(), "-P", "-B", *program, *numbers, folder, data]
 
 
 @cache

@@ -64,6 +64,15 @@ print('held')
 
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 INSTALL_SECCOMP = "sudo apt-get install libseccomp2"
+_APPARMOR = "AppArmor restricts user namespaces: run as root, or allow them to bwrap in an AppArmor profile"
+# By words of what bubblewrap says where it does not start; the first of these counts.
+_WAYS_OUT = {
+    "Unknown option": "install bubblewrap 0.8 or newer, for example from your distribution's next release",
+    "uid map": _APPARMOR,
+    "RTM_NEWADDR": _APPARMOR,
+    "namespace": "user namespaces are switched off: run as root, or `sudo sysctl -w user.max_user_namespaces=10000`",
+    "mount proc": "this container masks /proc: run outside it, or start it with an unmasked /proc",
+}
 _LEVELS = tuple(IsolationLevel)
 # What each level may let through; every other probe that succeeds is a leak.
 _OPEN = {
@@ -130,7 +139,7 @@ def probe(isolation: Isolation, limits: Limits) -> Probed:
     return Probed(succeeded=tuple(line for line in lines if line in PROBES))
 
 
-def hidden_memory_is_bounded(isolation: Isolation, limits: Limits) -> bool:
+def _hidden_memory_is_bounded(isolation: Isolation, limits: Limits) -> bool:
     """Whether 256 MB that nothing maps are too much for a job that may have 64."""
     small = limits.model_copy(update={"memory_mb": 48, "scratch_mb": 4, "shared_memory_mb": 8})
     return _run(isolation, small, _HOG)[0] is Ending.MEMORY_LIMIT
@@ -222,7 +231,7 @@ def _full(strong: Rung, limits: Limits) -> Rung:
     found = probe(full, limits)
     if found.failure or not set(found.succeeded) <= set(strong.succeeded):
         return Rung(IsolationLevel.FULL, None, f"no job runs in a cgroup here ({found.failure or 'a probe got out'})")
-    if not strong.isolation.filtered and not hidden_memory_is_bounded(full, limits):
+    if not strong.isolation.filtered and not _hidden_memory_is_bounded(full, limits):
         return Rung(IsolationLevel.FULL, None, "the cgroup does not bound memory")
     kept = f"cgroup for {', '.join(sorted(cgroup.controllers))}"
     description = _described(full, [kept], _parts_of_strong(full), strong.succeeded)
@@ -281,14 +290,5 @@ def _closed_folder() -> Path | None:
 
 def _way_out(said: str) -> str:
     """What helps where bubblewrap said this."""
-    if "Unknown option" in said:
-        way_out = "install bubblewrap 0.8 or newer, for example from your distribution's next release"
-    elif "uid map" in said or "RTM_NEWADDR" in said:
-        way_out = "AppArmor restricts user namespaces: run as root, or allow them to bwrap in an AppArmor profile"
-    elif "namespace" in said:
-        way_out = "user namespaces are switched off: run as root, or `sudo sysctl -w user.max_user_namespaces=10000`"
-    elif "mount proc" in said:
-        way_out = "this container masks /proc: run outside it, or start it with an unmasked /proc"
-    else:
-        way_out = "run the grader on the machine itself rather than in a container"
-    return way_out
+    known = (way_out for words, way_out in _WAYS_OUT.items() if words in said)
+    return next(known, "run the grader on the machine itself rather than in a container")

@@ -57,7 +57,7 @@ def visible_cards(numbers: Iterable[int], chosen: str | None) -> tuple[str, ...]
     numbers = tuple(numbers)
     if chosen is None or not numbers:
         return tuple(str(number) for number in sorted(numbers))
-    return tuple(name for part in chosen.split(",") if (name := part.strip()) and name != "-1")
+    return tuple(name for part in chosen.split(",") if (name := part.strip()) and name != NO_CARD)
 
 
 def spread(slots: int, cards: Sequence[str]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def why_not(cards: Sequence[str]) -> str:
 
 
 @contextmanager
-def served(cards: Sequence[str]) -> Iterator[Path]:
+def server(cards: Sequence[str]) -> Iterator[Path]:
     """Have MPS serve every user of this machine until the end; yield the pipe directory, where a job finds it.
 
     First the daemon is ended that a killed grader may have left.
@@ -69,8 +69,8 @@ def served(cards: Sequence[str]) -> Iterator[Path]:
         yield folder / PIPE
 
 
-def serves(pipe: Path) -> bool:
-    """Whether a new client would be served now.
+def takes_clients(pipe: Path) -> bool:
+    """Whether the server would take a new client now.
 
     After a fault on the card a server takes no new clients before the old ones have ended. One of these may be a script
     that stays until its time is over, just to keep them waiting.

@@ -22,12 +22,12 @@ import numpy as np
 from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
 from grader.records import StopReason
 from grader.worker import patches
+from grader.worker.limits import when_overdue
 from grader.worker.look.network import build, look_at
-from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import OneImage, Watch, run_script
 from grader.worker.source import read_source
-from grader.worker.standins import batch_files, colab, no_gpu
+from grader.worker.standins import colab, files, no_gpu
 
 _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
 
@@ -54,7 +54,7 @@ def _watched(text: str, path: Path, rules: dict[str, Any]) -> tuple[Watch, str]:
     os.chdir(folder)
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     # The student's own disk keeps no images of noise.
-    batch_files.serve(_noise, folder)
+    files.serve(_noise, folder)
     sys.path.insert(0, str(folder))
     beside = [file.stem for file in folder.glob("*.py")]
     watch, error = run_script(text, Watch(rules["class_name"]), names, beside)

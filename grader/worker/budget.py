@@ -6,7 +6,6 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn
@@ -20,20 +19,18 @@ from grader.protocol import Progress
 from grader.records import StopReason
 from grader.worker.batch_means import BatchMeans
 from grader.worker.channel import Channel, shared_counts
-from grader.worker.look.layer_names import is_symbolic
+from grader.worker.preprocessing import Statistics
 from grader.worker.speed.acceleration import Acceleration
+from grader.worker.tensors import as_plain, is_symbolic
 
 # The timer leaves the next forward so long to come and stop the script between two steps, before it steps in itself.
 _PATIENCE_SECONDS = 30.0
 _PROGRESS_SECONDS = 1.0
-_FORWARDS_MEASURED, _ROWS_KEPT = 64, 4
 _SAMPLES, _BATCHES, _TARGETS = range(3)
 # Kept here before a script runs: one that puts its own functions into torch or time is counted all the same.
 _is_grad_enabled, _register_hook = torch.is_grad_enabled, torch.Tensor.register_hook
 _Tensor, _size, _dimensions = torch.Tensor, torch.Tensor.size, torch.Tensor.dim
 _requires_grad: Any = torch.Tensor.requires_grad.__get__  # type: ignore[attr-defined]
-# Under it, a subclass of a tensor has no say in what its size is.
-_as_plain = torch._C.DisableTorchFunctionSubclass
 # Of what goes into a forward and comes out: so deep, and so many values.
 _DEPTH, _MOST_VALUES = 4, 1_000
 _WITHOUT_PARTS = (torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None))
@@ -45,46 +42,12 @@ _functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
 
-class Statistics:
-    """Shape, dtype, mean and spread of what the first training forwards saw.
-
-    Attributes:
-        rows: The first images of each of these forwards.
-        tested: The same of the last forwards in which nothing was learned: in the script's own tests.
-    """
-
-    def __init__(self) -> None:
-        self.shape: tuple[int, ...] = ()
-        self.dtype: torch.dtype | None = None
-        self.means: list[float] = []
-        self.spreads: list[float] = []
-        # For each forward: the mean of each channel, and the mean of its squares.
-        self.channels: list[list[list[float]]] = []
-        self.rows: list[torch.Tensor] = []
-        self.tested: deque[torch.Tensor] = deque(maxlen=_FORWARDS_MEASURED)
-
-    def add(self, images: torch.Tensor) -> None:
-        """Look at one batch; the first few are enough, since each look waits for the device."""
-        if len(self.means) < _FORWARDS_MEASURED:
-            seen = images.detach().float()
-            self.shape, self.dtype = tuple(images.shape[1:]), images.dtype
-            self.rows.append(images[:_ROWS_KEPT].detach().clone())
-            self.means.append(seen.mean().item())
-            self.spreads.append(seen.std(correction=0).item())
-            if seen.ndim == 4:
-                self.channels.append([seen.mean(dim=(0, 2, 3)).tolist(), seen.square().mean(dim=(0, 2, 3)).tolist()])
-
-    def test(self, images: Any) -> None:
-        """Keep some images of a forward that learns nothing; the device is not waited for."""
-        if type(images) is _Tensor and _dimensions(images) == 4:
-            self.tested.append(images[:_ROWS_KEPT].detach().clone())
-
-
 class Budget:
     """The budget of one script.
 
     Rows of a forward count once a gradient flows back into its output, so a test loop without `no_grad` costs nothing.
-    They are the most of what went in, of the gradient, and of the targets at the losses that it comes from.
+    Their number is the largest of three: the rows that went in, those of the gradient, and those of the targets at the
+    losses from which it comes.
     The class's own `forward` is wrapped, since scripts also call `net.forward(x)`, which skips module hooks. What a
     forked child uses counts too; past the budget the child ends, and the script goes on without it.
 
@@ -342,12 +305,12 @@ def _leave_transformations(network: Any) -> None:
 
 def _rows(batch: torch.Tensor) -> int:
     """Not `len` or `shape`, which a script may have put its own in the place of."""
-    with _as_plain():
+    with as_plain():
         return int(_size(batch, 0)) if _dimensions(batch) else 1
 
 
 def _hook(tensor: torch.Tensor, function: Callable[[torch.Tensor], None]) -> None:
-    with _as_plain():
+    with as_plain():
         if _requires_grad(tensor):
             _register_hook(tensor, function)  # type: ignore[no-untyped-call]
 
@@ -355,7 +318,7 @@ def _hook(tensor: torch.Tensor, function: Callable[[torch.Tensor], None]) -> Non
 def _rows_of_all(values: Any) -> int:
     """The most rows of one tensor, or all images where they come in several: of one row each, say."""
     tensors = list(_tensors(values))
-    with _as_plain():
+    with as_plain():
         several = sum(int(_size(tensor, 0)) for tensor in tensors if _dimensions(tensor) > 2)
     return max([several, *map(_rows, tensors)])
 

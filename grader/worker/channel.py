@@ -17,7 +17,11 @@ _sentences: dict[str, dict[str, None]] = {}
 
 
 class Channel:
-    """One byte to begin in; telemetry out; the ready byte out, images in, scores out."""
+    """The pipes to the grader.
+
+    A byte to begin comes in, and later the images. Telemetry goes out, the bytes that say how far the worker is, the
+    network, and the scores.
+    """
 
     def __init__(self, images: int, scores: int, report: int) -> None:
         self._images, self._scores, self._report = images, scores, report
@@ -72,6 +76,12 @@ class Channel:
         _write_all(self._scores, scores)
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def opened(word: str, how: int) -> int:
     """The descriptor that a word of the command line means; Windows hands none down, so there it is a file's path."""
     return int(word) if word.isdecimal() else os.open(word, how | getattr(os, "O_BINARY", 0))
@@ -88,12 +98,6 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except BaseException:
         return ""
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def shared_counts(number: int) -> memoryview:

@@ -14,7 +14,7 @@ from grader.records import CLASS_NAMES
 from grader.worker.channel import shared_counts
 from grader.worker.look.watch import one_image
 from grader.worker.speed.transforms import Step, batch_steps, transformed
-from grader.worker.standins import batch_files
+from grader.worker.standins import files
 
 # The real test set is a sixth of CIFAR-10, a fifth of its training set.
 _STAND_IN_FRACTION = 5
@@ -52,7 +52,9 @@ served = Served()
 
 @dataclass(slots=True)
 class Given:
-    """What the data sets of a run are made of, and which were made. Not on the class, whose names are torchvision's.
+    """What the data sets of a run are made of, and which were made.
+
+    It is kept here and not on the class, whose attributes are torchvision's.
 
     Attributes:
         arrays: Images, uint8 of shape (N, 32, 32, 3), and labels, int64 of shape (N,).
@@ -110,7 +112,7 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
         self.class_to_idx = {name: index for index, name in enumerate(CLASS_NAMES)}
         if download:
             self.download()
-            batch_files.lay_out(self.root, len(given.arrays[1]))
+            files.lay_out(self.root, len(given.arrays[1]))
         given.add(self)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
@@ -178,7 +180,7 @@ def were_changed(images: GraderCIFAR10) -> bool:
 def serve(arrays: Arrays, *, batched: bool) -> None:
     """Fill the stand-in for CIFAR-10; the arguments are those of `Given`."""
     given.arrays, given.batched = arrays, batched
-    batch_files.serve(lambda training: given.arrays if training else _stand_in(given.arrays))
+    files.serve(lambda training: given.arrays if training else _stand_in(given.arrays))
 
 
 def load_arrays(folder: Path) -> Arrays:

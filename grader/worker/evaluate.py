@@ -13,11 +13,10 @@ from torch import nn
 
 from grader.protocol.exported import MOST_CHANCE, sample_rows
 from grader.records import CLASSES, SCORE_DTYPE
-from grader.worker.budget import Budget, Statistics
-from grader.worker.chosen_transform import chosen
+from grader.worker.budget import Budget
 from grader.worker.draws import Transform, draws, same_for_same_image
 from grader.worker.export import export, weights_of
-from grader.worker.preprocessing import After, found_again, mismatch, tensor_of, with_after
+from grader.worker.preprocessing import After, Statistics, chosen, found_again, mismatch, tensor_of, with_after
 
 # As fast as larger ones on a processor: 12 ms an image, at 100 and at 200 images 13 and 14 ms (the specified network,
 # one thread of an AMD EPYC, 2026-11-27). A batch is recorded once and judged once, which takes longer the larger it is.
@@ -86,7 +85,7 @@ class Prepared:
         Raises:
             NotExportable: It cannot be written down.
         """
-        with without_autocast():
+        with _without_autocast():
             return export(
                 self.network,
                 self.trained,
@@ -158,7 +157,7 @@ def _scores(
     weights = next((weight for weight in network.parameters() if weight.is_floating_point()), torch.zeros(()))
     parts = []
     first: torch.Tensor | None = None
-    with torch.no_grad(), without_autocast():
+    with torch.no_grad(), _without_autocast():
         for start in range(0, len(images), batch_size):
             batch = torch.stack([tensor_of(transform(Image.fromarray(image))) for image in images[start:][:batch_size]])
             rows = len(batch)
@@ -179,7 +178,7 @@ def _scores(
 
 
 @contextlib.contextmanager
-def without_autocast() -> Iterator[None]:
+def _without_autocast() -> Iterator[None]:
     """Compute in the dtypes of the weights and images, whatever the script has switched on."""
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield

@@ -22,6 +22,7 @@ from torchvision.transforms import InterpolationMode, v2
 from grader.protocol.exported import (
     ITEM_BYTES,
     KNOWN_STEPS,
+    MEMORY_FORMATS,
     MOST_BYTES,
     MOST_CALLS,
     Call,
@@ -33,18 +34,13 @@ from grader.protocol.exported import (
     to_bytes,
     values_in,
 )
-from grader.worker.look.layer_names import storage_of
-from grader.worker.preprocessing import tensor_of
+from grader.worker.preprocessing import CHANNELS, SIDE, VALUES, pixel_values, tensor_of
+from grader.worker.tensors import tensors_in, view_of
 
 _DTYPES = {getattr(torch, name): name for name in ITEM_BYTES}
-_MEMORY_FORMATS = {
-    torch.contiguous_format: "contiguous_format",
-    torch.preserve_format: "preserve_format",
-    torch.channels_last: "channels_last",
-}
+_MEMORY_FORMATS = {getattr(torch, name): name for name in MEMORY_FORMATS}
 # Training images on which a table of a transform is tried; noise has no two neighbours alike, and they are photographs.
 _TRIED = 16
-_CHANNELS, _VALUES, _SIDE = 3, 256, 32
 _MOST_NAME = 100
 
 
@@ -185,7 +181,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return decomposed
         said = [self._argument(each) for each in args], {name: self._argument(each) for name, each in kwargs.items()}
         output = func(*args, **kwargs)
-        results = list(_tensors(output))
+        results = list(tensors_in(output))
         if results:
             operation = f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name or 'default'}"
             if len(self.calls) >= MOST_CALLS:
@@ -307,28 +303,20 @@ def _setting(step: Any, name: str) -> Any:
 
 def _table(transform: Callable[[Any], Any], images: np.ndarray[Any, Any]) -> Tensor | None:
     """What each value of each channel becomes, of shape (3, 256); None where a transform does anything else."""
-    values = np.random.default_rng(0).permuted(np.tile(np.arange(_VALUES, dtype=np.uint8), (_CHANNELS, 4)), axis=1)
-    noise = values.T.reshape(_SIDE, _SIDE, _CHANNELS)
+    values = np.random.default_rng(0).permuted(np.tile(np.arange(VALUES, dtype=np.uint8), (CHANNELS, 4)), axis=1)
+    noise = values.T.reshape(SIDE, SIDE, CHANNELS)
     table: Tensor | None = None
     for image in (noise, *images):
         made = transform(Image.fromarray(image))
-        if not isinstance(made, Tensor) or made.shape != (_CHANNELS, _SIDE, _SIDE) or made.dtype not in _DTYPES:
+        if not isinstance(made, Tensor) or made.shape != (CHANNELS, SIDE, SIDE) or made.dtype not in _DTYPES:
             return None
-        where = torch.from_numpy(image.transpose(2, 0, 1).astype(np.int64)).flatten(1)
+        where = pixel_values(image)
         if table is None:
-            table = torch.zeros((_CHANNELS, _VALUES), dtype=made.dtype).scatter(1, where, made.flatten(1))
+            table = torch.zeros((CHANNELS, VALUES), dtype=made.dtype).scatter(1, where, made.flatten(1))
         if not torch.equal(table.gather(1, where), made.flatten(1)):
             return None
     return table
 
 
 def _key(tensor: Tensor) -> Any:
-    return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
+    return view_of(tensor), tensor.dtype

@@ -1,8 +1,14 @@
-"""The limits that hold inside a script's own process, and how its errors show which one it met."""
+"""The limits that hold inside a script's own process, its time among them; how its errors show which one it met."""
 
 import errno
 import os
 import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+# By their names, which a script cannot change here.
+from time import monotonic, process_time, sleep
 
 import torch
 
@@ -33,6 +39,12 @@ _BY_TEXT = {
 # Of a GPU's memory. The rest is for what the driver keeps for each process, which torch does not count; chosen, not
 # measured on a GPU.
 _FOR_TORCH = 0.9
+# Looks at the clock until a script is overdue.
+_LOOKS = 60
+# A loop that sleeps wants less than this share of a processor; a script that others crowd out wants or gets more.
+_IDLE_SHARE = 0.05
+# A script that works a little and sleeps a little ends after so many times its seconds by the clock on the wall.
+_WALL = 20
 
 
 def limit_resources(task: Task) -> None:
@@ -97,3 +109,45 @@ def limit_met(error: BaseException | None) -> Fault | None:
     if isinstance(error, OSError) and error.errno in _BY_NUMBER:
         return _BY_NUMBER[error.errno]
     return next((fault for text, fault in _BY_TEXT.items() if text in message_of(error)), None)
+
+
+def when_overdue(
+    seconds: float, act: Callable[[], object], alive: Callable[[], object] = lambda: None, at_most: float = _WALL
+) -> None:
+    """Do something, in another thread, once this process has worked or slept for so many seconds from now on.
+
+    Work is counted in the process's own time, so a busy machine ends nothing early. A second on several processors is
+    one second of work.
+
+    Args:
+        alive: Called at each look at the clock; it is not called while the script keeps every other thread waiting.
+        at_most: Times `seconds` by the clock on the wall, whatever came of it.
+    """
+
+    def count() -> None:
+        worked = slept = 0.0
+        begun = wall = monotonic()
+        processor, queued = process_time(), _queued()
+        while worked < seconds and slept < seconds and wall - begun < at_most * seconds:
+            alive()
+            sleep(seconds / _LOOKS)
+            passed, used, waited = monotonic() - wall, process_time() - processor, _queued() - queued
+            wall, processor, queued = wall + passed, processor + used, queued + waited
+            if used + max(waited, 0) < _IDLE_SHARE * passed:
+                slept += passed
+            else:
+                worked += min(used, passed)
+        act()
+
+    threading.Thread(target=count, daemon=True, name="patience").start()
+
+
+def _queued() -> float:
+    """For how many seconds this process's threads have waited for a processor; 0 where the system does not say."""
+    nanoseconds = 0
+    for thread in Path("/proc/self/task").glob("*/schedstat"):
+        try:
+            nanoseconds += int(thread.read_text().split()[1])
+        except (OSError, ValueError, IndexError):  # the thread has ended
+            continue
+    return nanoseconds / 1e9

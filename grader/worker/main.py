@@ -26,18 +26,16 @@ from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line, opened
 from grader.worker.evaluate import NotScores, Prepared, prepare
 from grader.worker.export import NotExportable
-from grader.worker.leaving import Doors, Restarted, end_process, errors, flush
-from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve
+from grader.worker.leaving import Exits, Restarted, end_process, errors, flush
+from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve, when_overdue
 from grader.worker.look.network import build, look_at
-from grader.worker.look.patience import when_overdue
 from grader.worker.look.questions import answers
 from grader.worker.look.watch import Watch, run_script
-from grader.worker.source import Source, line_of, read_source
+from grader.worker.source import SCRIPT, Source, line_of, read_source
 from grader.worker.speed.acceleration import Acceleration
 from grader.worker.standins import colab, no_gpu
 from grader.worker.uncounted import Uncounted
 
-_SCRIPT = "hw6.py"
 _QUESTION_SECONDS = 30.0
 Images = np.ndarray[Any, Any]
 
@@ -52,7 +50,7 @@ class Worker:
         self._environment = dict(os.environ)
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
-        self._doors = Doors(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
+        self._exits = Exits(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
         self._source = Source()
         # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * len(training_images)
@@ -63,7 +61,7 @@ class Worker:
         """Execute the script as `python hw6.py` would, then finish."""
         self._source = source
         patches.install(patches.watching(self._budget, self._uncounted, self._acceleration))
-        patches.install(patches.leaving(self._doors))
+        patches.install(patches.leaving(self._exits))
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()
         sys.path.insert(0, os.getcwd())
@@ -81,28 +79,28 @@ class Worker:
 
     def _lay_out(self) -> None:
         """Put the script, which may read itself, and what lay beside it into the working folder."""
-        Path(_SCRIPT).write_text(self._source.text, encoding="utf-8", errors="surrogatepass")
+        Path(SCRIPT).write_text(self._source.text, encoding="utf-8", errors="surrogatepass")
         for companion in self._companions:
             shutil.copyfile(companion, companion.name)
 
     def _execute(self) -> BaseException | None:
         """Run the script, anew as often as it puts itself in its own place; what ended it, if anything did."""
-        self._set_off()
+        self._reset()
         while isinstance(ended_by := self._execute_once(), Restarted):
             sys.argv = ended_by.arguments
         return ended_by
 
-    def _set_off(self) -> None:
+    def _reset(self) -> None:
         """Take back what an earlier run of the script left for the next."""
-        sys.argv = [_SCRIPT]
+        sys.argv = [SCRIPT]
         os.environ.clear()
         os.environ.update(self._environment)
 
     def _execute_once(self) -> BaseException | None:
         self._module = sys.modules["__main__"] = types.ModuleType("__main__")
-        self._module.__dict__.update(colab.functions(), __file__=_SCRIPT)
+        self._module.__dict__.update(colab.functions(), __file__=SCRIPT)
         try:
-            exec(compile(self._source.text, _SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
+            exec(compile(self._source.text, SCRIPT, "exec", dont_inherit=True), self._module.__dict__)
             _wait_for_threads()
         except SystemExit as error:
             _wait_for_threads()
@@ -128,7 +126,7 @@ class Worker:
             missing_module=missing,
         )
         self._channel.say(Stopped(reason, said, training, line_of(error) if error else 0))
-        self._doors.close()
+        self._exits.close()
         try:
             if self._task.mode == "check":
                 self._check()
@@ -160,7 +158,7 @@ class Worker:
         when_overdue(_QUESTION_SECONDS, answer, at_most=2)
         # The first run may have made the folders that the script makes.
         os.chdir(tempfile.mkdtemp())
-        self._set_off()
+        self._reset()
         self._lay_out()
         beside = [companion.stem for companion in self._companions]
         watch, _ = run_script(source.text, watch, colab.functions(), beside)
@@ -229,7 +227,7 @@ def _note_used(companions: list[Path]) -> None:
     for companion in companions:
         module = sys.modules.get(companion.stem)
         if Path(str(getattr(module, "__file__", ""))).name == companion.name:
-            note(f"Your script used {companion.name}, which lies beside {_SCRIPT}.")
+            note(f"Your script used {companion.name}, which lies beside {SCRIPT}.")
 
 
 def _wait_for_threads() -> None:

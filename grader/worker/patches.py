@@ -32,13 +32,13 @@ from torchvision import datasets
 
 from grader.protocol import Started
 from grader.text import counted
-from grader.worker import chosen_transform
+from grader.worker import preprocessing
 from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10
-from grader.worker.leaving import Doors
+from grader.worker.leaving import Exits
 from grader.worker.speed import loading
 from grader.worker.speed.acceleration import Acceleration
-from grader.worker.standins import colab, folders, no_gpu, older_versions, programs, uncompiled
+from grader.worker.standins import colab, compiler, files, no_gpu, older_versions, programs
 from grader.worker.uncounted import Uncounted
 
 _ALSO_HERE = "The same thing has a second name."
@@ -71,12 +71,12 @@ def surrounding() -> list[Patch | Call]:
         Patch(datasets.cifar, "CIFAR10", GraderCIFAR10, _ALSO_HERE),
         Patch(torch, "manual_seed", seed, "A script that sets its own seed gets no rerun with another one."),
         Patch(torch.random, "manual_seed", seed, _ALSO_HERE),
-        Patch(torch, "compile", uncompiled.not_compiled, "The sandbox has no compiler."),
+        Patch(torch, "compile", compiler.not_compiled, "The sandbox has no compiler."),
         Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
-        *_each(uncompiled.of_torchscript(), "A compiled network would run past the forward that counts."),
+        *_each(compiler.of_torchscript(), "A compiled network would run past the forward that counts."),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
-        Patch(torch, "save", folders.saving(torch.save), "A folder of the student's machine is missing here."),
-        Call(sys.addaudithook, (folders.audit,), "A folder of the student's machine is missing here."),
+        Patch(torch, "save", files.saving(torch.save), "A folder of the student's machine is missing here."),
+        Call(sys.addaudithook, (files.audit,), "A folder of the student's machine is missing here."),
         Patch(subprocess.Popen, "__init__", programs.start_of(subprocess.Popen.__init__), "Colab has more programs."),
         Call(sys.meta_path.append, (colab.MODULES,), "Colab's modules and IPython are missing here."),
         Call(sys.meta_path.insert, (0, colab.PLOTS), "A matplotlib backend that opens windows fails here."),
@@ -97,7 +97,7 @@ def surrounding() -> list[Patch | Call]:
         ]
     init: Any = DataLoader.__init__ if sys.platform == "linux" else loading.in_own_process(DataLoader.__init__)
     why = "A test image goes through the data set that the script made; off Linux, nothing forks loader workers."
-    changes.append(Patch(DataLoader, "__init__", chosen_transform.remembering(init), why))
+    changes.append(Patch(DataLoader, "__init__", preprocessing.remembering(init), why))
     if not torch.cuda.is_available():
         changes += _each(no_gpu.replacements(), "Without a GPU, a device that a script calls cuda is the processor.")
     return changes
@@ -137,9 +137,9 @@ def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration) -> list
     return changes
 
 
-def leaving(doors: Doors) -> list[Patch | Call]:
+def leaving(exits: Exits) -> list[Patch | Call]:
     """What lets the network be tested where a script ends its own process."""
-    return [*_each(doors.replacements(), "The trained network is tested, whichever way the script ends.")]
+    return [*_each(exits.replacements(), "The trained network is tested, whichever way the script ends.")]
 
 
 def install(changes: Iterable[Patch | Call]) -> None:

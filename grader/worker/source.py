@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from grader.text import counted, encoding_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
-_SCRIPT = "hw6.py"
+SCRIPT = "hw6.py"
 # The error may be the script's own object, and have a traceback of its own.
 _traceback_of = BaseException.__dict__["__traceback__"].__get__
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
@@ -61,7 +61,7 @@ def line_of(error: BaseException) -> int:
     """The script's line that an exception comes from, the innermost one; 0 where it comes from none."""
     trace, line = _traceback_of(error), 0
     while trace is not None:
-        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == _SCRIPT else line
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == SCRIPT else line
         trace = trace.tb_next
     return line
 
@@ -76,7 +76,8 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
         beside: Files that the script may import: Python decodes them as they say.
     """
     for name, each in (("The file", content), *((path.name, path.read_bytes()) for path in beside)):
-        if codec := _foreign_codec(each):
+        codec = _declared(each)
+        if codec and codec not in _CODECS:
             said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
             return Source(fault=f"{said}: save it as UTF-8.")
     decoded = _decode(content)
@@ -110,12 +111,6 @@ def _declared(content: bytes) -> str:
         if not _BEFORE_COOKIE.match(line):
             break
     return ""
-
-
-def _foreign_codec(content: bytes) -> str:
-    """The codec that a file declares, if it is none that we read."""
-    codec = _declared(content)
-    return "" if codec in _CODECS else codec
 
 
 def _decode(content: bytes) -> str | None:
@@ -182,17 +177,11 @@ def _question(lines: list[str], line: int) -> str:
 
 def carried_in(tree: ast.Module) -> tuple[str, ...]:
     """Say where a source imports what unpacks data; at most five sentences without a full stop."""
-    found = sorted(set(_findings(tree)))
+    imported = {
+        (node.lineno, module or "")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for module in ([node.module] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names])
+    }
+    found = [(line, module) for line, module in sorted(imported) if module.partition(".")[0] in _UNPACKERS]
     return tuple(f"imports {module} (line {line})" for line, module in found[:_MOST_REMARKS])
-
-
-def _findings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, name.name) for name in node.names if _unpacks(name.name))
-        elif isinstance(node, ast.ImportFrom) and _unpacks(node.module or ""):
-            yield node.lineno, node.module or ""
-
-
-def _unpacks(module: str) -> bool:
-    return module.partition(".")[0] in _UNPACKERS

@@ -39,7 +39,7 @@ A_CLIENT = "import torch; print(torch.ones(4, device='cuda').sum().item())"
 KILLED = """
 import sys
 from grader.schedule import mps
-with mps.served(("0",)) as pipe:
+with mps.server(("0",)) as pipe:
     print(pipe, flush=True)
     sys.stdin.read()
 """
@@ -275,15 +275,15 @@ def test_a_daemon_is_found_with_its_server_and_ended_also_where_its_grader_was_k
         print(subprocess.run(["ls", "-la", left], capture_output=True, text=True, check=False).stdout)
         assert client.stdout.strip() == "4.0"
         assert len(found) >= 2, "the daemon and its server"
-        assert mps.serves(left)
+        assert mps.takes_clients(left)
         grader.send_signal(signal.SIGKILL)
     assert mps._processes(left.parent), "a killed grader leaves them"
     began = time.monotonic()
-    with mps.served(("0",)) as pipe:
+    with mps.server(("0",)) as pipe:
         print(f"the one that was left ended, another began: {time.monotonic() - began:.1f} s")
         assert not mps._processes(left.parent)
         assert not left.parent.exists()
-        assert mps.serves(pipe)
+        assert mps.takes_clients(pipe)
 
 
 def compute_mode() -> str:

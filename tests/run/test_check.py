@@ -11,7 +11,7 @@ from torch import nn
 
 from command import ROOT, SUBMISSIONS
 from grader.assignment import Assignment, load_assignment
-from grader.judge.differences import compare
+from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import NetworkSeen
 from grader.records import Check, Deviation, Finding, Reason, Verdict

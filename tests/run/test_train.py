@@ -163,7 +163,7 @@ def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> Non
         failed(channels_last=0.9), error="ValueError: no", flags=(Reason.of("a doubt"),), notes=("not this",)
     )
     again = Run(Outcome.GRADED, StopReason.FINISHED, notes=("reported",), flags=(Reason.of("another doubt"),))
-    run = train_stage._after(Trained(first), Trained(again)).run
+    run = train_stage._with_first(Trained(first), Trained(again)).run
     assert [flag.words for flag in run.flags] == [
         "trained twice: the first run failed after 0 images (ValueError: no)",
         "another doubt",

@@ -30,7 +30,7 @@ from small_class import rules
 KILLED = f"""
 import sys
 from grader.schedule import mps
-with mps.served({CARDS!r}) as pipe:
+with mps.server({CARDS!r}) as pipe:
     print(pipe, flush=True)
     sys.stdin.read()
 """
@@ -44,9 +44,9 @@ def daemons(pipe: Path) -> list[psutil.Process]:
 def test_a_daemon_of_our_own_serves_until_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake_mps.install(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    with mps.served(CARDS) as pipe:
+    with mps.server(CARDS) as pipe:
         assert len(daemons(pipe)) == 1
-        assert mps.serves(pipe)
+        assert mps.takes_clients(pipe)
         for folder in (pipe, pipe.parent, mps.PARENT):
             assert folder.stat().st_mode & 0o005 == 0o005, "another user must pass it"
         assert stat.S_IMODE(pipe.stat().st_mode) == 0o755
@@ -61,7 +61,7 @@ def test_it_ends_with_whatever_ends_the_grader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     fake_mps.install(tmp_path / "bin", monkeypatch)
-    with pytest.raises(error), mps.served(CARDS) as pipe:
+    with pytest.raises(error), mps.server(CARDS) as pipe:
         raise error
     assert not daemons(pipe)
 
@@ -70,7 +70,7 @@ def test_it_ends_with_whatever_ends_the_grader(
 def test_a_daemon_that_does_not_quit_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_mps.install(tmp_path / "bin", monkeypatch, "deaf")
     monkeypatch.setattr(mps, "_QUIT_SECONDS", 0.2)
-    with mps.served(CARDS) as pipe:
+    with mps.server(CARDS) as pipe:
         assert len(daemons(pipe)) == 1
     assert not daemons(pipe)
 
@@ -87,21 +87,21 @@ def test_what_a_killed_grader_left_is_ended_and_what_another_one_uses_is_not(
     with grader:
         assert grader.stdout is not None
         left = Path(grader.stdout.readline().strip())
-        with mps.served(CARDS):
-            assert mps.serves(left), "its grader lives"
+        with mps.server(CARDS):
+            assert mps.takes_clients(left), "its grader lives"
         grader.send_signal(signal.SIGKILL)
         grader.wait()
     assert len(daemons(left)) == 1
-    with mps.served(CARDS) as pipe:
+    with mps.server(CARDS) as pipe:
         assert not daemons(left)
         assert not left.parent.exists()
-        assert mps.serves(pipe)
+        assert mps.takes_clients(pipe)
 
 
 @AS_ROOT
 def test_what_does_not_start_is_one_sentence_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_mps.install(tmp_path / "bin", monkeypatch, "broken")
-    with pytest.raises(UserError, match=r'already running.*sharing = "turns"'), mps.served(CARDS):
+    with pytest.raises(UserError, match=r'already running.*sharing = "turns"'), mps.server(CARDS):
         pass
 
 
@@ -113,8 +113,8 @@ def test_a_server_that_cannot_take_clients_is_given_none(
     fake_mps.install(tmp_path / "bin", monkeypatch, kind)
     monkeypatch.setattr(mps, "_ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(mps, "_QUIT_SECONDS", 0.2)
-    with mps.served(CARDS) as pipe:
-        assert not mps.serves(pipe)
+    with mps.server(CARDS) as pipe:
+        assert not mps.takes_clients(pipe)
 
 
 def test_doctor_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, assignment: Assignment) -> None:
@@ -224,13 +224,13 @@ def test_a_job_can_reach_the_daemon_and_change_nothing_of_it(
     folder.mkdir()
     (folder / "submission").write_text("")
     said = {}
-    with mps.served(CARDS) as pipe:
+    with mps.server(CARDS) as pipe:
         job = Job(folder, assignment.limits, ready_seconds=20, card="0", slot=1)
         for shared in (replace(job, mps_pipe=pipe), job):
             program = ("-c", IN_A_JOB.format(pipe=str(pipe)))
             execution = execute(isolation, shared, threading.Event(), program)
             said[shared.mps_pipe is not None] = execution.log.decode().splitlines()
-        assert mps.serves(pipe)
+        assert mps.takes_clients(pipe)
     assert succeeded(said[True]) == {"told", "writes to its own folder", *REACHED}
     if level is not IsolationLevel.PARTIAL:
         assert succeeded(said[False]) == {"writes to its own folder"}
@@ -243,7 +243,7 @@ def test_landlock_lets_a_job_use_the_sockets_and_change_no_file(
     if why := fallback.landlock_missing():
         pytest.skip(why)
     fake_mps.install(tmp_path / "bin", monkeypatch)
-    with mps.served(CARDS) as pipe:
+    with mps.server(CARDS) as pipe:
         confined = f"""from types import SimpleNamespace
 from grader.sandbox import fallback
 given = dict.fromkeys(("readable", "listable", "writable", "devices"), ())

@@ -13,7 +13,7 @@ from command import SUBMISSIONS, expectation, run_grader
 from grader.judge.verdict import Judgement
 from grader.records import Deviation, Verdict
 from grader.sandbox import Isolation
-from grader.worker.standins.uncompiled import not_scripted
+from grader.worker.standins.compiler import not_scripted
 from message_table import changed, changes, judged, names, rows_about, rows_of_network, rows_of_runs
 
 CASES = sorted((SUBMISSIONS / "networks").iterdir())

@@ -10,9 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 
-from grader.worker.budget import Statistics
-from grader.worker.chosen_transform import Chosen, chosen, remembering
 from grader.worker.dataset import GraderCIFAR10, given
+from grader.worker.preprocessing import Chosen, Statistics, chosen, remembering
 
 NORMALIZE = transforms.Normalize((0.5,) * 3, (0.2,) * 3)
 PLAIN = transforms.Compose([transforms.ToTensor(), NORMALIZE])

@@ -14,10 +14,10 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from grader.worker import dataset
-from grader.worker.budget import Budget, Statistics
+from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10, given
 from grader.worker.evaluate import NotScores, prepare
-from grader.worker.preprocessing import without_random_parts
+from grader.worker.preprocessing import Statistics, without_random_parts
 
 NORMALIZE = transforms.Normalize((0.5,) * 3, (0.5,) * 3)
 PLAIN = transforms.Compose([transforms.ToTensor(), NORMALIZE])

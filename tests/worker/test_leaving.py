@@ -23,7 +23,7 @@ def leave() -> NoReturn:
 
 
 @pytest.fixture
-def doors(monkeypatch: pytest.MonkeyPatch) -> leaving.Doors:
+def exits(monkeypatch: pytest.MonkeyPatch) -> leaving.Exits:
     """What a script finds, while the process itself cannot be ended."""
 
     def ended(status: int) -> NoReturn:
@@ -32,15 +32,15 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> leaving.Doors:
     monkeypatch.setattr(leaving, "end_process", ended)
     monkeypatch.setattr(leaving, "_kill", lambda process, number: sent.append((process, number)))
     sent.clear()
-    return leaving.Doors(leave, lambda: True)
+    return leaving.Exits(leave, lambda: True)
 
 
 sent: list[tuple[int, int]] = []
 OWN = os.getpid()
 
 
-def test_each_way_out_ends_the_turn(doors: leaving.Doors) -> None:
-    found = doors.replacements()
+def test_each_way_out_ends_the_turn(exits: leaving.Exits) -> None:
+    found = exits.replacements()
     ways: list[Any] = [
         lambda: found[os, "_exit"](0),
         lambda: found[os, "abort"](),
@@ -54,25 +54,25 @@ def test_each_way_out_ends_the_turn(doors: leaving.Doors) -> None:
     assert sent == []
 
 
-def test_a_signal_with_a_handler_or_for_another_process_is_sent(doors: leaving.Doors) -> None:
-    kill = doors.replacements()[os, "kill"]
+def test_a_signal_with_a_handler_or_for_another_process_is_sent(exits: leaving.Exits) -> None:
+    kill = exits.replacements()[os, "kill"]
     kill(OWN, signal.SIGINT)
     kill(OWN, 0)
     kill(OWN + 1, signal.SIGKILL)
     assert sent == [(OWN, signal.SIGINT), (OWN, 0), (OWN + 1, signal.SIGKILL)]
 
 
-def test_a_forked_child_ends_as_it_is_told(doors: leaving.Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_ends_as_it_is_told(exits: leaving.Exits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaving, "_own_process", lambda: OWN + 1)
     with pytest.raises(SystemExit) as ended:
-        doors.replacements()[os, "_exit"](3)
+        exits.replacements()[os, "_exit"](3)
     assert ended.value.code == 3
 
 
-def test_an_exit_while_the_network_is_tested_gains_nothing(doors: leaving.Doors) -> None:
+def test_an_exit_while_the_network_is_tested_gains_nothing(exits: leaving.Exits) -> None:
     """In the thread that tests it ends the run; in another thread of the script it is one more who waits."""
-    leave_by = doors.replacements()[os, "_exit"]
-    doors.close()
+    leave_by = exits.replacements()[os, "_exit"]
+    exits.close()
     with pytest.raises(SystemExit):
         leave_by(0)
     raised: list[BaseException] = []
@@ -89,8 +89,8 @@ def test_an_exit_while_the_network_is_tested_gains_nothing(doors: leaving.Doors)
     assert len(raised) == 1
 
 
-def test_a_script_that_trained_nothing_ends_as_it_wants(doors: leaving.Doors) -> None:
-    found = leaving.Doors(leave, lambda: False).replacements()
+def test_a_script_that_trained_nothing_ends_as_it_wants(exits: leaving.Exits) -> None:
+    found = leaving.Exits(leave, lambda: False).replacements()
     with pytest.raises(SystemExit):
         found[os, "_exit"](0)
     found[os, "kill"](OWN, signal.SIGKILL)
@@ -106,7 +106,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_a_script_that_replaces_itself_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, real = leaving.Doors(leave, lambda: False).replacements(), executed(monkeypatch)
+    found, real = leaving.Exits(leave, lambda: False).replacements(), executed(monkeypatch)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     with pytest.raises(leaving.Restarted) as restarted:
         found[os, "execve"]("/usr/bin/python3.11", ["python3", "-u", "/job/hw6.py", "--quick"], {"PYTHONHASHSEED": "0"})
@@ -118,9 +118,9 @@ def test_a_script_that_replaces_itself_begins_anew(monkeypatch: pytest.MonkeyPat
 
 
 def test_whatever_replaces_a_trained_script_ends_its_turn(
-    doors: leaving.Doors, monkeypatch: pytest.MonkeyPatch
+    exits: leaving.Exits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, real = doors.replacements(), executed(monkeypatch)
+    found, real = exits.replacements(), executed(monkeypatch)
     for words in (["python3", "hw6.py"], ["bash"]):
         with pytest.raises(Left):
             found[os, "execv"]("/bin/program", words)
@@ -142,9 +142,9 @@ own_timer = pytest.mark.timeout(60, method="thread")
 
 @own_timer
 @pytest.mark.usefixtures("_no_timer")
-def test_a_timer_without_a_handler_ends_the_turn(doors: leaving.Doors) -> None:
+def test_a_timer_without_a_handler_ends_the_turn(exits: leaving.Exits) -> None:
     def wait_for_it() -> None:
-        doors.replacements()[signal, "setitimer"](signal.ITIMER_REAL, 0.001)
+        exits.replacements()[signal, "setitimer"](signal.ITIMER_REAL, 0.001)
         threading.Event().wait(30)
 
     with pytest.raises(Left):
@@ -153,13 +153,13 @@ def test_a_timer_without_a_handler_ends_the_turn(doors: leaving.Doors) -> None:
 
 @own_timer
 @pytest.mark.usefixtures("_no_timer")
-def test_a_handler_of_the_script_s_stays_and_no_timer_interrupts_the_test(doors: leaving.Doors) -> None:
+def test_a_handler_of_the_script_s_stays_and_no_timer_interrupts_the_test(exits: leaving.Exits) -> None:
     rung: list[int] = []
     signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
-    doors.replacements()[signal, "alarm"](100)
+    exits.replacements()[signal, "alarm"](100)
     os.kill(OWN, signal.SIGALRM)
     assert rung == [signal.SIGALRM]
-    doors.close()
+    exits.close()
     assert signal.alarm(0) == 0
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torchvision.transforms import ToTensor
 
-from grader.worker.budget import Budget, Statistics
+from grader.worker.budget import Budget
 from grader.worker.dataset import GraderCIFAR10, given
 from grader.worker.evaluate import prepare
+from grader.worker.preprocessing import Statistics
 
 MEAN = torch.tensor([0.3, 0.5, 0.6]).reshape(3, 1, 1)
 SPREAD = torch.tensor([0.05, 0.1, 0.2]).reshape(3, 1, 1)

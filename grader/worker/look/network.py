@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grader.protocol import Behaviour, NetworkSeen, Node, to_json
-from grader.worker.look.layer_names import LayerNames, without_gradient
+from grader.protocol import Behaviour, NetworkSeen, Node, nodes_before, to_json
 from grader.worker.look.operations import plain_name
-from grader.worker.look.trace import Recorder, TooLarge
+from grader.worker.look.trace import LayerNames, Recorder, TooLarge, bounded
 
 # Four as in the handout's examples; some forwards know no other batch size than their script's.
 _BATCHES = (4, 32, 64, 128, 16, 8, 100, 1)
@@ -55,13 +54,14 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
         failed = network is None and isinstance(make, type) and issubclass(make, nn.Module)
         return NetworkSeen(is_module=failed, constructor_error=constructor_error)
     parameters = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    made = NetworkSeen(is_module=True, parameters=parameters, constructor_error=constructor_error)
     error = ""
     with _one_thread():
         first, *others = _dtypes(network)
         for dtype, batch in [*((first, batch) for batch in _BATCHES), *((dtype, _BATCHES[0]) for dtype in others)]:
             try:
                 images = torch.randn(batch, 3, 32, 32, dtype=dtype, device=_device(network))
-                seen = _described(network, images, parameters, constructor_error, make)
+                seen = _described(network, images, make, made)
                 if len(to_json(seen)) > _MAX_BYTES:
                     raise TooLarge("a graph of more nodes and longer names than can be judged")
                 return seen
@@ -70,7 +70,7 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
                 break
             except (Exception, SystemExit) as raised:  # whatever a student's forward raises is a finding
                 error = error or _short(raised)
-    return NetworkSeen(is_module=True, parameters=parameters, constructor_error=constructor_error, forward_error=error)
+    return replace(made, forward_error=error)
 
 
 @contextlib.contextmanager
@@ -94,54 +94,60 @@ def _device(network: nn.Module) -> torch.device:
     return next((weight.device for weight in network.parameters()), torch.device("cpu"))
 
 
-def _described(
-    network: nn.Module, images: Tensor, parameters: int, constructor_error: str, make: Callable[..., Any] | None
-) -> NetworkSeen:
-    """Trace a copy; where there can be none, or it uses the original through a closure, the network itself."""
+def _described(network: nn.Module, images: Tensor, make: Callable[..., Any] | None, made: NetworkSeen) -> NetworkSeen:
+    """Trace a copy and try it out; where there can be none, or it uses the original through a closure, the network.
+
+    Args:
+        made: What is known before a forward.
+    """
     copied = _copied(network)
     with _as_it_was(network):
         probe = _prepared(network if copied is None else copied, images.dtype)
-        names, recorder, output = _traced(probe, network, images)
-        if not names.copy_is_whole:
+        recorder, output, seconds = _traced(probe, network, images)
+        if not recorder.names.copy_is_whole:
             probe = _prepared(network, images.dtype)
-            names, recorder, output = _traced(probe, network, images)
-        return _seen(probe, names, recorder, images, output, parameters, constructor_error, make)
+            recorder, output, seconds = _traced(probe, network, images)
+        node = recorder.node_of(output)
+        return replace(
+            made,
+            nodes=tuple(recorder.nodes),
+            output=node,
+            unused=recorder.names.unused(recorder.used),
+            without_gradient=_without_gradient(probe, output),
+            output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
+            behaviour=_try_out(probe, make, images, recorder.nodes, node),
+            image_seconds=seconds / len(images) if images.device.type == "cpu" else None,
+        )
 
 
-def _seen(
-    probe: nn.Module,
-    names: LayerNames,
-    recorder: Recorder,
-    images: Tensor,
-    output: object,
-    parameters: int,
-    constructor_error: str,
-    make: Callable[..., Any] | None,
-) -> NetworkSeen:
-    """What a traced network showed, and what it shows when it is tried out."""
-    node = recorder.node_of(output)
-    return NetworkSeen(
-        is_module=True,
-        nodes=tuple(recorder.nodes),
-        output=node,
-        unused=names.unused(recorder.used),
-        without_gradient=without_gradient(probe, output),
-        parameters=parameters,
-        output_shape=tuple(output.shape[:_MAX_DIMENSIONS]) if isinstance(output, Tensor) else None,
-        constructor_error=constructor_error,
-        behaviour=_try_out(probe, make, images, recorder.nodes, node),
-        image_seconds=recorder.seconds / len(images) if images.device.type == "cpu" else None,
-    )
-
-
-def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[LayerNames, Recorder, object]:
-    names = LayerNames(probe, network)
-    recorder = Recorder(images, names)
+def _traced(probe: nn.Module, network: nn.Module, images: Tensor) -> tuple[Recorder, object, float]:
+    """What was recorded of a forward, what came out, and its processor time in seconds."""
+    recorder = Recorder(images, LayerNames(probe, network))
     began = _processor_seconds()
     with torch.enable_grad(), recorder:
         output = probe(images)
-    recorder.seconds = _processor_seconds() - began
-    return names, recorder, output
+    return recorder, output, _processor_seconds() - began
+
+
+def _without_gradient(network: nn.Module, output: object) -> tuple[str, ...]:
+    """Names of the parameters that autograd does not reach from the output; computes no gradient."""
+    reached: set[tuple[int, tuple[int, ...]]] = set()
+    seen: set[Any] = set()
+    ahead = [output.grad_fn] if isinstance(output, Tensor) and output.grad_fn is not None else []
+    while ahead:
+        step: Any = ahead.pop()
+        if step in seen:
+            continue
+        seen.add(step)
+        if hasattr(step, "variable"):
+            reached.add(_where(step.variable))
+        ahead.extend(following for following, _ in step.next_functions if following is not None)
+    return bounded(name for name, parameter in network.named_parameters() if _where(parameter) not in reached)
+
+
+def _where(parameter: Tensor) -> tuple[int, tuple[int, ...]]:
+    """What tells parameters apart: a compiled module makes a new object of each whenever it is asked."""
+    return parameter.data_ptr(), tuple(parameter.shape)
 
 
 def _copied(network: nn.Module) -> nn.Module | None:
@@ -254,7 +260,7 @@ def _replayed(network: nn.Module, images: Tensor, nodes: list[Node], output: int
     """The scores that the traced graph gives in eval mode; None if an operation in it is not one of the handout's."""
     layers = dict(network.named_modules())
     values: list[Tensor] = []
-    needed = _ancestors(nodes, output)
+    needed = nodes_before(nodes, output)
     for index, node in enumerate(nodes):
         if index not in needed:
             values.append(images[:0])
@@ -264,17 +270,6 @@ def _replayed(network: nn.Module, images: Tensor, nodes: list[Node], output: int
             return None
         values.append(computed)
     return values[output] if output is not None else None
-
-
-def _ancestors(nodes: list[Node], output: int | None) -> set[int]:
-    needed: set[int] = set()
-    ahead = [] if output is None else [output]
-    while ahead:
-        node = ahead.pop()
-        if node not in needed:
-            needed.add(node)
-            ahead.extend(nodes[node].inputs)
-    return needed
 
 
 def _computed(node: Node, values: list[Tensor], layers: dict[str, nn.Module]) -> Tensor | None:

@@ -2,19 +2,24 @@
 
 A real forward is recorded, not a symbolic one: a forward that reads values needs nothing special, and values tell what
 an operation does whatever it is called (option A has a dozen spellings). It costs four images' forward.
+
+`LayerNames` knows the network's parameters by the memory in which they lie: it tells which of them an operation used,
+and which no operation used.
 """
 
-from collections.abc import Iterator
+import itertools
+import operator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from grader.protocol import Node
 from grader.worker.look import operations
-from grader.worker.look.layer_names import LayerNames, storage_of
+from grader.worker.tensors import storage_of, tensors_in, view_of
 
 # The reference has about seventy; a hostile network may run thousands.
 MAX_OPERATIONS = 3000
@@ -27,7 +32,85 @@ _COMPARISONS = ("gt", "ge", "lt", "le")
 _PARTS = ("write", "select", "slice", "unsqueeze")
 _FACTORIES = ("zeros", "ones", "empty", "full", "rand", "randn", "randint")
 
-_Key = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+_MAX_DEPTH, _MAX_ITEMS, _MAX_NAME, _MAX_NAMES = 3, 1000, 100, 50
+
+
+class LayerNames:
+    """Qualified names of a network's parameters and buffers.
+
+    Args:
+        original: The network that `network` is a copy of, or that network itself.
+
+    Attributes:
+        copy_is_whole: False once the copy used a parameter of the original: a closure still holds that.
+    """
+
+    def __init__(self, network: nn.Module, original: nn.Module) -> None:
+        self.copy_is_whole = True
+        self._original = set() if original is network else {storage_of(each) for each in original.parameters()}
+        self._network = network
+        self._names: dict[int, str] = {}
+        self._kept: list[Tensor] = []
+        self._hidden: dict[int, str] | None = None
+        for name, tensor in (*network.named_buffers(), *network.named_parameters()):
+            self._names[storage_of(tensor)] = name[:_MAX_NAME]
+            self._kept.append(tensor)
+
+    def name(self, tensor: Tensor) -> str:
+        """The parameter's or buffer's name; empty for any other tensor."""
+        return self._names.get(storage_of(tensor), "")
+
+    def add_copy(self, copy: Tensor, original: Tensor) -> None:
+        """Let a copy (another dtype, transposed, standardised) stand for the parameter that it was made from."""
+        self._names.setdefault(storage_of(copy), self.name(original))
+        self._kept.append(copy)
+
+    def unregistered(self, weight: Tensor) -> str:
+        """Where a weight that is no parameter of the network is held; empty if that cannot be found."""
+        self.copy_is_whole &= storage_of(weight) not in self._original
+        if self._hidden is None:
+            self._hidden = {}
+            for prefix, module in self._network.named_modules():
+                for attribute, value in list(vars(module).items())[:_MAX_ITEMS]:
+                    if not attribute.startswith("_"):
+                        self._search(value, f"{prefix}.{attribute}".lstrip("."), _MAX_DEPTH)
+        return self._hidden.get(storage_of(weight), "")
+
+    def unused(self, used: set[str]) -> tuple[str, ...]:
+        """The outermost modules that have parameters of which none was used, and bare parameters likewise."""
+        idle = {name for name, _ in self._network.named_parameters()} - used
+        found: list[str] = []
+        for prefix, module in self._network.named_modules():
+            own = {f"{prefix}.{name}".lstrip(".") for name, _ in module.named_parameters()}
+            if prefix and own and own <= idle:
+                idle -= own
+                found.append(prefix)
+        return bounded([*found, *sorted(idle - _weights_of_used_layers(idle, used))])
+
+    def _search(self, value: Any, name: str, depth: int) -> None:
+        assert self._hidden is not None
+        if isinstance(value, Tensor):
+            self._hidden.setdefault(storage_of(value), name)
+        elif isinstance(value, nn.Module):
+            for inner, parameter in value.named_parameters():
+                self._hidden.setdefault(storage_of(parameter), f"{name}.{inner}")
+        elif depth and isinstance(value, list | tuple):
+            for index, each in enumerate(value[:_MAX_ITEMS]):
+                self._search(each, f"{name}[{index}]", depth - 1)
+        elif depth and isinstance(value, dict):
+            for key, each in list(value.items())[:_MAX_ITEMS]:
+                self._search(each, f"{name}[{str(key)[:20]!r}]", depth - 1)
+
+
+def bounded(names: Iterable[str]) -> tuple[str, ...]:
+    """So much of a list of names as may leave the sandbox."""
+    return tuple(name[:_MAX_NAME] for name in itertools.islice(names, _MAX_NAMES))
+
+
+def _weights_of_used_layers(idle: set[str], used: set[str]) -> set[str]:
+    """Idle biases beside weights that are used: someone computes a layer by hand and leaves its bias out."""
+    layers = {name.rpartition(".")[0] for name in used}
+    return {name for name in idle if "." in name and name.rpartition(".")[0] in layers}
 
 
 class TooLarge(Exception):
@@ -39,25 +122,23 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         images: The network's input.
-        names: The network's parameters.
 
     Attributes:
+        names: The network's parameters.
         nodes: So far, in order; the first is the input.
         used: Names of all parameters and buffers that an operation read.
-        seconds: Processor time of what ran, as whoever ran it says.
     """
 
     def __init__(self, images: Tensor, names: LayerNames) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = [Node("input", (), tuple(images.shape))]
         self.used: set[str] = set()
-        self.seconds = 0.0
-        self._names = names
+        self.names = names
         self._operations = 0
         self._values: list[Tensor] = [images]
         # A memory address means one tensor only as long as that is alive.
         self._alive: list[Any] = [images]
-        self._views: dict[_Key, int] = {_key(images): 0}
+        self._views: dict[Any, int] = {view_of(images): 0}
         self._storages: dict[int, int] = {storage_of(images): 0}
         self._bases: dict[int, Tensor] = {storage_of(images): images}
         self._random: set[int] = set()
@@ -71,7 +152,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The node that a tensor comes from; None for what does not depend on the images."""
         if not isinstance(value, Tensor):
             return None
-        known = self._views.get(_key(value))
+        known = self._views.get(view_of(value))
         return known if known is not None else self._storages.get(storage_of(value))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -84,7 +165,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._operations += 1
         if self._operations > MAX_OPERATIONS or len(self.nodes) > MAX_NODES:
             raise TooLarge(f"a forward of more than {min(self._operations, MAX_OPERATIONS)} operations")
-        tensors = list(_tensors((args, kwargs)))
+        tensors = list(tensors_in((args, kwargs)))
         written = _written(func, args, kwargs)
         for tensor in written:
             self._keep(tensor)
@@ -104,9 +185,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], written: list[Tensor], output: Any
     ) -> None:
         name = operations.plain_name(func)
-        results = [written[0]] if written else list(_tensors(output))
+        results = [written[0]] if written else list(tensors_in(output))
         self._alive.append((tensors, results))
-        self._note_names(tensors)
+        self.used.update(name for name in map(self.names.name, tensors) if name)
         if not results:
             return
         result = results[0]
@@ -153,8 +234,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if random:
             self._random.add(storage_of(result))
         for tensor in tensors:
-            if self._names.name(tensor):
-                self._names.add_copy(result, tensor)
+            if self.names.name(tensor):
+                self.names.add_copy(result, tensor)
                 break
 
     def _register(self, result: Tensor, node: int | None) -> None:
@@ -170,15 +251,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for key in [key for key in self._views if key[0] == storage_of(result)]:
                 del self._views[key]
             self._storages[storage_of(result)] = node
-        self._views[_key(result)] = node
+        self._views[view_of(result)] = node
 
     def _forget(self, result: Tensor) -> None:
         self._storages.pop(storage_of(result), None)
         for key in [key for key in self._views if key[0] == storage_of(result)]:
             del self._views[key]
-
-    def _note_names(self, tensors: list[Tensor]) -> None:
-        self.used.update(name for name in map(self._names.name, tensors) if name)
 
     def _node(
         self,
@@ -197,18 +275,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weight, registered = self._weight(layer.weight)
             # torch computes an instance norm as the batch norm of one image with more channels.
             alone = layer.op == "batch_norm" and len(result) == 1 < self.nodes[0].shape[0]
-            node = Node(
-                "instance_norm" if alone else layer.op,
-                (self._before_padding(inputs[0], layer),),
-                tuple(result.shape[:_DIMENSIONS]),
-                weight,
-                registered,
-                layer.kernel,
-                layer.stride,
-                self._padding(inputs[0], layer),
-                layer.plain,
-            )
-            return self._append(node, result, tensors)
+            op = "instance_norm" if alone else layer.op
+            source, padding = inputs[0], layer.padding
+            if op == "conv" and self.nodes[source].op == "pad":
+                padding = tuple(map(operator.add, padding, self.nodes[source].padding))
+                source = self.nodes[source].inputs[0]
+            shape = tuple(result.shape[:_DIMENSIONS])
+            window = (layer.kernel, layer.stride, padding, layer.plain)
+            return self._append(Node(op, (source,), shape, weight, registered, *window), result, tensors)
         if name == "_to_copy":
             return inputs[0]  # another dtype or device
         values = [self._values[node] for node in inputs]
@@ -226,7 +300,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_bias(self, node: int, tensors: list[Tensor]) -> bool:
         """Whether an addition to a layer's result adds its bias by hand."""
-        return self.nodes[node].op in ("linear", "conv") and any(self._names.name(each) for each in tensors)
+        return self.nodes[node].op in ("linear", "conv") and any(self.names.name(each) for each in tensors)
 
     def _convolved(self, inputs: list[int], tensors: list[Tensor], result: Tensor) -> Node | None:
         """A convolution that took several operations: the image's parts side by side, and a product with a weight."""
@@ -247,7 +321,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return None
 
     def _of_network(self, tensors: list[Tensor]) -> list[Tensor]:
-        return [each for each in tensors if each.ndim > 1 and self._names.name(each)]
+        return [each for each in tensors if each.ndim > 1 and self.names.name(each)]
 
     def _described(self, seen: operations.Operation, inputs: list[int], random: bool) -> Node:
         shape = tuple(seen.result.shape[:_DIMENSIONS])
@@ -295,16 +369,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _weight(self, weight: Tensor | None) -> tuple[str, bool]:
         if weight is None:
             return "", True
-        name = self._names.name(weight)
-        return (name, True) if name else (self._names.unregistered(weight), False)
-
-    def _before_padding(self, node: int, layer: operations.Layer) -> int:
-        return self.nodes[node].inputs[0] if layer.op == "conv" and self.nodes[node].op == "pad" else node
-
-    def _padding(self, node: int, layer: operations.Layer) -> tuple[int, ...]:
-        if layer.op == "conv" and self.nodes[node].op == "pad":
-            return tuple(a + b for a, b in zip(layer.padding, self.nodes[node].padding, strict=True))
-        return layer.padding
+        name = self.names.name(weight)
+        return (name, True) if name else (self.names.unregistered(weight), False)
 
     def _append(self, node: Node, result: Tensor, tensors: list[Tensor]) -> int:
         learning = [each for each in tensors if each.is_floating_point() and self.node_of(each) in self._learning]
@@ -322,20 +388,6 @@ def _same(value: Tensor, result: Tensor) -> bool:
     if value.dtype == torch.bool or value.numel() != result.numel():
         return False
     return torch.equal(value.reshape(-1), result.reshape(-1).to(value.dtype))
-
-
-def _key(tensor: Tensor) -> _Key:
-    return storage_of(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -29,9 +29,9 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
-from grader.worker.leaving import Doors, Restarted
-from grader.worker.look.layer_names import is_symbolic
-from grader.worker.source import line_of
+from grader.worker.leaving import Exits, Restarted
+from grader.worker.source import SCRIPT, line_of
+from grader.worker.tensors import is_symbolic
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
 _BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
@@ -103,7 +103,7 @@ class Watch:
         self.seen = Seen()
         self._whole = whole
         # As in a training: where nothing was learned, the process ends, and that is the error.
-        self._doors = Doors(sys.exit, lambda: self.seen.backwards > 0)
+        self._exits = Exits(sys.exit, lambda: self.seen.backwards > 0)
         self._active = self._testing = self._stepped = False
         self._batches = 0
         self._before = torch.zeros(0)
@@ -119,7 +119,7 @@ class Watch:
                 yield
             finally:
                 self._active = False
-                self._doors.close()
+                self._exits.close()
 
     def _wrappers(self) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
         yield nn.Module, "__init_subclass__", self._subclassing
@@ -129,8 +129,8 @@ class Watch:
         yield DataLoader, "__iter__", self._iterating
         yield Optimizer, "__init__", self._optimizing
         yield Tensor, "backward", self._going_backward
-        for (owner, name), door in self._doors.replacements().items():
-            yield owner, name, functools.partial(lambda door, _: door, door)
+        for (owner, name), replacement in self._exits.replacements().items():
+            yield owner, name, functools.partial(lambda replacement, _: replacement, replacement)
         yield torch.cuda, "is_available", self._asking
         yield torch.cuda, "device_count", self._asking
         if hasattr(torch, "accelerator"):  # since PyTorch 2.6
@@ -348,11 +348,9 @@ OneImage.__module__ = torchvision.datasets.cifar.__name__
 def one_image(count: int) -> npt.NDArray[np.uint8]:
     """One image of noise so many times, in the memory of one; uint8 of shape (count, 32, 32, 3).
 
-    For a run that has no data set. Not in dataset.py: what that imports, older versions of torchvision lack, which a
-    student may have.
-
-    Not a black one: a script that normalises by the mean and the spread that it measures would divide by zero. What is
-    written to one of them is written to all.
+    What is written to one of them is written to all. It is noise and not black: a script that normalises by the mean
+    and the spread that it measures would divide by zero. It is not in dataset.py, which a student's older torchvision
+    may be unable to import.
     """
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     return np.lib.stride_tricks.as_strided(image, (count, *image.shape), (0, *image.strides))
@@ -379,7 +377,7 @@ def run_script(
 
 def _run_anew(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequence[str]) -> str:
     """Run a script, again as often as it puts itself in its own place."""
-    arguments = ["hw6.py"]
+    arguments = [SCRIPT]
     while True:
         try:
             return _run_once(text, watch, names, beside, arguments)
@@ -391,7 +389,7 @@ def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequenc
     for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
         del sys.modules[name]
     module = types.ModuleType("__main__")
-    module.__dict__.update(names, __file__="hw6.py")
+    module.__dict__.update(names, __file__=SCRIPT)
     original = torchvision.datasets.CIFAR10
     kept = sys.modules["__main__"], sys.argv
     torchvision.datasets.CIFAR10 = torchvision.datasets.cifar.CIFAR10 = OneImage
@@ -404,7 +402,7 @@ def _run_once(text: str, watch: Watch, names: Mapping[str, Any], beside: Sequenc
             watch.installed(),
             _without_tables(),
         ):
-            exec(compile(text, "hw6.py", "exec", dont_inherit=True), module.__dict__)
+            exec(compile(text, SCRIPT, "exec", dont_inherit=True), module.__dict__)
     except SystemExit:
         return ""
     except Exception as error:

@@ -1,10 +1,10 @@
 """On a machine without a GPU, devices that a script calls cuda mean the processor.
 
-The names are replaced, not intercepted by a torch mode: a mode holds in one thread only and costs every operation. None
-of torch.cuda and torch.accelerator fails, and none has anything to do.
+The names are replaced, not intercepted by a torch mode: a mode holds in one thread only and costs every operation. No
+function of torch.cuda or torch.accelerator fails, and none has anything to do.
 
-A script that does nothing without a GPU is told that there is one: only where it gave up, and only where the script
-itself asks. What torch asks of itself it must know as it is.
+A script that does nothing without a GPU is told that there is one, once it has given up, and only where the script
+itself asks. Torch's own questions get the true answer.
 """
 
 import contextlib
@@ -151,20 +151,26 @@ _RealDevice = torch.device
 _RealGenerator = torch.Generator
 
 
-class _IsADevice(type):
+class _PassesForReal(type(torch.Generator)):  # type: ignore[misc]
+    """Of a class that passes for the one of torch that it stands for, which cannot be subclassed."""
+
+    _real: type
+
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, _RealDevice)
+        return isinstance(instance, cls._real)
 
     # Torch itself compares: its code for an exported network knows the class of a device by that.
     def __eq__(cls, other: object) -> bool:
-        return other is cls or other is _RealDevice
+        return other is cls or other is cls._real
 
     def __hash__(cls) -> int:
-        return hash(_RealDevice)
+        return hash(cls._real)
 
 
-class _Device(metaclass=_IsADevice):
-    """`torch.device`, which cannot be subclassed; makes real devices, of the processor where cuda was named."""
+class _Device(metaclass=_PassesForReal):
+    """`torch.device`: makes real devices, of the processor where cuda was named."""
+
+    _real = _RealDevice
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
         name = args[0] if args else options.get("type", options.get("device"))
@@ -173,18 +179,9 @@ class _Device(metaclass=_IsADevice):
         return _RealDevice(*args, **options)
 
 
-class _IsAGenerator(type(torch.Generator)):  # type: ignore[misc]
-    def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, _RealGenerator)
+class _Generator(metaclass=_PassesForReal):
+    _real = _RealGenerator
 
-    def __eq__(cls, other: object) -> bool:
-        return other is cls or other is _RealGenerator
-
-    def __hash__(cls) -> int:
-        return hash(_RealGenerator)
-
-
-class _Generator(metaclass=_IsAGenerator):
     def __new__(cls, device: Any = "cpu") -> Any:
         return _RealGenerator(_mapped(device))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grader.worker.dataset import Arrays, _stand_in
-from grader.worker.standins import batch_files
+from grader.worker.standins import files
 from in_worker import run_in_worker
 
 PARTS = """
@@ -93,16 +93,16 @@ def test_a_script_in_the_worker(part: str, printed: str) -> None:
 def arrays(monkeypatch: pytest.MonkeyPatch) -> Arrays:
     images = np.random.default_rng(0).integers(0, 256, (103, 32, 32, 3), dtype=np.uint8)
     made = images, np.arange(103) % 10
-    monkeypatch.setattr(batch_files, "_part", [lambda training: made if training else _stand_in(made)])
+    monkeypatch.setattr(files, "_part", [lambda training: made if training else _stand_in(made)])
     return made
 
 
 def test_the_batches_are_the_training_images_in_python_2_s_pickles(arrays: Arrays, tmp_path: Path) -> None:
-    batch_files.lay_out(tmp_path, 103)
+    files.lay_out(tmp_path, 103)
     images, labels = [], []
     for number in range(1, 6):
         path = str(tmp_path / "cifar-10-batches-py" / f"data_batch_{number}")
-        batch_files.fill(path)
+        files.fill(path)
         for encoding, key in (("bytes", b"data"), ("latin1", "data")):
             with open(path, "rb") as file:
                 batch = pickle.load(file, encoding=encoding)
@@ -117,9 +117,9 @@ def test_the_batches_are_the_training_images_in_python_2_s_pickles(arrays: Array
 
 
 def test_the_archive_holds_the_same_files(arrays: Arrays, tmp_path: Path) -> None:
-    batch_files.lay_out(tmp_path, 103)
-    batch_files.fill(str(tmp_path / "cifar-10-python.tar.gz"))
-    batch_files.fill(str(tmp_path / "cifar-10-batches-py" / "test_batch"))
+    files.lay_out(tmp_path, 103)
+    files.fill(str(tmp_path / "cifar-10-python.tar.gz"))
+    files.fill(str(tmp_path / "cifar-10-batches-py" / "test_batch"))
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz") as archive:
         member = archive.extractfile("cifar-10-batches-py/test_batch")
         assert member is not None
@@ -129,10 +129,10 @@ def test_the_archive_holds_the_same_files(arrays: Arrays, tmp_path: Path) -> Non
 def test_a_check_at_home_writes_no_image_of_noise_outside_its_folder(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_files, "_below", [])
-    batch_files.serve(batch_files._part[0], tmp_path / "work")
+    monkeypatch.setattr(files, "_below", [])
+    files.serve(files._part[0], tmp_path / "work")
     for folder in ("work", "downloads"):
-        batch_files.fill(str(tmp_path / folder / "cifar-10-batches-py" / "data_batch_1"))
+        files.fill(str(tmp_path / folder / "cifar-10-batches-py" / "data_batch_1"))
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
@@ -140,6 +140,6 @@ def test_a_file_that_a_script_wrote_itself_is_left_as_it_is(arrays: Arrays, tmp_
     own = tmp_path / "cifar-10-batches-py" / "data_batch_1"
     own.parent.mkdir()
     own.write_bytes(b"own")
-    batch_files.lay_out(tmp_path, 103)
-    batch_files.fill(str(own))
+    files.lay_out(tmp_path, 103)
+    files.fill(str(own))
     assert own.read_bytes() == b"own"

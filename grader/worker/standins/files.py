@@ -1,10 +1,13 @@
-"""The files that `CIFAR10(download=True)` leaves, for scripts that read them: made of the grader's images when opened.
+"""Files and folders that are there where a script was written: made here when the script asks for them.
 
-Until then they are there by name and size, and take no room. As the originals, they are pickles of Python 2: their
-texts are bytes or text, as whoever loads them asks.
+Folders of the student's machine, since saving a checkpoint must not end a training; and the files that
+`CIFAR10(download=True)` leaves, for scripts that read them. Those are there by name and size, and take no room until
+one is opened; then it is made of the grader's images. As the originals, they are pickles of Python 2: their texts are
+bytes or text, as whoever loads them asks.
 """
 
 import contextlib
+import functools
 import io
 import os
 import pickle
@@ -17,6 +20,13 @@ from typing import Any
 import numpy as np
 
 from grader.records import CLASS_NAMES
+from grader.worker.channel import note
+
+# By their names of today: the script may put its own functions in their place.
+_make, _is_folder, _parent = os.makedirs, os.path.isdir, os.path.dirname
+_MADE = "Your script writes to a folder that is only on your own machine. The grader made it, empty:"
+_LOST = "Your script writes to a folder that cannot be made here, so what it saved there was lost:"
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 _FOLDER, _ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 _TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -29,6 +39,61 @@ Part = Callable[[bool], tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
 _part: list[Part] = []
 _below: list[Path] = []
 _empty: set[Path] = set()
+
+
+def audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """Make what is missing right before it is used, as an audit hook."""
+    if event == "open":
+        path, _, flags = arguments
+        if isinstance(flags, int) and flags & _WRITES:
+            _make_parent(path)
+        else:
+            fill(path)
+    elif event == "os.mkdir":
+        # Path.mkdir(parents=True) comes here too, and makes them itself.
+        _make_parent(arguments[0], told=False)
+    elif event == "os.rename":
+        _make_parent(arguments[1])
+    elif event == "os.chdir":
+        _make_folder(arguments[0])
+
+
+def saving(save: Callable[..., None]) -> Callable[..., None]:
+    """`torch.save`, which writes without Python's help; where no folder can be made, nothing is kept."""
+
+    @functools.wraps(save)
+    def saved(obj: Any, f: Any, *args: Any, **options: Any) -> None:
+        if _make_parent(f):
+            save(obj, f, *args, **options)
+
+    return saved
+
+
+def _make_parent(path: Any, *, told: bool = True) -> bool:
+    """Make the folder of a file that is to be written, if it is missing; whether it is there.
+
+    A path that is no text, such as an open file, needs none. The script's student is `told`.
+    """
+    with contextlib.suppress(TypeError):
+        return _make_folder(_parent(os.fspath(path)), told=told)
+    return True
+
+
+def _make_folder(folder: Any, *, told: bool = True) -> bool:
+    if not isinstance(folder, str | bytes) or not folder or _is_folder(folder):
+        return True
+    try:
+        _make(folder)
+        made = True
+    except (OSError, ValueError):
+        made = False
+    if told:
+        note(_MADE if made else _LOST, _text(folder))
+    return made
+
+
+def _text(folder: str | bytes) -> str:
+    return folder if isinstance(folder, str) else folder.decode(errors="replace")
 
 
 def serve(part: Part, below: Path | None = None) -> None:
