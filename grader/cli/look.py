@@ -37,8 +37,7 @@ from grader.data import ASSIGNED_DATA
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
 from grader.report import write_results
-from grader.report.page import SIMILAR_NAME, write_similar
-from grader.report.similar import MOST_BYTES, find_similar
+from grader.report.similar import MOST_BYTES, SIMILAR_NAME, find_similar, write_similar
 from grader.report.table import checks_table, collection_lines, write_csv
 from grader.results.ledger import read_ledger
 from grader.run.machine import default_jobs, saved_calibration, this_machine, usable_cores

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.records import Check, Collection, Decision, Submission, accuracy_percent
-from grader.report.view import epochs, ordered
+from grader.report.page import epochs, ordered
 from grader.results.entries import Change, Entry, Result
 from grader.text import one_line, printable, write_private
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from command import ROOT, run_grader
 from grader.records import Submission
-from grader.report.page import write_similar
-from grader.report.similar import MOST_BYTES, find_similar
+from grader.report.similar import MOST_BYTES, find_similar, write_similar
 
 REFERENCE = (ROOT / "reference" / "hw6.py").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "student_template" / "hw6.py").read_text(encoding="utf-8")
