@@ -96,7 +96,7 @@ def grade_command(
     rules = inputs.rules()
     with open_ledger(out) as ledger:
         if ledger.unreadable:
-            say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
+            say(f"ledger: skipped {counted(ledger.unreadable, 'line')} that an earlier interruption cut short")
         collection = collected(inputs, rules, out)
         wanted = chosen(collection, [student]) if student else collection.submissions
         before = remembered(out, Inputs()).submissions
@@ -112,7 +112,7 @@ def calibrate_command(
     jobs: Jobs = None,
     assignment: Rules = None,
 ) -> None:
-    """Time the reference here, with the threads that one of `jobs` runs gets; the next grade knows the result."""
+    """Time the reference on this machine, with the threads that one run gets; the next grade uses the result."""
     inputs = remembered(out, named(None, data=data, assignment=assignment))
     rules = inputs.rules()
     with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
@@ -120,7 +120,7 @@ def calibrate_command(
     budget = rules.budget
     seconds = round(budget.calibrated_seconds(measured.images_per_second))
     say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
-    say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
+    say(f"in force: the {'limit by the clock' if budget.time_limit == 'wall' else 'calibrated limit'} (time_limit)")
 
 
 def run_class(

@@ -58,15 +58,13 @@ def collect(
         settled: list[Submission] = []
         kept = 0
         for student_id in handed_in:
-            submission = Submission(student_id, remarks=tuple(each.remark for each in without[student_id]))
             line = lines.get(student_id)
             due = line.deadline if line and line.deadline else deadline
-            if attempts[student_id]:
-                submission, reasons = _settle(submission, attempts[student_id], due, assignment.limits, zone)
-                decisions += reasons
-            if not attempts[student_id] or submission.late:
-                submission = _with_closed_archive(submission, without[student_id], due, zone)
+            submission, reasons = _settled(
+                student_id, attempts[student_id], without[student_id], due, assignment.limits, zone
+            )
             settled.append(submission)
+            decisions += reasons
             kept += _size(submission)
             if kept > _MAX_KEPT:
                 raise UserError(
@@ -104,6 +102,23 @@ def _by_student(
     return attempts, without, decisions
 
 
+def _settled(
+    student_id: str,
+    attempts: list[Attempt],
+    without: Sequence[WithoutFile],
+    deadline: datetime | None,
+    limits: Limits,
+    zone: tzinfo | None,
+) -> tuple[Submission, list[Decision]]:
+    """What counts for one student, and why the rest does not."""
+    submission, decisions = Submission(student_id, remarks=tuple(each.remark for each in without)), []
+    if attempts:
+        submission, decisions = _settle(submission, attempts, deadline, limits, zone)
+    if not attempts or submission.late:
+        submission = _with_closed_archive(submission, without, deadline, zone)
+    return submission, decisions
+
+
 def _with_closed_archive(
     submission: Submission, without: Iterable[WithoutFile], deadline: datetime | None, zone: tzinfo | None
 ) -> Submission:
@@ -131,7 +146,7 @@ def _nobody(submissions: Path, system: System | None, assignment: Assignment, de
     name = system.value.capitalize()
     said = f"SUBMISSIONS={submissions} has no attempt named as {name} names it: name another layout with FORMAT="
     first = next((decision for decision in decisions if decision.status is Status.UNRECOGNISED), None)
-    return f"{said}; of {first.file}, {first.reason}" if first else said
+    return f"{said}; {first.file}: {first.reason}" if first else said
 
 
 def _by_roster(

@@ -92,8 +92,8 @@ def reading(
         system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
             raise UserError(
-                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas, Moodle or Gradescope give them: set "
-                f"FORMAT=, or unpack it and pass a folder with {layouts_of(file_name)}"
+                f"SUBMISSIONS={submissions} has no file named as Blackboard, Canvas, Moodle or Gradescope name files: "
+                f"set FORMAT=, or unpack it and pass a folder with {layouts_of(file_name)}"
                 f"{archive_in([file.name for file in files])}"
             )
         aside, own = _set_apart(files, system, roster)

@@ -304,7 +304,7 @@ def opened_inside(outer: Handed, limit_kb: int) -> list[Handed] | Fault:
     if isinstance(content, Fault):
         return content
     if _of_another_kind(outer.name, content):
-        return Fault("is an archive of a kind that is not opened (only zip is): unpack it by hand", Blame.LAYOUT)
+        return Fault("is an archive that is no zip, so it is not opened: unpack it by hand", Blame.LAYOUT)
     try:
         with _opened(io.BytesIO(content), len(content), MAX_ENTRIES_INSIDE) as archive:
             return [
