@@ -159,14 +159,14 @@ def run_class(
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)
         rows, completed = grade_class(collection, to_run, rules, data, ready, ledger, out, display)
+    if completed:
+        say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
+    show_results(rows, out, data.notice)
     if not completed:
-        show_results(rows, out, data.notice)
         left = len(due(wanted, rules, ledger, run_key))
         again = "`make grade`" if regrades else "the same command"
         say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} continues from there")
         raise typer.Exit(130)
-    say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
-    show_results(rows, out, data.notice)
     asked = {submission.student_id for submission in wanted}
     failed = [row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None]
     if any(row.submission.student_id in asked for row in failed):

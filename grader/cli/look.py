@@ -14,11 +14,11 @@ from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
     Jobs,
-    Known,
     Layout,
     Out,
     Roster,
     Rules,
+    SameSubmissions,
     Student,
     Submissions,
     app,
@@ -109,7 +109,7 @@ def check_command(
 
 @app.command("report")
 def report_command(
-    submissions: Known = None,
+    submissions: SameSubmissions = None,
     roster: Roster = None,
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,
@@ -138,7 +138,7 @@ def files_command() -> None:
 
 @app.command("similar")
 def similar_command(
-    submissions: Known = None,
+    submissions: SameSubmissions = None,
     roster: Roster = None,
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,

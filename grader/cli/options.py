@@ -79,7 +79,7 @@ Submissions = Annotated[
     Path,
     typer.Argument(help="The submissions: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
 ]
-Known = Annotated[
+SameSubmissions = Annotated[
     Path | None,
     typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
@@ -310,14 +310,14 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
     Raises:
         UserError: Nobody has such an id, or handed in nothing.
     """
-    found = [known(collection, student) for student in dict.fromkeys(students)]
+    found = [submission_of(collection, student) for student in dict.fromkeys(students)]
     for submission in found:
         if submission.content is None:
             raise UserError(f"{submission.student_id} handed in no file that can be run: see collection.csv")
     return found
 
 
-def known(collection: Collection, student: str) -> Submission:
+def submission_of(collection: Collection, student: str) -> Submission:
     """The submission of this student.
 
     Raises:

@@ -123,32 +123,33 @@ def _filled_in(
 ) -> Upload:
     score, feedback = columns[header], columns.get(book.feedback) if book.feedback else None
     graded = {result.submission.student_id: result for result in results}
+    students = _students(sheet, book, columns, graded.keys())
+    own = dict(zip(students, sheet.rows[1:], strict=True))
+    for student_id, times in Counter(students).items():
+        if times > 1 and student_id in graded:
+            raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
     comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
-    cells: dict[str, list[str]] = {}
-    scores, without_points, decided, only_listed, seen = [], [], [], [], set()
-    for student_id, row in zip(_students(sheet, book, columns, graded.keys()), sheet.rows[1:], strict=True):
+    scores, without_points, decided = [], [], []
+    for student_id, row in zip(students, sheet.rows[1:], strict=True):
         result = graded.get(student_id)
-        if result is not None:
-            if student_id in seen:
-                raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
-            seen.add(student_id)
-            cells[student_id] = [plain(raw) for raw in row]
-            row = (*row, *[""] * (score + 1 - len(row)))
-            before = plain(row[score])
-            if _is_decision(before, book) and not result.overridden:
-                decided.append((student_id, before))
-                row = row if book.takes_words else _without_words(row, score, sheet)
-            elif result.grade.points is None:
-                without_points.append(student_id)
-                row = _without_words(row, score, sheet)
-            else:
-                row = _with_result(row, result, score, feedback, sheet, comma)
-                scores.append(NewScore(student_id, before, plain(row[score])))
-        elif student_id:
-            only_listed.append(student_id)
-            row = row if book.takes_words or score >= len(row) else _without_words(row, score, sheet)
+        if result is None:
+            keep = not student_id or book.takes_words or score >= len(row)
+            rows.append(row if keep else _without_words(row, score, sheet))
+            continue
+        row = (*row, *[""] * (score + 1 - len(row)))
+        before = plain(row[score])
+        if _is_decision(before, book) and not result.overridden:
+            decided.append((student_id, before))
+            row = row if book.takes_words else _without_words(row, score, sheet)
+        elif result.grade.points is None:
+            without_points.append(student_id)
+            row = _without_words(row, score, sheet)
+        else:
+            row = _with_result(row, result, score, feedback, sheet, comma)
+            scores.append(NewScore(student_id, before, plain(row[score])))
         rows.append(row)
+    scored = {each.student_id: [plain(raw) for raw in own[each.student_id]] for each in scores}
     own_header = plain(sheet.rows[0][score])
     return Upload(
         _trimmed(replace(sheet, rows=tuple(rows)), book, columns, {score} if feedback is None else {score, feedback}),
@@ -156,11 +157,11 @@ def _filled_in(
         tuple(scores),
         tuple(without_points),
         tuple(decided),
-        only_graded=tuple(sorted(graded.keys() - seen)),
-        only_listed=tuple(only_listed),
+        only_graded=tuple(sorted(graded.keys() - own.keys())),
+        only_listed=tuple(each for each in students if each and each not in graded),
         notices=(
             *_worth(sheet, book, columns, header, most),
-            *book.doubts(columns, own_header, {score.student_id: cells[score.student_id] for score in scores}),
+            *book.doubts(columns, own_header, scored),
             *_all_alike(decided, len(scores) + len(without_points)),
         ),
     )
