@@ -45,7 +45,7 @@ from grader.pipeline import due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
-from grader.results.entries import Regrade
+from grader.results.entries import Regrade, Result
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.results.reruns import known_run
 from grader.run.machine import (
@@ -167,11 +167,16 @@ def run_class(
         again = "`make grade`" if regrades else "the same command"
         say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} continues from there")
         raise typer.Exit(130)
-    asked = {submission.student_id for submission in wanted}
-    failed = [row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None]
-    if any(row.submission.student_id in asked for row in failed):
+    if _failed_on_any(wanted, rows):
         say("Some students have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
+
+
+def _failed_on_any(wanted: Sequence[Submission], rows: Sequence[Result]) -> bool:
+    """Whether the grader failed on somebody who was to be graded, and who therefore has no points."""
+    asked = {submission.student_id for submission in wanted}
+    failed = (row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None)
+    return any(row.submission.student_id in asked for row in failed)
 
 
 def copies_among(

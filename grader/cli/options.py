@@ -279,9 +279,10 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
     unreadable = sum(bool(each.unreadable) for each in collection.submissions)
-    closed = f"; cannot be read: {unreadable}" if unreadable else ""
     missing = len(collection.submissions) - handed_in - unreadable
-    say(f"collected: {counted(handed_in, 'submission')}{closed}; nothing from {counted(missing, 'student')}")
+    closed = f"; cannot be read: {unreadable}" if unreadable else ""
+    absent = f"; nothing from {counted(missing, 'student')}" if missing else ""
+    say(f"collected: {counted(handed_in, 'submission')}{closed}{absent}")
     for line in () if briefly else _doubts(collection):
         say(f"  {line}")
     return collection

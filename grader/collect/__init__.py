@@ -109,7 +109,8 @@ def _settled(
         own, closed = attempts.get(student_id, []), without.get(student_id, [])
         line = lines.get(student_id)
         due = line.deadline if line and line.deadline else deadline
-        submission, decisions = Submission(student_id, remarks=tuple(each.remark for each in closed)), []
+        submission = Submission(student_id, remarks=tuple(each.remark for each in closed))
+        decisions: list[Decision] = []
         if own:
             submission, decisions = _settle(submission, own, due, limits, zone)
         if not own or submission.late:

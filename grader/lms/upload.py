@@ -125,9 +125,6 @@ def _filled_in(
     graded = {result.submission.student_id: result for result in results}
     students = _students(sheet, book, columns, graded.keys())
     own = dict(zip(students, sheet.rows[1:], strict=True))
-    for student_id, times in Counter(students).items():
-        if times > 1 and student_id in graded:
-            raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
     comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
     scores, without_points, decided = [], [], []
@@ -187,7 +184,11 @@ def _trimmed(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], filled: 
 
 
 def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded: Set[str]) -> list[str]:
-    """Whose each row below the header is: the id under which the student was graded, or the row's own; or nobody's."""
+    """Whose each row below the header is: the id under which the student was graded, or the row's own; or nobody's.
+
+    Raises:
+        UserError: A student who was graded has two rows.
+    """
     cells = [
         {name: normal(plain(row[place])) for name, place in columns.items() if place < len(row)}
         for row in sheet.rows[1:]
@@ -195,13 +196,16 @@ def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded:
     own = [book.id_of(row.get(book.key, "")) for row in cells]
     listed = set(filter(None, own))
     both = len(listed & graded)
-    if not too_few(both, len(graded)) or not too_few(both, len(listed)):
-        return own
-    pairs = zip(own, cells, strict=True)
-    named = students_by_column({student_id: other_ids(row, book.key) for student_id, row in pairs if student_id})
-    column = best_column(graded, named)
-    called = {student_id: cell for cell, student_id in named[column].items()} if column else {}
-    return [called.get(student_id, student_id) for student_id in own]
+    if too_few(both, len(graded)) and too_few(both, len(listed)):
+        pairs = zip(own, cells, strict=True)
+        named = students_by_column({student_id: other_ids(row, book.key) for student_id, row in pairs if student_id})
+        column = best_column(graded, named)
+        called = {student_id: cell for cell, student_id in named[column].items()} if column else {}
+        own = [called.get(student_id, student_id) for student_id in own]
+    for student_id, rows in Counter(own).items():
+        if rows > 1 and student_id in graded:
+            raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
+    return own
 
 
 def _is_decision(text: str, book: Gradebook) -> bool:

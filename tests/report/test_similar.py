@@ -72,6 +72,12 @@ def test_what_students_wrote_is_text_on_the_page(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "similar.html").stat().st_mode) == 0o600
 
 
+def test_without_a_class_the_command_asks_for_one_and_not_for_a_grading(tmp_path: Path) -> None:
+    finished = run_grader("similar", "--out", tmp_path / "out")
+    assert finished.returncode == 2
+    assert "SUBMISSIONS= is missing" in finished.stderr
+
+
 def test_the_command_lists_the_pairs_and_moves_no_points(tmp_path: Path) -> None:
     for student, text in {"kim": REFERENCE, "lee": disguised(REFERENCE), "park": OTHER}.items():
         (tmp_path / "class" / student).mkdir(parents=True)
