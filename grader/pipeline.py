@@ -318,7 +318,7 @@ def _given_up(
 
 
 def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
-    """Under which conditions a run is made, before any machine has it."""
+    """The conditions of a run, before any machine has it."""
     return Evidence(
         grader_version=importlib.metadata.version("identity-resnet-grader"),
         assignment_hash=assignment.hash(),

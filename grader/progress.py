@@ -1,4 +1,4 @@
-"""What happens while a class is graded: frozen events for whoever watches, and how fast it goes by them.
+"""What happens while a class is graded: frozen events for whoever watches, and the speed that follows from them.
 
 Events are sent from the threads that grade. Everything else is arithmetic, without a clock or a terminal.
 """

@@ -19,7 +19,7 @@ class RunReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Under which conditions a result came about.
+    """The conditions under which a result came about.
 
     Attributes:
         jobs: Runs among which the machine was divided, this one among them; a slot may have been empty.
