@@ -60,19 +60,19 @@ browser:
 slurm:
 	$(call install,command -v slurmctld && command -v slurmd,--no-install-recommends slurmctld slurmd,Slurm is missing; its test is skipped,true)
 
-doctor:     ## show what this machine offers (isolation, GPU, memory, disk, speed), and how to raise it
+doctor:     ## show the isolation, GPUs, memory, disk and speed of this machine
 grade:      ## grade SUBMISSIONS=dir/; the same command continues where it stopped
-collect:    ## show which file in SUBMISSIONS= counts for whom, and why; nothing runs
+collect:    ## show which file in SUBMISSIONS= counts for whom, and why; run nothing
 check:      ## check the files and networks in SUBMISSIONS=dir/ without training
 report:     ## write the tables in OUT= again, with today's roster and bands
 regrade:    ## run STUDENTS="a b" again (or FAILED=1, FLAGGED=1), with WHY="..."
 override:   ## set the points of STUDENT= to POINTS=, with WHY="..."
 export:     ## fill the grades in OUT= into the gradebook that you downloaded from LMS=
-rehearse:   ## show every step with a made-up class of six, in the form of LMS=; takes minutes, on digits
+rehearse:   ## show every step with a made-up class of six from LMS=; takes minutes
 similar:    ## show pairs of similar submissions; points do not change
 calibrate:  ## time the reference on this machine
 handout:    ## write the students' files and their self-check: dist/hw6-handout.zip
-prevalidate: ## write dist/autograder.zip, with which Gradescope checks each upload at once, without points
+prevalidate: ## write dist/autograder.zip: Gradescope then checks each upload at once
 
 grade collect check: setup
 	@$(if $(value SUBMISSIONS),,$(error SUBMISSIONS= is missing: make $@ SUBMISSIONS=dir/))
@@ -104,7 +104,7 @@ test-gpu: setup  ## grade small classes on this machine's GPU: six minutes
 	@ls /dev/nvidia[0-9]* >/dev/null 2>&1 || { echo "This machine has no GPU: nothing was tested."; exit 0; }; \
 	  $(RUN) -m pytest -m gpu -s tests/gpu
 
-bench: setup  ## time the grader beside `python hw6.py`, with 10,000 results, on a cluster; PART= names one part, gpu another
+bench: setup  ## measure the grader; PART= names one part (grader/docs/benchmarks.md)
 	@$(RUN) tests/bench $${GRADER_PART:+"$$GRADER_PART"}
 
 lint: setup  ## check with ruff and mypy

@@ -22,7 +22,7 @@ import numpy as np
 from grader.assignment import Assignment
 from grader.data import DataSet, count_correct, images_to_score
 from grader.errors import Cancelled, SlotLost, UserError
-from grader.progress import Left, Notice, Stage, StageBegun, Watch
+from grader.progress import Notice, RunEnded, Stage, StageBegun, Watch
 from grader.records import (
     Check,
     Collection,
@@ -216,7 +216,7 @@ def grade_one(
         failed = _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, f"{type(error).__name__}: {error}")
         trained = replace(failed, log=traceback.format_exc().encode())
     finally:
-        slot.watch(Left(submission.student_id))
+        slot.watch(RunEnded(submission.student_id))
     if slot.isolation.level is IsolationLevel.NONE:
         trained = _flagged(trained, _PROVISIONAL)
     return Judged(check, trained, score)
@@ -318,7 +318,7 @@ def _given_up(
 
 
 def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
-    """Under which conditions a run is made, before any machine has it."""
+    """The conditions of a run, before any machine has it."""
     return Evidence(
         grader_version=importlib.metadata.version("identity-resnet-grader"),
         assignment_hash=assignment.hash(),

@@ -1,4 +1,4 @@
-"""What happens while a class is graded: frozen events for whoever watches, and how fast it goes by them.
+"""What happens while a class is graded: frozen events for whoever watches, and the speed that follows from them.
 
 Events are sent from the threads that grade. Everything else is arithmetic, without a clock or a terminal.
 """
@@ -67,7 +67,7 @@ class Printed:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class RunEnded:
     """A run is over and its slot is free. Its result comes separately."""
 
     student_id: str
@@ -80,7 +80,7 @@ class Notice:
     sentence: str
 
 
-Event = StageBegun | Advanced | Printed | Left | Notice
+Event = StageBegun | Advanced | Printed | RunEnded | Notice
 Watch = Callable[[Event], None]
 
 
@@ -179,9 +179,9 @@ def after(scene: Scene, event: Event, plan: Plan, now: float) -> Scene:
             running[event.student_id] = _come_to(known, event, now)
         case Advanced() if known is not None:
             running[event.student_id] = _advanced(known, event, plan, now)
-        case Left() if known is not None:
+        case RunEnded() if known is not None:
             scene = _ended(scene, running.pop(event.student_id), now)
-        case Printed() | Advanced() | Left():
+        case Printed() | Advanced() | RunEnded():
             return scene
     return replace(scene, running=tuple(running.values()))
 

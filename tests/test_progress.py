@@ -7,9 +7,9 @@ import pytest
 from grader.progress import (
     Advanced,
     Event,
-    Left,
     Plan,
     Printed,
+    RunEnded,
     Running,
     Scene,
     Stage,
@@ -121,7 +121,7 @@ def test_a_repeated_run_begins_anew_and_keeps_its_place() -> None:
     assert (known.runs_over, known.run_seconds) == (1, 30)
 
 
-@pytest.mark.parametrize("event", [Advanced("kim", 1, 1.0), Left("kim"), Printed("kim", b"x")], ids=repr)
+@pytest.mark.parametrize("event", [Advanced("kim", 1, 1.0), RunEnded("kim"), Printed("kim", b"x")], ids=repr)
 def test_news_of_an_unknown_run_change_nothing(event: Event) -> None:
     assert scene((1, event)) == Scene(begun=0.0)
 
@@ -152,7 +152,7 @@ def test_without_any_run_the_class_takes_what_the_plan_estimates() -> None:
 def test_whoever_waits_takes_the_mean_of_the_runs_that_are_over() -> None:
     ended: list[tuple[float, Event]] = []
     for student, seconds in (("kim", 10.0), ("lee", 30.0)):
-        ended += [(0.0, StageBegun(student, Stage.CHECKING)), (seconds, Left(student))]
+        ended += [(0.0, StageBegun(student, Stage.CHECKING)), (seconds, RunEnded(student))]
     known = graded(graded(scene(*ended), "kim", "20"), "lee", "6")
     assert class_left(known, PLAN, 30) == pytest.approx(8 * 20 / 2)
     # The estimate counts as one run more: (10 + 30 + 60) / 3.
@@ -176,7 +176,7 @@ def test_a_run_that_takes_longer_than_thought_has_nothing_left_rather_than_less(
 
 
 def test_nothing_is_left_when_everyone_has_a_result() -> None:
-    known = scene(*training((0, 0), (10, 1_000)), (20, Left("kim")))
+    known = scene(*training((0, 0), (10, 1_000)), (20, RunEnded("kim")))
     for number in range(10):
         known = graded(known, f"s{number}", "20")
     assert class_left(known, PLAN, 20) == 0

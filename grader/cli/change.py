@@ -11,20 +11,20 @@ from grader.cli.options import (
     DEFAULT_OUT,
     Cluster,
     Jobs,
-    Known,
     Out,
+    SameSubmissions,
     Why,
     Yes,
     app,
     chosen,
     collected,
-    known,
     last_run_key,
     named,
     remembered,
     say,
     setting,
     show_results,
+    submission_of,
 )
 from grader.errors import UserError
 from grader.pipeline import results
@@ -38,11 +38,11 @@ Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by b
 
 @app.command("regrade")
 def regrade_command(
-    submissions: Known = None,
+    submissions: SameSubmissions = None,
     students: Students = "",
     why: Why = "",
-    failed: Annotated[bool, setting("FAILED", "All without an accuracy or an override.", "--failed")] = False,
-    flagged: Annotated[bool, setting("FLAGGED", "All with a `review` and no override.", "--flagged")] = False,
+    failed: Annotated[bool, setting("FAILED", "Everyone without an accuracy or an override.", "--failed")] = False,
+    flagged: Annotated[bool, setting("FLAGGED", "Everyone with a `review` and no override.", "--flagged")] = False,
     out: Out = DEFAULT_OUT,
     jobs: Jobs = None,
     yes: Yes = False,
@@ -69,7 +69,7 @@ def override_command(
     student: Annotated[str, setting("STUDENT", "The student whose points you set.")] = "",
     points: Annotated[str, setting("POINTS", "The points.")] = "",
     why: Why = "",
-    submissions: Known = None,
+    submissions: SameSubmissions = None,
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Set one student's points, whatever the accuracy; a later regrade of that student ends the override."""
@@ -82,7 +82,7 @@ def override_command(
     with open_ledger(out) as ledger:
         run_key = last_run_key(ledger, out)
         collection = collected(inputs, rules, out, briefly=True)
-        submission = known(collection, student)
+        submission = submission_of(collection, student)
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)
         write_results(rows, collection, rules, ledger, out)

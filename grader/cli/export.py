@@ -27,12 +27,10 @@ def export_command(
         Path | None,
         setting("GRADEBOOK", "The gradebook that you downloaded; by default the roster, if that is one."),
     ] = None,
-    column: Annotated[
-        str, setting("COLUMN", "The column's name or a part of it, if several columns could be meant.")
-    ] = "",
+    column: Annotated[str, setting("COLUMN", "The column's name or a part of it, if several columns fit.")] = "",
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Write the grades into a copy of the gradebook that you downloaded, below OUT/upload; runs nothing."""
+    """Write the grades into a copy of the gradebook that you downloaded; it lies in OUT/upload."""
     inputs = remembered(out, named(None))
     rules = inputs.rules()
     ledger = read_ledger(out)
@@ -85,8 +83,8 @@ def _write_filled_in(
     upload = filled_in(content, system, rows, rules.most_points, Path(rules.file).stem, column)
     if upload.of_another_class:
         raise UserError(
-            f"{path} is not the gradebook of this class: it lists {examples(upload.only_listed)}, and graded are "
-            f"{examples(upload.only_graded)}; name its gradebook with GRADEBOOK=, or grade with it as ROSTER="
+            f"{path} is not the gradebook of this class: it lists {examples(upload.only_listed)}, and you graded "
+            f"{examples(upload.only_graded)}; name your class's with GRADEBOOK=, or grade with it as ROSTER="
         )
     write_private(target, upload.content)
     _say_what_changes(upload)

@@ -45,7 +45,7 @@ from grader.pipeline import due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
-from grader.results.entries import Regrade
+from grader.results.entries import Regrade, Result
 from grader.results.ledger import OpenLedger, open_ledger
 from grader.results.reruns import known_run
 from grader.run.machine import (
@@ -96,7 +96,7 @@ def grade_command(
     rules = inputs.rules()
     with open_ledger(out) as ledger:
         if ledger.unreadable:
-            say(f"ledger: skipped {ledger.unreadable} line(s) that an earlier interruption cut short")
+            say(f"ledger: skipped {counted(ledger.unreadable, 'line')} that an earlier interruption cut short")
         collection = collected(inputs, rules, out)
         wanted = chosen(collection, [student]) if student else collection.submissions
         before = remembered(out, Inputs()).submissions
@@ -112,7 +112,7 @@ def calibrate_command(
     jobs: Jobs = None,
     assignment: Rules = None,
 ) -> None:
-    """Time the reference here, with the threads that one of `jobs` runs gets; the next grade knows the result."""
+    """Time the reference on this machine, with the threads that one run gets; the next grade uses the result."""
     inputs = remembered(out, named(None, data=data, assignment=assignment))
     rules = inputs.rules()
     with open_ledger(out), local_machine(rules, load_data(inputs.data), out, jobs) as machine:
@@ -120,7 +120,7 @@ def calibrate_command(
     budget = rules.budget
     seconds = round(budget.calibrated_seconds(measured.images_per_second))
     say(f"calibrated limit: {duration(seconds)}; by the clock: {duration(budget.train_seconds)}")
-    say(f"in force: the limit by the {'clock' if budget.time_limit == 'wall' else 'calibration'} (time_limit)")
+    say(f"in force: the {'limit by the clock' if budget.time_limit == 'wall' else 'calibrated limit'} (time_limit)")
 
 
 def run_class(
@@ -159,19 +159,24 @@ def run_class(
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)
         rows, completed = grade_class(collection, to_run, rules, data, ready, ledger, out, display)
+    if completed:
+        say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
+    show_results(rows, out, data.notice)
     if not completed:
-        show_results(rows, out, data.notice)
         left = len(due(wanted, rules, ledger, run_key))
         again = "`make grade`" if regrades else "the same command"
         say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} continues from there")
         raise typer.Exit(130)
-    say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
-    show_results(rows, out, data.notice)
-    asked = {submission.student_id for submission in wanted}
-    failed = [row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None]
-    if any(row.submission.student_id in asked for row in failed):
+    if _failed_on_any(wanted, rows):
         say("Some students have no points because the grader failed: run the same command again to retry them.")
         raise typer.Exit(1)
+
+
+def _failed_on_any(wanted: Sequence[Submission], rows: Sequence[Result]) -> bool:
+    """Whether the grader failed on somebody who was to be graded, and who therefore has no points."""
+    asked = {submission.student_id for submission in wanted}
+    failed = (row for row in rows if row.grade.outcome is Outcome.INFRASTRUCTURE and row.grade.points is None)
+    return any(row.submission.student_id in asked for row in failed)
 
 
 def copies_among(

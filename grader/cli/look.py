@@ -14,11 +14,11 @@ from grader.cli.options import (
     DEFAULT_OUT,
     Deadline,
     Jobs,
-    Known,
     Layout,
     Out,
     Roster,
     Rules,
+    SameSubmissions,
     Student,
     Submissions,
     app,
@@ -34,11 +34,11 @@ from grader.cli.options import (
     show_results,
 )
 from grader.data import ASSIGNED_DATA
+from grader.errors import UserError
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
 from grader.report import write_results
-from grader.report.page import SIMILAR_NAME, write_similar
-from grader.report.similar import MOST_BYTES, find_similar
+from grader.report.similar import MOST_BYTES, SIMILAR_NAME, find_similar, write_similar
 from grader.report.table import checks_table, collection_lines, write_csv
 from grader.results.ledger import read_ledger
 from grader.run.machine import default_jobs, saved_calibration, this_machine, usable_cores
@@ -63,7 +63,7 @@ def collect_command(
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
-    """Show which file counts for whom, why, and which files do not count; runs nothing."""
+    """Show which file counts for whom, and why; run nothing."""
     inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
     collection = collected(inputs, inputs.rules(), out)
     say("")
@@ -83,7 +83,7 @@ def check_command(
     student: Student = "",
     layout: Layout = None,
 ) -> None:
-    """Look at every submission's file and network; needs no data and trains nothing."""
+    """Check every submission's file and network, without data and without training."""
     with tempfile.TemporaryDirectory(prefix="grader-check-") as work:
         inputs = named(submissions, roster, deadline, assignment=assignment, layout=layout)
         rules = inputs.rules()
@@ -109,14 +109,14 @@ def check_command(
 
 @app.command("report")
 def report_command(
-    submissions: Known = None,
+    submissions: SameSubmissions = None,
     roster: Roster = None,
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,
     assignment: Rules = None,
     layout: Layout = None,
 ) -> None:
-    """Write the tables again from the ledger, with today's roster and bands; runs nothing."""
+    """Write the tables again from the ledger, with today's roster and bands; run nothing."""
     inputs = remembered(out, named(submissions, roster, deadline, assignment=assignment, layout=layout))
     rules = inputs.rules()
     ledger = read_ledger(out)
@@ -131,14 +131,14 @@ def report_command(
 
 @app.command("files")
 def files_command() -> None:
-    """Say where the files are that come with the grader."""
+    """Show where the grader's own files lie: rules, reference, template, docs."""
     say(f"rules: {DEFAULT_ASSIGNMENT}\nreference: {REFERENCE}\ntemplate: {TEMPLATE}")
     say(f"docs: {_DOCS}\nSlurm: {_DOCS / 'slurm.sbatch'}")
 
 
 @app.command("similar")
 def similar_command(
-    submissions: Known = None,
+    submissions: SameSubmissions = None,
     roster: Roster = None,
     deadline: Deadline = "",
     out: Out = DEFAULT_OUT,
@@ -147,8 +147,10 @@ def similar_command(
         float, typer.Option(min=1, max=100, help="The least share of one side's own code, in percent.")
     ] = 80,
 ) -> None:
-    """Show pairs of similar submissions; it accuses nobody, and points do not change."""
+    """Show pairs of similar submissions; points do not change."""
     inputs = remembered(out, named(submissions, roster, deadline, layout=layout))
+    if not inputs.submissions:
+        raise UserError(f"SUBMISSIONS= is missing, and {out} remembers none: name the folder or archive to compare")
     collection = collected(inputs, inputs.rules(), out)
     for submission in collection.submissions:
         if submission.content and len(submission.content) > MOST_BYTES:
@@ -159,13 +161,14 @@ def similar_command(
         say(f"{first.student_id} {first.share:.1f} %, {second.student_id} {second.share:.1f} %")
     path = out / SIMILAR_NAME
     write_similar(pairs, least, path)
-    say(f"pairs that share at least {least:g} % of one side's own code, {_MOST_PAIRS} at most: {len(pairs)}")
+    only = f" (only the closest {_MOST_PAIRS} are shown)" * (len(pairs) == _MOST_PAIRS)
+    say(f"pairs that share at least {least:g} % of one side's own code: {len(pairs)}{only}")
     say(f"side by side: {path}")
 
 
 @app.command("doctor")
 def doctor_command(out: Out = DEFAULT_OUT, jobs: Jobs = None, assignment: Rules = None) -> None:
-    """Say what this machine offers, and which command would raise it; grades nothing."""
+    """Show what this machine offers, and which command would raise its isolation."""
     rules = named(None, assignment=assignment).rules()
     for line in (*_isolation(tuple(rungs(rules.limits)), rules), *_machine(rules, out, jobs)):
         say(line)

@@ -79,18 +79,18 @@ Submissions = Annotated[
     Path,
     typer.Argument(help="The submissions: a folder, or a learning system's archive.", envvar="GRADER_SUBMISSIONS"),
 ]
-Known = Annotated[
+SameSubmissions = Annotated[
     Path | None,
     typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
 Layout = Annotated[
-    Format | None, setting("FORMAT", "The layout of SUBMISSIONS; by default, the files' names tell it.", "--format")
+    Format | None, setting("FORMAT", "The layout of SUBMISSIONS, if the files' names do not show it.", "--format")
 ]
 Roster = Annotated[
     Path | None, setting("ROSTER", "CSV with student_id, name and perhaps deadline; or a learning system's gradebook.")
 ]
 Deadline = Annotated[
-    str, setting("DEADLINE", "A time with its zone, as 2026-12-01T23:59+09:00; later files do not count.")
+    str, setting("DEADLINE", "A date, a time and a zone, as 2026-12-01T23:59+09:00; later files do not count.")
 ]
 Data = Annotated[
     str, setting("DATA", "A torchvision folder, an .npz file or `digits`; by default CIFAR-10, downloaded.")
@@ -108,7 +108,7 @@ Precision = Annotated[
 ]
 Yes = Annotated[bool, setting("YES", "Start without a question, however long it may take.", "--yes")]
 Student = Annotated[str, setting("STUDENT", "Only this student; the script's output is shown as it comes.")]
-Why = Annotated[str, setting("WHY", "The reason; it stays in the ledger and is shown in the table.")]
+Why = Annotated[str, setting("WHY", "The reason; the ledger keeps it, and the table shows it.")]
 
 
 def say(sentence: str) -> None:
@@ -279,13 +279,18 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
     unreadable = sum(bool(each.unreadable) for each in collection.submissions)
-    closed = f"; cannot be read: {unreadable}" if unreadable else ""
     missing = len(collection.submissions) - handed_in - unreadable
-    say(f"collected: {counted(handed_in, 'submission')}{closed}; nothing from {missing}")
-    if briefly:
-        return collection
-    for notice in collection.notices:
-        say(f"  {notice}")
+    closed = f"; cannot be read: {unreadable}" if unreadable else ""
+    absent = f"; nothing from {counted(missing, 'student')}" if missing else ""
+    say(f"collected: {counted(handed_in, 'submission')}{closed}{absent}")
+    for line in () if briefly else _doubts(collection):
+        say(f"  {line}")
+    return collection
+
+
+def _doubts(collection: Collection) -> Iterator[str]:
+    """How it was read, which files were set aside, and what is odd about a student's."""
+    yield from collection.notices
     remarked = {submission.student_id for submission in collection.submissions if submission.remarks}
     aside = (
         each
@@ -295,12 +300,9 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
         and not (each.status in (Status.LATE, Status.UNRECOGNISED) and each.student_id in remarked)
     )
     # A group's file has a decision for each member.
-    for line in dict.fromkeys(f"  {each.status}: {each.file}: {each.reason}" for each in aside):
-        say(line)
+    yield from dict.fromkeys(f"{each.status}: {each.file}: {each.reason}" for each in aside)
     for submission in collection.submissions:
-        for remark in submission.remarks:
-            say(f"  {submission.student_id}: {remark}")
-    return collection
+        yield from (f"{submission.student_id}: {remark}" for remark in submission.remarks)
 
 
 def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
@@ -309,14 +311,14 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
     Raises:
         UserError: Nobody has such an id, or handed in nothing.
     """
-    found = [known(collection, student) for student in dict.fromkeys(students)]
+    found = [submission_of(collection, student) for student in dict.fromkeys(students)]
     for submission in found:
         if submission.content is None:
             raise UserError(f"{submission.student_id} handed in no file that can be run: see collection.csv")
     return found
 
 
-def known(collection: Collection, student: str) -> Submission:
+def submission_of(collection: Collection, student: str) -> Submission:
     """The submission of this student.
 
     Raises:

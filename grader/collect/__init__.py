@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -15,7 +15,7 @@ from grader.collect.roster import Roster, RosterLine, read_roster
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.attempts import add_companions, companions_aside
-from grader.lms.files import Attempt, Blame, Fault, Found, Told, WithoutFile
+from grader.lms.files import Attempt, Blame, Fault, Found, MentionedFile, WithoutFile
 from grader.lms.gradebook import best_column, examples, too_few
 from grader.records import NOT_ON_ROSTER, Collection, Decision, Status, Submission
 
@@ -52,21 +52,13 @@ def collect(
     with reading(submissions, layout, assignment, roster, listed.known(), zone) as read:
         found, renamed = (read.found, ()) if roster is None else _by_roster(read.found, listed, submissions, roster)
         attempts, without, decisions = _by_student(found)
-        handed_in = attempts.keys() | without.keys()
-        if not handed_in:
+        if not attempts and not without:
             raise UserError(_nobody(submissions, read.system, assignment, decisions))
         settled: list[Submission] = []
         kept = 0
-        for student_id in handed_in:
-            submission = Submission(student_id, remarks=tuple(each.remark for each in without[student_id]))
-            line = lines.get(student_id)
-            due = line.deadline if line and line.deadline else deadline
-            if attempts[student_id]:
-                submission, reasons = _settle(submission, attempts[student_id], due, assignment.limits, zone)
-                decisions += reasons
-            if not attempts[student_id] or submission.late:
-                submission = _with_closed_archive(submission, without[student_id], due, zone)
+        for submission, reasons in _settled(attempts, without, lines, deadline, assignment.limits, zone):
             settled.append(submission)
+            decisions += reasons
             kept += _size(submission)
             if kept > _MAX_KEPT:
                 raise UserError(
@@ -104,6 +96,28 @@ def _by_student(
     return attempts, without, decisions
 
 
+def _settled(
+    attempts: Mapping[str, list[Attempt]],
+    without: Mapping[str, list[WithoutFile]],
+    lines: Mapping[str, RosterLine],
+    deadline: datetime | None,
+    limits: Limits,
+    zone: tzinfo | None,
+) -> Iterator[tuple[Submission, list[Decision]]]:
+    """What counts for each student who handed something in, and why the rest does not."""
+    for student_id in attempts.keys() | without.keys():
+        own, closed = attempts.get(student_id, []), without.get(student_id, [])
+        line = lines.get(student_id)
+        due = line.deadline if line and line.deadline else deadline
+        submission = Submission(student_id, remarks=tuple(each.remark for each in closed))
+        decisions: list[Decision] = []
+        if own:
+            submission, decisions = _settle(submission, own, due, limits, zone)
+        if not own or submission.late:
+            submission = _with_closed_archive(submission, closed, due, zone)
+        yield submission, decisions
+
+
 def _with_closed_archive(
     submission: Submission, without: Iterable[WithoutFile], deadline: datetime | None, zone: tzinfo | None
 ) -> Submission:
@@ -131,7 +145,7 @@ def _nobody(submissions: Path, system: System | None, assignment: Assignment, de
     name = system.value.capitalize()
     said = f"SUBMISSIONS={submissions} has no attempt named as {name} names it: name another layout with FORMAT="
     first = next((decision for decision in decisions if decision.status is Status.UNRECOGNISED), None)
-    return f"{said}; of {first.file}, {first.reason}" if first else said
+    return f"{said}; {first.file}: {first.reason}" if first else said
 
 
 def _by_roster(
@@ -227,11 +241,11 @@ def _settle(
 
 def _there(attempts: list[Attempt], deadline: datetime | None) -> list[Attempt]:
     """Those that can count: what a system only tells of does where nothing that it hands out came in time."""
-    there = [attempt for attempt in attempts if not isinstance(attempt.stored, Told)]
+    there = [attempt for attempt in attempts if not isinstance(attempt.stored, MentionedFile)]
     in_time = [attempt for attempt in attempts if not seconds_late(attempt.moment, deadline)]
     if any(attempt in in_time for attempt in there):
         return there
-    told = [attempt for attempt in in_time if isinstance(attempt.stored, Told)]
+    told = [attempt for attempt in in_time if isinstance(attempt.stored, MentionedFile)]
     return [*there, *sorted(told, key=lambda attempt: attempt.moment or 0)[-1:]] or attempts
 
 

@@ -23,9 +23,9 @@ from grader.lms.files import (
     Attempt,
     DiskFile,
     Found,
-    Handed,
     InnerFile,
     Known,
+    NamedFile,
     Stored,
     WithoutFile,
     decoded_name,
@@ -78,31 +78,33 @@ def reading(
     Raises:
         UserError: There is nothing that can be opened, or its layout is none of those known.
     """
-    file_name, limit_kb = assignment.file, assignment.limits.file_size_kb
     layout: str | None = chosen
     is_zip = submissions.is_file() and (submissions.suffix.lower() == ".zip" or zipfile.is_zipfile(submissions))
     if layout is None and not is_zip:
         names = _names(submissions)
         layout = _recognised(names) or _recognised_inside(submissions, names) or _FOLDER
     if layout == _FOLDER:
-        found = list(scan(submissions, file_name, limit_kb, roster))
+        found = list(scan(submissions, assignment, roster))
         yield Reading(None, found, "the files' own, which a copy may have changed", ())
         return
     with unpacked(submissions) as files:
         system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
-            raise UserError(
-                f"SUBMISSIONS={submissions} has no names as Blackboard, Canvas, Moodle or Gradescope give them: set "
-                f"FORMAT=, or unpack it and pass a folder with {layouts_of(file_name)}"
-                f"{archive_in([file.name for file in files])}"
-            )
-        aside, own = _set_apart(files, system, roster)
-        found = list(aside)
+            raise UserError(_not_recognised(submissions, files, assignment))
+        found, own = _set_apart(files, system, roster)
         for item in _attempts(system, own, zone, known):
-            found += sort_out(item, file_name, limit_kb) if isinstance(item, SystemAttempt) else [item]
+            found += sort_out(item, assignment) if isinstance(item, SystemAttempt) else [item]
         times, notices = _said(system, chosen is None, zone)
         doubts = blackboard.doubts_about_clock(own) if system is System.BLACKBOARD else ()
         yield Reading(system, found, times, (*notices, *doubts))
+
+
+def _not_recognised(submissions: Path, files: Sequence[NamedFile], assignment: Assignment) -> str:
+    return (
+        f"SUBMISSIONS={submissions} has no file named as Blackboard, Canvas, Moodle or Gradescope name files: "
+        f"set FORMAT=, or unpack it and pass a folder with {layouts_of(assignment.file)}"
+        f"{archive_in([file.name for file in files])}"
+    )
 
 
 def archive_in(names: Sequence[str]) -> str:
@@ -143,9 +145,10 @@ def _named_by(system: System, name: str) -> bool:
     return pattern is not None and not name.startswith("._") and pattern.fullmatch(name) is not None
 
 
-def _set_apart(files: Sequence[Handed], system: System, roster: Path | None) -> tuple[list[Decision], list[Handed]]:
+def _set_apart(files: Sequence[NamedFile], system: System, roster: Path | None) -> tuple[list[Found], list[NamedFile]]:
     """Take out what no student handed in, and what has a name that may not be followed."""
-    aside, own = [], []
+    aside: list[Found] = []
+    own = []
     for file in files:
         shown = file.stored.shown
         if leads_out(file.name):
@@ -159,7 +162,7 @@ def _set_apart(files: Sequence[Handed], system: System, roster: Path | None) -> 
 
 
 def _attempts(
-    system: System, files: Sequence[Handed], zone: tzinfo | None, known: Known
+    system: System, files: Sequence[NamedFile], zone: tzinfo | None, known: Known
 ) -> Iterator[SystemAttempt | Found]:
     match system:
         case System.BLACKBOARD:
@@ -193,7 +196,7 @@ def layouts_of(file_name: str) -> str:
     return f"<student>/{file_name}, <student>_{file_name} or {file.stem}_<student>{file.suffix}"
 
 
-def scan(folder: Path, file_name: str, limit_kb: int, roster: Path | None) -> Iterator[Found]:
+def scan(folder: Path, rules: Assignment, roster: Path | None) -> Iterator[Found]:
     """Sort out every entry of the folder, in the order of their names; the roster, if it lies there, is passed over.
 
     Raises:
@@ -203,12 +206,12 @@ def scan(folder: Path, file_name: str, limit_kb: int, roster: Path | None) -> It
         children = _children(folder)
     except OSError as error:
         raise UserError(
-            f"cannot open SUBMISSIONS={folder} ({error.strerror}): pass a folder with {layouts_of(file_name)}"
+            f"cannot open SUBMISSIONS={folder} ({error.strerror}): pass a folder with {layouts_of(rules.file)}"
         ) from None
     passed_over = roster.name if roster and folder.samefile(roster.parent) else None
     for child in children:
         if child.name != passed_over:
-            yield from _sort_out(child, file_name, limit_kb)
+            yield from _sort_out(child, rules)
 
 
 def _children(folder: Path) -> list[os.DirEntry[str]]:
@@ -216,8 +219,8 @@ def _children(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: (_shown(entry.name), entry.name))
 
 
-def _sort_out(child: os.DirEntry[str], file_name: str, limit_kb: int) -> Iterator[Found]:
-    name = _shown(child.name)
+def _sort_out(child: os.DirEntry[str], rules: Assignment) -> Iterator[Found]:
+    name, file_name = _shown(child.name), rules.file
     student_id, how = named_student(name, file_name)
     is_folder = child.is_dir(follow_symlinks=False)
     shown = f"{name}/" if is_folder else name
@@ -226,12 +229,12 @@ def _sort_out(child: os.DirEntry[str], file_name: str, limit_kb: int) -> Iterato
     elif student_id:
         yield _attempt(Path(child.path), student_id, shown, how)
     elif not is_folder and (student_id := _whose_archive(name, file_name)):
-        files = [Handed(name, DiskFile(name, Path(child.path)))]
-        yield from _sort_out_attempt(student_id, f"the archive {name}", files, [], file_name, limit_kb)
+        files = [NamedFile(name, DiskFile(name, Path(child.path)))]
+        yield from _sort_out_attempt(student_id, f"the archive {name}", files, [], rules)
     elif name == file_name or (not is_folder and bears_the_name(name, file_name)):
         yield Decision(shown, "", Status.UNRECOGNISED, f"it names no student, as {layouts_of(file_name)} would")
     elif is_folder:
-        yield from _sort_out_folder(child, name, file_name, limit_kb)
+        yield from _sort_out_folder(child, name, rules)
     elif child.is_symlink() and os.path.isdir(child.path):
         # It stands where a student's folder belongs: an attempt that turns out unreadable.
         yield _attempt(Path(child.path), normal(name), shown)
@@ -245,15 +248,15 @@ def _whose_archive(name: str, file_name: str) -> str:
     return named_student(f"{stem}{dot}{file_name.rpartition('.')[2]}", file_name)[0] if is_archive(name) else ""
 
 
-def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_kb: int) -> Iterator[Found]:
+def _sort_out_folder(folder: os.DirEntry[str], name: str, rules: Assignment) -> Iterator[Found]:
     """Sort out the files of one student's folder as those of an attempt; folders in it are not opened."""
-    student_id, label = normal(name), f"the folder {name}/"
+    student_id, label, file_name = normal(name), f"the folder {name}/", rules.file
     try:
         children = _children(Path(folder.path))
     except OSError:
         yield _attempt(Path(folder.path, file_name), student_id, f"{name}/{file_name}")
         return
-    files: list[Handed] = []
+    files: list[NamedFile] = []
     folders: list[str] = []
     for child in children:
         shown = _shown(child.name)
@@ -261,9 +264,9 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_
         if child.is_dir(follow_symlinks=False) and shown != file_name and not is_system_file(shown):
             folders.append(shown)
         else:
-            files.append(Handed(shown, DiskFile(f"{name}/{shown}", Path(child.path))))
+            files.append(NamedFile(shown, DiskFile(f"{name}/{shown}", Path(child.path))))
     counts = False
-    for found in _sort_out_attempt(student_id, label, files, folders, file_name, limit_kb):
+    for found in _sort_out_attempt(student_id, label, files, folders, rules):
         counts = counts or isinstance(found, Attempt)
         yield found
     for other in folders:
@@ -274,16 +277,16 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, file_name: str, limit_
 
 
 def _sort_out_attempt(
-    student_id: str, label: str, files: list[Handed], folders: list[str], file_name: str, limit_kb: int
+    student_id: str, label: str, files: list[NamedFile], folders: list[str], rules: Assignment
 ) -> Iterator[Found]:
     """Sort out the files that lie together, by the rules of an attempt; the time is that of the file itself."""
-    for found in sort_out(SystemAttempt(student_id, label, tuple(files), None, timed=True), file_name, limit_kb):
+    for found in sort_out(SystemAttempt(student_id, label, tuple(files), None, timed=True), rules):
         if isinstance(found, Attempt):
             # In a zip it has a name of its own.
             original = found.original if isinstance(found.stored, InnerFile) else ""
             found = replace(found, moment=_moment(found.stored), by_system=False, original=original)
         elif isinstance(found, WithoutFile):
-            found = _without_file(found, label, files, folders, file_name)
+            found = _without_file(found, label, files, folders, rules.file)
         yield found
 
 
@@ -292,7 +295,7 @@ def _unrecognised(shown: str, student_id: str, label: str, file_name: str) -> De
 
 
 def _without_file(
-    found: WithoutFile, label: str, files: list[Handed], folders: list[str], file_name: str
+    found: WithoutFile, label: str, files: list[NamedFile], folders: list[str], file_name: str
 ) -> WithoutFile:
     own = [file for file in files if not is_system_file(file.name)]
     names = sorted([*(file.name for file in own), *(f"{folder}/" for folder in folders)])

@@ -80,7 +80,7 @@ def read_roster(path: Path) -> Roster:
     try:
         text, *_ = decode(path.read_bytes())
     except OSError as error:
-        raise UserError(f"cannot open the roster {path} ({error.strerror}): {_WAY_OUT}") from None
+        raise UserError(f"cannot open the roster {path} ({error.strerror}): name a CSV file with ROSTER=") from None
     except UnicodeDecodeError:
         raise UserError(f"the roster {path} is {NO_TEXT}: {_WAY_OUT}, as UTF-8") from None
     try:

@@ -11,18 +11,19 @@ The Python files beside it go with it: a script may keep its network in a second
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from grader.assignment import Limits
+from grader.assignment import Assignment, Limits
 from grader.lms.files import (
     NOBODYS,
     Attempt,
     Blame,
     Fault,
     Found,
-    Handed,
+    NamedFile,
     Stored,
     WithoutFile,
     can_be_imported,
@@ -68,7 +69,7 @@ class SystemAttempt:
 
     student_id: str
     label: str
-    files: tuple[Handed, ...]
+    files: tuple[NamedFile, ...]
     moment: int | None
     timed: bool
     written: tuple[tuple[str, str], ...] = ()
@@ -77,15 +78,22 @@ class SystemAttempt:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    main: Handed
+    main: NamedFile
     how: str
-    place: tuple[Handed, ...]
-    rivals: tuple[Handed, ...]
-    zipped: Handed | None
+    place: tuple[NamedFile, ...]
+    rivals: tuple[NamedFile, ...]
+    zipped: NamedFile | None
     certain: bool
 
 
-def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[Found]:
+class _Archive(NamedTuple):
+    """A zip that has no file of the name: what is said of it, and why it cannot be opened, if it cannot."""
+
+    said: str
+    fault: Fault | None = None
+
+
+def sort_out(attempt: SystemAttempt, rules: Assignment) -> Iterator[Found]:
     """Decide which file of the attempt is the student's, and say of every other one what became of it."""
     files = [file for file in attempt.files if not made_by_system(file.name)]
     for file in attempt.files:
@@ -93,19 +101,12 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
             yield Decision(file.stored.shown, attempt.student_id, Status.BESIDE, NOBODYS)
     for shown, what in attempt.written if files else ():
         yield Decision(shown, attempt.student_id, Status.BESIDE, f"not graded: {what}")
-    faults: dict[str, str] = {}
-    closed: dict[str, Fault] = {}
-    choice = _choose(without_common_folder(files), file_name, limit_kb, faults, closed)
+    archives: dict[str, _Archive] = {}
+    choice = _choose(without_common_folder(files), rules, archives)
     if choice is None:
-        yield from _without_file(attempt, files, file_name, faults, closed)
+        yield from _without_file(attempt, files, rules.file, archives)
         return
-    main, folder = choice.main, PurePosixPath(choice.main.name).parent
-    companions: dict[str, Stored] = {
-        name: file.stored
-        for file in sorted(choice.place, key=lambda file: file.name)
-        if file not in (main, *choice.rivals) and PurePosixPath(file.name).parent == folder
-        if can_be_imported(name := normal(PurePosixPath(file.name).name)) and name != file_name
-    }
+    main, companions = choice.main, _companions(choice, rules.file)
     why = [f"{file.stored.shown} was handed in too and is not used: {_beaten(main)}" for file in choice.rivals]
     doubt = [] if choice.certain else [f"{main.stored.shown} {choice.how}"]
     yield Attempt(
@@ -119,49 +120,58 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
         how=choice.how,
         remarks=(*attempt.remarks, *doubt, *why),
     )
-    used = {stored.shown for stored in companions.values()} | {main.stored.shown}
     for file in choice.rivals:
         yield Decision(file.stored.shown, attempt.student_id, Status.SUPERSEDED, _beaten(main))
-    rivals = {file.stored.shown for file in choice.rivals}
+    settled = {stored.shown for stored in (main.stored, *companions.values(), *(each.stored for each in choice.rivals))}
     for file in files:
         shown = file.stored.shown
+        if shown in settled:
+            continue
         if choice.zipped is not None and file.stored is choice.zipped.stored:
             reason = f"opened: it holds {main.name}, among {len(choice.place)} files"
+        elif shown in archives:
+            reason = archives[shown].said
         else:
-            reason = faults.get(shown, f"not graded: it was handed in with {main.stored.shown}")
-        if shown not in used | rivals:
-            yield Decision(shown, attempt.student_id, Status.BESIDE, reason)
+            reason = f"not graded: it was handed in with {main.stored.shown}"
+        yield Decision(shown, attempt.student_id, Status.BESIDE, reason)
 
 
-def _choose(
-    files: Sequence[Handed], file_name: str, limit_kb: int, faults: dict[str, str], closed: dict[str, Fault]
-) -> _Choice | None:
+def _companions(choice: _Choice, file_name: str) -> dict[str, Stored]:
+    """What the script could import: the Python files in its folder, by name."""
+    main, folder = choice.main, PurePosixPath(choice.main.name).parent
+    return {
+        name: file.stored
+        for file in sorted(choice.place, key=lambda file: file.name)
+        if file not in (main, *choice.rivals) and PurePosixPath(file.name).parent == folder
+        if can_be_imported(name := normal(PurePosixPath(file.name).name)) and name != file_name
+    }
+
+
+def _choose(files: Sequence[NamedFile], rules: Assignment, archives: dict[str, _Archive]) -> _Choice | None:
     """Apply the rules in their order; zips are opened only where no file bears the name.
 
     Args:
-        faults: Takes up what is to be said of each zip that has no file of the name.
-        closed: Takes up the zips that cannot be opened.
+        archives: Takes up each zip without a file of the name, by its path as shown.
     """
+    file_name = rules.file
     if found := _by_name(files, file_name):
         return found
-    insides: list[tuple[Handed, list[Handed]]] = []
+    insides: list[tuple[NamedFile, list[NamedFile]]] = []
     named: list[_Choice] = []
     for file in sorted(files, key=lambda file: _natural(file.name), reverse=True):
         if not is_archive(file.name):
             continue
-        inside = opened_inside(file, limit_kb)
+        inside = opened_inside(file, rules.limits.file_size_kb)
         if isinstance(inside, Fault):
-            closed[file.stored.shown] = inside
-            faults[file.stored.shown] = f"not graded: it {inside.said}"
+            archives[file.stored.shown] = _Archive(f"not graded: it {inside.said}", inside)
             continue
         insides.append((file, without_common_folder(inside)))
         if found := _by_name(insides[-1][1], file_name, file):
             named.append(found)
         elif any(is_archive(inner.name) for inner in inside):
-            closed[file.stored.shown] = _DEEPER
-            faults[file.stored.shown] = f"opened: it holds no {file_name}, but {_DEEPER.said}"
+            archives[file.stored.shown] = _Archive(f"opened: it holds no {file_name}, but {_DEEPER.said}", _DEEPER)
         else:
-            faults[file.stored.shown] = f"opened: it holds no {file_name}"
+            archives.setdefault(file.stored.shown, _Archive(f"opened: it holds no {file_name}"))
     if named:
         others = tuple(choice.zipped for choice in named[1:] if choice.zipped)
         return replace(named[0], rivals=(*named[0].rivals, *others))
@@ -169,7 +179,7 @@ def _choose(
     return next((choice for choice in only if choice), None)
 
 
-def _by_name(files: Sequence[Handed], file_name: str, zipped: Handed | None = None) -> _Choice | None:
+def _by_name(files: Sequence[NamedFile], file_name: str, zipped: NamedFile | None = None) -> _Choice | None:
     ranked = [(rank, file) for file in files if (rank := _rank(file.name, file_name)) is not None]
     if not ranked:
         return None
@@ -184,7 +194,7 @@ def _by_name(files: Sequence[Handed], file_name: str, zipped: Handed | None = No
     return _Choice(main, how, tuple(files), tuple(file for _, file in ranked if file is not main), zipped, True)
 
 
-def _only_script(files: Sequence[Handed], file_name: str, zipped: Handed | None) -> _Choice | None:
+def _only_script(files: Sequence[NamedFile], file_name: str, zipped: NamedFile | None) -> _Choice | None:
     for suffix, how in _ONLY.items():
         only = [file for file in files if file.name.lower().endswith(suffix)]
         if len(only) == 1:
@@ -195,22 +205,20 @@ def _only_script(files: Sequence[Handed], file_name: str, zipped: Handed | None)
 
 
 def _without_file(
-    attempt: SystemAttempt,
-    files: Sequence[Handed],
-    file_name: str,
-    faults: dict[str, str],
-    closed: dict[str, Fault],
+    attempt: SystemAttempt, files: Sequence[NamedFile], file_name: str, archives: Mapping[str, _Archive]
 ) -> Iterator[Found]:
     for file in files:
-        reason = faults.get(file.stored.shown, f"{attempt.label} has no {file_name}: look at it by hand")
+        archive = archives.get(file.stored.shown)
+        reason = archive.said if archive else f"{attempt.label} has no {file_name}: look at it by hand"
         yield Decision(file.stored.shown, attempt.student_id, Status.UNRECOGNISED, reason)
     if not files:
         for shown, what in attempt.written:
             reason = f"{attempt.label} has no file, only {what}: look at it by hand"
             yield Decision(shown, attempt.student_id, Status.UNRECOGNISED, reason)
     held = f"has no {file_name}, only {listed([file.name for file in files])}" if files else "has no file"
-    archive, fault = next(iter(closed.items()), ("", None))
-    yield WithoutFile(attempt.student_id, f"{attempt.label} {held}", archive, fault, attempt.moment)
+    closed = ((shown, archive.fault) for shown, archive in archives.items() if archive.fault)
+    shown, fault = next(closed, ("", None))
+    yield WithoutFile(attempt.student_id, f"{attempt.label} {held}", shown, fault, attempt.moment)
 
 
 def _rank(name: str, file_name: str) -> int | None:
@@ -254,7 +262,7 @@ def bears_the_name(name: str, file_name: str) -> bool:
     return _rank(name, file_name) is not None
 
 
-def _beaten(main: Handed) -> str:
+def _beaten(main: NamedFile) -> str:
     return f"{main.stored.shown} comes first by its name"
 
 
@@ -263,7 +271,7 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(text, int(digits or 0)) for text, digits in re.findall(r"([^0-9]*)([0-9]{0,9})", name)]
 
 
-def _depth(file: Handed) -> int:
+def _depth(file: NamedFile) -> int:
     return file.name.count("/")
 
 

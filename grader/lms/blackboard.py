@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Blame, Fault, Handed, Known, Stored, WithoutFile, normal
+from grader.lms.files import Blame, Fault, Known, NamedFile, Stored, WithoutFile, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.text import decoded
@@ -83,7 +83,7 @@ class _Account:
 
 
 def attempts(
-    files: Sequence[Handed], zone: tzinfo | None, known: Known
+    files: Sequence[NamedFile], zone: tzinfo | None, known: Known
 ) -> Iterator[SystemAttempt | WithoutFile | Decision]:
     """Give every attempt, and every entry that belongs to none.
 
@@ -92,7 +92,7 @@ def attempts(
             the earlier moment.
         known: They help where the `.txt` is missing.
     """
-    held: dict[tuple[str, str], list[tuple[str, Handed]]] = defaultdict(list)
+    held: dict[tuple[str, str], list[tuple[str, NamedFile]]] = defaultdict(list)
     accounts: dict[tuple[str, str], _Account] = {}
     for file in files:
         name = NAME.fullmatch(file.name)
@@ -128,12 +128,12 @@ def _attempt(
     student_id: str,
     head: str,
     time: str,
-    entries: Sequence[tuple[str, Handed]],
+    entries: Sequence[tuple[str, NamedFile]],
     account: _Account | None,
     zone: tzinfo | None,
 ) -> SystemAttempt:
     originals = account.originals if account else {}
-    files = tuple(Handed(originals.get(file.name, name), file.stored) for name, file in entries)
+    files = tuple(NamedFile(originals.get(file.name, name), file.stored) for name, file in entries)
     day, clock = time[:10], time[11:].replace("-", ":")
     doubt = f"the .txt of its attempt says {student_id}, and the files' names begin with {head}"
     return SystemAttempt(
@@ -156,7 +156,7 @@ def _moment(time: str, zone: tzinfo | None) -> int | None:
         return None
 
 
-def doubts_about_clock(files: Sequence[Handed]) -> Iterator[str]:
+def doubts_about_clock(files: Sequence[NamedFile]) -> Iterator[str]:
     """Say so where most of the `.txt` files give another hour than their names: then the names are in another zone."""
     apart = Counter(_hours_apart(file) for file in files)
     del apart[None]
@@ -168,7 +168,7 @@ def doubts_about_clock(files: Sequence[Handed]) -> Iterator[str]:
         )
 
 
-def _hours_apart(file: Handed) -> float | None:
+def _hours_apart(file: NamedFile) -> float | None:
     """Between the clock in a `.txt` and the one in its name; None where it is no such file, or no zone explains it."""
     name = NAME.fullmatch(file.name)
     content = file.stored.read(_ACCOUNT_KB) if name and name["account"] else b""

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Blame, Fault, Handed, Known, WithoutFile
+from grader.lms.files import Blame, Fault, Known, NamedFile, WithoutFile, name_of
 from grader.lms.gradebook import Gradebook, full_name, same_name
 from grader.records import Decision, Status
 
@@ -69,12 +69,12 @@ def fits(name: str) -> bool:
     return bool(_readings(name))
 
 
-def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | WithoutFile | Decision]:
+def attempts(files: Sequence[NamedFile], known: Known) -> Iterator[SystemAttempt | WithoutFile | Decision]:
     """Give everybody's one attempt, and every entry that belongs to none.
 
     Where several students of the roster could be meant, each of them cannot be graded: nobody gets another's points.
     """
-    held: dict[str, list[Handed]] = defaultdict(list)
+    held: dict[str, list[NamedFile]] = defaultdict(list)
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     remarks: dict[str, dict[str, None]] = defaultdict(dict)
     readings_of = [_readings(file.name) for file in files]
@@ -93,12 +93,12 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
         entries = held[reading.user]
         remarks[reading.user] |= dict.fromkeys(_remarks(reading, known))
         if reading.file:
-            entries.append(Handed(reading.file, file.stored))
+            entries.append(NamedFile(reading.file, file.stored))
         else:
             texts[reading.user].append((shown, "what the student wrote into Canvas"))
     for user, entries in held.items():
         own_names = {file.name for file in entries}
-        named = tuple(Handed(_as_handed_in(file.name, own_names), file.stored) for file in entries)
+        named = tuple(NamedFile(_as_handed_in(file.name, own_names), file.stored) for file in entries)
         yield SystemAttempt(user, "the attempt", named, None, False, tuple(texts[user]), tuple(remarks[user]))
 
 
@@ -137,7 +137,7 @@ def _likely(readings: Sequence[_Reading], names: Mapping[str, str], known: Known
 def _remarks(reading: _Reading, known: Known) -> Iterator[str]:
     if reading.late:
         yield _MARKED_LATE
-    name = next((names[reading.user] for names in known if reading.user in names), "")
+    name = name_of(reading.user, known)
     if name and reading.name and not same_name(reading.name, name):
         yield (
             f"Canvas names the file after {reading.name}, and the gradebook calls user {reading.user} {name}: "

@@ -113,7 +113,7 @@ class DiskFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MentionedFile:
     """A file that a learning system tells of and does not hand out."""
 
     shown: str
@@ -213,6 +213,11 @@ Found = Attempt | WithoutFile | Decision
 Known = Sequence[Mapping[str, str]]
 
 
+def name_of(student_id: str, known: Known) -> str:
+    """The name that the roster has for an id; empty where it has none."""
+    return next((names[student_id] for names in known if student_id in names), "")
+
+
 def listed(names: Sequence[str]) -> str:
     """Name some of many."""
     more = len(names) - _NAMES_SHOWN
@@ -220,7 +225,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class NamedFile:
     """A file and the name under which a system or a student put it; folders in it are separated by slashes."""
 
     name: str
@@ -269,7 +274,7 @@ class InnerFile:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[list[Handed]]:
+def unpacked(path: Path) -> Iterator[list[NamedFile]]:
     """List the files of a zip archive or of a folder, in the order of their names; of equal ones, the later comes last.
 
     They can be read as long as the context is open.
@@ -294,21 +299,21 @@ def unpacked(path: Path) -> Iterator[list[Handed]]:
                 f"cannot open SUBMISSIONS={path} ({error.strerror}): pass the archive or its folder"
             ) from None
         names = ((_name(info), info) for info in archive.infolist())
-        files = [Handed(name, PackedFile(name, archive, info)) for name, info in names if name[-1:] != "/"]
+        files = [NamedFile(name, PackedFile(name, archive, info)) for name, info in names if name[-1:] != "/"]
         yield without_common_folder(sorted(files, key=_BY_NAME))
 
 
-def opened_inside(outer: Handed, limit_kb: int) -> list[Handed] | Fault:
+def opened_inside(outer: NamedFile, limit_kb: int) -> list[NamedFile] | Fault:
     """List the files of an archive that a student handed in; one that cannot be unpacked is a file all the same."""
     content = outer.stored.read(limit_kb)
     if isinstance(content, Fault):
         return content
     if _of_another_kind(outer.name, content):
-        return Fault("is an archive of a kind that is not opened (only zip is): unpack it by hand", Blame.LAYOUT)
+        return Fault("is an archive that is no zip, so it is not opened: unpack it by hand", Blame.LAYOUT)
     try:
         with _opened(io.BytesIO(content), len(content), MAX_ENTRIES_INSIDE) as archive:
             return [
-                Handed(_name(info), InnerFile(f"{outer.stored.shown}/{_name(info)}", outer.stored, place))
+                NamedFile(_name(info), InnerFile(f"{outer.stored.shown}/{_name(info)}", outer.stored, place))
                 for place, info in enumerate(archive.infolist())
                 if _is_file(info) and not leads_out(_name(info)) and not made_by_system(_name(info))
             ]
@@ -327,7 +332,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(_ARCHIVES)
 
 
-def without_common_folder(files: Sequence[Handed]) -> list[Handed]:
+def without_common_folder(files: Sequence[NamedFile]) -> list[NamedFile]:
     """Leave out the folder in which all files lie, as it is where somebody packed a folder; what a Mac adds is not one.
 
     A folder of a system's own, which names a student, is no such folder.
@@ -337,7 +342,7 @@ def without_common_folder(files: Sequence[Handed]) -> list[Handed]:
     if len(tops) != 1 or any("/" not in file.name for file in own) or "_assignsubmission_" in next(iter(tops)):
         return list(files)
     prefix = f"{tops.pop()}/"
-    return [Handed(file.name.removeprefix(prefix), file.stored) for file in files]
+    return [NamedFile(file.name.removeprefix(prefix), file.stored) for file in files]
 
 
 @contextmanager
@@ -400,7 +405,7 @@ def made_by_system(name: str) -> bool:
     return any(is_system_file(part) for part in PurePosixPath(name).parts)
 
 
-def _walk(folder: Path) -> Iterator[Handed]:
+def _walk(folder: Path) -> Iterator[NamedFile]:
     """List a folder's files; links are listed and not followed.
 
     Raises:
@@ -414,4 +419,4 @@ def _walk(folder: Path) -> Iterator[Handed]:
         linked = [name for name in folders if Path(parent, name).is_symlink()]
         for path in (Path(parent, name) for name in [*names, *linked]):
             shown = normal(decoded_name(os.fsencode(path.relative_to(folder))))
-            yield Handed(shown, DiskFile(shown, path))
+            yield NamedFile(shown, DiskFile(shown, path))

@@ -25,7 +25,7 @@ from typing import Any
 
 from grader.errors import UserError
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Attempt, Blame, Fault, Handed, Known, Told, normal
+from grader.lms.files import Attempt, Blame, Fault, Known, MentionedFile, NamedFile, normal
 from grader.lms.gradebook import Gradebook, full_name
 from grader.records import Decision, Status
 from grader.results.entries import Result
@@ -66,7 +66,7 @@ class _Upload:
     before: tuple[tuple[str, int], ...]
 
 
-def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | Attempt | Decision]:
+def attempts(files: Sequence[NamedFile], known: Known) -> Iterator[SystemAttempt | Attempt | Decision]:
     """Give every submitter's upload, the earlier ones of which the metadata tells, and every entry that is nobody's.
 
     Raises:
@@ -74,13 +74,13 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
     """
     metadata = next((file for file in files if file.name == METADATA), None)
     uploads = _read_metadata(metadata, known) if metadata else {}
-    held: dict[str, list[Handed]] = defaultdict(list)
+    held: dict[str, list[NamedFile]] = defaultdict(list)
     for file in files:
         top, _, rest = file.name.partition("/")
         if file is metadata:
             yield Decision(file.stored.shown, "", Status.BESIDE, "not graded: Gradescope's list of the uploads")
         elif top in uploads and uploads[top].students:
-            held[top].append(Handed(rest or top, file.stored))
+            held[top].append(NamedFile(rest or top, file.stored))
         else:
             yield Decision(file.stored.shown, "", Status.UNRECOGNISED, f"{METADATA} names no student for it")
     for name, upload in uploads.items():
@@ -91,11 +91,11 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
             yield SystemAttempt(student_id, label, tuple(held[name]), upload.moment, upload.timed, remarks=remarks)
             for earlier, moment in upload.before:
                 came = _EPOCH + timedelta(seconds=moment // 1_000_000_000)
-                told = Told(f"the upload {earlier} of {came:%Y-%m-%d %H:%M:%S} UTC", _NOT_THERE)
+                told = MentionedFile(f"the upload {earlier} of {came:%Y-%m-%d %H:%M:%S} UTC", _NOT_THERE)
                 yield Attempt(student_id, told, moment, by_system=True)
 
 
-def _read_metadata(metadata: Handed, known: Known) -> dict[str, _Upload]:
+def _read_metadata(metadata: NamedFile, known: Known) -> dict[str, _Upload]:
     """What is said of each upload, by its folder's name.
 
     Raises:

@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from grader.lms.attempts import SystemAttempt
-from grader.lms.files import Handed, Known
+from grader.lms.files import Known, NamedFile, name_of
 from grader.lms.gradebook import Gradebook, same_name
 from grader.records import Decision, Status
 
@@ -102,9 +102,9 @@ GRADEBOOK = Gradebook(
 )
 
 
-def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | Decision]:
+def attempts(files: Sequence[NamedFile], known: Known) -> Iterator[SystemAttempt | Decision]:
     """Give everybody's one attempt, and every entry that belongs to none."""
-    held: dict[str, list[Handed]] = defaultdict(list)
+    held: dict[str, list[NamedFile]] = defaultdict(list)
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     folders: dict[str, str] = {}
     for file in files:
@@ -115,7 +115,7 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
         entries = held[name["id"]]
         folders[name["id"]] = name["who"]
         if name["kind"] == "file":
-            entries.append(Handed(name["file"], file.stored))
+            entries.append(NamedFile(name["file"], file.stored))
         else:
             texts[name["id"]].append((file.stored.shown, "what the student wrote into Moodle"))
     # Marked blindly, all bear the word for a participant, in Moodle's language.
@@ -127,7 +127,7 @@ def attempts(files: Sequence[Handed], known: Known) -> Iterator[SystemAttempt | 
 
 def _of_another(folder: str, student_id: str, known: Known) -> Iterator[str]:
     """Say so where the archive calls a number by another name than the worksheet does; some signs are lost in it."""
-    name = next((names[student_id] for names in known if student_id in names), "")
+    name = name_of(student_id, known)
     hyphens = [sign.end() for sign in re.finditer("-", folder)]
     if name and not any(same_name(name, folder[start:]) for start in (0, *hyphens)):
         yield (

@@ -123,32 +123,30 @@ def _filled_in(
 ) -> Upload:
     score, feedback = columns[header], columns.get(book.feedback) if book.feedback else None
     graded = {result.submission.student_id: result for result in results}
+    students = _students(sheet, book, columns, graded.keys())
+    own = dict(zip(students, sheet.rows[1:], strict=True))
     comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
-    cells: dict[str, list[str]] = {}
-    scores, without_points, decided, only_listed, seen = [], [], [], [], set()
-    for student_id, row in zip(_students(sheet, book, columns, graded.keys()), sheet.rows[1:], strict=True):
+    scores, without_points, decided = [], [], []
+    for student_id, row in zip(students, sheet.rows[1:], strict=True):
         result = graded.get(student_id)
-        if result is not None:
-            if student_id in seen:
-                raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
-            seen.add(student_id)
-            cells[student_id] = [plain(raw) for raw in row]
-            row = (*row, *[""] * (score + 1 - len(row)))
-            before = plain(row[score])
-            if _is_decision(before, book) and not result.overridden:
-                decided.append((student_id, before))
-                row = row if book.takes_words else _without_words(row, score, sheet)
-            elif result.grade.points is None:
-                without_points.append(student_id)
-                row = _without_words(row, score, sheet)
-            else:
-                row = _with_result(row, result, score, feedback, sheet, comma)
-                scores.append(NewScore(student_id, before, plain(row[score])))
-        elif student_id:
-            only_listed.append(student_id)
-            row = row if book.takes_words or score >= len(row) else _without_words(row, score, sheet)
+        if result is None:
+            keep = not student_id or book.takes_words or score >= len(row)
+            rows.append(row if keep else _without_words(row, score, sheet))
+            continue
+        row = (*row, *[""] * (score + 1 - len(row)))
+        before = plain(row[score])
+        if _is_decision(before, book) and not result.overridden:
+            decided.append((student_id, before))
+            row = row if book.takes_words else _without_words(row, score, sheet)
+        elif result.grade.points is None:
+            without_points.append(student_id)
+            row = _without_words(row, score, sheet)
+        else:
+            row = _with_result(row, result, score, feedback, sheet, comma)
+            scores.append(NewScore(student_id, before, plain(row[score])))
         rows.append(row)
+    scored = {each.student_id: [plain(raw) for raw in own[each.student_id]] for each in scores}
     own_header = plain(sheet.rows[0][score])
     return Upload(
         _trimmed(replace(sheet, rows=tuple(rows)), book, columns, {score} if feedback is None else {score, feedback}),
@@ -156,11 +154,11 @@ def _filled_in(
         tuple(scores),
         tuple(without_points),
         tuple(decided),
-        only_graded=tuple(sorted(graded.keys() - seen)),
-        only_listed=tuple(only_listed),
+        only_graded=tuple(sorted(graded.keys() - own.keys())),
+        only_listed=tuple(each for each in students if each and each not in graded),
         notices=(
             *_worth(sheet, book, columns, header, most),
-            *book.doubts(columns, own_header, {score.student_id: cells[score.student_id] for score in scores}),
+            *book.doubts(columns, own_header, scored),
             *_all_alike(decided, len(scores) + len(without_points)),
         ),
     )
@@ -186,7 +184,11 @@ def _trimmed(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], filled: 
 
 
 def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded: Set[str]) -> list[str]:
-    """Whose each row below the header is: the id under which the student was graded, or the row's own; or nobody's."""
+    """Whose each row below the header is: the id under which the student was graded, or the row's own; or nobody's.
+
+    Raises:
+        UserError: A student who was graded has two rows.
+    """
     cells = [
         {name: normal(plain(row[place])) for name, place in columns.items() if place < len(row)}
         for row in sheet.rows[1:]
@@ -194,13 +196,16 @@ def _students(sheet: Sheet, book: Gradebook, columns: Mapping[str, int], graded:
     own = [book.id_of(row.get(book.key, "")) for row in cells]
     listed = set(filter(None, own))
     both = len(listed & graded)
-    if not too_few(both, len(graded)) or not too_few(both, len(listed)):
-        return own
-    pairs = zip(own, cells, strict=True)
-    named = students_by_column({student_id: other_ids(row, book.key) for student_id, row in pairs if student_id})
-    column = best_column(graded, named)
-    called = {student_id: cell for cell, student_id in named[column].items()} if column else {}
-    return [called.get(student_id, student_id) for student_id in own]
+    if too_few(both, len(graded)) and too_few(both, len(listed)):
+        pairs = zip(own, cells, strict=True)
+        named = students_by_column({student_id: other_ids(row, book.key) for student_id, row in pairs if student_id})
+        column = best_column(graded, named)
+        called = {student_id: cell for cell, student_id in named[column].items()} if column else {}
+        own = [called.get(student_id, student_id) for student_id in own]
+    for student_id, rows in Counter(own).items():
+        if rows > 1 and student_id in graded:
+            raise UserError(f"GRADEBOOK= has {student_id} twice: download it again")
+    return own
 
 
 def _is_decision(text: str, book: Gradebook) -> bool:

@@ -16,10 +16,10 @@ from rich.text import Text
 from grader.progress import (
     Advanced,
     Event,
-    Left,
     Notice,
     Plan,
     Printed,
+    RunEnded,
     Running,
     Scene,
     Stage,
@@ -117,7 +117,7 @@ class Display:
             self._scene = with_result(self._scene, result.submission.student_id, result.grade.points, copied=copied)
             self._lines.append(result_line(result))
 
-    def _take_in(self, event: StageBegun | Advanced | Left) -> None:
+    def _take_in(self, event: StageBegun | Advanced | RunEnded) -> None:
         now = self._console.get_time()
         self._scene = after(self._scene, event, self._plan, now)
         if not isinstance(event, Advanced) and event.student_id in self._output:
@@ -125,7 +125,7 @@ class Display:
         if self._live is None:
             self._tell(event, now)
 
-    def _tell(self, event: StageBegun | Advanced | Left, now: float) -> None:
+    def _tell(self, event: StageBegun | Advanced | RunEnded, now: float) -> None:
         run = next((run for run in self._scene.running if run.student_id == event.student_id), None)
         if run is None:
             return

@@ -1,41 +1,129 @@
 """What people open in a browser, each one file without need of a network: the teacher's report, a student's feedback.
 
-The report runs no script but its own; a feedback page runs none, says nothing of others, and has a Markdown twin.
+The report runs no script but its own; a feedback page runs none, says nothing of others, and has a Markdown twin. A
+submission's source is decoded and its lines are numbered; nothing of it is parsed or run.
 """
 
 import base64
 import hashlib
+import io
 import re
 import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from grader.assignment import Assignment, Band
 from grader.data import ASSIGNED_DATA
-from grader.records import NOT_ON_ROSTER, Decision, Outcome, Status
+from grader.records import NOT_ON_ROSTER, Decision, Outcome, Reason, Status, Submission
 from grader.report.charts import curves, histogram
-from grader.report.similar import Pair
 from grader.report.since import Since
-from grader.report.view import Student, environment, log_end, ordered, source_files
 from grader.results.entries import Entry, Result
 from grader.results.messages import answers
-from grader.text import file_key, one_line, write_private
+from grader.text import (
+    OutputLines,
+    counted,
+    decoded,
+    duration,
+    file_key,
+    notebook_code,
+    one_line,
+    printable,
+    write_private,
+)
 
-REPORT_NAME, FEEDBACK_NAME, SIMILAR_NAME = "report.html", "feedback", "similar.html"
+REPORT_NAME, FEEDBACK_NAME = "report.html", "feedback"
 # Above this, runs, sources and logs are left out, so that a browser can still open the page.
 MOST_WHOLE = 2_000
 # Of those who have something in common, so many are named; the others are one by one in the table.
 MOST_NAMED = 12
-_FACT_LENGTH = 160
+LOG_LINES = 40
+_LOG_BYTES = 16_384
+_SOURCE_LENGTH, _FACT_LENGTH = 100_000, 160  # characters
 # Whatever else would be read as Markdown or HTML: a student's error is quoted, and stays text.
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>&#|~])")
+_NBSP = "\N{NO-BREAK SPACE}"
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file.
+
+    Attributes:
+        gutter: The number of each line, one below the other; a line that the grader named has an arrow.
+        note: What is shown, where it is not the whole file as it was handed in; else empty.
+    """
+
+    name: str
+    text: str
+    gutter: str
+    note: str = ""
+
+
+def source_files(submission: Submission, entry: Entry | None) -> tuple[SourceFile, ...]:
+    """Return what a student handed in; the lines that the run's error or check names are marked in the script."""
+    if submission.content is None:
+        return ()
+    script = _file(submission.file, submission.content, _named_lines(entry))
+    return (script, *(_file(companion.name, companion.content, frozenset()) for companion in submission.companions))
+
+
+def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
+    text, note = decoded(content), ""
+    if (code := notebook_code(text)) is not None:
+        text, note = code, "The code cells of a notebook."
+    text = printable(io.StringIO(text, newline=None).read()).rstrip("\n")
+    if len(text) > _SOURCE_LENGTH:
+        text, note = text[:_SOURCE_LENGTH], f"The first {_SOURCE_LENGTH} characters of {len(text)}."
+    numbers = range(1, text.count("\n") + 2)
+    return SourceFile(name, text, "\n".join(f"▶ {line}" if line in marked else str(line) for line in numbers), note)
+
+
+def _named_lines(entry: Entry | None) -> frozenset[int]:
+    if entry is None:
+        return frozenset()
+    return frozenset((entry.run.error_line, *entry.check.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """One student as the report shows them.
+
+    Attributes:
+        log: The end of what the script printed in the run that counts; empty if there is nothing.
+        files: The source, with what lay beside it.
+        attempts: What became of each file of the student's.
+    """
+
+    result: Result
+    log: str = ""
+    log_name: str = ""
+    files: tuple[SourceFile, ...] = ()
+    attempts: tuple[Decision, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Names the student in links and file names."""
+        return file_key(self.result.submission.student_id)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why a person should look, one by one."""
+        return self.result.grade.reasons
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The reasons without their particulars, each once."""
+        return tuple(dict.fromkeys(reason.kind for reason in self.reasons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,51 +222,51 @@ def text_of(name: str) -> str:
 
 def summarize(students: Sequence[Student]) -> Summary:
     """Count what stands at the top."""
-    points = {student.result.grade.points for student in students}
-    earned = sorted((value for value in points if value is not None), reverse=True)
-    kinds = Counter(kind for student in students for kind in student.kinds)
+    by_points = _grouped(students, lambda student: [student.result.grade.points])
+    by_kind = _grouped(students, lambda student: student.kinds)
     every = (entry for student in students for entry in student.result.runs)
     # What was copied to others with the same files was run once: whose it was and its end tell.
     own = {(entry.run_of or entry.student_id, entry.finished_at, entry.evidence.seed): entry for entry in every}
-    runs = [entry.run for entry in own.values()]
     counting = [entry.run.training for student in students if (entry := student.result.entry)]
     trained = [training.seconds for training in counting if training.samples]
-    evidence = [entry.evidence for entry in own.values()]
-    # A file that Python cannot read never ran anywhere.
-    ran = [(entry.run, entry.evidence) for entry in own.values() if entry.run.device]
+    names = (entry.evidence.data_name for entry in own.values())
     return Summary(
         students=len(students),
         graded=sum(student.result.grade.outcome is Outcome.GRADED for student in students),
-        without_points=tuple(
-            student for none in (None, 0) for student in students if student.result.grade.points == none
-        ),
+        without_points=(*by_points.get(None, ()), *by_points.get(Decimal(0), ())),
         bands=tuple(
-            Tally(
-                "no points yet" if value is None else f"{value:f} points",
-                tuple(student for student in students if student.result.grade.points == value),
-            )
-            for value in (*earned, *([None] if None in points else []))
+            Tally("no points yet" if points is None else f"{points:f} points", by_points[points])
+            for points in sorted(by_points, key=lambda points: -1 if points is None else points, reverse=True)
         ),
-        kinds=tuple(
-            Tally(kind, tuple(student for student in students if kind in student.kinds))
-            for kind, _ in kinds.most_common()
-        ),
+        kinds=tuple(Tally(*kind) for kind in sorted(by_kind.items(), key=lambda kind: -len(kind[1]))),
         to_look_at=tuple(student for student in students if student.reasons),
-        runs=len(runs),
-        train_seconds=sum(run.training.seconds for run in runs),
+        runs=len(own),
+        train_seconds=sum(entry.run.training.seconds for entry in own.values()),
         median_seconds=statistics.median(trained) if trained else None,
         finished_at=max((entry.finished_at for entry in own.values()), default=None),
-        other_data=_mostly(item.data_name for item in evidence if item.data_name != ASSIGNED_DATA),
-        conditions=(
-            ("Data", _mostly(f"{item.data_name}, {item.train_size:,} training images" for item in evidence)),
-            ("Machine", _mostly(f"{run.device}; {by.jobs} at a time" for run, by in ran)),
-            ("Isolation", _mostly(item.isolation for item in evidence if item.isolation)),
-            (
-                "Software",
-                _mostly(f"torch {run.torch_version}, grader {by.grader_version}" for run, by in ran),
-            ),
-        ),
+        other_data=_mostly(name for name in names if name != ASSIGNED_DATA),
+        conditions=tuple(_conditions(own.values())),
     )
+
+
+def _grouped(students: Iterable[Student], keys: Callable[[Student], Iterable[_Key]]) -> dict[_Key, tuple[Student, ...]]:
+    """Whoever has each key, in the order in which the keys come."""
+    groups: dict[_Key, list[Student]] = defaultdict(list)
+    for student in students:
+        for key in keys(student):
+            groups[key].append(student)
+    return {key: tuple(each) for key, each in groups.items()}
+
+
+def _conditions(runs: Collection[Entry]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """On what, where and with what the runs were made."""
+    evidence = [entry.evidence for entry in runs]
+    # A file that Python cannot read never ran anywhere.
+    ran = [(entry.run, entry.evidence) for entry in runs if entry.run.device]
+    yield "Data", _mostly(f"{by.data_name}, {by.train_size:,} training images" for by in evidence)
+    yield "Machine", _mostly(f"{run.device}; {by.jobs} at a time" for run, by in ran)
+    yield "Isolation", _mostly(by.isolation for by in evidence if by.isolation)
+    yield "Software", _mostly(f"torch {run.torch_version}, grader {by.grader_version}" for run, by in ran)
 
 
 _LATE, _UNREADABLE = "every file came after the deadline", "the file cannot be read"
@@ -187,9 +275,8 @@ _WITHOUT_FILE, _NOTHING = "handed in, but without a file that can be graded", "h
 
 def left_out(students: Iterable[Student]) -> list[LeftOut]:
     """Group everyone whose work was not graded, and whoever is graded without being on the roster."""
-    groups: dict[str, list[tuple[Student, str]]] = {
-        label: [] for label in (_LATE, _UNREADABLE, _WITHOUT_FILE, _NOTHING, NOT_ON_ROSTER)
-    }
+    labels = (_LATE, _UNREADABLE, _WITHOUT_FILE, _NOTHING, NOT_ON_ROSTER)
+    groups: dict[str, list[tuple[Student, str]]] = {label: [] for label in labels}
     for student in students:
         for label, said in _why_left_out(student):
             groups[label].append((student, said))
@@ -211,24 +298,16 @@ def _why_left_out(student: Student) -> Iterator[tuple[str, str]]:
 def _students(
     results: Iterable[Result], decisions: Iterable[Decision], log_of: Callable[[Entry], Path], *, whole: bool
 ) -> list[Student]:
-    attempts: dict[str, list[Decision]] = {}
+    attempts: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:
-        attempts.setdefault(decision.student_id, []).append(decision)
+        attempts[decision.student_id].append(decision)
     students = []
     for result in ordered(results):
         submission, entry = result.submission, result.entry
         log = log_of(entry) if entry and whole else None
-        students.append(
-            Student(
-                result,
-                file_key(submission.student_id),
-                result.grade.reasons,
-                log_end(log) if log else "",
-                log.name if log else "",
-                source_files(submission, entry) if whole else (),
-                tuple(attempts.get(submission.student_id, ())),
-            )
-        )
+        said, name = (log_end(log), log.name) if log else ("", "")
+        files = source_files(submission, entry) if whole else ()
+        students.append(Student(result, said, name, files, tuple(attempts[submission.student_id])))
     return students
 
 
@@ -281,13 +360,73 @@ def _in_markdown(value: Any) -> Any:
     return _MARKDOWN.sub(r"\\\1", one_line(value)) if isinstance(value, str) else value
 
 
-def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> None:
-    """Write the page of similar submissions, in one step and readable by its owner alone.
+def environment(**changes: Any) -> Environment:
+    """Templates that escape whatever they are given, and drop control characters from it first."""
+    settings: dict[str, Any] = {
+        "autoescape": True,
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "keep_trailing_newline": True,
+        "finalize": _finalized,
+    }
+    made = Environment(loader=PackageLoader("grader.report"), **(settings | changes))
+    made.filters |= {
+        "count": counted,
+        "duration": time_taken,
+        "epochs": epochs,
+        "number": number,
+        "percent": percent,
+        "when": when,
+    }
+    return made
 
-    Raises:
-        UserError: Nothing can be written there.
-    """
-    style = text_of("page.css") + text_of("similar.css")
-    page = environment().get_template("similar.html")
-    said = page.render(pairs=pairs, least=least_percent, policy=policy(style), style=Markup(style))
-    write_private(path, said.encode())
+
+def log_end(path: Path) -> str:
+    """Return the last lines of a log as a terminal would show them; nothing where there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LOG_BYTES))
+            lines = OutputLines().feed(file.read(), final=True)
+    except OSError:
+        return ""
+    return "\n".join(lines[-LOG_LINES:]).strip("\n")
+
+
+def time_taken(seconds: float) -> str:
+    """Say how long something took, on one line; a tenth of a second is worth it where there are few."""
+    said = f"{seconds:.1f} s" if 0 <= seconds < 10 else duration(seconds)
+    return said.replace(" ", _NBSP)
+
+
+def epochs(entry: Entry) -> float | None:
+    """Training images used, in passes over the training set; None where its size is not known."""
+    return entry.run.training.samples / entry.evidence.train_size if entry.evidence.train_size > 0 else None
+
+
+def number(value: float | Decimal | None, digits: int | None = None) -> str:
+    """Return a number as text, a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:f}" if digits is None else f"{value:.{digits}f}"
+
+
+def percent(value: Decimal | None) -> str:
+    """Return an accuracy with its sign, a dash where there is none."""
+    return "–" if value is None else f"{value:.2f} %"
+
+
+def when(moment: datetime | None) -> str:
+    """Return a moment to the minute, in the zone that it has."""
+    return moment.isoformat(" ", "minutes") if moment else "–"
+
+
+def ordered(results: Iterable[Result]) -> list[Result]:
+    """Return everyone by student id."""
+    return sorted(results, key=lambda result: result.submission.student_id)
+
+
+def _finalized(value: Any) -> Any:
+    # Markup is a `str` too, and stays as it is.
+    return printable(value) if type(value) is str else value

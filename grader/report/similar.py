@@ -7,17 +7,21 @@ those of the template. A pair is a place to look: it accuses nobody, and no poin
 import heapq
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from grader.assignment import TEMPLATE
 from grader.records import Submission
-from grader.text import decoded, notebook_code
+from grader.report.page import environment, policy, text_of
+from grader.text import decoded, notebook_code, write_private
 
+SIMILAR_NAME = "similar.html"
 # Tokens: shorter matches are what any two scripts for one assignment share.
 _NOISE, _WINDOW = 25, 1
 # A homework has some 10 KB. What is far larger carries data, and would keep everyone waiting.
@@ -108,3 +112,15 @@ def _pieces(text: str, where: object) -> Pieces:
         shared[int(start) : int(end)] = True
     edges = [0, *(np.flatnonzero(np.diff(shared[:-1])) + 1).tolist(), len(text)]
     return tuple((text[start:end], bool(shared[start])) for start, end in itertools.pairwise(edges) if start < end)
+
+
+def write_similar(pairs: Sequence[Pair], least_percent: float, path: Path) -> None:
+    """Write the page of similar submissions, in one step and readable by its owner alone.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    style = text_of("page.css") + text_of("similar.css")
+    page = environment().get_template("similar.html")
+    said = page.render(pairs=pairs, least=least_percent, policy=policy(style), style=Markup(style))
+    write_private(path, said.encode())

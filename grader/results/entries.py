@@ -19,10 +19,10 @@ class RunReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Under which conditions a result came about.
+    """The conditions under which a result came about.
 
     Attributes:
-        jobs: Runs among which the machine was divided, this one among them; a place may have been empty.
+        jobs: Runs among which the machine was divided, this one among them; a slot may have been empty.
         wall_seconds: The handout's training time, by the clock.
         calibrated_seconds: The same time stretched to this machine's speed; None where it was not measured.
         limit_seconds: The one of the two that was in force.

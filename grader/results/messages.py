@@ -15,6 +15,8 @@ _SPENT = 'ask for a third run with make regrade STUDENTS="..." WHY="..."'
 ERROR_LENGTH = 300  # characters of a student's own error text; the log has all of it
 _WHOLE_LENGTH = 1000  # of what the grader says itself, in whole sentences
 
+# The limit says all: an error that came with it would only distract.
+_SAYS_ALL = (Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY, Outcome.TOO_MUCH_OUTPUT)
 # Where the package to install is not called what the script imports.
 _PACKAGES = {
     "cv2": "opencv-python-headless",
@@ -141,73 +143,66 @@ def _nothing_came(assignment: Assignment) -> str:
 
 
 def _not_graded(entry: Entry, assignment: Assignment) -> list[str]:
-    limits = assignment.limits
+    """What happened, the error where it says more, and what to do."""
     # The findings stand in the details.
     found = entry.check.message if entry.check.findings else ""
     error = "" if entry.run.error == found else entry.run.error
     reason = _sentence(error) or _whole("" if found else entry.check.message)
     match entry.outcome:
         case Outcome.INVALID:
-            return [
-                "The grader could not run your file as a solution.",
-                *reason,
-                f"Fix {'this' if reason else 'what differs from the handout'}, then run the whole file once to check.",
-            ]
+            happened = "The grader could not run your file as a solution."
+            what = "this" if reason else "what differs from the handout"
+            advice = f"Fix {what}, then run the whole file once to check."
         case Outcome.CRASHED:
-            return [
-                "Your script failed before the grader could test its network.",
-                *reason,
-                *_where(entry),
-                "Run the whole file once in a fresh runtime to check.",
-            ]
-        case Outcome.TIMED_OUT:
-            return _timed_out(entry, limits)
-        case Outcome.OUT_OF_MEMORY:
-            full = entry.run.filled_its_card
-            memory = f"than {_memory(limits.memory_mb)} of memory"
-            what = "of the GPU's memory than a run may use" if full else memory
-            return [
-                f"The grader stopped your script because it used more {what}.",
-                "Use a smaller batch, and add up losses with .item() so that PyTorch can free old graphs.",
-            ]
-        case Outcome.OUT_OF_PROCESSOR_TIME:
-            return [
-                "The grader stopped your script because it used more processor time than a run may use.",
-                *reason,
-                "Look for a loop that never ends, and end the processes that you start.",
-            ]
-        case Outcome.OUT_OF_PROCESSES:
-            return [
-                f"Your script tried to run more than {limits.processes} processes and threads.",
-                *reason,
-                "Use fewer DataLoader workers, and end the processes that you start.",
-            ]
-        case Outcome.OUT_OF_DISK:
-            return [
-                f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.",
-                *reason,
-                "Save the network once, not in each step.",
-            ]
-        case Outcome.OUT_OF_DESCRIPTORS:
-            return [f"Your script had more than {limits.open_files} files open.", *reason, "Close the files you open."]
-        case Outcome.TOO_MUCH_OUTPUT:
-            return [
-                f"The grader stopped your script because it printed more than {limits.output_mb} MB.",
-                "Print once for each epoch, not for each batch.",
-            ]
+            happened, reason = "Your script failed before the grader could test its network.", [*reason, *_where(entry)]
+            advice = "Run the whole file once in a fresh runtime to check."
         case Outcome.INFRASTRUCTURE:
             return ["The grader failed on your file. This is not your fault, and the grader will try again."]
-    return [_nothing_came(assignment)]
+        case Outcome.NO_SUBMISSION:
+            return [_nothing_came(assignment)]
+        case _:
+            happened, advice = _of_a_limit(entry, assignment.limits)
+            reason = [] if entry.outcome in _SAYS_ALL else reason
+    return [happened, *reason, advice]
 
 
-def _timed_out(entry: Entry, limits: Limits) -> list[str]:
-    return [
-        "The grader stopped your script at a time limit, before it could test the network.",
-        f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
-        f"{duration_in_words(entry.evidence.limit_seconds)} to train "
-        f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
-        "Run the whole file once to see where it waits, or which loop does not end.",
-    ]
+def _of_a_limit(entry: Entry, limits: Limits) -> tuple[str, str]:
+    """Which limit a script met, and how to stay below it."""
+    full = entry.run.filled_its_card
+    memory = "of the GPU's memory than a run may use" if full else f"than {_memory(limits.memory_mb)} of memory"
+    return {
+        Outcome.TIMED_OUT: (
+            "The grader stopped your script at a time limit, before it could test the network. "
+            f"A script has {duration_in_words(limits.setup_seconds)} to begin training, "
+            f"{duration_in_words(entry.evidence.limit_seconds)} to train "
+            f"and {duration_in_words(limits.evaluation_seconds)} for the test.",
+            "Run the whole file once to see where it waits, or which loop does not end.",
+        ),
+        Outcome.OUT_OF_MEMORY: (
+            f"The grader stopped your script because it used more {memory}.",
+            "Use a smaller batch, and add up losses with .item() so that PyTorch can free old graphs.",
+        ),
+        Outcome.OUT_OF_PROCESSOR_TIME: (
+            "The grader stopped your script because it used more processor time than a run may use.",
+            "Look for a loop that never ends, and end the processes that you start.",
+        ),
+        Outcome.OUT_OF_PROCESSES: (
+            f"Your script tried to run more than {limits.processes} processes and threads.",
+            "Use fewer DataLoader workers, and end the processes that you start.",
+        ),
+        Outcome.OUT_OF_DISK: (
+            f"Your script wrote more than {_memory(limits.scratch_mb)} to its folder.",
+            "Save the network once, not in each step.",
+        ),
+        Outcome.OUT_OF_DESCRIPTORS: (
+            f"Your script had more than {limits.open_files} files open.",
+            "Close the files you open.",
+        ),
+        Outcome.TOO_MUCH_OUTPUT: (
+            f"The grader stopped your script because it printed more than {limits.output_mb} MB.",
+            "Print once for each epoch, not for each batch.",
+        ),
+    }[entry.outcome]
 
 
 def _graded(entry: Entry, assignment: Assignment) -> list[str]:
@@ -293,10 +288,10 @@ def _missing_entry(submission: Submission) -> list[Reason]:
         said = f"the student's file cannot be read ({submission.unreadable}): ask the student for a copy that opens"
         return [Reason("the student's file cannot be read", said)]
     if submission.unreadable:
-        said = f"the file could not be read ({submission.unreadable}): fix that, then run the same command again"
+        said = f"the file could not be read ({submission.unreadable}): fix that, then {_AGAIN}"
         return [Reason("the file could not be read", said)]
     if submission.content is not None:
-        return [Reason.of("not graded yet", "run the same command again")]
+        return [Reason.of("not graded yet", _AGAIN)]
     return []
 
 

@@ -81,7 +81,7 @@ def is_done(runs: Sequence[Entry], assignment: Assignment) -> bool:
     return next_run(runs, assignment) is None
 
 
-def result(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
+def counting_run(runs: Sequence[Entry], assignment: Assignment) -> Entry | None:
     """The run that counts: as the policy says where there are several, the last failure of ours where there is none."""
     counting = _one_of_each_seed([run for run in runs if _stands(run)])
     graded = sorted((run for run in counting if run.outcome is Outcome.GRADED), key=_accuracy)
@@ -145,7 +145,7 @@ def known_run(lines: Sequence[Line], student_id: str, run_key: str, planned: Nex
 def _borderline_run(counting: Sequence[Entry], assignment: Assignment) -> NextRun | None:
     policy = assignment.borderline
     repeated = [run for run in counting if run.reason is RunReason.BORDERLINE]
-    first = result([run for run in counting if run.reason is not RunReason.BORDERLINE], assignment)
+    first = counting_run([run for run in counting if run.reason is not RunReason.BORDERLINE], assignment)
     if (
         first is None
         or first.outcome is not Outcome.GRADED

@@ -10,10 +10,10 @@ from grader.records import Outcome, Score, Submission, Verdict, accuracy_percent
 from grader.results import messages
 from grader.results.entries import Change, Entry, Grade, Line, Override, Result
 from grader.results.reruns import (
+    counting_run,
     ends_without_result,
     generations,
     is_done,
-    result,
     standing_override,
     standing_runs,
     tries_are_spent,
@@ -86,7 +86,7 @@ def result_of(
     """
     own = [line for line in lines if line.sha256 == submission.sha256]
     runs = standing_runs(own, run_key, assignment)
-    entry = result(runs, assignment)
+    entry = counting_run(runs, assignment)
     last = generations(own, run_key)[-1]
     spent = tries_are_spent(last.runs)
     graded = grade(submission, entry, assignment, spent=spent)
@@ -127,7 +127,7 @@ def _points_by(submission: Submission, lines: Sequence[Line], run_key: str, assi
     override = standing_override(lines, assignment)
     if override is not None:
         return override.points
-    return grade(submission, result(standing_runs(lines, run_key, assignment), assignment), assignment).points
+    return grade(submission, counting_run(standing_runs(lines, run_key, assignment), assignment), assignment).points
 
 
 def _outcome(submission: Submission, entry: Entry | None) -> Outcome:

@@ -21,7 +21,7 @@ _CHECK = (
 )
 _TRIAL = (
     *("grader/__main__.py", "grader/progress.py", "grader/data.py"),
-    *(f"grader/student/{name}.py" for name in ("command", "trial", "words")),
+    *(f"grader/student/{name}.py" for name in ("command", "trial")),
     "grader/replay/*.py",
 )
 _UPLOAD = (

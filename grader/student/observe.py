@@ -90,19 +90,15 @@ def observe(file: Path, seconds: float) -> Observed:
         )
         # A process that was ended in the middle of a line leaves a part of it behind.
         *whole, _ = _read(answer).split("\n")
-        events = [from_json(line) for line in whole]
         where = _read(late)
-    observed = _put_together(events)
+    observed = _put_together([from_json(line) for line in whole])
     if where:
         line = re.search(r'File "hw6\.py", line (\d+)', where)
-        at = f" at line {line[1]}" if line else ""
-        return replace(
-            observed,
-            fault=f"After {seconds:g} seconds the script is still{at or ' running'}: is there an endless loop?",
-        )
-    return (
-        observed if observed.fault or not finished.returncode else replace(observed, fault=_ended(finished.returncode))
-    )
+        at = f"at line {line[1]}" if line else "running"
+        return replace(observed, fault=f"After {seconds:g} seconds the script is still {at}: is there an endless loop?")
+    if finished.returncode and not observed.fault:
+        return replace(observed, fault=_ended(finished.returncode))
+    return observed
 
 
 def _put_together(events: list[Event]) -> Observed:

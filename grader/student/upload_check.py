@@ -54,7 +54,7 @@ def _tests(handed_in: Path, rules: Assignment, seconds: float) -> Iterator[_Test
     title = f"Your upload has {rules.file}"
     with unpacked(handed_in) as files, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         attempt = SystemAttempt("", "your upload", tuple(files), None, timed=False)
-        found = list(sort_out(attempt, rules.file, rules.limits.file_size_kb))
+        found = list(sort_out(attempt, rules))
         counts = next((each for each in found if isinstance(each, Attempt)), None)
         if counts is None:
             yield _test(title, False, " ".join(_without_file(found)))

@@ -29,7 +29,7 @@ def test_everyone_is_counted_who_was_collected_cannot_be_read_or_sent_nothing(tm
     (tmp_path / "class" / "lee_hw6.py").symlink_to("nowhere")
     roster = write_roster(tmp_path / "roster.csv", "kim,Kim", "lee,Lee", "han,Han", "cho,Cho")
     said = run_grader("collect", tmp_path / "class", "--roster", roster, "--out", tmp_path / "out").stdout
-    assert said.splitlines()[0] == "collected: 1 submission; cannot be read: 1; nothing from 2"
+    assert said.splitlines()[0] == "collected: 1 submission; cannot be read: 1; nothing from 2 students"
 
 
 def graded_without_a_run(folder: Path) -> tuple[Path, Path]:

@@ -125,7 +125,7 @@ def test_a_folder_with_every_odd_character_is_opened_and_named_for_the_next_comm
     name = "x$(touch pwned)`touch pwned`a\"b$c 'd#김"
     hand_in_small(folder / name, "kim")
     finished = make(folder, "collect", f"SUBMISSIONS={name}", f"OUT=out {name}", python=sys.executable)
-    assert "collected: 1 submission;" in finished.stdout, finished.stderr
+    assert "collected: 1 submission\n" in finished.stdout, finished.stderr
     assert (folder / f"out {name}" / "collection.csv").exists()
     assert shlex.split(finished.stdout.splitlines()[-1]) == [
         *("next:", "make", "grade", f"SUBMISSIONS={name}", f"OUT=out {name}")

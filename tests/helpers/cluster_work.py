@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.errors import Cancelled, UserError
-from grader.progress import Left, Stage, StageBegun
+from grader.progress import RunEnded, Stage, StageBegun
 from grader.schedule import Here, Slot
 
 
@@ -63,7 +63,7 @@ def wait_for_go(task: int, shared: Path, bench: Bench, slot: Slot) -> tuple[int,
         if slot.cancelled.is_set():
             raise Cancelled
         time.sleep(0.05)
-    slot.watch(Left(str(task)))
+    slot.watch(RunEnded(str(task)))
     return answer(task, shared, bench, slot)
 
 

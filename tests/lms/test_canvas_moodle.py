@@ -13,7 +13,7 @@ from grader.assignment import load_assignment
 from grader.errors import UserError
 from grader.lms.attempts import SystemAttempt
 from grader.lms.canvas import attempts
-from grader.lms.files import DiskFile, Handed, WithoutFile
+from grader.lms.files import DiskFile, NamedFile, WithoutFile
 from grader.records import Collection, Decision, Status
 from grader.results.score import grade
 from submission_folders import by_student, collected, decision_on, statuses
@@ -284,7 +284,7 @@ def test_whatever_names_canvas_makes_nobody_is_graded_on_another_s_file_or_lost(
     came: dict[str, str] = {}
     for number, (user, name, file, late) in enumerate(handed_in):
         came.setdefault(user, canvas_entry(name, user, 9_001 + number, f"{file}hw6.py", late))
-    files = [Handed(entry, DiskFile(entry, Path(entry))) for entry in sorted(came.values())]
+    files = [NamedFile(entry, DiskFile(entry, Path(entry))) for entry in sorted(came.values())]
     known = [dict.fromkeys(("3", "4", "101"), "")] if listed else []
     found = list(attempts(files, known))
     asked = {one.archive for one in found if isinstance(one, WithoutFile)}

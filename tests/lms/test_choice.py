@@ -245,7 +245,7 @@ RAR, SEVEN = b"Rar!\x1a\x07\x01\x00", b"7z\xbc\xaf\x27\x1c\x00\x04"
 )
 def test_an_archive_of_another_kind_waits_for_a_person_and_is_no_0(tmp_path: Path, name: str, content: bytes) -> None:
     kim = by_student(handed_in(tmp_path, {name: content}))["1"]
-    assert "of a kind that is not opened (only zip is): unpack it by hand" in kim.unreadable
+    assert "that is no zip, so it is not opened: unpack it by hand" in kim.unreadable
     assert grade(kim, None, ASSIGNMENT).points is None
     assert "not opened" in decision_on(handed_in(tmp_path, {name: content}), shown(name)).reason
 

@@ -8,8 +8,7 @@ import pytest
 
 from grader.records import Decision, Status, Submission
 from grader.report import page as page_module
-from grader.report.page import left_out
-from grader.report.view import Student
+from grader.report.page import Student, left_out
 from grader.results.entries import Result
 from page_examples import page, result
 from record_examples import KOREA, entry, submission
@@ -46,10 +45,7 @@ def text_of(html: str) -> str:
 
 
 def test_each_reason_has_its_students_and_what_is_to_be_said_of_them() -> None:
-    students = [
-        Student(row, row.submission.student_id, (), "", "", (), (PDF,) if row.submission.student_id == "park" else ())
-        for row in rows()
-    ]
+    students = [Student(row, attempts=(PDF,) if row.submission.student_id == "park" else ()) for row in rows()]
     found = {
         group.label: [(student.result.submission.student_id, said) for student, said in group.each]
         for group in left_out(students)

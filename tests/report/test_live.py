@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from display_examples import HOSTILE, PLAN, RESUMED, Clock, failed, graded
-from grader.progress import Advanced, Left, Plan, Printed, Stage, StageBegun
+from grader.progress import Advanced, Plan, Printed, RunEnded, Stage, StageBegun
 from grader.report.live import Display
 from terminal import ENVIRONMENT, Terminal
 
@@ -64,7 +64,7 @@ def test_the_table_says_how_each_run_goes() -> None:
         assert row_of(lines, "이서연") == "이서연 checking (again, alone) - - - -"
         display.watch(StageBegun("kim", Stage.TESTING))
         terminal.wait(lambda lines: row_of(lines, "kim") == "kim testing 2.3 of 5 - 0.713 -")
-        display.watch(Left("kim"))
+        display.watch(RunEnded("kim"))
         terminal.wait(lambda lines: not row_of(lines, "kim"))
 
 
@@ -195,7 +195,7 @@ def test_many_threads_can_tell_events_at_once() -> None:
                 student = f"t{thread}-{number}"
                 train(display, clock, student, 500)
                 display.watch(Printed(student, HOSTILE.encode(errors="replace")))
-                display.watch(Left(student))
+                display.watch(RunEnded(student))
 
         threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -216,7 +216,7 @@ def test_output_is_shown_above_the_table_and_the_unfinished_line_too() -> None:
         lines = terminal.wait(lambda lines: " 20%|##" in lines)
         assert lines[:2] == ["정확도 53 %", " 20%|##"]
         assert row_of(lines, "kim")
-        display.watch(Left("kim"))
+        display.watch(RunEnded("kim"))
     assert terminal.lines == ["정확도 53 %", " 20%|##"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from display_examples import HOSTILE, PLAN, Clock, failed, graded
-from grader.progress import Advanced, Left, Notice, Printed, Stage, StageBegun
+from grader.progress import Advanced, Notice, Printed, RunEnded, Stage, StageBegun
 from grader.report.live import MOST_LINES_WAITING, Display
 
 
@@ -25,7 +25,7 @@ def test_a_log_has_one_plain_line_for_each_thing_worth_knowing() -> None:
             clock.now = second
             display.watch(Advanced("kim", 25 * second, second, 0.7134))
         display.watch(StageBegun("kim", Stage.TESTING))
-        display.watch(Left("kim"))
+        display.watch(RunEnded("kim"))
         display.graded(graded("kim", "6", "53.20"))
         display.watch(StageBegun("kim", Stage.CHECKING, "again, alone"))
         display.graded(failed("lee"))

@@ -14,9 +14,8 @@ from grader.records import Companion, CurvePoint, Decision, Outcome, Reason, Sta
 from grader.report import charts
 from grader.report import page as page_module
 from grader.report.charts import curves, histogram
-from grader.report.page import summarize
+from grader.report.page import Student, log_end, source_files, summarize
 from grader.report.since import Difference, Since
-from grader.report.view import Student, log_end, source_files
 from grader.results.entries import Result
 from grader.text import printable
 from html_elements import Parsed
@@ -85,7 +84,7 @@ def test_the_top_counts_students_points_and_reasons(tmp_path: Path) -> None:
         result(ABSENT),
         result(submission(student_id="c")),
     ]
-    made = [Student(row, row.submission.student_id, row.grade.reasons, "", "", (), ()) for row in rows]
+    made = [Student(row) for row in rows]
     summary = summarize(made)
     assert (summary.students, summary.graded, summary.runs) == (4, 2, 2)
     assert [(band.label, len(band.students)) for band in summary.bands] == [
@@ -100,13 +99,13 @@ def test_the_top_counts_students_points_and_reasons(tmp_path: Path) -> None:
 
 def test_a_run_that_counts_for_several_is_counted_once() -> None:
     known = [entry(student_id="a"), entry(student_id="b", run_of="a"), entry(student_id="c", run_of="a")]
-    summary = summarize([Student(result(submission(), one), "k", (), "", "", (), ()) for one in known])
+    summary = summarize([Student(result(submission(), one)) for one in known])
     assert (summary.graded, summary.runs, summary.train_seconds) == (3, 1, 812.34)
 
 
 def test_one_script_cannot_fill_the_top_with_made_up_devices() -> None:
     known = [entry(student_id=str(number), device=f"{number}" * 900) for number in range(9)]
-    made = [Student(result(submission(), one), "k", (), "", "", (), ()) for one in known]
+    made = [Student(result(submission(), one)) for one in known]
     devices = dict(summarize(made).conditions)["Machine"]
     assert len(devices) == 4
     assert all(len(device) < 200 for device in devices)
@@ -274,7 +273,7 @@ def test_reasons_are_grouped_by_what_they_share() -> None:
         result(submission(student_id=student, remarks=(f"{student}/hw6.py was handed in too",)), entry(flags=(slow,)))
         for student, slow in (("a", Reason("slow", "3.4 times slower")), ("b", Reason("slow", "twice as slow: look")))
     ]
-    made = [Student(row, row.submission.student_id, row.grade.reasons, "", "", (), ()) for row in rows]
+    made = [Student(row) for row in rows]
     kinds = {kind.label: len(kind.students) for kind in summarize(made).kinds}
     assert kinds == {"which file counts, or whose it is": 2, "slow": 2}
 
@@ -282,7 +281,7 @@ def test_reasons_are_grouped_by_what_they_share() -> None:
 @pytest.mark.parametrize("words", ["", "line 1: 2 (3)", "architecture deviates: wrong-width", "x" * 500])
 def test_other_words_of_a_reason_or_an_error_change_no_count_and_no_mark(words: str) -> None:
     known = entry(error=words, error_line=2, check=check(message=words, lines=(3,)), flags=(Reason("odd", words),))
-    (kind,) = Student(result(submission()), "k", (Reason("odd", words),), "", "", (), ()).kinds
+    (kind,) = Student(result(submission(), known)).kinds
     (file,) = source_files(submission(content=b"a\nb\nc\nd\n"), known)
     assert (kind, file.gutter) == ("odd", "1\n▶ 2\n▶ 3\n4")
 

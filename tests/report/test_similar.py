@@ -7,8 +7,7 @@ from pathlib import Path
 
 from command import ROOT, run_grader
 from grader.records import Submission
-from grader.report.page import write_similar
-from grader.report.similar import MOST_BYTES, find_similar
+from grader.report.similar import MOST_BYTES, find_similar, write_similar
 
 REFERENCE = (ROOT / "reference" / "hw6.py").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "student_template" / "hw6.py").read_text(encoding="utf-8")
@@ -71,6 +70,12 @@ def test_what_students_wrote_is_text_on_the_page(tmp_path: Path) -> None:
     assert "<b>kim" not in page
     assert "default-src &#39;none&#39;" in page
     assert stat.S_IMODE((tmp_path / "similar.html").stat().st_mode) == 0o600
+
+
+def test_without_a_class_the_command_asks_for_one_and_not_for_a_grading(tmp_path: Path) -> None:
+    finished = run_grader("similar", "--out", tmp_path / "out")
+    assert finished.returncode == 2
+    assert "SUBMISSIONS= is missing" in finished.stderr
 
 
 def test_the_command_lists_the_pairs_and_moves_no_points(tmp_path: Path) -> None:

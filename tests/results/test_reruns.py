@@ -9,7 +9,7 @@ import pytest
 from grader.assignment import Assignment, load_assignment
 from grader.records import Outcome, Score, StopReason
 from grader.results.entries import Entry, Line, Override, Regrade, RunReason
-from grader.results.reruns import generations, next_run, result, standing_override, standing_runs
+from grader.results.reruns import counting_run, generations, next_run, standing_override, standing_runs
 from grader.results.score import result_of
 from record_examples import ENTRY, SUBMISSION, entry
 
@@ -103,7 +103,7 @@ def test_a_script_with_its_own_seed_is_not_repeated() -> None:
 @pytest.mark.parametrize(("grade_by", "correct"), [("best", 7100), ("median", 6950)])
 def test_the_policy_says_which_of_several_runs_counts(grade_by: str, correct: int) -> None:
     repeated = [run(number, RunReason.BORDERLINE, seed=seed) for seed, number in ((2, 7100), (3, 6950))]
-    counting = result([run(6900), *repeated], borderline(grade_by=grade_by))
+    counting = counting_run([run(6900), *repeated], borderline(grade_by=grade_by))
     assert counting is not None
     assert counting.score == Score(correct, 10_000)
 
@@ -172,7 +172,7 @@ def test_a_run_that_met_a_full_card_after_its_first_steps_is_repeated_alone_too(
     assert reason_of_next(run(1000, jobs=4, card="0", **full)) is RunReason.ALONE
     assert reason_of_next(run(1000, jobs=4, card="0", **full), run(1000, RunReason.ALONE, card="0", **full)) is None
     assert reason_of_next(run(1000, jobs=4, **full)) is None
-    counting = result([run(1000, jobs=4, card="0", **full), run(7100, RunReason.ALONE, card="0")], ASSIGNMENT)
+    counting = counting_run([run(1000, jobs=4, card="0", **full), run(7100, RunReason.ALONE, card="0")], ASSIGNMENT)
     assert counting is not None
     assert counting.reason is RunReason.ALONE
 
@@ -202,7 +202,7 @@ def test_a_repetition_takes_nothing_away_and_counts_only_if_it_saw_no_fewer_imag
 ) -> None:
     cut = run(before[0], jobs=2, samples=before[1], **CUT)
     alone = run(again[0], RunReason.ALONE, samples=again[1], **CUT)
-    counting = result([cut, alone], borderline(grade_by=grade_by))
+    counting = counting_run([cut, alone], borderline(grade_by=grade_by))
     assert counting is not None
     assert counting.score == Score(counts, 10_000)
     assert reason_of_next(cut, alone) is None
@@ -224,7 +224,7 @@ def test_a_repetition_stands_for_the_run_of_its_own_seed_only() -> None:
         run(6950, RunReason.BORDERLINE, seed=2, jobs=2, samples=180, **CUT),
         run(6980, RunReason.ALONE, seed=2, samples=200),
     ]
-    counting = result([*runs, run(6100, RunReason.BORDERLINE, seed=3)], borderline(grade_by="median"))
+    counting = counting_run([*runs, run(6100, RunReason.BORDERLINE, seed=3)], borderline(grade_by="median"))
     assert counting is not None
     assert counting.score == Score(6900, 10_000)
 

@@ -16,9 +16,9 @@ from grader.errors import UserError
 from grader.progress import Advanced, Plan, Printed, Stage, StageBegun
 from grader.protocol import Evaluated, Fault, Progress, SourceRead, Started, Stopped
 from grader.records import StopReason, Training
-from grader.student import words
+from grader.student import command
+from grader.student.command import Display
 from grader.student.trial import Trial, _replayed
-from grader.student.words import Display
 from terminal import Terminal
 
 FILE = "hw6.py"
@@ -84,7 +84,7 @@ def test_what_a_terminal_cannot_show_does_not_end_the_trial() -> None:
     [(211, "20 (more than 70 %)"), (210, "6 (from 30 % on)"), (90, "6 (from 30 % on)"), (89, "2")],
 )
 def test_points_are_the_handouts_to_the_image(digits: DataSet, correct: int, points: str) -> None:
-    lines = list(words.results(TRAINED, RULES, digits, correct, 40.0))
+    lines = list(command.results(TRAINED, RULES, digits, correct, 40.0))
     assert lines[:2] == [f"accuracy  {Decimal(correct * 10000 // 300) / 100:.2f} % ({correct} of 300 test images)",
                          f"points    {points}"]  # fmt: skip
     graded = next(band.points for band in load_assignment().bands if band.takes(Fraction(correct, 3)))
@@ -98,7 +98,7 @@ def test_the_end_of_training_and_what_was_supplied_are_said(digits: DataSet) -> 
         stopped=Stopped(StopReason.ERROR, "NameError: x", Training(500, 61.0)),
         evaluated=Evaluated(notes=("input() was empty.",)),
     )
-    lines = list(words.results(trial, RULES, digits, 211, 75.0))
+    lines = list(command.results(trial, RULES, digits, 211, 75.0))
     assert lines[2:] == [
         "trained   2.50 epochs in 1 min 1 s; then the script failed: NameError: x",
         "in total  1 min 15 s on CPU, 2 threads, torch 2.15.0",
@@ -107,13 +107,13 @@ def test_the_end_of_training_and_what_was_supplied_are_said(digits: DataSet) -> 
         "These blanks are still empty: Q9.",
         "input() was empty.",
         digits.notice,
-        words.OF_CHANCE,
+        command.OF_CHANCE,
     ]
 
 
 def test_an_estimate_leaves_out_the_first_steps_and_adds_the_test(digits: DataSet) -> None:
     # 960 images in 24 seconds; 1,000 to train, and 300 to test at a third of a step's cost each.
-    assert list(words.estimate(TRAINED, RULES, digits)) == [
+    assert list(command.estimate(TRAINED, RULES, digits)) == [
         "your script trains 40 images a second here",
         "estimate  28 s for training and test",
     ]
@@ -121,18 +121,18 @@ def test_an_estimate_leaves_out_the_first_steps_and_adds_the_test(digits: DataSe
 
 def test_an_estimate_says_where_two_hours_are_not_enough(digits: DataSet) -> None:
     slow = replace(TRAINED, first=None, stopped=Stopped(StopReason.TIME_BUDGET, training=Training(2, 20.0)))
-    lines = list(words.estimate(slow, RULES, digits))
+    lines = list(command.estimate(slow, RULES, digits))
     assert lines[-1] == "training would stop here after 2 h and 3.6 of 5 epochs: use a GPU"
 
 
 def test_an_estimate_of_a_script_that_trains_less_goes_by_the_script(digits: DataSet) -> None:
     short = replace(TRAINED, first=None, stopped=Stopped(StopReason.FINISHED, training=Training(200, 20.0)))
-    assert "estimate  30 s for training and test" in words.estimate(short, RULES, digits)
+    assert "estimate  30 s for training and test" in command.estimate(short, RULES, digits)
 
 
 def test_an_estimate_needs_a_script_that_trains(digits: DataSet) -> None:
     with pytest.raises(UserError, match="the script did not train"):
-        list(words.estimate(replace(TRAINED, stopped=Stopped(StopReason.FINISHED)), RULES, digits))
+        list(command.estimate(replace(TRAINED, stopped=Stopped(StopReason.FINISHED)), RULES, digits))
     failed = replace(
         TRAINED,
         stopped=Stopped(StopReason.ERROR, error="NameError: x"),
@@ -140,7 +140,7 @@ def test_an_estimate_needs_a_script_that_trains(digits: DataSet) -> None:
         source=SourceRead(blanks=("Q1", "Q2")),
     )
     with pytest.raises(UserError, match="test its network: NameError: x; these blanks are still empty: Q1, Q2"):
-        list(words.estimate(failed, RULES, digits))
+        list(command.estimate(failed, RULES, digits))
 
 
 ENDS = {
@@ -159,7 +159,7 @@ ENDS = {
 
 @pytest.mark.parametrize("sentence", ENDS)
 def test_why_there_is_no_accuracy_is_one_sentence(sentence: str) -> None:
-    assert words.why_not(ENDS[sentence], RULES).startswith(sentence)
+    assert command.why_not(ENDS[sentence], RULES).startswith(sentence)
 
 
 def test_what_may_not_be_replayed_is_tested_beside_its_script(tmp_path: Path) -> None:

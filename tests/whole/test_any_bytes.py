@@ -31,7 +31,7 @@ from grader.protocol import (
     to_json,
 )
 from grader.records import Status, Training
-from grader.report.view import source_files
+from grader.report.page import source_files
 from grader.run.train import plausible
 from grader.run.worker_client import TrainingCurve, _events
 from grader.sandbox import Job

@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_grades_nobody_twice_and_outlives_a_cut_ledger(
 
     (out / "ledger.jsonl").write_bytes((out / "ledger.jsonl").read_bytes()[:-100])
     again = run_grader("grade", class_of_two, "--data", tiny_data, "--out", out)
-    assert "skipped 1 line(s) that an earlier interruption cut short" in again.stdout
+    assert "skipped 1 line that an earlier interruption cut short" in again.stdout
     assert "graded now: 1; graded before: 1" in again.stdout
     assert sorted(one.student_id for one in read_ledger(out).entries()) == ["kim", "박지우"]
 

@@ -92,7 +92,7 @@ def test_an_archive_goes_in_and_the_grades_that_blackboard_takes_come_out(
     other.write_bytes(gradebooks.blackboard((("a", "A", ""), ("b", "B", ""), ("c", "C", ""))))
     refused = run_grader("export", "blackboard", "--out", out, "--gradebook", other, "--column", "Project 6")
     assert (refused.returncode, (out / "upload" / "other.xls").exists()) == (2, False)
-    assert "it lists a, b, c, and graded are choi, han, kim" in refused.stderr
+    assert "it lists a, b, c, and you graded choi, han, kim" in refused.stderr
     wrong = run_grader("export", "canvas", "--out", out)
     assert wrong.returncode == 2
     assert "pass what Canvas let you download" in wrong.stderr
