@@ -1,14 +1,13 @@
 """A class in rows: the tables that a spreadsheet opens, and what the terminal shows."""
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
@@ -36,34 +35,26 @@ _LONGEST_CELL = 32_000
 _FORMULA = re.compile("[\t\r\n]|[\\s\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
 
 
-@dataclass(frozen=True, slots=True)
-class CsvTable:
-    """Rows of text, ordered by `student_id`, each with a cell for every column."""
-
-    columns: tuple[str, ...]
-    rows: list[dict[str, str]]
+def grades_table(results: Iterable[Result]) -> pd.DataFrame:
+    """Return one row of text for each student, ordered by `student_id`; a cell is empty where there is nothing."""
+    return _frame((_grades_row(result) for result in results), GRADES_COLUMNS)
 
 
-def grades_table(results: Iterable[Result]) -> CsvTable:
-    """Return one row for each student; a cell is empty where there is nothing."""
-    return _ordered((_grades_row(result) for result in results), GRADES_COLUMNS)
+def checks_table(checks: Iterable[tuple[Submission, Check | None]]) -> pd.DataFrame:
+    """Return one row of text for each submission, ordered by `student_id`; None where there was nothing to check."""
+    return _frame((_checks_row(submission, check) for submission, check in checks), CHECKS_COLUMNS)
 
 
-def checks_table(checks: Iterable[tuple[Submission, Check | None]]) -> CsvTable:
-    """Return one row for each submission; None where there was nothing to check."""
-    return _ordered((_checks_row(submission, check) for submission, check in checks), CHECKS_COLUMNS)
-
-
-def collection_table(decisions: Iterable[Decision]) -> CsvTable:
-    """Return one row for each file that was found: whose it is, and what was decided."""
+def collection_table(decisions: Iterable[Decision]) -> pd.DataFrame:
+    """Return one row of text for each file that was found: whose it is, and what was decided."""
     cells = (
         {"file": item.file, "student_id": item.student_id, "decision": item.status.value, "reason": item.reason}
         for item in decisions
     )
-    return _ordered(cells, COLLECTION_COLUMNS)
+    return _frame(cells, COLLECTION_COLUMNS)
 
 
-def write_csv(table: CsvTable, path: Path) -> None:
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table of text that is safe to open in a spreadsheet, in one step: all of it or nothing.
 
     UTF-8 with a byte-order mark, without which Excel does not show Korean; readable by its owner alone.
@@ -71,23 +62,23 @@ def write_csv(table: CsvTable, path: Path) -> None:
     Raises:
         UserError: Nothing can be written there. An older file is left as it was.
     """
-    text = io.StringIO()
+    cells = frame.map(_safe_cell)
     # Every field is quoted: a spreadsheet that also splits at semicolons would else see a cell begin within a cell.
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([_safe_cell(row[column]) for column in table.columns] for row in table.rows)
-    write_private(path, text.getvalue().encode("utf-8-sig"))
+    text = cells.to_csv(index=False, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    write_private(path, text.encode("utf-8-sig"))
 
 
-def _safe_cell(value: str) -> str:
-    text = printable(value)
+def _safe_cell(value: object) -> str:
+    text = printable(str(value))
     if len(text) > _LONGEST_CELL:
         text = text[: _LONGEST_CELL - 1] + "…"
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def _ordered(rows: Iterable[dict[str, str]], columns: tuple[str, ...]) -> CsvTable:
-    return CsvTable(columns, sorted(rows, key=lambda row: row["student_id"]))
+def _frame(rows: Iterable[dict[str, str]], columns: Sequence[str]) -> pd.DataFrame:
+    ordered = sorted(rows, key=lambda row: row["student_id"])
+    # `object`, because pandas' own text type cannot hold a lone surrogate.
+    return pd.DataFrame(ordered, columns=list(columns), dtype=object)
 
 
 def _grades_row(result: Result) -> dict[str, str]:

@@ -201,7 +201,7 @@ def test_who_handed_in_late_only_has_handed_in_nothing_and_reads_why(folder: Pat
     assert "kim/hw6.py came 1 minute 30 seconds after the deadline, 2026-12-01 01:19:00+00:00." in given.message
     assert "kim/hw6.py is late and is not used: it came 1 minute 30 seconds after" in " ".join(given.review)
     assert "kim_hw6.py is late and is not used: it came 2 hours after" in " ".join(given.review)
-    assert "1 minute 30 seconds" in checks_table([(submission, None)]).rows[0]["message"]
+    assert "1 minute 30 seconds" in checks_table([(submission, None)])["message"].iloc[0]
 
 
 def test_a_late_file_is_not_even_opened(folder: Path) -> None:

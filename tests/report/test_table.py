@@ -82,14 +82,14 @@ def test_a_graded_row_is_complete(tmp_path: Path) -> None:
 
 
 def test_cells_are_blank_where_there_is_nothing() -> None:
-    (row,) = grades_table([result(ABSENT)]).rows
+    (row,) = grades_table([result(ABSENT)]).to_dict("records")
     assert {column for column, value in row.items() if value} == {"student_id", "name", "outcome", "points", "message"}
     assert (row["outcome"], row["points"]) == ("no_submission", "0")
 
 
 def test_a_fault_of_ours_has_a_row_without_points() -> None:
     known = entry(outcome=Outcome.INFRASTRUCTURE, stop_reason=StopReason.KILLED, samples=0, seconds=0.0, correct=None)
-    (row,) = grades_table([result(known=known)]).rows
+    (row,) = grades_table([result(known=known)]).to_dict("records")
     assert (row["outcome"], row["points"], row["accuracy"], row["epochs"], row["train_seconds"]) == (
         "infrastructure",
         "",
@@ -103,12 +103,12 @@ def test_a_fault_of_ours_has_a_row_without_points() -> None:
 @pytest.mark.parametrize(("points", "shown"), [("20", "20"), ("2E+1", "20"), ("0.0", "0.0"), ("2.50", "2.50")])
 def test_points_are_shown_as_plain_numbers(points: str, shown: str) -> None:
     given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(points), None, "", ()))
-    assert [row["points"] for row in grades_table([given]).rows] == [shown]
+    assert grades_table([given])["points"].to_list() == [shown]
 
 
 def test_everyone_has_a_row_ordered_by_student_id() -> None:
     table = grades_table([result(submission(student_id=name)) for name in ("s3", "s1", "이", "s2")] + [result(ABSENT)])
-    assert [row["student_id"] for row in table.rows] == ["20230002", "s1", "s2", "s3", "이"]
+    assert table["student_id"].to_list() == ["20230002", "s1", "s2", "s3", "이"]
 
 
 def test_a_class_of_nobody_still_has_its_columns(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_check_row_is_complete() -> None:
     checked = check(
         verdict=Verdict.DEVIATES, findings=findings, notes=("option A",), blanks_left=("Q4", "Q5"), message="Look."
     )
-    (row,) = checks_table([(submission(remarks=("not on the roster",)), checked)]).rows
+    (row,) = checks_table([(submission(remarks=("not on the roster",)), checked)]).to_dict("records")
     assert row == {
         "student_id": "20230001",
         "file": "20230001/hw6.py",
@@ -148,7 +148,7 @@ def test_a_check_row_is_complete() -> None:
     ids=["absent", "unreadable"],
 )
 def test_a_student_without_a_check_still_has_a_row(handed_in: Submission, message: str) -> None:
-    (row,) = checks_table([(handed_in, None)]).rows
+    (row,) = checks_table([(handed_in, None)]).to_dict("records")
     assert (row["student_id"], row["verdict"], row["message"]) == (handed_in.student_id, "", message)
 
 
@@ -219,7 +219,7 @@ def test_a_lone_surrogate_becomes_a_replacement_character(tmp_path: Path, text: 
 
 def test_review_and_message_stay_on_one_line() -> None:
     given = Result(SUBMISSION, None, Grade(Outcome.CRASHED, Decimal(2), None, "a\r\nb\n c", (Reason.of("d\ne"),)))
-    (row,) = grades_table([given]).rows
+    (row,) = grades_table([given]).to_dict("records")
     assert (row["message"], row["review"]) == ("a b c", "d e")
 
 
