@@ -14,6 +14,7 @@ MOMENTUM = 0.9
 _LARGEST_BATCH = 4096
 
 _NAMED = 'The script takes a GPU for granted; the template asks for "cuda:0" if there is a GPU, else "cpu".'
+_NO_GPU = "The script never uses a GPU, so it trains on the processor everywhere."
 _NOT_REACHED = "In the watched run, the script does not reach its training."
 
 _FAILED = "In the watched run, the script fails before it computes a gradient."
@@ -53,7 +54,7 @@ def _in_view(found: _Found, seen: Seen) -> _Found:
 def _device(seen: Seen) -> _Found:
     if seen.asked_for_gpu:
         return Answer.OK, "" if seen.asked_whether else _NAMED
-    return Answer.WRONG, "The script never uses a GPU, so it trains on the processor everywhere."
+    return Answer.WRONG, _NO_GPU
 
 
 def _batch_size(seen: Seen) -> _Found:
@@ -72,7 +73,7 @@ def _on_device(seen: Seen) -> _Found:
         return Answer.OK, ""
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
-    return Answer.WRONG, "The network is never moved to the device."
+    return Answer.WRONG, "The network is never moved to the device." if seen.asked_for_gpu else _NO_GPU
 
 
 def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
@@ -102,7 +103,8 @@ def _gradients(seen: Seen) -> _Found:
     if seen.stale or (seen.kept and not seen.changed):
         return Answer.WRONG, "The gradients of the batch before are still there when backward runs."
     if not seen.backwards:
-        return Answer.UNKNOWN, _NO_GRADIENT
+        # torch.autograd.grad adds nothing up: there is nothing of the batch before.
+        return (Answer.OK, "") if seen.used else (Answer.UNKNOWN, _NO_GRADIENT)
     if seen.backwards < 2:
         return Answer.UNKNOWN, "Backward runs fewer than two times."
     return Answer.OK, ""

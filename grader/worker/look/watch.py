@@ -53,7 +53,7 @@ class Seen:
         batch_sizes: Those of the loaders of training images, as they were given.
         optimizers: All that it made.
         network: The one whose training forward ran last, or None.
-        backwards: How often a gradient was computed.
+        backwards: How often gradients were computed and added to those of the parameters.
         stale: Whether a batch found gradients with which a step had been made.
         kept: Whether a batch found gradients at all.
         used: Whether a gradient reached the network's output.
@@ -128,7 +128,7 @@ class Watch:
         yield DataLoader, "__init__", self._loading
         yield DataLoader, "__iter__", self._iterating
         yield Optimizer, "__init__", self._optimizing
-        yield Tensor, "backward", self._going_backward
+        yield torch.autograd, "backward", self._going_backward  # which Tensor.backward calls
         for (owner, name), door in self._doors.replacements().items():
             yield owner, name, functools.partial(lambda door, _: door, door)
         yield torch.cuda, "is_available", self._asking
@@ -279,13 +279,13 @@ class Watch:
         return optimize
 
     def _going_backward(self, original: Any) -> Any:
-        def backward(loss: Tensor, *args: Any, **options: Any) -> Any:
+        def backward(losses: Any, *args: Any, **options: Any) -> Any:
             gradients = [each.grad for each in self.seen.optimized.values() if each.grad is not None]
             found = any(bool(gradient.any()) for gradient in gradients)
             self.seen.kept |= found
             self.seen.stale |= found and self._stepped
             self.seen.backwards += 1
-            return original(loss, *args, **options)
+            return original(losses, *args, **options)
 
         return backward
 

@@ -131,6 +131,11 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         (MOVED, "print(torch.cuda.is_available())", ("Q3 is wrong: The network is never moved",)),
         ("optim.SGD(net.", "optim.SGD(IdentityResNet(2, 2, 2, 2).", ("Q4 is wrong: ", "Q8 is unclear: ")),
         ("            loss.backward()\n", "", ("Q7 is wrong: ", "Q5, Q6 and Q8 are unclear: Without a gradient")),
+        (
+            "loss.backward()",
+            "[setattr(each, 'grad', torch.autograd.grad(loss, each, retain_graph=True)[0]) for each in net.parameters()]",
+            (),
+        ),
         (STEP, "            raise KeyError\n", ("Q8 is wrong: ", "Q5 and Q9 are unclear: ")),
     ],
 )
@@ -142,6 +147,23 @@ def test_what_is_wrong_is_named_once_where_cuda_means_the_processor(
     text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
     assert text.count(stood) == 1
     assert open_questions(text.replace(stood, stands)) == said
+
+
+def test_of_a_script_without_any_device_it_is_said_once() -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    for stood, stands in ((DEVICE, '"cpu"'), (MOVED, "pass")):
+        assert text.count(stood) == 1
+        text = text.replace(stood, stands)
+    assert open_questions(text) == ("Q1 and Q3 are wrong: The script never uses a GPU",)
+
+
+@pytest.mark.parametrize("zeroed", [True, False])
+def test_gradients_are_watched_whichever_backward_computes_them(zeroed: bool) -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    text = text.replace("loss.backward()", "torch.autograd.backward(loss)")
+    watch, _ = run_script(text if zeroed else text.replace("optimizer.zero_grad()", "pass"), Watch("IdentityResNet"))
+    found = {each.name: each.answer for each in answers(watch.seen, (), LEARNING_RATES)}
+    assert found["Q5"] == ("ok" if zeroed else "wrong")
 
 
 @pytest.mark.parametrize(
