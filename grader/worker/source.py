@@ -81,7 +81,9 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
             return Source(fault=f"{said}: save it as UTF-8.")
     decoded = _decode(content)
     if decoded is None:
-        return Source(fault="The file is not text: neither UTF-8 nor a Korean Windows encoding (cp949).")
+        if b"\0" in content:
+            return Source(fault="The file is not text.")
+        return Source(fault="The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
     if not decoded.strip():
         return Source(fault="The file is empty.")
     notes: list[str] = []

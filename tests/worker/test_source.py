@@ -35,11 +35,17 @@ def test_an_empty_file_is_named_empty(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n\x1a\n\xff\xfe", b"\xff\xff\xff", b"x = 1\0\n"],
-    ids=["image", "no encoding", "NUL"],
+    [b"\x89PNG\r\n\x1a\n\0\xff\xfe", b"x = 1\0\n"],
+    ids=["image", "NUL"],
 )
 def test_what_is_no_text_is_named_so(content: bytes) -> None:
-    assert "not text" in read_source(content).fault
+    assert read_source(content).fault == "The file is not text."
+
+
+@pytest.mark.parametrize("content", ["# José Núñez\nx = 1\n".encode("latin-1"), b"\xff\xff\xff"])
+def test_of_a_text_in_another_encoding_the_way_out_is_said(content: bytes) -> None:
+    fault = read_source(content).fault
+    assert fault == "The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8."
 
 
 @pytest.mark.parametrize(
