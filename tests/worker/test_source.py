@@ -215,6 +215,12 @@ def test_the_template_has_nine_blanks_and_no_more() -> None:
         "z = d[f(...)]",
         "s = '...'",
         "# Q1: ...",
+        "class Stop(Exception): ...",
+        "class Stop(Exception):\n    'Ends it.'\n    ...",
+        "class Step(Protocol):\n    def __call__(self, x): ...",
+        "class Step(typing.Protocol[T]):\n    def __call__(self, x):\n        'One step.'\n        ...",
+        "@overload\ndef f(x: int) -> int: ...",
+        "class Base(ABC):\n    @abc.abstractmethod\n    def f(self): ...",
     ],
 )
 def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> None:
@@ -231,6 +237,8 @@ def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> Non
         ("# FAQ3\nx = ...\n", "line 2"),
         ("net(...)\n", "line 1"),
         ("with ...:\n    pass\n", "line 1"),
+        ("def train(net):\n    ...\n", "line 2"),
+        ("class Step(Protocol):\n    def __call__(self, x=...): pass\n", "line 2"),
         ("\f\n\f\n# Q4: a form feed ends no line\nx = ...\n", "Q4"),
         ("s = '\u2028\x1c\x85'\n# Q5: nor do these\nx = ...\n", "Q5"),
     ],
