@@ -34,6 +34,7 @@ from grader.lms.files import (
     without_common_folder,
 )
 from grader.records import Companion, Decision, Status, Submission
+from grader.text import counted
 
 # What browsers, systems and people add to the name of a copy; the second, a bare number, may belong to an id as well.
 _MARK = r"[ _-]*(?:\(\d+\)|copy|복사본)"
@@ -126,7 +127,8 @@ def sort_out(attempt: SystemAttempt, file_name: str, limit_kb: int) -> Iterator[
     for file in files:
         shown = file.stored.shown
         if choice.zipped is not None and file.stored is choice.zipped.stored:
-            reason = f"opened: it holds {main.name}, among {len(choice.place)} files"
+            more = len(choice.place) - 1
+            reason = f"opened: it holds {main.name}" + (f" and {counted(more, 'other file')}" if more else "")
         else:
             reason = faults.get(shown, f"not graded: it was handed in with {main.stored.shown}")
         if shown not in used | rivals:

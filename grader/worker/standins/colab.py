@@ -59,7 +59,9 @@ class Internet:
 
     def doubts(self) -> tuple[str, ...]:
         """For a person: a script that fails here for lack of a connection may run on Colab."""
-        return ("the script failed after it asked for the internet, which Colab has and the sandbox lacks",) * self._asked
+        return (
+            "the script failed after it asked for the internet, which Colab has and the sandbox lacks",
+        ) * self._asked
 
 
 INTERNET = Internet()

@@ -133,7 +133,7 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         ("            loss.backward()\n", "", ("Q7 is wrong: ", "Q5, Q6 and Q8 are unclear: Without a gradient")),
         (
             "loss.backward()",
-            "[setattr(each, 'grad', torch.autograd.grad(loss, each, retain_graph=True)[0]) for each in net.parameters()]",
+            "[setattr(w, 'grad', torch.autograd.grad(loss, w, retain_graph=True)[0]) for w in net.parameters()]",
             (),
         ),
         (STEP, "            raise KeyError\n", ("Q8 is wrong: ", "Q5 and Q9 are unclear: ")),
