@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 
 from grader.errors import UserError
 from grader.lms import System, blackboard, canvas, moodle
-from grader.lms.files import normal
+from grader.lms.files import listed, normal
 from grader.lms.gradebook import (
     Gradebook,
     Sheet,
@@ -126,7 +126,7 @@ def _filled_in(
     comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
     cells: dict[str, list[str]] = {}
-    scores, without_points, decided, only_listed, seen = [], [], [], [], set()
+    scores, without_points, decided, only_listed, replaced, seen = [], [], [], [], [], set()
     for student_id, row in zip(_students(sheet, book, columns, graded.keys()), sheet.rows[1:], strict=True):
         result = graded.get(student_id)
         if result is not None:
@@ -145,6 +145,7 @@ def _filled_in(
             else:
                 row = _with_result(row, result, score, feedback, sheet, comma)
                 scores.append(NewScore(student_id, before, plain(row[score])))
+                replaced += [student_id] * _replaces_feedback(cells[student_id], row, feedback)
         elif student_id:
             only_listed.append(student_id)
             row = row if book.takes_words or score >= len(row) else _without_words(row, score, sheet)
@@ -162,6 +163,7 @@ def _filled_in(
             *_worth(sheet, book, columns, header, most),
             *book.doubts(columns, own_header, {score.student_id: cells[score.student_id] for score in scores}),
             *_all_alike(decided, len(scores) + len(without_points)),
+            *([f"the message takes the place of another feedback for {listed(replaced)}"] if replaced else []),
         ),
     )
 
@@ -240,6 +242,11 @@ def _with_result(
         text = html.escape(one_line(result.grade.message), quote=False)
         cells[feedback] = written(text, sheet.delimiter, quoted=cells[feedback].startswith('"'))
     return tuple(cells)
+
+
+def _replaces_feedback(before: Sequence[str], row: Sequence[str], feedback: int | None) -> bool:
+    """Whether somebody's words were there, which may be those of an earlier message."""
+    return feedback is not None and feedback < len(before) and before[feedback] not in ("", plain(row[feedback]))
 
 
 def _score_column(columns: Mapping[str, int], book: Gradebook, hint: str, wanted: str) -> str:
