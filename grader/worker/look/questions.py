@@ -61,6 +61,8 @@ def _batch_size(seen: Seen) -> _Found:
     if not seen.batch_sizes:
         return Answer.UNKNOWN, "The script makes no loader of training images."
     size = seen.batch_sizes[0]
+    if size is None:
+        return Answer.UNKNOWN, "The training loader gets its batches ready made."
     if isinstance(size, int) and 1 < size <= _LARGEST_BATCH:
         return Answer.OK, ""
     return Answer.WRONG, f"The training loader's batch size is {size}; it should be from 2 to {_LARGEST_BATCH}."
@@ -82,12 +84,11 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
     optimizer = seen.optimizers[-1]
     if not isinstance(optimizer, SGD):
         return Answer.WRONG, f"The optimizer is {type(optimizer).__name__}, not SGD."
-    asked = optimizer.defaults  # a scheduler changes the groups'
-    if asked["momentum"] != MOMENTUM:
-        return Answer.WRONG, f"The momentum is {asked['momentum']}, not {MOMENTUM}."
-    rate = float(asked["lr"])
-    if not rates[0] <= rate <= rates[1]:
-        return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
+    for momentum, rate in seen.asked:
+        if momentum != MOMENTUM:
+            return Answer.WRONG, f"The momentum is {momentum:g}, not {MOMENTUM}."
+        if not rates[0] <= rate <= rates[1]:
+            return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
     if not _has_all(seen, seen.network):

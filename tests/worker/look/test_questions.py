@@ -113,6 +113,7 @@ def test_a_class_in_a_second_file_is_watched_in_the_sandbox(
 
 
 DEVICE = 'torch.device("cuda:0" if torch.cuda.is_available() else "cpu")'
+SAMPLER = "torch.utils.data.BatchSampler(torch.utils.data.RandomSampler(trainset), batch_size, False)"
 MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
 
 
@@ -129,6 +130,17 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         ),
         (DEVICE, "'cpu' if torch.cuda.is_available() else 'cpu'", ("Q1 is wrong: The script never uses a GPU",)),
         (MOVED, "print(torch.cuda.is_available())", ("Q3 is wrong: The network is never moved",)),
+        (MOVED, "with torch.device(dev):\n        net = IdentityResNet(2, 2, 2, 2)", ()),
+        (MOVED, "for each in net.children():\n        each.to(dev)", ()),
+        (MOVED, "net.fc = nn.Linear(64, 10, device=dev)", ()),
+        ("batch_size=batch_size, shuffle=True", f"batch_sampler={SAMPLER}", ()),
+        ("batch_size=batch_size, shuffle=True", "batch_sampler=[[0, 1], [2, 3]]", ("Q2 is unclear: ",)),
+        ("net.parameters(), lr=0.01, momentum=0.9", "[{'params': net.parameters(), 'momentum': 0.9}], lr=0.01", ()),
+        (
+            "net.parameters(), lr=0.01, momentum=0.9",
+            "[{'params': net.parameters(), 'lr': 3.0}], lr=0.01, momentum=0.9",
+            ("Q4 is wrong: ",),
+        ),
         ("optim.SGD(net.", "optim.SGD(IdentityResNet(2, 2, 2, 2).", ("Q4 is wrong: ", "Q8 is unclear: ")),
         ("            loss.backward()\n", "", ("Q7 is wrong: ", "Q5, Q6 and Q8 are unclear: Without a gradient")),
         (
@@ -155,6 +167,15 @@ def test_of_a_script_without_any_device_it_is_said_once() -> None:
         assert text.count(stood) == 1
         text = text.replace(stood, stands)
     assert open_questions(text) == ("Q1 and Q3 are wrong: The script never uses a GPU",)
+
+
+def test_a_script_that_adds_up_the_gradients_of_16_batches_is_watched_to_its_step() -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    text = text.replace("optimizer.zero_grad()", "pass")
+    text = text.replace(
+        STEP, "            if i % 16 == 15:\n                optimizer.step()\n                net.zero_grad()\n"
+    )
+    assert open_questions(text) == ()
 
 
 @pytest.mark.parametrize("zeroed", [True, False])
