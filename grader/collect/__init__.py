@@ -1,6 +1,7 @@
 """From a folder or an archive and a roster to one submission for each student. No file is passed over in silence."""
 
 import hashlib
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -22,6 +23,7 @@ from grader.records import NOT_ON_ROSTER, Collection, Decision, Status, Submissi
 __all__ = ["Format", "collect"]
 
 _MAX_KEPT = 1_000_000_000  # bytes
+_MOST_WORDS = 12  # of a name, in which an id is looked for
 
 
 def collect(
@@ -315,15 +317,26 @@ def _compare_with_roster(
         else decision
         for decision in decisions
     ]
-    strangers = {_loosely(each.student_id): each.student_id for each in known if each.student_id not in lines}
+    strangers = [each.student_id for each in known if each.student_id not in lines]
+    by_id = {part: stranger for stranger in strangers for part in _parts(stranger)}
+    by_id |= {_loosely(stranger): stranger for stranger in strangers}
+    nobodys = [each.file for each in decisions if each.status is Status.UNRECOGNISED and not each.student_id]
+    by_file = {part: file for file in nobodys for part in _parts(file)}
     nothing = [
-        Submission(student_id, lines[student_id].name, remarks=_perhaps(student_id, strangers)) for student_id in absent
+        Submission(
+            student_id,
+            lines[student_id].name,
+            remarks=(*_perhaps(student_id, by_id), *_perhaps_handed_in(student_id, by_file)),
+        )
+        for student_id in absent
     ]
     return known + nothing, marked
 
 
 def _stranger(submission: Submission, absent: Mapping[str, str]) -> Submission:
-    remarks = (*submission.remarks, NOT_ON_ROSTER, *_perhaps(submission.student_id, absent))
+    own = submission.student_id
+    meant = next((part for part in (_loosely(own), *_parts(own)) if part in absent), own)
+    remarks = (*submission.remarks, NOT_ON_ROSTER, *_perhaps(meant, absent))
     return replace(submission, on_roster=False, remarks=remarks)
 
 
@@ -339,6 +352,18 @@ def _loosely(student_id: str) -> str:
 def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:
     other = alike.get(_loosely(student_id))
     return (f"perhaps the same student as {other}: make the ids equal in the roster",) if other else ()
+
+
+def _perhaps_handed_in(student_id: str, by_file: Mapping[str, str]) -> tuple[str, ...]:
+    file = by_file.get(_loosely(student_id))
+    return (f"perhaps {file} is theirs: it names no student by the rules, so nothing counts",) if file else ()
+
+
+def _parts(name: str) -> Iterator[str]:
+    """Whatever in a name may be an id: what stands between two of its signs that are no letters or digits."""
+    words = list(re.finditer(r"[^\W_]+", name))[:_MOST_WORDS]
+    for place, first in enumerate(words):
+        yield from (_loosely(name[first.start() : last.end()]) for last in words[place:])
 
 
 def _notices(deadline: datetime | None, lines: Mapping[str, RosterLine], read: Reading) -> tuple[str, ...]:

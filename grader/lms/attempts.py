@@ -35,6 +35,7 @@ from grader.lms.files import (
     without_common_folder,
 )
 from grader.records import Companion, Decision, Status, Submission
+from grader.text import counted
 
 # What browsers, systems and people add to the name of a copy; the second, a bare number, may belong to an id as well.
 _MARK = r"[ _-]*(?:\(\d+\)|copy|복사본)"
@@ -128,7 +129,8 @@ def sort_out(attempt: SystemAttempt, rules: Assignment) -> Iterator[Found]:
         if shown in settled:
             continue
         if choice.zipped is not None and file.stored is choice.zipped.stored:
-            reason = f"opened: it holds {main.name}, among {len(choice.place)} files"
+            more = len(choice.place) - 1
+            reason = f"opened: it holds {main.name}" + (f" and {counted(more, 'other file')}" if more else "")
         elif shown in archives:
             reason = archives[shown].said
         else:

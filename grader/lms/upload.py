@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 
 from grader.errors import UserError
 from grader.lms import System, blackboard, canvas, moodle
-from grader.lms.files import normal
+from grader.lms.files import listed, normal
 from grader.lms.gradebook import (
     Gradebook,
     Sheet,
@@ -127,13 +127,14 @@ def _filled_in(
     own = dict(zip(students, sheet.rows[1:], strict=True))
     comma = any(_DECIMAL_COMMA.fullmatch(plain(row[score])) for row in sheet.rows[1:] if score < len(row))
     rows = [sheet.rows[0]]
-    scores, without_points, decided = [], [], []
+    scores, without_points, decided, replaced = [], [], [], []
     for student_id, row in zip(students, sheet.rows[1:], strict=True):
         result = graded.get(student_id)
         if result is None:
             keep = not student_id or book.takes_words or score >= len(row)
             rows.append(row if keep else _without_words(row, score, sheet))
             continue
+        cells = [plain(raw) for raw in row]
         row = (*row, *[""] * (score + 1 - len(row)))
         before = plain(row[score])
         if _is_decision(before, book) and not result.overridden:
@@ -145,6 +146,7 @@ def _filled_in(
         else:
             row = _with_result(row, result, score, feedback, sheet, comma)
             scores.append(NewScore(student_id, before, plain(row[score])))
+            replaced += [student_id] * _replaces_feedback(cells, row, feedback)
         rows.append(row)
     scored = {each.student_id: [plain(raw) for raw in own[each.student_id]] for each in scores}
     own_header = plain(sheet.rows[0][score])
@@ -160,6 +162,7 @@ def _filled_in(
             *_worth(sheet, book, columns, header, most),
             *book.doubts(columns, own_header, scored),
             *_all_alike(decided, len(scores) + len(without_points)),
+            *([f"the message takes the place of another feedback for {listed(replaced)}"] if replaced else []),
         ),
     )
 
@@ -245,6 +248,11 @@ def _with_result(
         text = html.escape(one_line(result.grade.message), quote=False)
         cells[feedback] = written(text, sheet.delimiter, quoted=cells[feedback].startswith('"'))
     return tuple(cells)
+
+
+def _replaces_feedback(before: Sequence[str], row: Sequence[str], feedback: int | None) -> bool:
+    """Whether somebody's words were there, which may be those of an earlier message."""
+    return feedback is not None and feedback < len(before) and before[feedback] not in ("", plain(row[feedback]))
 
 
 def _score_column(columns: Mapping[str, int], book: Gradebook, hint: str, wanted: str) -> str:

@@ -260,6 +260,9 @@ def _doubts(entry: Entry) -> list[Reason]:
     reasons += check.flags
     if check.blanks_left:
         reasons.append(Reason.of("blanks left", ", ".join(check.blanks_left)))
+    if entry.outcome is Outcome.CRASHED and (module := entry.run.training.missing_module):
+        may_be = "a file that was not handed in, or a package that Colab lacks too unless the script installs it"
+        reasons.append(Reason.of("a module is missing", f"{module}, which is {may_be}"))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append(Reason.of("the grader saw no training"))
     return [*reasons, *_cut_by_time(entry), *entry.run.flags]

@@ -166,7 +166,7 @@ class Worker:
 
     def _evaluate(self) -> None:
         if self._budget.network is None:
-            self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes()))
+            self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes(), flags=colab.INTERNET.doubts()))
             return
         try:
             self._channel.say_over()

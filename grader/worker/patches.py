@@ -75,6 +75,7 @@ def surrounding() -> list[Patch | Call]:
         Patch(nn.Module, "compile", no_gpu.nothing, "The sandbox has no compiler."),
         *_each(compiler.of_torchscript(), "A compiled network would run past the forward that counts."),
         Patch(builtins, "input", colab.Keyboard().input, "Nobody sits at the keyboard."),
+        Call(sys.addaudithook, (colab.INTERNET.audit,), "A script that downloads hears why it cannot."),
         Patch(torch, "save", files.saving(torch.save), "A folder of the student's machine is missing here."),
         Call(sys.addaudithook, (files.audit,), "A folder of the student's machine is missing here."),
         Patch(subprocess.Popen, "__init__", programs.start_of(subprocess.Popen.__init__), "Colab has more programs."),

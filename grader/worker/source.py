@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ _BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
 _CODECS = ("utf-8", "utf-8-sig", "ascii", "cp949", "euc_kr", "utf-16", "utf-16-le", "utf-16-be")
 _UNPACKERS = frozenset({"base64", "binascii", "bz2", "ctypes", "gzip", "lzma", "marshal", "zlib"})
 _MOST_REMARKS = 5
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# Decorators of a function that says only how it is called.
+_DECLARES = {"abstractmethod", "overload"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
             return Source(fault=f"{said}: save it as UTF-8.")
     decoded = _decode(content)
     if decoded is None:
-        return Source(fault="The file is not text: neither UTF-8 nor a Korean Windows encoding (cp949).")
+        if b"\0" in content:
+            return Source(fault="The file is not text.")
+        return Source(fault="The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
     if not decoded.strip():
         return Source(fault="The file is empty.")
     notes: list[str] = []
@@ -152,16 +157,40 @@ def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str, in
 
 
 def _blanks(tree: ast.Module) -> tuple[int, ...]:
-    """The lines of every `...` for a value or a statement; inside a subscript it is Python's own notation."""
-    inside_subscripts = {
-        id(part) for node in ast.walk(tree) if isinstance(node, ast.Subscript) for part in ast.walk(node.slice)
-    }
+    """The lines of every `...` for a value or a statement, but for Python's own notation: in subscripts and stubs."""
+    notation = {id(part) for node in ast.walk(tree) for part in _notation(node)}
     found = [
         node.lineno
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and node.value is ... and id(node) not in inside_subscripts
+        if isinstance(node, ast.Constant) and node.value is ... and id(node) not in notation
     ]
     return tuple(sorted(set(found)))
+
+
+def _notation(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a node in which `...` leaves nothing to fill in."""
+    if isinstance(node, ast.Subscript):
+        yield from ast.walk(node.slice)
+    elif isinstance(node, ast.ClassDef):
+        yield from _stub(node)
+        if any(_last_name(base) == "Protocol" for base in node.bases):
+            yield from (part for each in node.body if isinstance(each, _FUNCTIONS) for part in _stub(each))
+    elif isinstance(node, _FUNCTIONS) and _DECLARES & {_last_name(each) for each in node.decorator_list}:
+        yield from _stub(node)
+
+
+def _stub(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """The `...` that stands for a whole body, below its docstring."""
+    *before, last = node.body
+    if isinstance(last, ast.Expr) and len(before) == (ast.get_docstring(node) is not None):
+        yield last.value
+
+
+def _last_name(node: ast.expr) -> str:
+    """The name at the end of `typing.Protocol[T]`."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _question(lines: list[str], line: int) -> str:

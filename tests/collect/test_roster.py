@@ -411,3 +411,29 @@ def test_a_folder_in_a_folder_is_read_as_the_system_s(folder: Path) -> None:
         hand_in(inner / f"Kim_{number}_assignsubmission_file_" / "hw6.py")
     (folder / ".DS_Store").write_bytes(b"")
     assert list(by_student(collected(folder))) == ["37", "38"]
+
+
+@pytest.mark.parametrize("file", ["kim.m-hw6.py", "KIM.M.py", "hw6 kim.m 김민수.py", "0kim.m_hw6_late.py"])
+def test_a_file_that_names_no_student_by_the_rules_is_shown_to_whoever_may_have_handed_it_in(
+    folder: Path, file: str
+) -> None:
+    for name in ("lee_hw6.py", file):
+        hand_in(folder / name)
+    roster = write_roster(folder.parent / "roster.csv", "kim.m,Kim", "lee,Lee", "m,Moon")
+    students = by_student(collected(folder, roster))
+    assert students["kim.m"].remarks == (
+        f"perhaps {file} is theirs: it names no student by the rules, so nothing counts",
+    )
+    assert students["lee"].remarks == ()
+
+
+def test_a_folder_with_a_name_behind_the_id_is_perhaps_that_student_s(folder: Path) -> None:
+    for name in ("20260001_김민수", "20260002"):
+        hand_in(folder / name / "hw6.py")
+    roster = write_roster(folder.parent / "roster.csv", "20260001,Kim", "20260002,Lee", "2026,Park")
+    students = by_student(collected(folder, roster))
+    assert students["20260001"].remarks == (
+        "perhaps the same student as 20260001_김민수: make the ids equal in the roster",
+    )
+    assert "perhaps the same student as 20260001" in students["20260001_김민수"].remarks[1]
+    assert students["2026"].remarks == ()

@@ -278,6 +278,15 @@ def test_nothing_to_look_at_leaves_the_review_empty() -> None:
     assert teacher(failed(Outcome.CRASHED, error=ERROR, check=check(verdict=Verdict.UNREADABLE))) == ""
 
 
+def test_a_file_that_fails_for_a_missing_module_is_looked_at() -> None:
+    said = teacher(failed(Outcome.CRASHED, missing_module="tyro", error=ERROR))
+    assert said == (
+        "a module is missing: tyro, which is a file that was not handed in, or a package that Colab lacks too "
+        "unless the script installs it"
+    )
+    assert teacher(entry(missing_module="tyro")) == ""
+
+
 def test_every_reason_to_look_is_listed() -> None:
     findings = (
         Finding(Deviation.WRONG_WIDTH, "stage 2", "a"),

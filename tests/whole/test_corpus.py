@@ -33,6 +33,7 @@ OFTEN = {
 SELDOM = {
     "constructor_takes_three",
     "crashes_before_the_network",
+    "downloads_by_itself",
     "empty_file",
     "missing_colab_module",
     "prints_megabytes",

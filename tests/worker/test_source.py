@@ -35,11 +35,17 @@ def test_an_empty_file_is_named_empty(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x89PNG\r\n\x1a\n\xff\xfe", b"\xff\xff\xff", b"x = 1\0\n"],
-    ids=["image", "no encoding", "NUL"],
+    [b"\x89PNG\r\n\x1a\n\0\xff\xfe", b"x = 1\0\n"],
+    ids=["image", "NUL"],
 )
 def test_what_is_no_text_is_named_so(content: bytes) -> None:
-    assert "not text" in read_source(content).fault
+    assert read_source(content).fault == "The file is not text."
+
+
+@pytest.mark.parametrize("content", ["# José Núñez\nx = 1\n".encode("latin-1"), b"\xff\xff\xff"])
+def test_of_a_text_in_another_encoding_the_way_out_is_said(content: bytes) -> None:
+    fault = read_source(content).fault
+    assert fault == "The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8."
 
 
 @pytest.mark.parametrize(
@@ -209,6 +215,12 @@ def test_the_template_has_nine_blanks_and_no_more() -> None:
         "z = d[f(...)]",
         "s = '...'",
         "# Q1: ...",
+        "class Stop(Exception): ...",
+        "class Stop(Exception):\n    'Ends it.'\n    ...",
+        "class Step(Protocol):\n    def __call__(self, x): ...",
+        "class Step(typing.Protocol[T]):\n    def __call__(self, x):\n        'One step.'\n        ...",
+        "@overload\ndef f(x: int) -> int: ...",
+        "class Base(ABC):\n    @abc.abstractmethod\n    def f(self): ...",
     ],
 )
 def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> None:
@@ -225,6 +237,8 @@ def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> Non
         ("# FAQ3\nx = ...\n", "line 2"),
         ("net(...)\n", "line 1"),
         ("with ...:\n    pass\n", "line 1"),
+        ("def train(net):\n    ...\n", "line 2"),
+        ("class Step(Protocol):\n    def __call__(self, x=...): pass\n", "line 2"),
         ("\f\n\f\n# Q4: a form feed ends no line\nx = ...\n", "Q4"),
         ("s = '\u2028\x1c\x85'\n# Q5: nor do these\nx = ...\n", "Q5"),
     ],

@@ -14,6 +14,7 @@ MOMENTUM = 0.9
 _LARGEST_BATCH = 4096
 
 _NAMED = 'The script takes a GPU for granted; the template asks for "cuda:0" if there is a GPU, else "cpu".'
+_NO_GPU = "The script never uses a GPU, so it trains on the processor everywhere."
 _NOT_REACHED = "In the watched run, the script does not reach its training."
 
 _FAILED = "In the watched run, the script fails before it computes a gradient."
@@ -53,13 +54,15 @@ def _in_view(found: _Found, seen: Seen) -> _Found:
 def _device(seen: Seen) -> _Found:
     if seen.asked_for_gpu:
         return Answer.OK, "" if seen.asked_whether else _NAMED
-    return Answer.WRONG, "The script never uses a GPU, so it trains on the processor everywhere."
+    return Answer.WRONG, _NO_GPU
 
 
 def _batch_size(seen: Seen) -> _Found:
     if not seen.batch_sizes:
         return Answer.UNKNOWN, "The script makes no loader of training images."
     size = seen.batch_sizes[0]
+    if size is None:
+        return Answer.UNKNOWN, "The training loader gets its batches ready made."
     if isinstance(size, int) and 1 < size <= _LARGEST_BATCH:
         return Answer.OK, ""
     return Answer.WRONG, f"The training loader's batch size is {size}; it should be from 2 to {_LARGEST_BATCH}."
@@ -72,7 +75,7 @@ def _on_device(seen: Seen) -> _Found:
         return Answer.OK, ""
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
-    return Answer.WRONG, "The network is never moved to the device."
+    return Answer.WRONG, "The network is never moved to the device." if seen.asked_for_gpu else _NO_GPU
 
 
 def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
@@ -81,12 +84,11 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
     optimizer = seen.optimizers[-1]
     if not isinstance(optimizer, SGD):
         return Answer.WRONG, f"The optimizer is {type(optimizer).__name__}, not SGD."
-    asked = optimizer.defaults  # a scheduler changes the groups'
-    if asked["momentum"] != MOMENTUM:
-        return Answer.WRONG, f"The momentum is {asked['momentum']}, not {MOMENTUM}."
-    rate = float(asked["lr"])
-    if not rates[0] <= rate <= rates[1]:
-        return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
+    for momentum, rate in seen.asked:
+        if momentum != MOMENTUM:
+            return Answer.WRONG, f"The momentum is {momentum:g}, not {MOMENTUM}."
+        if not rates[0] <= rate <= rates[1]:
+            return Answer.WRONG, f"The learning rate {rate:g} is not between {rates[0]:g} and {rates[1]:g}."
     if seen.network is None:
         return Answer.UNKNOWN, _NOT_REACHED
     if not _has_all(seen, seen.network):
@@ -102,7 +104,8 @@ def _gradients(seen: Seen) -> _Found:
     if seen.stale or (seen.kept and not seen.changed):
         return Answer.WRONG, "The gradients of the batch before are still there when backward runs."
     if not seen.backwards:
-        return Answer.UNKNOWN, _NO_GRADIENT
+        # torch.autograd.grad adds nothing up: there is nothing of the batch before.
+        return (Answer.OK, "") if seen.used else (Answer.UNKNOWN, _NO_GRADIENT)
     if seen.backwards < 2:
         return Answer.UNKNOWN, "Backward runs fewer than two times."
     return Answer.OK, ""

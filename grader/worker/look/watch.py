@@ -24,7 +24,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.fx import Proxy
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 from torchvision.datasets import VisionDataset
 
@@ -34,7 +34,7 @@ from grader.worker.source import SCRIPT, line_of
 from grader.worker.tensors import is_symbolic
 
 _BATCHES_EACH, _BATCHES_IN_ALL = 2, 12
-_BATCHES_TO_A_STEP = 8  # a script may add up the gradients of so many before its first step
+_BATCHES_TO_A_STEP = 32  # a script may add up the gradients of so many before its first step
 _SIDE = 2  # to which each dimension of a parameter is cut
 _WORKERS = ("num_workers", "persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout", "pin_memory")
 _IMAGES = 50_000
@@ -48,12 +48,13 @@ class Seen:
         failed: Whether an error ended the script.
         asked_for_gpu: Whether it named a GPU or asked for one.
         asked_whether: Whether it asked if there is a GPU.
-        moved: Whether a network was moved to a device, or all tensors are made on one.
+        moved: Whether a network or a part of it was moved to a device or made on one.
         apart: Whether images and parameters were on different devices.
-        batch_sizes: Those of the loaders of training images, as they were given.
+        batch_sizes: Those of the loaders of training images, as they were given; None where a sampler may have its own.
         optimizers: All that it made.
+        asked: The momentum and learning rate of each group of the last one, if it is an SGD: a scheduler changes them.
         network: The one whose training forward ran last, or None.
-        backwards: How often a gradient was computed.
+        backwards: How often gradients were computed and added to those of the parameters.
         stale: Whether a batch found gradients with which a step had been made.
         kept: Whether a batch found gradients at all.
         used: Whether a gradient reached the network's output.
@@ -69,6 +70,7 @@ class Seen:
     apart: bool = False
     batch_sizes: list[Any] = field(default_factory=list)
     optimizers: list[Optimizer] = field(default_factory=list)
+    asked: list[tuple[float, float]] = field(default_factory=list)
     network: nn.Module | None = None
     backwards: int = 0
     stale: bool = False
@@ -106,6 +108,7 @@ class Watch:
         self._exits = Exits(sys.exit, lambda: self.seen.backwards > 0)
         self._active = self._testing = self._stepped = False
         self._batches = 0
+        self._moved: set[int] = set()  # by identity: a script's module may have no hash
         self._before = torch.zeros(0)
 
     @contextlib.contextmanager
@@ -125,10 +128,11 @@ class Watch:
         yield nn.Module, "__init_subclass__", self._subclassing
         yield nn.Module, "to", self._moving
         yield nn.Module, "cuda", self._moving
+        yield nn.Linear, "__init__", self._making
         yield DataLoader, "__init__", self._loading
         yield DataLoader, "__iter__", self._iterating
         yield Optimizer, "__init__", self._optimizing
-        yield Tensor, "backward", self._going_backward
+        yield torch.autograd, "backward", self._going_backward  # which Tensor.backward calls
         for (owner, name), replacement in self._exits.replacements().items():
             yield owner, name, functools.partial(lambda replacement, _: replacement, replacement)
         yield torch.cuda, "is_available", self._asking
@@ -138,6 +142,7 @@ class Watch:
             yield torch.accelerator, "current_accelerator", self._asking
         if hasattr(torch, "set_default_device"):  # since PyTorch 2.0
             yield torch, "set_default_device", self._choosing
+            yield importlib.import_module("torch.utils._device").DeviceContext, "__init__", self._inside
         if _cuda_is_the_processor():
             yield torch.device, "__new__", self._naming
 
@@ -200,6 +205,7 @@ class Watch:
     def _note_change(self, network: nn.Module, some: Tensor) -> None:
         self._stepped = self.seen.network is network and not torch.equal(self._before, some.detach())
         self.seen.changed |= self._stepped
+        self.seen.moved |= any(id(each) in self._moved for each in network.modules())
         self.seen.network, self._before = network, some.detach().clone()
 
     def _note_use(self, _: Tensor) -> None:
@@ -209,10 +215,25 @@ class Watch:
         def move(module: nn.Module, *args: Any, **options: Any) -> Any:
             if any(kind.__name__ == self.class_name for each in module.modules() for kind in type(each).__mro__):
                 self.seen.moved = True
+            self._moved.add(id(module))
             self.seen.asked_for_gpu |= original.__name__ == "cuda" or _names_a_gpu(args, options)
             return original(module, *args, **options)
 
         return move
+
+    def _making(self, original: Any) -> Any:
+        def make(layer: nn.Linear, *args: Any, **options: Any) -> None:
+            self.seen.moved |= options.get("device") is not None
+            original(layer, *args, **options)
+
+        return make
+
+    def _inside(self, original: Any) -> Any:
+        def enter(context: Any, device: Any) -> None:
+            self.seen.moved = True
+            original(context, device)
+
+        return enter
 
     def _naming(self, original: Any) -> Any:
         def name(cls: Any, *args: Any, **options: Any) -> Any:
@@ -253,7 +274,9 @@ class Watch:
             kept = {name: value for name, value in given.items() if name not in (*_WORKERS, self_name)}
             kept.update(kept.pop("kwargs", {}))
             if getattr(given.get("dataset"), "train", True):
-                self.seen.batch_sizes.append(given.get("batch_size", 1))
+                alone = 1 if given.get("batch_sampler") is None else None
+                asked = getattr(given.get("batch_sampler"), "batch_size", given.get("batch_size", alone))
+                self.seen.batch_sizes.append(asked)
             original(loader, **kept)
 
         return load
@@ -262,8 +285,9 @@ class Watch:
         def few(loader: Any) -> Iterator[Any]:
             testing = not getattr(loader.dataset, "train", True)
             for served, batch in enumerate(original(loader)):
-                enough = _BATCHES_EACH if testing or self.seen.changed else _BATCHES_TO_A_STEP
-                if served >= (enough if self._batches < _BATCHES_IN_ALL else 1):
+                stepped = testing or self.seen.changed
+                enough, in_all = (_BATCHES_EACH, _BATCHES_IN_ALL) if stepped else (_BATCHES_TO_A_STEP,) * 2
+                if served >= (enough if self._batches < in_all else 1):
                     return
                 self._testing = testing
                 self._batches += 1
@@ -275,17 +299,19 @@ class Watch:
         def optimize(optimizer: Any, *args: Any, **options: Any) -> None:
             original(optimizer, *args, **options)
             self.seen.optimizers.append(optimizer)
+            groups = optimizer.param_groups if isinstance(optimizer, SGD) else []
+            self.seen.asked = [(float(group["momentum"]), float(group["lr"])) for group in groups]
 
         return optimize
 
     def _going_backward(self, original: Any) -> Any:
-        def backward(loss: Tensor, *args: Any, **options: Any) -> Any:
+        def backward(losses: Any, *args: Any, **options: Any) -> Any:
             gradients = [each.grad for each in self.seen.optimized.values() if each.grad is not None]
             found = any(bool(gradient.any()) for gradient in gradients)
             self.seen.kept |= found
             self.seen.stale |= found and self._stepped
             self.seen.backwards += 1
-            return original(loss, *args, **options)
+            return original(losses, *args, **options)
 
         return backward
 

@@ -66,7 +66,7 @@ def start_of(init: Callable[..., None]) -> Callable[..., None]:
         shell, executable = bool(given.arguments.get("shell")), given.arguments.get("executable")
         installation, missing = _installation(words), _missing(words, shell, executable)
         if installation:
-            what = "Your script installs packages. Nothing is installed here; it finds those of the grader:"
+            what = "Your script finds the packages that the grader has. Nothing is installed by"
             note(what, Path(installation[0]).name)
         elif missing:
             note("Your script started programs that are missing here, and that did nothing:", missing)

@@ -113,6 +113,7 @@ def test_a_class_in_a_second_file_is_watched_in_the_sandbox(
 
 
 DEVICE = 'torch.device("cuda:0" if torch.cuda.is_available() else "cpu")'
+SAMPLER = "torch.utils.data.BatchSampler(torch.utils.data.RandomSampler(trainset), batch_size, False)"
 MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
 
 
@@ -129,8 +130,24 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         ),
         (DEVICE, "'cpu' if torch.cuda.is_available() else 'cpu'", ("Q1 is wrong: The script never uses a GPU",)),
         (MOVED, "print(torch.cuda.is_available())", ("Q3 is wrong: The network is never moved",)),
+        (MOVED, "with torch.device(dev):\n        net = IdentityResNet(2, 2, 2, 2)", ()),
+        (MOVED, "for each in net.children():\n        each.to(dev)", ()),
+        (MOVED, "net.fc = nn.Linear(64, 10, device=dev)", ()),
+        ("batch_size=batch_size, shuffle=True", f"batch_sampler={SAMPLER}", ()),
+        ("batch_size=batch_size, shuffle=True", "batch_sampler=[[0, 1], [2, 3]]", ("Q2 is unclear: ",)),
+        ("net.parameters(), lr=0.01, momentum=0.9", "[{'params': net.parameters(), 'momentum': 0.9}], lr=0.01", ()),
+        (
+            "net.parameters(), lr=0.01, momentum=0.9",
+            "[{'params': net.parameters(), 'lr': 3.0}], lr=0.01, momentum=0.9",
+            ("Q4 is wrong: ",),
+        ),
         ("optim.SGD(net.", "optim.SGD(IdentityResNet(2, 2, 2, 2).", ("Q4 is wrong: ", "Q8 is unclear: ")),
         ("            loss.backward()\n", "", ("Q7 is wrong: ", "Q5, Q6 and Q8 are unclear: Without a gradient")),
+        (
+            "loss.backward()",
+            "[setattr(w, 'grad', torch.autograd.grad(loss, w, retain_graph=True)[0]) for w in net.parameters()]",
+            (),
+        ),
         (STEP, "            raise KeyError\n", ("Q8 is wrong: ", "Q5 and Q9 are unclear: ")),
     ],
 )
@@ -142,6 +159,32 @@ def test_what_is_wrong_is_named_once_where_cuda_means_the_processor(
     text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
     assert text.count(stood) == 1
     assert open_questions(text.replace(stood, stands)) == said
+
+
+def test_of_a_script_without_any_device_it_is_said_once() -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    for stood, stands in ((DEVICE, '"cpu"'), (MOVED, "pass")):
+        assert text.count(stood) == 1
+        text = text.replace(stood, stands)
+    assert open_questions(text) == ("Q1 and Q3 are wrong: The script never uses a GPU",)
+
+
+def test_a_script_that_adds_up_the_gradients_of_16_batches_is_watched_to_its_step() -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    text = text.replace("optimizer.zero_grad()", "pass")
+    text = text.replace(
+        STEP, "            if i % 16 == 15:\n                optimizer.step()\n                net.zero_grad()\n"
+    )
+    assert open_questions(text) == ()
+
+
+@pytest.mark.parametrize("zeroed", [True, False])
+def test_gradients_are_watched_whichever_backward_computes_them(zeroed: bool) -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    text = text.replace("loss.backward()", "torch.autograd.backward(loss)")
+    watch, _ = run_script(text if zeroed else text.replace("optimizer.zero_grad()", "pass"), Watch("IdentityResNet"))
+    found = {each.name: each.answer for each in answers(watch.seen, (), LEARNING_RATES)}
+    assert found["Q5"] == ("ok" if zeroed else "wrong")
 
 
 @pytest.mark.parametrize(

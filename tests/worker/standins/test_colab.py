@@ -40,6 +40,16 @@ def test_input_gives_an_empty_line_and_prints_its_prompt(capsys: pytest.CaptureF
     assert channel.all_notes() == ("Your script asked for input(), and the grader gave it an empty line.",)
 
 
+@pytest.mark.parametrize(
+    ("host", "doubted"),
+    [("www.cs.toronto.edu", True), (b"10.1.2.3", True), ("localhost", False), ("127.0.0.1", False), (None, False)],
+)
+def test_a_script_that_asks_for_the_internet_is_named(host: object, doubted: bool) -> None:
+    internet = colab.Internet()
+    internet.audit("socket.getaddrinfo", (host, 80, 0, 1, 0))
+    assert bool(internet.doubts()) == doubted
+
+
 def test_asking_without_end_ends() -> None:
     with pytest.raises(EOFError):
         run("while input('really? ') != 'yes': pass")
