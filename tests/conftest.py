@@ -14,6 +14,9 @@ from grader.sandbox import Isolation, find_isolation
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
 
+# Read when torch is imported. Two threads beside other tests wait for each other: they used twice the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -38,7 +38,13 @@ from other_user import UID, Way
 from small_class import rules
 from witnesses import Witnesses, witnesses
 
-pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(3000), pytest.mark.usefixtures("isolation")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.alone,
+    pytest.mark.sandbox,
+    pytest.mark.timeout(3000),
+    pytest.mark.usefixtures("isolation"),
+]
 WAYS = (STRONGEST, *FURTHER_WAYS)
 # Whose success without isolation costs this machine nothing, and can be told from outside.
 SEEN_TO_HARM = ("calls_home", "plants_start_files", "reads_other_submissions", "searches_the_disk_for_labels")
