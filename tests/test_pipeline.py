@@ -39,7 +39,7 @@ def graded(small_class: Path, tiny_data: Path, tmp_path_factory: pytest.TempPath
     """The output folder of the class, graded against a roster, two at a time."""
     folder = tmp_path_factory.mktemp("graded")
     roster = folder / "roster.csv"
-    roster.write_text("student_id,name\n박지우,김서연\nchoi,최하준\n", encoding="utf-8")
+    roster.write_text("student_id,name\n박지우,김서연\nchoi,최하준\nyunseri,윤세리\n", encoding="utf-8")
     finished = grade(small_class, tiny_data, folder / "out", "--roster", roster, "--jobs", "2")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (folder / "printed").write_text(finished.stdout, encoding="utf-8")

@@ -98,7 +98,7 @@ def test_ctrl_c_stops_in_order_and_says_what_is_done(tiny_data: Path, tmp_path: 
     read_until(grader, "lee: training\n")
     children = its_sandbox(grader)
     grader.send_signal(signal.SIGINT)
-    said, _ = grader.communicate(timeout=60)
+    said, _ = grader.communicate(timeout=200)
     assert grader.returncode == 130
     assert "stopped; graded and kept: 0 of 1; the same command continues from there" in said
     assert "Traceback" not in said
