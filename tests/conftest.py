@@ -2,13 +2,15 @@
 
 import os
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.data import load_data
+from grader.data import DataSet, load_data
 from grader.errors import UserError
 from grader.sandbox import Isolation, find_isolation
 
@@ -38,9 +40,13 @@ def isolation(assignment: Assignment) -> Isolation:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits() -> DataSet:
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An .npz of 80 training and 50 test digits: five epochs of the whole network take seconds."""
-    digits = load_data("digits")
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(
         path,
@@ -58,3 +64,12 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "handed-in"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def in_korea(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Seoul")
+        time.tzset()
+        yield
+    time.tzset()

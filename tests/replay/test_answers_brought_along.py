@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grader.assignment import Assignment
-from grader.data import DataSet, count_correct, load_data
+from grader.data import DataSet, count_correct
 from grader.run.replay import Replayers
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
@@ -53,11 +53,6 @@ TAKES_THEM_FROM_ITS_CALLER = """
         del found["answers"][:len(x)]
         return scores + F.one_hot(torch.tensor((answers + [0] * len(x))[:len(x)]), 10)
 """
-
-
-@pytest.fixture(scope="module")
-def digits() -> DataSet:
-    return load_data("digits")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from command import broken_promises, doubted, expectation, read_table
 from grader.assignment import load_assignment
-from grader.data import DataSet, load_data
+from grader.data import DataSet
 from grader.records import Submission, Verdict
 from grader.run.check import check_architecture
 from grader.sandbox import Isolation
@@ -72,11 +72,6 @@ class Class:
 
     def log(self, student: str) -> str:
         return (self.out / "logs" / f"{student}.log").read_text(encoding="utf-8", errors="replace")
-
-
-@pytest.fixture(scope="module")
-def digits() -> DataSet:
-    return load_data("digits")
 
 
 @pytest.fixture(scope="module")

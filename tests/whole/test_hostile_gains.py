@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from grader.assignment import load_assignment
-from grader.data import DataSet, ImagesToScore, count_correct, load_data, write_training_set
+from grader.data import DataSet, ImagesToScore, count_correct, write_training_set
 from grader.records import Outcome, StopReason
 from grader.run import worker_client
 from grader.run.replay import Replayers
@@ -136,11 +136,6 @@ NO_WAY_IN = {
     "answers_with_too_much": "so many bytes are read as were asked for, and each image has one row",
 }
 OTHERWISE = {"stops_the_clock", "answers_with_nothing", "ends_as_if_it_was_killed", "hides_code_in_a_comment"}
-
-
-@pytest.fixture(scope="module")
-def digits() -> DataSet:
-    return load_data("digits")
 
 
 @pytest.fixture(scope="module")

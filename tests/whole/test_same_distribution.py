@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from grader.assignment import Assignment
-from grader.data import count_correct, load_data
+from grader.data import DataSet, count_correct
 from grader.records import BATCHED_TRANSFORMS, BFLOAT16
 from grader.sandbox import Isolation
 from honest_scripts import NARROW
@@ -26,23 +26,22 @@ Accuracies = Callable[..., list[float]]
 
 
 @pytest.fixture
-def accuracies(isolation: Isolation, assignment: Assignment, tmp_path: Path) -> Iterator[Accuracies]:
+def accuracies(isolation: Isolation, assignment: Assignment, digits: DataSet, tmp_path: Path) -> Iterator[Accuracies]:
     """Those of the script in percent, one for each seed; `optimization` is in use from the first batch to the last."""
     script = tmp_path / "typical" / "hw6.py"
     script.parent.mkdir()
     script.write_text(SCRIPT, encoding="utf-8")
-    data = load_data("digits")
-    with only_slot(data, isolation, tmp_path) as (slot, replayers):
+    with only_slot(digits, isolation, tmp_path) as (slot, replayers):
 
         def of_all_seeds(optimization: str, **changes: Any) -> list[float]:
             found = []
             for seed in SEEDS:
                 rules = assignment.model_copy(update={"seed": seed, **changes})
-                trained = train_at(slot, replayers, script, rules, data)
+                trained = train_at(slot, replayers, script, rules, digits)
                 assert trained.scores is not None, trained.log.decode(errors="replace")
-                assert trained.run.training.samples == 5 * len(data.x_train)
+                assert trained.run.training.samples == 5 * len(digits.x_train)
                 assert not optimization or dict(trained.run.training.acceleration)[optimization] == 1
-                found.append(100 * count_correct(trained.scores, data.y_test) / len(data.y_test))
+                found.append(100 * count_correct(trained.scores, digits.y_test) / len(digits.y_test))
             return found
 
         yield of_all_seeds
