@@ -98,7 +98,8 @@ test-fast: setup  ## run the tests that need no sandbox: under a minute
 	@$(RUN) -m pytest -m "not slow and not sandbox and not gpu"
 
 test-all: setup browser slurm  ## run the slow tests: the whole demo, the page in a browser, a job under Slurm
-	@$(RUN) -m pytest -m slow
+	@$(RUN) -m pytest -m "slow and not alone" -n 2 --dist loadfile
+	@$(RUN) -m pytest -m "slow and alone"
 
 test-gpu: setup  ## grade small classes on this machine's GPU: six minutes
 	@ls /dev/nvidia[0-9]* >/dev/null 2>&1 || { echo "This machine has no GPU: nothing was tested."; exit 0; }; \

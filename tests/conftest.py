@@ -2,17 +2,22 @@
 
 import os
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.data import load_data
+from grader.data import DataSet, load_data
 from grader.errors import UserError
 from grader.sandbox import Isolation, find_isolation
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
+
+# Read when torch is imported. Two threads beside other tests wait for each other: they used twice the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell without job control starts what it puts in the background with Ctrl-C ignored, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,9 +40,13 @@ def isolation(assignment: Assignment) -> Isolation:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits() -> DataSet:
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An .npz of 80 training and 50 test digits: five epochs of the whole network take seconds."""
-    digits = load_data("digits")
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(
         path,
@@ -55,3 +64,12 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "handed-in"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def in_korea(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Seoul")
+        time.tzset()
+        yield
+    time.tzset()

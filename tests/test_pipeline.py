@@ -22,24 +22,27 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("isolation")]
 
 
 @pytest.fixture(scope="module")
-def class_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two submissions in two layouts, of one network that trains in a second."""
+def small_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two files in two layouts, of one network that trains in a second; and a copy of one of them."""
     folder = tmp_path_factory.mktemp("class") / "submissions"
     folder.mkdir()
     source = SUBMISSIONS / "habits"
-    shutil.copy(source / "utf8_bom" / "hw6.py", folder / "lee_hw6.py")
     shutil.copy(source / "crlf_lines" / "hw6.py", folder / "hw6_박지우.py")
+    text = (source / "utf8_bom" / "hw6.py").read_text(encoding="utf-8")
+    for name in ("gimyuna", "yunseri"):
+        (folder / f"{name}_hw6.py").write_text(f"{text}import os; print(os.urandom(8).hex())\n", encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def graded(class_of_two: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def graded(small_class: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of the class, graded against a roster, two at a time."""
     folder = tmp_path_factory.mktemp("graded")
     roster = folder / "roster.csv"
-    roster.write_text("student_id,name\n박지우,김서연\nchoi,최하준\n", encoding="utf-8")
-    finished = grade(class_of_two, tiny_data, folder / "out", "--roster", roster, "--jobs", "2")
+    roster.write_text("student_id,name\n박지우,김서연\nchoi,최하준\nyunseri,윤세리\n", encoding="utf-8")
+    finished = grade(small_class, tiny_data, folder / "out", "--roster", roster, "--jobs", "2")
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    (folder / "printed").write_text(finished.stdout, encoding="utf-8")
     return folder / "out"
 
 
@@ -52,30 +55,48 @@ def test_whoever_handed_in_nothing_has_a_row_with_zero_points(graded: Path) -> N
     assert table["choi"]["outcome"] == "no_submission"
     assert table["choi"]["points"] == "0"
     assert table["박지우"]["name"] == "김서연"
-    assert "not on the roster" in table["lee"]["review"]
+    assert "not on the roster" in table["gimyuna"]["review"]
     assert (graded / "grades.csv").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_page_and_everyone_s_feedback_lie_beside_the_table(graded: Path) -> None:
     page = (graded / "report.html").read_text(encoding="utf-8")
-    assert all(f'id="s-{student}"' in page for student in ("lee", "박지우", "choi"))
+    students = ("gimyuna", "박지우", "choi", "yunseri")
+    assert all(f'id="s-{student}"' in page for student in students)
     names = {path.name for path in (graded / "feedback").iterdir()}
-    assert names == {f"{student}.{suffix}" for student in ("lee", "박지우", "choi") for suffix in ("md", "html")}
+    assert names == {f"{student}.{suffix}" for student in students for suffix in ("md", "html")}
 
 
 def test_the_same_network_with_the_same_seed_is_graded_the_same_in_every_slot(graded: Path) -> None:
     table = read_table(graded / "grades.csv")
-    assert table["박지우"]["accuracy"] == table["lee"]["accuracy"]
+    assert table["박지우"]["accuracy"] == table["gimyuna"]["accuracy"]
 
 
-def test_changed_bands_change_points_without_training(class_of_two: Path, graded: Path, tmp_path: Path) -> None:
+def test_equal_files_are_trained_once_and_no_student_reads_of_another(graded: Path) -> None:
+    printed = (graded.parent / "printed").read_text(encoding="utf-8")
+    assert "to train: 2 submissions, " in printed
+    assert "equal files: 1 more have the same files" in printed
+    assert "graded now: 3; graded before: 0" in printed
+    assert [f"{who}: checking" in printed for who in ("gimyuna", "yunseri")] == [True, False]
+    assert [f"{who}: graded, " in printed for who in ("gimyuna", "yunseri")] == [True] * 2
+
+    table = read_table(graded / "grades.csv")
+    assert table["gimyuna"]["accuracy"] == table["yunseri"]["accuracy"]
+    assert table["gimyuna"]["message"] == table["yunseri"]["message"]
+    assert "the same files as others: gimyuna" in table["yunseri"]["review"]
+    assert (graded / "logs" / "gimyuna.log").read_bytes() == (graded / "logs" / "yunseri.log").read_bytes()
+    feedback = [(graded / "feedback" / f"yunseri{suffix}").read_text(encoding="utf-8") for suffix in (".md", ".html")]
+    assert not any("gimyuna" in page or "same files" in page for page in feedback)
+
+
+def test_changed_bands_change_points_without_training(small_class: Path, graded: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(graded, out)
     lines = (out / "ledger.jsonl").read_bytes()
     rules = tmp_path / "generous.toml"
     text = (ROOT / "grader" / "assignment.toml").read_text(encoding="utf-8")
     rules.write_text(text.replace("above = 70", "above = 1"), encoding="utf-8")
-    finished = run_grader("report", class_of_two, "--out", out, "--assignment", rules)
+    finished = run_grader("report", small_class, "--out", out, "--assignment", rules)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert {row["points"] for row in read_table(out / "grades.csv").values()} == {"20", "0"}
     assert (out / "ledger.jsonl").read_bytes() == lines

@@ -3,9 +3,7 @@
 import hashlib
 import os
 import tempfile
-import time
 import unicodedata
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,15 +41,6 @@ def test_the_layouts_follow_the_assignment_s_file_name(folder: Path) -> None:
     collection = collect(folder, None, ASSIGNMENT.model_copy(update={"file": "lab.cu"}))
     assert list(by_student(collection)) == ["kim", "lee", "park"]
     assert statuses(collection)["choi_hw6.py"] is Status.UNRECOGNISED
-
-
-@pytest.fixture
-def in_korea(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Seoul")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("in_korea")

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,15 +39,6 @@ def refusal(text: str) -> str:
     assert sentence.startswith(f"DEADLINE={text} ")
     assert "\n" not in sentence
     return sentence
-
-
-@pytest.fixture
-def in_korea(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Seoul")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from other_user import UID, Way, as_user, open_python
 from small_class import keep_calibration, rules
 from witnesses import TARGETS, Witnesses
 
+# Most of them read 200 images, all that digits has: a check has 50,000, which took ten seconds of each.
 HOSTILE, HONEST, HABITS = (SUBMISSIONS / group for group in ("hostile", "honest", "habits"))
 CASES = sorted(HOSTILE.iterdir())
 # Ten that train in a second and whose result no clock decides.

@@ -20,14 +20,19 @@ def train_once(script: Path, assignment: Assignment, data: DataSet, isolation: I
     """One run with one thread, seeded as a first run is.
 
     Args:
-        folder: The training set comes below it, where a test may have put more before.
+        folder: The training set comes below it.
     """
+    with only_slot(data, isolation, folder) as (slot, replayers):
+        return train_at(slot, replayers, script, assignment, data)
+
+
+def train_at(slot: EquippedSlot, replayers: Replayers, script: Path, assignment: Assignment, data: DataSet) -> Trained:
+    """As `train_once`, at a slot that serves several runs: what replays their networks imports torch once."""
     submission = Submission(script.parent.name, content=script.read_bytes())
     images = images_to_score(data, np.random.default_rng())
-    with only_slot(data, isolation, folder) as (slot, replayers):
-        request = Request(submission, assignment, slot, "train", assignment.seed, images)
-        with waiting_worker(request) as worker:
-            return train(worker, data, replayers)
+    request = Request(submission, assignment, slot, "train", assignment.seed, images)
+    with waiting_worker(request) as worker:
+        return train(worker, data, replayers)
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from grader.assignment import Assignment
-from grader.data import count_correct, load_data
+from grader.data import DataSet, count_correct
+from grader.run.replay import Replayers
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
-from one_run import train_once
+from one_run import only_slot, train_at
 from small_class import SMALL_SCRIPT
 
 pytestmark = pytest.mark.sandbox
@@ -52,11 +55,18 @@ TAKES_THEM_FROM_ITS_CALLER = """
 """
 
 
+@pytest.fixture(scope="module")
+def place(
+    isolation: Isolation, digits: DataSet, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[EquippedSlot, Replayers]]:
+    with only_slot(digits, isolation, tmp_path_factory.mktemp("slot")) as ready:
+        yield ready
+
+
 @pytest.mark.parametrize("way", [LOOKS_UP, TAKES_THEM_FROM_ITS_CALLER], ids=["looks up", "takes from its caller"])
 def test_a_script_that_carries_the_answers_gains_nothing(
-    way: str, isolation: Isolation, assignment: Assignment, tmp_path: Path
+    way: str, place: tuple[EquippedSlot, Replayers], digits: DataSet, assignment: Assignment, tmp_path: Path
 ) -> None:
-    digits = load_data("digits")
     known = {
         hashlib.md5(image.tobytes()).hexdigest(): int(label)
         for image, label in zip(digits.x_test, digits.y_test, strict=True)
@@ -65,6 +75,6 @@ def test_a_script_that_carries_the_answers_gains_nothing(
     start, end = source.index("class IdentityResNet"), source.index("net = IdentityResNet")
     network = START.replace("{known}", json.dumps(known)).replace("{{}}", "{}") + way
     (tmp_path / "hw6.py").write_text(source[:start] + network + "\n\n" + source[end:], encoding="utf-8")
-    tested = train_once(tmp_path / "hw6.py", assignment, digits, isolation, tmp_path)
+    tested = train_at(*place, tmp_path / "hw6.py", assignment, digits)
     assert tested.scores is not None, tested.log.decode()
     assert count_correct(tested.scores, digits.y_test) < 0.5 * len(digits.y_test)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from command import ROOT, SUBMISSIONS
-from grader.assignment import Assignment, load_assignment
+from grader.assignment import Assignment
 from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import NetworkSeen
@@ -24,11 +24,6 @@ DROPPED = Check(
     (Finding(Deviation.EXTRA_LAYER, "classifier", "The classifier has a dropout."),),
     flags=(Reason.of("known"),),
 )
-
-
-@pytest.fixture(scope="module")
-def assignment() -> Assignment:
-    return load_assignment()
 
 
 def seen(make: Callable[[], nn.Module]) -> NetworkSeen:

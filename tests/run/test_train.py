@@ -14,7 +14,7 @@ import pytest
 import grader.run.train as train_stage
 from command import run_grader
 from grader.assignment import Assignment, load_assignment
-from grader.data import load_data
+from grader.data import count_correct, load_data
 from grader.progress import Event, StageBegun
 from grader.protocol import Started, Stopped
 from grader.records import CurvePoint, Outcome, Reason, Run, StopReason, Training
@@ -25,9 +25,10 @@ from grader.results.score import grade
 from grader.run.replay import Replayers
 from grader.run.train import Trained, not_seen_learning, plausible
 from grader.run.worker_client import Request, WorkerRun
-from grader.sandbox import Ending, Execution
+from grader.sandbox import Ending, Execution, Isolation
+from one_run import only_slot, train_at
 from record_examples import entry, submission
-from small_class import hand_in_small, hand_in_text, rules
+from small_class import SMALL_SCRIPT, hand_in_text
 
 
 @pytest.mark.parametrize(("samples", "seconds"), [(10**400, 1e300), (-(10**400), float("nan")), (0, float("-inf"))])
@@ -243,23 +244,20 @@ def test_processor_time_that_the_counted_images_do_not_explain_is_named_with_bot
 
 
 @pytest.mark.sandbox
-@pytest.mark.usefixtures("isolation")
 def test_a_run_with_batched_transforms_ends_in_the_same_scores_and_says_how_much_they_did(
-    tiny_data: Path, tmp_path: Path
+    isolation: Isolation, assignment: Assignment, tiny_data: Path, tmp_path: Path
 ) -> None:
-    correct, shares, logs = [], [], []
-    for name, optimizations in {"with": '["batched-transforms"]', "without": "[]"}.items():
-        hand_in_small(tmp_path / name, "kim")
-        changed = rules(tmp_path / f"{name}.toml", acceleration=optimizations)
-        out = tmp_path / f"out-{name}"
-        finished = run_grader("grade", tmp_path / name, "--data", tiny_data, "--out", out, "--assignment", changed)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        (known,) = read_ledger(out).entries()
-        assert known.score is not None
-        correct.append(known.score.correct)
-        shares.append(dict(known.run.training.acceleration)["batched-transforms"])
-        logs.append((out / "logs" / "kim.log").read_text(encoding="utf-8"))
-    assert "[5] loss: " in logs[0]
-    assert logs[0] == logs[1]
-    assert correct[0] == correct[1]
+    data = load_data(str(tiny_data))
+    with only_slot(data, isolation, tmp_path) as place:
+        with_them, without = (
+            train_at(*place, SMALL_SCRIPT, assignment.model_copy(update={"acceleration": each}), data)
+            for each in (("batched-transforms",), ())
+        )
+    assert b"[5] loss: " in with_them.log
+    assert with_them.log == without.log
+    assert with_them.scores is not None
+    assert without.scores is not None
+    # Both are asked in an order of their own, which decides the last bits of a score.
+    assert count_correct(with_them.scores, data.y_test) == count_correct(without.scores, data.y_test)
+    shares = [dict(one.run.training.acceleration)["batched-transforms"] for one in (with_them, without)]
     assert shares == [1.0, 0.0]

@@ -48,6 +48,7 @@ QUICK = ("leaves_a_daemon", "leaves_traps_for_the_cleaner", "opens_files", "fork
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.sandbox,
     pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="the attacks are run as root and as a user that only root can be"),

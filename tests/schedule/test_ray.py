@@ -27,7 +27,7 @@ from ray.cluster_utils import Cluster as Machines
 
 from grader.schedule.ray import Cluster, connected
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 _NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 

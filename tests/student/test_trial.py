@@ -35,11 +35,6 @@ TRAINED = Trial(
 )
 
 
-@pytest.fixture(scope="module")
-def digits() -> DataSet:
-    return load_data("digits")
-
-
 def told(display: Display) -> None:
     display.watch(StageBegun(FILE, Stage.TRAINING))
     display.watch(Printed(FILE, b"cpu\n10 %\r20 %\r"))

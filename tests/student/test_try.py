@@ -216,7 +216,7 @@ def test_the_graders_own_copy_has_it_too(tmp_path: Path) -> None:
 
 def test_on_a_terminal_one_line_says_how_training_goes(handout: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (3000, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 3000)
+    x, y = rng.integers(0, 256, (1000, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 1000)
     np.savez(tmp_path / "noise.npz", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
     file = small_script(tmp_path, "optimizer.step()", "optimizer.step(); import time; time.sleep(0.1)")
     command = [sys.executable, "-m", "grader", "try", str(file), "--data", str(tmp_path / "noise.npz")]

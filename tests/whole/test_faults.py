@@ -76,20 +76,19 @@ def test_a_killed_run_goes_on_grades_nobody_twice_and_outlives_a_cut_ledger(
     survived = read_ledger(out).entries()
     assert len(survived) == 1
     assert (out / "work").exists()
+    # As if it had been killed while it wrote the next line.
+    written = (out / "ledger.jsonl").read_bytes()
+    (out / "ledger.jsonl").write_bytes(written + written[:-100].splitlines()[-1])
 
     finished = run_grader("grade", class_of_two, "--data", tiny_data, "--out", out)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "skipped 1 line that an earlier interruption cut short" in finished.stdout
+    assert "graded now: 1; graded before: 1" in finished.stdout
     entries = read_ledger(out).entries()
     assert entries[: len(survived)] == survived
     assert sorted(one.student_id for one in entries) == ["kim", "박지우"]
     assert all(row["outcome"] == "graded" for row in read_table(out / "grades.csv").values())
     assert not (out / "work").exists(), "what the killed one left is gone"
-
-    (out / "ledger.jsonl").write_bytes((out / "ledger.jsonl").read_bytes()[:-100])
-    again = run_grader("grade", class_of_two, "--data", tiny_data, "--out", out)
-    assert "skipped 1 line that an earlier interruption cut short" in again.stdout
-    assert "graded now: 1; graded before: 1" in again.stdout
-    assert sorted(one.student_id for one in read_ledger(out).entries()) == ["kim", "박지우"]
 
 
 def test_ctrl_c_stops_in_order_and_says_what_is_done(tiny_data: Path, tmp_path: Path) -> None:
@@ -99,7 +98,7 @@ def test_ctrl_c_stops_in_order_and_says_what_is_done(tiny_data: Path, tmp_path: 
     read_until(grader, "lee: training\n")
     children = its_sandbox(grader)
     grader.send_signal(signal.SIGINT)
-    said, _ = grader.communicate(timeout=60)
+    said, _ = grader.communicate(timeout=200)
     assert grader.returncode == 130
     assert "stopped; graded and kept: 0 of 1; the same command continues from there" in said
     assert "Traceback" not in said
@@ -209,9 +208,9 @@ def without_times(out: Path) -> dict[str, dict[str, str]]:
 def test_a_class_killed_three_times_ends_in_the_same_table(tiny_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "class"
     trained = ("module_level_training", "raises_after_training", "utf8_bom")
-    # What is no Python ends at once: every fifth one trains, and is what the kills are to hit.
-    for number in range(20):
-        kind = SUBMISSIONS / ("broken/not_text" if number % 5 else f"habits/{trained[number // 5 % 3]}")
+    # What is no Python ends at once: every third one trains, and is what the kills are to hit.
+    for number in range(9):
+        kind = SUBMISSIONS / ("broken/not_text" if number % 3 else f"habits/{trained[number // 3]}")
         (folder / f"s{number:03}").mkdir(parents=True)
         source = (kind / "hw6.py").read_bytes()
         (folder / f"s{number:03}" / "hw6.py").write_bytes(source + b"\n# %d\n" % number)
@@ -221,13 +220,13 @@ def test_a_class_killed_three_times_ends_in_the_same_table(tiny_data: Path, tmp_
     moments = random.Random(1)
     for round_ in range(3):
         grader = start_grader(folder, tiny_data, killed, "--jobs", "2")
-        while len(read_ledger(killed).entries()) < 5 * (round_ + 1) and grader.poll() is None:
+        while len(read_ledger(killed).entries()) < 2 * (round_ + 1) and grader.poll() is None:
             time.sleep(0.1)
         time.sleep(moments.uniform(0, 4))
         grader.kill()
         grader.communicate()
     assert run_grader(*arguments, killed).returncode == 0
     assert without_times(killed) == without_times(through)
-    assert len(read_ledger(killed).entries()) == 20
+    assert len(read_ledger(killed).entries()) == 9
     assert (killed / LOCK_NAME).exists()
     assert not (killed / "work").exists()

@@ -15,7 +15,7 @@ import pytest
 
 from command import broken_promises, doubted, expectation, read_table
 from grader.assignment import load_assignment
-from grader.data import DataSet, load_data
+from grader.data import DataSet
 from grader.records import Submission, Verdict
 from grader.run.check import check_architecture
 from grader.sandbox import Isolation
@@ -38,7 +38,13 @@ from other_user import UID, Way
 from small_class import rules
 from witnesses import Witnesses, witnesses
 
-pytestmark = [pytest.mark.slow, pytest.mark.sandbox, pytest.mark.timeout(3000), pytest.mark.usefixtures("isolation")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.alone,
+    pytest.mark.sandbox,
+    pytest.mark.timeout(3000),
+    pytest.mark.usefixtures("isolation"),
+]
 WAYS = (STRONGEST, *FURTHER_WAYS)
 # Whose success without isolation costs this machine nothing, and can be told from outside.
 SEEN_TO_HARM = ("calls_home", "plants_start_files", "reads_other_submissions", "searches_the_disk_for_labels")
@@ -66,11 +72,6 @@ class Class:
 
     def log(self, student: str) -> str:
         return (self.out / "logs" / f"{student}.log").read_text(encoding="utf-8", errors="replace")
-
-
-@pytest.fixture(scope="module")
-def digits() -> DataSet:
-    return load_data("digits")
 
 
 @pytest.fixture(scope="module")

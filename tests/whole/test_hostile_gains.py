@@ -1,8 +1,8 @@
 """A defence counts only against an attack that works: each one gains as soon as its defence is taken away."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from grader.assignment import load_assignment
-from grader.data import DataSet, ImagesToScore, count_correct, load_data
+from grader.data import DataSet, ImagesToScore, count_correct, write_training_set
 from grader.records import Outcome, StopReason
 from grader.run import worker_client
+from grader.run.replay import Replayers
 from grader.run.train import Trained
+from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation, started
 from grader.sandbox.execute import READY, Conversation
 from grader.sandbox.processes import ProcessTree
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
-from one_run import train_once
+from one_run import only_slot, train_at
 from small_class import rules
 from witnesses import write_test_set
 
@@ -137,26 +139,32 @@ OTHERWISE = {"stops_the_clock", "answers_with_nothing", "ends_as_if_it_was_kille
 
 
 @pytest.fixture(scope="module")
-def digits() -> DataSet:
-    return load_data("digits")
+def place(
+    isolation: Isolation, digits: DataSet, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[EquippedSlot, Replayers]]:
+    with only_slot(digits, isolation, tmp_path_factory.mktemp("slot")) as ready:
+        yield ready
 
 
 @pytest.fixture
 def run(
-    isolation: Isolation, digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: tuple[EquippedSlot, Replayers], digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Trained]:
     """Train and test one case as the grader does, less one defence."""
+    slot, replayers = place
     assignment = load_assignment(rules(tmp_path / "rules.toml", **LIMITS))
 
     def run_without(name: str, removal: Removal) -> Trained:
+        here = slot
         if removal.test_set_inside:
-            (tmp_path / "training_set").mkdir(mode=0o755)
-            write_test_set(digits, tmp_path / "training_set")
+            here = replace(slot, training_set=tmp_path / "both_sets")
+            write_training_set(digits, tmp_path / "both_sets")
+            write_test_set(digits, tmp_path / "both_sets")
         if removal.outside:
             removal.outside(monkeypatch)
         program = ("-c", WORKER.format(removal=removal.worker))
         monkeypatch.setattr(worker_client, "started", functools.partial(started, program=program))
-        return train_once(HOSTILE / name / "hw6.py", assignment, digits, isolation, tmp_path)
+        return train_at(here, replayers, HOSTILE / name / "hw6.py", assignment, digits)
 
     return run_without
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from command import read_table, run_grader
 from grader.assignment import load_assignment
 from grader.cli.grade import copies_among
 from grader.data import load_data
@@ -20,7 +19,6 @@ from grader.results.ledger import OpenLedger, log_of, open_ledger, read_ledger
 from grader.run.machine import Machine
 from grader.schedule import Finished
 from record_examples import ENTRY, entry, submission
-from small_class import SMALL_SCRIPT
 
 ASSIGNMENT = load_assignment()
 DATA = load_data("digits")
@@ -162,31 +160,6 @@ def test_the_teacher_reads_of_the_others_at_each_of_them(tmp_path: Path) -> None
         "result copied: kim handed in the same files; the same files as others: kim, lee",
         "",
     ]
-
-
-@pytest.mark.sandbox
-@pytest.mark.usefixtures("isolation")
-def test_a_class_with_a_copy_is_graded_and_no_student_reads_of_another(tiny_data: Path, tmp_path: Path) -> None:
-    folder, out = tmp_path / "class", tmp_path / "out"
-    text = SMALL_SCRIPT.read_text(encoding="utf-8") + "import os; print(os.urandom(8).hex())\n"
-    for student in ("gimyuna", "yunseri"):
-        (folder / student).mkdir(parents=True)
-        (folder / student / "hw6.py").write_text(text, encoding="utf-8")
-    finished = run_grader("grade", folder, "--data", tiny_data, "--out", out)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "to train: 1 submission, " in finished.stdout
-    assert "equal files: 1 more have the same files" in finished.stdout
-    assert "graded now: 2; graded before: 0" in finished.stdout
-    assert [f"{who}: checking" in finished.stdout for who in ("gimyuna", "yunseri")] == [True, False]
-    assert [f"{who}: graded, " in finished.stdout for who in ("gimyuna", "yunseri")] == [True] * 2
-
-    table = read_table(out / "grades.csv")
-    assert table["gimyuna"]["accuracy"] == table["yunseri"]["accuracy"]
-    assert table["gimyuna"]["message"] == table["yunseri"]["message"]
-    assert "the same files as others: gimyuna" in table["yunseri"]["review"]
-    assert (out / "logs" / "gimyuna.log").read_bytes() == (out / "logs" / "yunseri.log").read_bytes()
-    feedback = [(out / "feedback" / f"yunseri{suffix}").read_text(encoding="utf-8") for suffix in (".md", ".html")]
-    assert not any("gimyuna" in page or "same files" in page for page in feedback)
 
 
 def test_a_second_run_and_a_student_whose_id_ends_in_a_number_have_logs_of_their_own(tmp_path: Path) -> None:

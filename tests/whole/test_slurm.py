@@ -20,6 +20,7 @@ from small_class import hand_in_small
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.sandbox,
     pytest.mark.usefixtures("isolation"),
     pytest.mark.timeout(900),

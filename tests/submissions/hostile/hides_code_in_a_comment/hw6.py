@@ -9,8 +9,8 @@ import torchvision.transforms as transforms
 transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
 trainset = torchvision.datasets.CIFAR10(root="./data", train=True, download=True, transform=transform)
 testset = torchvision.datasets.CIFAR10(root="./data", train=False, download=True, transform=transform)
-images = torch.stack([image for image, _ in trainset])
-labels = torch.tensor(trainset.targets)
+images = torch.stack([trainset[row][0] for row in range(200)])
+labels = torch.tensor(trainset.targets[:200])
 
 
 class IdentityResNet(nn.Module):
