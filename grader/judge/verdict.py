@@ -224,14 +224,14 @@ def _disagreements(network: NetworkSeen, conforming: bool, codes: set[Deviation]
     if seen.trace_differs and Deviation.SHARED_WEIGHTS not in codes:
         yield Reason.of("in eval mode the network computes something else than its traced graph")
     # Where no block at all is the identity, the trial cannot set the weights: a product's, or those that a norm has.
-    if conforming and any(seen.identities or ()) and not _keeps_its_input(network):
+    if conforming and any(seen.identities or ()) and not keeps_its_input(network):
         yield Reason.of(
             "its graph is right, but a block is not the identity",
             "with convolutions set to zero, one that keeps its shape returns something else",
         )
 
 
-def _keeps_its_input(network: NetworkSeen) -> bool:
+def keeps_its_input(network: NetworkSeen) -> bool:
     """Whether every block that keeps its shape returned its input while all 3 x 3 convolutions were zero."""
     identities = network.behaviour.identities or ()
     additions = [node for node in network.nodes if node.op == "add"]
