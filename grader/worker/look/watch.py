@@ -305,13 +305,14 @@ class Watch:
         return optimize
 
     def _going_backward(self, original: Any) -> Any:
-        def backward(losses: Any, *args: Any, **options: Any) -> Any:
+        def backward(*args: Any, **options: Any) -> Any:
             gradients = [each.grad for each in self.seen.optimized.values() if each.grad is not None]
             found = any(bool(gradient.any()) for gradient in gradients)
             self.seen.kept |= found
             self.seen.stale |= found and self._stepped
+            self._stepped = False  # a second backward adds to what this batch has
             self.seen.backwards += 1
-            return original(losses, *args, **options)
+            return original(*args, **options)
 
         return backward
 

@@ -179,9 +179,17 @@ def test_a_script_that_adds_up_the_gradients_of_16_batches_is_watched_to_its_ste
 
 
 @pytest.mark.parametrize("zeroed", [True, False])
-def test_gradients_are_watched_whichever_backward_computes_them(zeroed: bool) -> None:
+@pytest.mark.parametrize(
+    "backward",
+    [
+        "torch.autograd.backward(loss)",
+        "torch.autograd.backward(tensors=[loss])",
+        "(0.5 * loss).backward(retain_graph=True); (0.5 * loss).backward()",
+    ],
+)
+def test_gradients_are_watched_whichever_backward_computes_them(zeroed: bool, backward: str) -> None:
     text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
-    text = text.replace("loss.backward()", "torch.autograd.backward(loss)")
+    text = text.replace("loss.backward()", backward)
     watch, _ = run_script(text if zeroed else text.replace("optimizer.zero_grad()", "pass"), Watch("IdentityResNet"))
     found = {each.name: each.answer for each in answers(watch.seen, (), LEARNING_RATES)}
     assert found["Q5"] == ("ok" if zeroed else "wrong")
