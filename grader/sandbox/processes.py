@@ -54,10 +54,13 @@ class _Family:
                 self._read_at = time.monotonic()
                 self._children = _children()
             children = self._children
-        found, unseen = [], [root]
-        while unseen:
-            for child in children.get(unseen.pop(), ()):
-                unseen.append(child)
+        found, ahead, seen = [], [root], {root}
+        while ahead:
+            # A number that is given anew while they are read can make a process its own ancestor.
+            new = [child for child in children.get(ahead.pop(), ()) if child not in seen]
+            ahead += new
+            seen.update(new)
+            for child in new:
                 with contextlib.suppress(psutil.Error):
                     found.append(psutil.Process(child))
         return found

@@ -103,3 +103,10 @@ def test_jobs_that_look_at_the_same_time_read_the_machine_s_processes_once(monke
             assert later.pid in {each.pid for each in family.below(os.getpid(), age=0)}
         assert len(reads) == 2
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_numbers_that_were_given_anew_while_they_were_read_keep_no_job_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a process can be its own ancestor: a job's watcher would never come back."""
+    own, parent = os.getpid(), os.getppid()
+    monkeypatch.setattr(processes, "_children", lambda: {own: [parent], parent: [own]})
+    assert [each.pid for each in processes._Family().below(own, age=0)] == [parent]
