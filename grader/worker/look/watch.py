@@ -300,7 +300,7 @@ class Watch:
             original(optimizer, *args, **options)
             self.seen.optimizers.append(optimizer)
             groups = optimizer.param_groups if isinstance(optimizer, SGD) else []
-            self.seen.asked = [(float(group["momentum"]), float(group["lr"])) for group in groups]
+            self.seen.asked = [(float(group.get("momentum", 0)), float(group["lr"])) for group in groups]
 
         return optimize
 

@@ -141,6 +141,12 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
             "[{'params': net.parameters(), 'lr': 3.0}], lr=0.01, momentum=0.9",
             ("Q4 is wrong: ",),
         ),
+        (
+            "optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
+            "type('Own', (optim.SGD,), {'__init__': lambda own, w: optim.Optimizer.__init__(own, w, {'lr': 0.01}), "
+            "'step': lambda own: [each.data.sub_(each.grad) for each in net.parameters()]})(net.parameters())",
+            ("Q4 is wrong: ",),
+        ),
         ("optim.SGD(net.", "optim.SGD(IdentityResNet(2, 2, 2, 2).", ("Q4 is wrong: ", "Q8 is unclear: ")),
         ("            loss.backward()\n", "", ("Q7 is wrong: ", "Q5, Q6 and Q8 are unclear: Without a gradient")),
         (
