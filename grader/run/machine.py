@@ -40,8 +40,8 @@ _START_SECONDS = 2.5
 # The memory that a run is expected to need, of the machine and of a card; it may use more, up to its limits. The
 # specified network keeps 4.4 MB an image for its backward pass, so 2.3 GB at batch 512; CUDA has its own part.
 _RUN_MB, _RUN_ON_CARD_MB = 6000, 4000
-# Runs on one card through MPS. On an H200 at batch 4, graded, 8 at once made 1,227 steps a second in all and 16 made
-# 1,561; without the grader an H100 made 1,653 and 1,840, so more would mostly make each other slower.
+# Runs on one card through MPS. Graded at batch 4, 8 at once made 1,227 steps a second in all and 16 made 1,561 (H200,
+# 2026-11-27); without the grader 1,653 and 1,840 (H100, the same day), so more would mostly make each other slower.
 _MOST_THROUGH_MPS = 16
 _NODE_PREFIX = "grader-node-"
 

@@ -42,8 +42,8 @@ class Exits:
     """What a script finds in the place of functions that would end its process.
 
     A forked child ends as it is told, and so does a script that trained nothing: there is nothing to test. While the
-    network is tested, another thread of the script that wants to end the process waits. The thread that tests runs the
-    network's own code; if that ends the process, it does end, and the script gains nothing.
+    network is tested, any other thread waits if it wants to end the process. The thread that tests runs the network's
+    own code: if that wants to end the process, the process ends, and the script gains nothing.
 
     Args:
         leave: Ends the script's turn.

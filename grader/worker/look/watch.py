@@ -376,8 +376,7 @@ def one_image(count: int) -> npt.NDArray[np.uint8]:
     """One image of noise so many times, in the memory of one; uint8 of shape (count, 32, 32, 3).
 
     What is written to one of them is written to all. It is noise and not black: a script that normalises by the mean
-    and the spread that it measures would divide by zero. It is not in dataset.py, which a student's older torchvision
-    may be unable to import.
+    and the spread that it measures would divide by zero.
     """
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     return np.lib.stride_tricks.as_strided(image, (count, *image.shape), (0, *image.strides))

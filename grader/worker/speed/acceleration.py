@@ -79,7 +79,8 @@ class Acceleration:
     def _draws_are_worth_it(self) -> bool:
         """On a GPU only where replayed graphs leave the processor idle.
 
-        Without them it launches kernels all the time: the reference took 17.9 ms a step so, and 13.2 bare (H200).
+        Without them it launches kernels all the time: the reference took 17.9 ms a step so, and 13.2 bare (H200,
+        2026-11-27).
         """
         return self._draws and (self._graphs.in_sight or not torch.cuda.is_available())
 
