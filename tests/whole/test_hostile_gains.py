@@ -189,7 +189,8 @@ def test_who_ends_by_a_kill_gets_another_run_where_nobody_asks_the_kernel(run: C
 
 def test_code_in_a_comment_runs_where_any_encoding_is_read(run: Callable[..., Trained]) -> None:
     found = run(
-        "hides_code_in_a_comment", Removal("from grader.worker import source; source._foreign_codec = lambda _: ''")
+        "hides_code_in_a_comment",
+        Removal("from grader.worker import source; source._CODECS += ('unicode-escape',)"),
     )
     assert b"HIDDEN CODE RAN" in found.log
 
