@@ -107,15 +107,30 @@ def filled_in(
         raise UserError(f"GRADEBOOK= is {NO_TEXT}: pass what {book.name} let you download, as it came") from None
     except ValueError as error:
         raise UserError(f"GRADEBOOK= cannot be read ({error}): pass what {book.name} let you download") from None
-    header_row = [plain(raw) for raw in sheet.rows[0]] if sheet.rows else []
-    names = book.english(header_row, [[plain(raw) for raw in row] for row in sheet.rows[1:]])
+    header_row, names = _header(sheet, book)
     columns = named_columns(names)
     column = names[header_row.index(column)] if column in header_row else column
-    for needed in (*book.shape_of(columns), *(sorted(book.needed) if book.key in header_row else ())):
-        if needed not in columns:
-            raise UserError(f"GRADEBOOK= has no column {needed}: pass what {book.name} let you download, in English")
+    if lacking := _lacking(sheet, book):
+        wanted = f"pass what {book.name} let you download, in English"
+        if whose := [each for each, its in _BOOKS.items() if not _lacking(sheet, its)]:
+            raise UserError(f"GRADEBOOK= is {_BOOKS[whose[0]].name}'s: give LMS={whose[0]}, or {wanted}")
+        raise UserError(f"GRADEBOOK= has no column {lacking[0]}: {wanted}")
     header = _score_column(columns, book, hint, column)
     return _filled_in(sheet, book, columns, header, results, most)
+
+
+def _header(sheet: Sheet, book: Gradebook) -> tuple[list[str], list[str]]:
+    """The names of the columns as they stand there, and as the system writes them in English."""
+    first, *rows = [[plain(raw) for raw in row] for row in sheet.rows] or [[]]
+    return first, book.english(first, rows)
+
+
+def _lacking(sheet: Sheet, book: Gradebook) -> list[str]:
+    """The columns without which a table is none of this system's."""
+    header_row, names = _header(sheet, book)
+    columns = named_columns(names)
+    needed = (*book.shape_of(columns), *(sorted(book.needed) if book.key in header_row else ()))
+    return [name for name in needed if name not in columns]
 
 
 def _filled_in(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +27,13 @@ MOST = Decimal(20)
 MESSAGE = 'Your script raised "<b>,\nKeyError": 오류; see the log.'
 NUMBERED = tuple((str(number), name, score) for number, (_, name, score) in enumerate(STUDENTS, start=37))
 FILES = {
+    System.BLACKBOARD: gradebooks.blackboard(),
+    System.CANVAS: gradebooks.canvas(),
+    System.MOODLE: gradebooks.moodle(NUMBERED),
+}
+
+
+BOOKS = {
     System.BLACKBOARD: gradebooks.blackboard(),
     System.CANVAS: gradebooks.canvas(),
     System.MOODLE: gradebooks.moodle(NUMBERED),
@@ -323,6 +331,12 @@ def test_a_worksheet_in_another_language_is_told_by_its_places_and_goes_back_who
 def test_a_table_whose_places_do_not_tell_is_refused(row: str) -> None:
     with pytest.raises(UserError, match="has no column Identifier: pass what Moodle let you download, in English"):
         fill(f"{','.join(GERMAN)}\n{row}\n".encode(), System.MOODLE, {"37": 20})
+
+
+@pytest.mark.parametrize(("theirs", "asked"), list(itertools.permutations(BOOKS, 2)))
+def test_another_system_s_gradebook_is_named(theirs: System, asked: System) -> None:
+    with pytest.raises(UserError, match=f"GRADEBOOK= is {theirs.capitalize()}'s: give LMS={theirs}, or pass what "):
+        fill(BOOKS[theirs], asked, {"kim": 20})
 
 
 @pytest.mark.parametrize("most", ["Maximum grade", "Maximum Grade"])
