@@ -26,7 +26,7 @@ TEN_HONEST = (
 )
 # Small where a case runs into a limit, so that it does so within seconds; an honest one trains in 0.1 s, on a crowded
 # machine in 1.4 s, where a test once took more than 8 s. No case waits for the setup or the check, in which torch is
-# loaded: crowded, that took over 40 s. Empty files count 512 bytes each, and a crowded machine makes 10,000 a second: as
+# loaded: crowded, that took over 40 s. An empty file counts 512 bytes, and a crowded machine makes 10,000 a second: as
 # many as the scratch limit holds have to be there before the ten seconds are over.
 LIMITS = {
     **{"setup_seconds": 120, "train_seconds": 10, "evaluation_seconds": 15, "check_seconds": 120},
