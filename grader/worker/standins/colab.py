@@ -60,7 +60,7 @@ class Internet:
     def doubts(self) -> tuple[str, ...]:
         """For a person: a script that fails here for lack of a connection may run on Colab."""
         return (
-            "the script failed after it asked for the internet, which Colab has and the sandbox lacks",
+            "the script asked for the internet, which Colab has and the sandbox lacks, and made no network",
         ) * self._asked
 
 
