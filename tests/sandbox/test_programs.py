@@ -86,7 +86,7 @@ def test_what_runs_the_job_is_no_program_of_the_script_though_both_began_in_the_
 
 
 def test_jobs_that_look_at_the_same_time_read_the_machine_s_processes_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixteen that each read them kept a core busy, and a class on a GPU came to no end."""
+    """Sixteen that each read them kept a core busy, and a class on a GPU stood still."""
     reads, read = [], processes._children
 
     def counted() -> dict[int, list[int]]:
