@@ -24,6 +24,7 @@ LIMITS = {
     **{"processes": 64, "open_files": 256},
 }
 # What the worker sets before a script begins (grader/worker/limits.py), without the seconds that torch takes to load.
+# It never asks for more than it has: without a user of its own, a job counts this user's threads, now more, now fewer.
 _LIMITS_AS_IN_THE_WORKER = """
 limits = {limits!r}
 for kind, value in (
@@ -31,7 +32,9 @@ for kind, value in (
     (resource.RLIMIT_NOFILE, limits["open_files"]),
     (resource.RLIMIT_FSIZE, limits["scratch_mb"] << 20),
 ):
-    resource.setrlimit(kind, (value, value))
+    _, most = resource.getrlimit(kind)
+    bound = value if most == resource.RLIM_INFINITY else min(value, most)
+    resource.setrlimit(kind, (bound, bound))
 """
 
 
