@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -92,7 +93,7 @@ def differences(script: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, made_in: str
 ) -> Iterator[dict[tuple[str, str], Run]]:
     """Every script that a test asks about, in every world."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
@@ -110,7 +111,7 @@ def runs(
         folders = [folder / world / name_of(script) for script in scripts]
         for script, each in zip(scripts, folders, strict=True):
             lay_out(each, script, world, (images, labels), test)
-        started.append(observed(world, folders))
+        started.append(observed(world, folders, made_in))
     assert [process.wait() for process in started] == [0] * len(WORLDS)
     yield {
         (world, name_of(script)): left_in(folder / world / name_of(script), test.data)
@@ -125,11 +126,19 @@ def coloured(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([images[..., 0], images[..., 1] // 2, 255 - images[..., 2]], axis=-1)
 
 
-def observed(world: str, folders: list[Path]) -> subprocess.Popen[bytes]:
+@pytest.fixture(scope="module")
+def made_in() -> Iterator[str]:
+    """What takes the place of /tmp, which no sandbox empties here; its name is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="seen-") as folder:
+        yield folder
+
+
+def observed(world: str, folders: list[Path], made_in: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(HERE / "observe.py"), world, str(RULES["seed"]), *map(str, folders)],
         env=os.environ
-        | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"},
+        | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg"}
+        | {"TMPDIR": made_in},
     )
 
 
