@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -233,13 +234,13 @@ def hand_in(folder: Path, student: str, attack: str = "def attack():\n    pass\n
     (folder / student / "hw6.py").write_text(f"{source}# {student}\n", encoding="utf-8")
 
 
-def grade(tmp_path: Path, data: Path) -> tuple[dict[str, dict[str, str]], dict[str, list[Entry]], Watcher]:
+def grade(home: Path, data: Path) -> tuple[dict[str, dict[str, str]], dict[str, list[Entry]], Watcher]:
     """Grade the class two at a time through MPS; the table, everyone's runs, and what was seen meanwhile."""
-    out, began = tmp_path / "out", time.monotonic()
-    shared = rules(tmp_path / "rules.toml", sharing='"mps"')
+    out, began = home / "out", time.monotonic()
+    shared = rules(home / "rules.toml", sharing='"mps"')
     with watching() as watcher:
         finished = run_grader_apart(
-            *("grade", tmp_path / "class", "--data", data, "--out", out, "--jobs", 2, "--assignment", shared)
+            *("grade", home / "class", "--data", data, "--out", out, "--jobs", 2, "--assignment", shared)
         )
     print(f"\n{time.monotonic() - began:.0f} s\n{finished.stdout[-3000:]}\n{finished.stderr[-2000:]}")
     watcher.say()
@@ -286,25 +287,6 @@ def test_a_daemon_is_found_with_its_server_and_ended_also_where_its_grader_was_k
         assert mps.takes_clients(pipe)
 
 
-def compute_mode() -> str:
-    asked = ["nvidia-smi", "--query-gpu=compute_mode,persistence_mode,mig.mode.current", "--format=csv,noheader"]
-    with suppress(OSError):
-        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-    return ""
-
-
-def test_two_submissions_share_the_card_and_both_are_graded(tmp_path: Path, tiny_data: Path) -> None:
-    before = compute_mode()
-    for student in ("kim", "lee"):
-        hand_in(tmp_path / "class", student)
-    table, runs, watcher = grade(tmp_path, tiny_data)
-    assert {student: row["outcome"] for student, row in table.items()} == {"kim": "graded", "lee": "graded"}
-    assert all(len(entries) == 1 for entries in runs.values()), "nobody had to run again"
-    together = {user for users in watcher.together if len(users) > 1 for user in users}
-    assert {FIRST_USER, FIRST_USER + 1} <= together, "the two places' users were never clients at the same time"
-    assert compute_mode() == before
-
-
 def test_a_fault_on_the_card_costs_a_neighbour_nothing_in_the_end(tmp_path: Path, tiny_data: Path) -> None:
     hand_in(tmp_path / "class", "faulty", FAULTS)
     hand_in(tmp_path / "class", "neighbour")
@@ -320,22 +302,64 @@ def test_a_fault_on_the_card_costs_a_neighbour_nothing_in_the_end(tmp_path: Path
     assert runs["neighbour"][-1].reason is (RunReason.ALONE if hit else RunReason.FIRST)
 
 
-def test_a_script_that_attacks_the_daemon_through_its_pipe_costs_nobody_a_grade(
-    tmp_path: Path, tiny_data: Path
-) -> None:
-    control = shutil.which(mps.PROGRAM)
+def card_settings() -> str:
+    asked = ["nvidia-smi", "--query-gpu=compute_mode,persistence_mode,mig.mode.current", "--format=csv,noheader"]
+    with suppress(OSError):
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    return ""
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A class of three in which one attacks the daemon; the third begins while the daemon is held.
+
+    Attributes:
+        together: The users whose processes were seen to be clients at the same time.
+        attempts: What the attack tried, and what came of it.
+        settings: The card's, before and after.
+    """
+
+    table: dict[str, dict[str, str]]
+    together: set[int]
+    attempts: list[str]
+    settings: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Attacked:
+    control, home, before = shutil.which(mps.PROGRAM), tmp_path_factory.mktemp("attacked"), card_settings()
     assert control is not None
     program = base64.b64encode(Path(control).read_bytes()).decode()
-    hand_in(tmp_path / "class", "hostile", textwrap.dedent(HARMS_THE_DAEMON).format(program=program, seconds=6))
-    # Two places, in the order of the names: the third begins while the daemon is held.
+    hand_in(home / "class", "hostile", textwrap.dedent(HARMS_THE_DAEMON).format(program=program, seconds=6))
+    # Two places, in the order of the names.
     for student in ("early", "late"):
-        hand_in(tmp_path / "class", student)
-    table, _, _ = grade(tmp_path, tiny_data)
-    said = (tmp_path / "out" / "logs" / "hostile.log").read_text(encoding="utf-8", errors="replace")
+        hand_in(home / "class", student)
+    table, _, watcher = grade(home, tiny_data)
+    together = {user for users in watcher.together if len(users) > 1 for user in users}
+    said = (home / "out" / "logs" / "hostile.log").read_text(encoding="utf-8", errors="replace")
     attempts = [line for line in said.splitlines() if line.startswith("ATTEMPT")]
-    assert attempts, "it never came to its attack"
-    changed = [line for line in attempts if line.startswith(("ATTEMPT removes", "ATTEMPT renames", "ATTEMPT makes"))]
+    return Attacked(table, together, attempts, (before, card_settings()))
+
+
+def test_two_submissions_share_the_card_at_the_same_time(attacked: Attacked) -> None:
+    assert {FIRST_USER, FIRST_USER + 1} <= attacked.together, "the two places' users were never clients together"
+
+
+def test_the_cards_settings_stay_as_they_are(attacked: Attacked) -> None:
+    before, after = attacked.settings
+    assert after == before
+
+
+def test_a_script_cannot_change_the_daemons_folder(attacked: Attacked) -> None:
+    assert attacked.attempts, "it never came to its attack"
+    changes = ("ATTEMPT removes", "ATTEMPT renames", "ATTEMPT makes")
+    changed = [line for line in attacked.attempts if line.startswith(changes)]
     assert changed, "it saw no pipe directory"
     assert all(" failed: " in line for line in changed), changed
-    assert table["early"]["outcome"] == "graded"
-    assert table["late"]["outcome"] == "graded"
+
+
+def test_a_script_that_attacks_the_daemon_through_its_pipe_costs_nobody_a_grade(attacked: Attacked) -> None:
+    assert {student: attacked.table[student]["outcome"] for student in ("early", "late")} == {
+        "early": "graded",
+        "late": "graded",
+    }
