@@ -219,7 +219,7 @@ class WaitingWorker:
         """Have it run the submission. Can be called once."""
         request, curve = self.request, TrainingCurve()
         training = request.mode == "train"
-        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else None
+        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else Listener()
         with self.job.begun(request.slot.cancelled, listener) as job:
             yield BegunWorker(job, curve)
 

@@ -209,8 +209,9 @@ def test_a_cancelled_job_ends_and_leaves_nothing(isolation: Isolation, job: Job)
 
 
 def test_a_job_that_waits_begins_when_it_is_told(isolation: Isolation, job: Job) -> None:
-    with started(isolation, job, ("-c", f"{PIPES}print('begun with', begun)")) as waiting:
-        assert text(waiting.run(threading.Event())) == "begun with b'B'"
+    program = f"{PIPES}print('begun with', begun)"
+    with started(isolation, job, ("-c", program)) as waiting, waiting.begun(threading.Event()) as running:
+        assert text(running.wait()) == "begun with b'B'"
 
 
 def test_a_job_that_is_never_told_to_begin_leaves_nothing(isolation: Isolation, job: Job) -> None:

@@ -17,7 +17,7 @@ from grader.run.replay import Replayers
 from grader.run.train import Trained
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation, started
-from grader.sandbox.execute import READY, Conversation
+from grader.sandbox.conversation import READY, Conversation
 from grader.sandbox.processes import ProcessTree
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
 from one_run import only_slot, train_at
