@@ -263,7 +263,7 @@ def scheduler(
         with sharing as shared:
             if shared.mps_pipe is not None:
                 say("sharing: submissions use a GPU at the same time, through NVIDIA MPS")
-            yield Local(replace(shared, calibration=timing), data, machine.jobs, machine.cards, stop)
+            yield Local(replace(shared, calibration=timing), data, stop)
 
 
 def worth_timing(rules: Assignment, images: int, *, cards: bool) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fake_mps
-from fake_mps import AS_ROOT, CARDS, machine_with_a_card
+from fake_mps import AS_ROOT, machine_with_a_card
 from grader import pipeline
 from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data
@@ -84,7 +84,7 @@ class Class:
 
     def graded(self) -> dict[str, list[Outcome]]:
         students = [Submission(name, content=name.encode(), sha256=name) for name in ("faulty", "neighbour", "other")]
-        local = Local(self.machine, self.data, 3, CARDS, threading.Event())
+        local = Local(self.machine, self.data, threading.Event())
         with open_ledger(self.folder / "out") as ledger:
             found = grade_due(students, self.assignment, self.data, local, ledger, self.folder / "logs", lambda _: None)
             outcomes: dict[str, list[Outcome]] = {}

@@ -29,7 +29,7 @@ def run_all(
     places: list[At], tasks: int, cancelled: threading.Event, watch: Watch, lost: set[str]
 ) -> Generator[tuple[int, Finished[str]], None, None]:
     slots = [Slot(number, False, at.card, at.machine, cancelled, watch) for number, at in enumerate(places)]
-    return run_at(slots, range(tasks), lambda slot, task: places[slot.number].run(task), cancelled, watch, lost)
+    return run_at(slots, range(tasks), lambda slot, task: places[slot.number].run(task), lost)
 
 
 def outcomes(
@@ -167,21 +167,33 @@ def test_a_loss_arrives_whole_from_another_machine() -> None:
     assert (loss.name, loss.for_good) == ("GPU 1 of gpu7", False)
 
 
-def slots(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:
+@dataclass(frozen=True)
+class Bench:
+    """A machine, as far as a scheduler knows it."""
+
+    jobs: int
+    cards: tuple[str, ...] = ()
+
+
+def local(jobs: int, *cards: str) -> Local[None, Bench]:
+    return Local(Bench(jobs, cards), None, threading.Event())
+
+
+def slots(local: Local[None, Bench], *, alone: bool = False) -> set[tuple[int, str]]:
     """Number and card of the slots at which four tasks were worked on."""
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> tuple[int, str]:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> tuple[int, str]:
         return slot.number, slot.card
 
     return {done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=alone) if done.result}
 
 
 def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
-    local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
+    two_cards = local(2, "0", "1")
     both_asked = threading.Barrier(2)
     asked: set[str] = set()
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> str:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> str:
         if slot.card not in asked:
             asked.add(slot.card)
             both_asked.wait(10)
@@ -189,33 +201,33 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
             raise SlotLost(slot.name)
         return slot.card
 
-    assert {done.result for _, done in local.run_all(range(4), work, lambda _: None)} == {"1"}
-    assert slots(local) == {(1, "1")}
-    assert slots(local, alone=True) == {(1, "1")}
+    assert {done.result for _, done in two_cards.run_all(range(4), work, lambda _: None)} == {"1"}
+    assert slots(two_cards) == {(1, "1")}
+    assert slots(two_cards, alone=True) == {(1, "1")}
 
 
 @pytest.mark.parametrize("cards", [[], ["0", "1"]], ids=["no cards", "two cards"])
 def test_alone_nothing_runs_beside_a_task(cards: list[str]) -> None:
-    local: Local[None, str] = Local("here", None, 3, cards, threading.Event())
+    three_slots = local(3, *cards)
     busy = threading.Lock()
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> bool:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> bool:
         if not busy.acquire(blocking=False):
             return False
         slot.cancelled.wait(0.05)
         busy.release()
         return True
 
-    assert [done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=True)] == [True] * 4
+    assert [done.result for _, done in three_slots.run_all(range(4), work, lambda _: None, alone=True)] == [True] * 4
 
 
 def test_a_card_that_is_lost_alone_leaves_the_task_to_the_others() -> None:
-    local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
+    two_cards = local(2, "0", "1")
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> str:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> str:
         if slot.card == "0":
             raise SlotLost(slot.name)
         return slot.card
 
-    done = [done for _, done in local.run_all(range(3), work, lambda _: None, alone=True)]
+    done = [done for _, done in two_cards.run_all(range(3), work, lambda _: None, alone=True)]
     assert [each.result for each in done] == ["1"] * 3
