@@ -10,7 +10,7 @@
 
 import importlib.metadata
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -46,7 +46,7 @@ from grader.run.machine import Machine
 from grader.run.replay import Replayers
 from grader.run.train import Trained, train, unexplained_time
 from grader.run.worker_client import EquippedSlot, Request, waiting_worker
-from grader.schedule import Finished, Scheduler, Slot
+from grader.schedule import Scheduler, Slot
 from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 
 _PROVISIONAL = Reason.of("provisional", "graded without isolation")
@@ -133,12 +133,13 @@ def grade_due(
     yield from _copied(waiting, assignment, ledger, logs, run_key)
     while tasks := due(waiting, assignment, ledger, run_key):
         together = [task for task in tasks if task.planned.reason is not RunReason.ALONE]
-        once, in_a_slot = _each_once(together or tasks), partial(grade_task, assignment, run_key)
-        for task, finished in scheduler.run_all(once, in_a_slot, watch, alone=not together):
-            submission, again = task.submission, None
-            entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
+        in_a_slot = partial(grade_task, assignment)
+        for task, finished in scheduler.run_all(_each_once(together or tasks), in_a_slot, watch, alone=not together):
+            submission = task.submission
+            entry, log = finished.result or _given_up(task, assignment, data, finished.lost)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
             entry = record_run(entry, log, ledger, logs)
+            again = None
             if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
             else:
@@ -148,9 +149,7 @@ def grade_due(
             yield from _copied(same, assignment, ledger, logs, run_key)
 
 
-def grade_task(
-    assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, slot: Slot
-) -> tuple[Entry, bytes]:
+def grade_task(assignment: Assignment, task: Task, data: DataSet, machine: Machine, slot: Slot) -> tuple[Entry, bytes]:
     """Make one run in a slot, and say what to keep of it, and its log.
 
     Raises:
@@ -179,7 +178,7 @@ def grade_task(
         card=slot.card,
         beside_a_fault=beside_a_fault,
     )
-    return _entry(task, run_key, judged, evidence), log
+    return _entry(task, assignment.run_key(data.sha256), judged, evidence), log
 
 
 def grade_one(
@@ -235,12 +234,12 @@ def results(
     submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str
 ) -> tuple[Result, ...]:
     """Everyone's row: points follow from the ledger and the assignment's bands as they are now."""
-    return tuple(
-        result_of(
-            submission, ledger.lines(submission.student_id), run_key, assignment, _others_graded(submission, ledger)
-        )
-        for submission in submissions
-    )
+
+    def row(submission: Submission) -> Result:
+        others = _others_graded(submission, ledger)
+        return result_of(submission, ledger.lines(submission.student_id), run_key, assignment, others)
+
+    return tuple(map(row, submissions))
 
 
 def check_class(
@@ -308,13 +307,12 @@ def _flagged(trained: Trained, *flags: Reason) -> Trained:
     return replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *flags)))
 
 
-def _given_up(
-    task: Task, assignment: Assignment, run_key: str, data: DataSet, finished: Finished[tuple[Entry, bytes]]
-) -> tuple[Entry, bytes]:
+def _given_up(task: Task, assignment: Assignment, data: DataSet, lost: Sequence[str]) -> tuple[Entry, bytes]:
     """What the ledger keeps of a run that never ended on any machine: a fault of ours."""
-    error = f"The grader gave up: the worker failed {len(finished.lost)} times ({', '.join(finished.lost)})"
+    error = f"The grader gave up: the worker failed {len(lost)} times ({', '.join(lost)})"
     failed = Judged(Check(Verdict.UNREADABLE), _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, error))
-    return _entry(task, run_key, failed, _evidence(task, assignment, data)), failed.trained.log
+    evidence = _evidence(task, assignment, data)
+    return _entry(task, assignment.run_key(data.sha256), failed, evidence), failed.trained.log
 
 
 def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
