@@ -42,9 +42,10 @@ from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture, with_tested
+from grader.run.doubts import unexplained_time
 from grader.run.machine import Machine
 from grader.run.replay import Replayers
-from grader.run.train import Trained, train, unexplained_time
+from grader.run.train import Trained, train
 from grader.run.worker_client import EquippedSlot, Request, waiting_worker
 from grader.schedule import Scheduler, Slot
 from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works

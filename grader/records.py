@@ -130,8 +130,8 @@ class CurvePoint(NamedTuple):
 class Training:
     """What the worker measured of a training, told when it is over. A new measurement is a field here.
 
-    The worker makes it and the ledger keeps it. Between them only train.plausible names its fields: it bounds what a
-    forged number could break.
+    The worker makes it and the ledger keeps it. Between them only worker_client.plausible names its fields: it bounds
+    what a forged number could break.
 
     Attributes:
         samples: Training images used.

@@ -16,7 +16,8 @@ import pytest
 from grader.errors import InfrastructureError
 from grader.protocol import Evaluated, Event, NetworkSeen, Progress, SourceRead, Started, Stopped, to_json
 from grader.records import CurvePoint
-from grader.run.worker_client import POINTS, TrainingCurve, WorkerRun, _interpret
+from grader.run.curve import POINTS, TrainingCurve
+from grader.run.worker_client import WorkerRun, _interpret
 from grader.sandbox import Ending, Execution, Job, Listener
 from grader.sandbox.conversation import Conversation
 from submission_folders import ASSIGNMENT

@@ -32,8 +32,8 @@ from grader.protocol import (
 )
 from grader.records import Status, Training
 from grader.report.page import source_files
-from grader.run.train import plausible
-from grader.run.worker_client import TrainingCurve, _events
+from grader.run.curve import TrainingCurve
+from grader.run.worker_client import _events, plausible
 from grader.sandbox import Job, Listener
 from grader.sandbox.conversation import Conversation
 from grader.worker.channel import one_line
