@@ -1,6 +1,7 @@
-"""The sentences that a worker can say about itself, as JSON lines. Standard library only: both sides read it.
+"""What a worker and the grader say to each other. Standard library only: both sides read it.
 
-Student code shares the worker's process, so all of it may be forged: it is shown, it explains, and no score is in it.
+The worker tells of itself in JSON lines. Student code shares its process, so all of it may be forged: it is shown, it
+explains, and no score is in it. Single bytes on two other pipes keep both in step; sandbox/conversation.py says how.
 """
 
 import json
@@ -11,6 +12,10 @@ from typing import Any, Literal, get_args
 
 from grader.records import Answer, Question, Training
 
+# The grader has the worker begin. The worker's training is over; it is ready for the images, or it offers its network.
+BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
+# Of the length, little-endian, that stands before a network and whatever else is not the only one in its pipe.
+LENGTH_BYTES = 8
 TEXT_LIMIT = 2000
 
 

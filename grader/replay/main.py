@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grader.protocol import NetworkSeen
-from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
+from grader.protocol import LENGTH_BYTES, NetworkSeen
+from grader.protocol.exported import ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed, RunnableGraph
 from grader.worker.channel import Channel, opened
 from grader.worker.look.operations import BATCH_NORMS

@@ -124,8 +124,7 @@ class Machine:
         budget = assignment.budget
         if budget.time_limit == "wall" or self.calibration is None:
             return assignment
-        seconds = round(budget.calibrated_seconds(self.calibration.images_per_second))
-        return assignment.model_copy(update={"budget": budget.model_copy(update={"train_seconds": seconds})})
+        return assignment.for_seconds(round(budget.calibrated_seconds(self.calibration.images_per_second)))
 
 
 def this_machine(
@@ -275,10 +274,8 @@ def calibrate(assignment: Assignment, slot: EquippedSlot, seconds: int) -> Calib
 
 def _reference_run(assignment: Assignment, slot: EquippedSlot, seconds: int) -> WorkerRun:
     """Train the reference for so many seconds, without telling who watches."""
-    budget = assignment.budget.model_copy(update={"train_seconds": seconds})
-    timed = assignment.model_copy(update={"budget": budget})
-    reference = Submission("reference", content=REFERENCE.read_bytes())
-    return start_worker(Request(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed))
+    reference, unwatched = Submission("reference", content=REFERENCE.read_bytes()), replace(slot, watch=lambda _: None)
+    return start_worker(Request(reference, assignment.for_seconds(seconds), unwatched, "train", assignment.seed))
 
 
 def machine_name(threads: int) -> str:
