@@ -64,9 +64,7 @@ def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, A
 
 def _statistics(network: ExportedNetwork) -> set[int]:
     """The numbers of all weights that batch normalizations use, their running means among them."""
-    norms = [call for call in network.graph.calls if call.operation.partition(".")[0] in BATCH_NORMS]
-    arguments = [argument for call in norms for argument in call.args if isinstance(argument, dict)]
-    return {argument["weight"] for argument in arguments if "weight" in argument}
+    return {weight for call in network.graph.calls if call.name in BATCH_NORMS for weight in call.weights}
 
 
 def _distinct(weight: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from grader.protocol.exported import ARITHMETIC, ExportedNetwork, Graph, values_in, weights_in
+from grader.protocol.exported import ARITHMETIC, ExportedNetwork, Graph, numbers_in
 from grader.records import CurvePoint, Reason, Run, Submission, Training
 from grader.text import one_line, without_outputs
 
@@ -51,7 +51,7 @@ def brought_along(submission: Submission) -> tuple[Reason, ...]:
 def before_its_network(exported: ExportedNetwork) -> tuple[Reason, ...]:
     """Say so where steps that a script wrote itself could be a network, or look an image up: nobody judges those."""
     graphs = [step.graph for step in exported.steps if step.graph]
-    weights = {weight for graph in graphs for weight in weights_in(graph)}
+    weights = {weight for graph in graphs for call in graph.calls for weight in call.weights}
     numbers = sum(math.prod(exported.weights[weight].shape) for weight in weights)
     calls = sum(len(graph.calls) for graph in graphs)
     other = [name for graph in graphs for name in _beyond_arithmetic(graph)]
@@ -69,10 +69,10 @@ def _beyond_arithmetic(graph: Graph) -> Iterator[str]:
     """The operations that do more to an image than arithmetic, or find a place by what is in it."""
     of_image, count = {0}, 1
     for call in graph.calls:
-        name = call.operation.partition(".")[0].removesuffix("_")
-        if not of_image.isdisjoint(values_in([call.args, list(call.kwargs.values())])):
+        name = call.name.removesuffix("_")
+        if not of_image.isdisjoint(call.values):
             of_image.update(range(count, count + call.results))
-            found_by_content = name == "index" and not of_image.isdisjoint(values_in(call.args[1:]))
+            found_by_content = name == "index" and not of_image.isdisjoint(numbers_in(call.args[1:], "value"))
             if name not in ARITHMETIC or found_by_content:
                 yield name
         count += call.results
