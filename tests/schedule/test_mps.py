@@ -245,9 +245,9 @@ def test_landlock_lets_a_job_use_the_sockets_and_change_no_file(
     fake_mps.install(tmp_path / "bin", monkeypatch)
     with mps.server(CARDS) as pipe:
         confined = f"""from types import SimpleNamespace
-from grader.sandbox import fallback
+from grader.sandbox import supervisor
 given = dict.fromkeys(("readable", "listable", "writable", "devices"), ())
-fallback._restrict(SimpleNamespace(**given, sockets=[{str(pipe)!r}]))
+supervisor.restrict(SimpleNamespace(**given, sockets=[{str(pipe)!r}]))
 """
         program = confined + IN_A_JOB.format(pipe=str(pipe))
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
