@@ -14,17 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from grader.assignment import Assignment
 from grader.errors import Cancelled
 from grader.sandbox import Ending, Execution, Isolation, Job, execute, started
 from grader.sandbox.job import gpu_devices
 from grader.sandbox.ladder import PROBES, probe_program
 from grader.sandbox.processes import first_process
 from other_user import UID, as_user, open_python
+from sandboxed import PIPES, run
 
 pytestmark = pytest.mark.sandbox
 
-PIPES = "import os, sys, time\nimages, scores, report = map(int, sys.argv[1:4])\nbegun = os.read(images, 1)\n"
 # Each child works for half a second and is forgotten by the kernel.
 FORKS_FOR_TIME = """
 import os, signal, time
@@ -37,19 +36,6 @@ while True:
         os._exit(0)
     time.sleep(0.5)
 """
-
-
-@pytest.fixture
-def job(tmp_path: Path, assignment: Assignment) -> Job:
-    folder = tmp_path / "job"
-    folder.mkdir(mode=0o755)
-    (folder / "submission").write_text("print('hello')\n")
-    return Job(folder, assignment.limits, ready_seconds=30, answer_seconds=30)
-
-
-def run(isolation: Isolation, job: Job, program: str) -> Execution:
-    """Run a short program in the worker's place; it gets the numbers of the three pipes, as the worker does."""
-    return execute(isolation, job, threading.Event(), ("-c", program))
 
 
 def text(execution: Execution) -> str:
