@@ -75,8 +75,16 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
     trained one is all that can be judged.
     """
     judged = judge(tested, assignment.blocks)
-    never_seen = check.verdict is Verdict.UNREADABLE and not check.findings
     layers = compare(tested, assignment.blocks) if tested.output is not None else check.layers
+    if check.verdict is Verdict.UNREADABLE and not check.findings:
+        return replace(
+            check,
+            verdict=judged.verdict,
+            findings=judged.findings,
+            message=message_of(judged.findings),
+            layers=layers,
+            notes=(*check.notes, _ONLY_TRAINED),
+        )
     # What the check saw run for nothing is no part of what was tested.
     dead = {finding.where for finding in check.findings if finding.code is Deviation.DEAD_LAYER}
     # What differs from the handout in the same way as before, and in another place or size, is another network too.
@@ -84,19 +92,18 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
     changed = [layer for layer in differing if layer not in check.layers] if check.layers else []
     known = {finding.code for finding in check.findings}
     found = [each for each in judged.findings if each.where not in dead and each not in check.findings]
-    new = tuple(each for each in found if each.code not in known or changed)
-    if not never_seen and (not (new or changed) or check.verdict not in _WORSE):
+    new = [each for each in found if each.code not in known or changed]
+    if check.verdict not in _WORSE or not (new or changed):
         return check
+    why = new[0].sentence.rstrip(".") if new else f"{changed[0].place}: {changed[0].ran}"
     findings = (*new, *check.findings)
-    why = new[0].sentence.rstrip(".") if new else "".join(f"{layer.place}: {layer.ran}" for layer in changed[:1])
     return replace(
         check,
-        verdict=judged.verdict if never_seen else max(check.verdict, judged.verdict, key=_WORSE.index),
+        verdict=max(check.verdict, judged.verdict, key=_WORSE.index),
         findings=findings,
         message=message_of(findings),
         layers=layers,
-        notes=(*check.notes, _ONLY_TRAINED) if never_seen else check.notes,
-        flags=check.flags if never_seen else (*check.flags, Reason.of(_ANOTHER_NETWORK, why)),
+        flags=(*check.flags, Reason.of(_ANOTHER_NETWORK, why)),
     )
 
 

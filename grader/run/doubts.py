@@ -37,11 +37,9 @@ def brought_along(submission: Submission) -> tuple[Reason, ...]:
 
     What is compressed is what enters the sandbox, names included: nothing holds more information than that many bytes.
     """
-    names = "\n".join(companion.name for companion in submission.companions)
-    everything = b"".join(companion.content for companion in submission.companions) + names.encode(
-        "utf-8", "surrogatepass"
-    )
-    size = len(zlib.compress(without_outputs(submission.content or b"") + everything))
+    names = "\n".join(companion.name for companion in submission.companions).encode("utf-8", "surrogatepass")
+    contents = b"".join(companion.content for companion in submission.companions)
+    size = len(zlib.compress(without_outputs(submission.content or b"") + contents + names))
     if size <= _MOST_BYTES:
         return ()
     said = f"{size:,} bytes of source when compressed, where such homework has up to {_USUAL_BYTES:,}"

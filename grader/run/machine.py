@@ -27,7 +27,7 @@ from grader.run.replay import Replayers
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Isolation, find_isolation
 from grader.sandbox.folders import own_folder
-from grader.schedule import Here, Slot, mps
+from grader.schedule import Here, Slot, mps, slots_of
 from grader.schedule.gpus import NO_CARD, cards_here, spread
 
 WORK_NAME, CALIBRATION_NAME = "work", "calibration.json"
@@ -117,7 +117,7 @@ class Machine:
 
     def quiet_slot(self, cancelled: threading.Event) -> EquippedSlot:
         """The first slot, for a run that nobody watches."""
-        return self.equipped(Slot(0, False, spread(1, self.cards)[0], "", cancelled, lambda _: None))
+        return self.equipped(slots_of(self, "", False, cancelled, lambda _: None)[0])
 
     def in_force(self, assignment: Assignment) -> Assignment:
         """The assignment with the training time that holds here."""
