@@ -53,6 +53,31 @@ from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 _PROVISIONAL = Reason.of("provisional", "graded without isolation")
 
 
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """By what rules and on what data a class is graded, where its runs are made, and where what comes of them is kept.
+
+    Attributes:
+        out: The folder for the tables and the logs.
+    """
+
+    assignment: Assignment
+    data: DataSet
+    scheduler: Scheduler[DataSet, Machine]
+    ledger: OpenLedger
+    out: Path
+
+    @property
+    def run_key(self) -> str:
+        """As `Entry.run_key`."""
+        return self.assignment.run_key(self.data.sha256)
+
+    @property
+    def logs(self) -> Path:
+        """The folder for the runs' logs."""
+        return self.out / "logs"
+
+
 class Task(NamedTuple):
     """One run of one submission: what the scheduler hands to a slot."""
 
@@ -78,14 +103,7 @@ class Judged:
 
 
 def grade_class(
-    collection: Collection,
-    wanted: Iterable[Submission],
-    assignment: Assignment,
-    data: DataSet,
-    scheduler: Scheduler[DataSet, Machine],
-    ledger: OpenLedger,
-    out: Path,
-    display: Display,
+    collection: Collection, wanted: Iterable[Submission], grading: Grading, display: Display
 ) -> tuple[tuple[Result, ...], bool]:
     """Run whatever is due of those who are wanted, then write everyone's tables, also after Ctrl-C.
 
@@ -95,29 +113,21 @@ def grade_class(
     Raises:
         UserError: The disk is full, or every machine or card is lost; what came before is kept.
     """
-    run_key = assignment.run_key(data.sha256)
+    rows_of = partial(results, assignment=grading.assignment, ledger=grading.ledger, run_key=grading.run_key)
     completed = True
     try:
         with display:
-            for graded in grade_due(wanted, assignment, data, scheduler, ledger, out / "logs", display.watch):
+            for graded in grade_due(wanted, grading, display.watch):
                 if graded.again is None:
-                    display.graded(*results([graded.submission], assignment, ledger, run_key))
+                    display.graded(*rows_of([graded.submission]))
     except Cancelled:
         completed = False
-    rows = results(collection.submissions, assignment, ledger, run_key)
-    write_results(rows, collection, assignment, ledger, out)
+    rows = rows_of(collection.submissions)
+    write_results(rows, collection, grading.assignment, grading.ledger, grading.out)
     return rows, completed
 
 
-def grade_due(
-    submissions: Iterable[Submission],
-    assignment: Assignment,
-    data: DataSet,
-    scheduler: Scheduler[DataSet, Machine],
-    ledger: OpenLedger,
-    logs: Path,
-    watch: Watch,
-) -> Iterator[Graded]:
+def grade_due(submissions: Iterable[Submission], grading: Grading, watch: Watch) -> Iterator[Graded]:
     """Run submissions until none needs another run; each log and entry is on the disk before it is yielded.
 
     The scheduler calls `grade_task`, the next function, for each task. A round takes all runs that may have others
@@ -129,17 +139,18 @@ def grade_due(
         Cancelled: Everything was to stop.
         UserError: As `grade_class`.
     """
-    run_key = assignment.run_key(data.sha256)
+    assignment, ledger, run_key = grading.assignment, grading.ledger, grading.run_key
+    in_a_slot = partial(grade_task, assignment)
     waiting = list(submissions)
-    yield from _copied(waiting, assignment, ledger, logs, run_key)
+    yield from _copied(waiting, grading)
     while tasks := due(waiting, assignment, ledger, run_key):
         together = [task for task in tasks if task.planned.reason is not RunReason.ALONE]
-        in_a_slot = partial(grade_task, assignment)
-        for task, finished in scheduler.run_all(_each_once(together or tasks), in_a_slot, watch, alone=not together):
+        once, alone = _each_once(together or tasks), not together
+        for task, finished in grading.scheduler.run_all(once, in_a_slot, watch, alone=alone):
             submission = task.submission
-            entry, log = finished.result or _given_up(task, assignment, data, finished.lost)
+            entry, log = finished.result or _given_up(task, assignment, grading.data, finished.lost)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
-            entry = record_run(entry, log, ledger, logs)
+            entry = record_run(entry, log, ledger, grading.logs)
             again = None
             if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
@@ -147,7 +158,7 @@ def grade_due(
                 again = _needed(submission, assignment, ledger, run_key)
             yield Graded(submission, entry, again)
             same = [other for other in waiting if other.sha256 == submission.sha256]
-            yield from _copied(same, assignment, ledger, logs, run_key)
+            yield from _copied(same, grading)
 
 
 def grade_task(assignment: Assignment, task: Task, data: DataSet, machine: Machine, slot: Slot) -> tuple[Entry, bytes]:
@@ -282,14 +293,13 @@ def _each_once(tasks: Iterable[Task]) -> list[Task]:
     return list(once.values())
 
 
-def _copied(
-    submissions: Iterable[Submission], assignment: Assignment, ledger: OpenLedger, logs: Path, run_key: str
-) -> Iterator[Graded]:
+def _copied(submissions: Iterable[Submission], grading: Grading) -> Iterator[Graded]:
     """Give each submission the runs that it needs and that another student's same files had."""
+    ledger, run_key = grading.ledger, grading.run_key
     for submission in submissions:
-        run = _needed(submission, assignment, ledger, run_key)
-        while run and (entry := record_copy(submission, run, run_key, ledger, logs)):
-            run = _needed(submission, assignment, ledger, run_key)
+        run = _needed(submission, grading.assignment, ledger, run_key)
+        while run and (entry := record_copy(submission, run, run_key, ledger, grading.logs)):
+            run = _needed(submission, grading.assignment, ledger, run_key)
             yield Graded(submission, entry, run)
 
 

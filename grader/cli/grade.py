@@ -41,7 +41,7 @@ from grader.cli.options import (
 )
 from grader.data import DataSet, load_data
 from grader.errors import Cancelled, UserError
-from grader.pipeline import due, grade_class
+from grader.pipeline import Grading, due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
@@ -158,7 +158,7 @@ def run_class(
         for regrade in regrades:
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)
-        rows, completed = grade_class(collection, to_run, rules, data, ready, ledger, out, display)
+        rows, completed = grade_class(collection, to_run, Grading(rules, data, ready, ledger, out), display)
     if completed:
         say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
     show_results(rows, out, data.notice)

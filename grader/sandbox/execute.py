@@ -30,15 +30,9 @@ WORKER = ("-m", "grader.worker.main")
 SILENCE = Listener()
 
 
-def execute(
-    isolation: Isolation,
-    job: Job,
-    cancelled: threading.Event,
-    program: Sequence[str] = WORKER,
-    listener: Listener = SILENCE,
-) -> Execution:
+def execute(isolation: Isolation, job: Job, cancelled: threading.Event, program: Sequence[str]) -> Execution:
     """Start a job and run it to its end, as `started` and `BegunJob.wait` say."""
-    with started(isolation, job, program) as waiting, waiting.begun(cancelled, listener) as begun:
+    with started(isolation, job, program) as waiting, waiting.begun(cancelled) as begun:
         return begun.wait()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.sandbox import Ending, Isolation, Job, Listener, execute
+from grader.sandbox import Ending, Isolation, Job, Listener, started
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
 from other_user import as_user, delegated, open_python
 from sandboxed import run
@@ -57,7 +57,8 @@ def test_a_job_is_in_its_group_from_the_start(tree: Cgroup, isolation: Isolation
 
     program = ("-c", "print('inside'); import time; time.sleep(1)")
     within = replace(isolation, cgroup=tree)
-    execution = execute(within, job, threading.Event(), program, Listener(log=look))
+    with started(within, job, program) as waiting, waiting.begun(threading.Event(), Listener(log=look)) as running:
+        execution = running.wait()
     assert execution.ending is Ending.EXITED
     assert seen
     assert seen[0] >= 2
