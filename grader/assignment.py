@@ -176,6 +176,10 @@ class Assignment(_Table):
         """The points of the best band."""
         return max(band.points for band in self.bands)
 
+    def for_seconds(self, seconds: int) -> Self:
+        """The same assignment with so many seconds of training by the clock."""
+        return self.model_copy(update={"budget": self.budget.model_copy(update={"train_seconds": seconds})})
+
     def run_key(self, data_hash: str) -> str:
         """A hash of all rules that change a run; bands and policy do not."""
         ran = self.model_dump_json(include={"class_name", "blocks", "seed", "precision", "budget", "limits"})

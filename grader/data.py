@@ -1,4 +1,4 @@
-"""The data sets that submissions are trained and tested on."""
+"""The data sets that submissions are trained and tested on; in which order a test asks, and what it counts."""
 
 import hashlib
 import http.client

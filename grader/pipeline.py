@@ -10,7 +10,7 @@
 
 import importlib.metadata
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -42,14 +42,40 @@ from grader.results.ledger import Ledger, OpenLedger, record_copy, record_run
 from grader.results.reruns import NextRun, generations, next_run
 from grader.results.score import result_of
 from grader.run.check import check_architecture, with_tested
+from grader.run.doubts import unexplained_time
 from grader.run.machine import Machine
 from grader.run.replay import Replayers
-from grader.run.train import Trained, train, unexplained_time
+from grader.run.train import Trained, train
 from grader.run.worker_client import EquippedSlot, Request, waiting_worker
-from grader.schedule import Finished, Scheduler, Slot
+from grader.schedule import Scheduler, Slot
 from grader.schedule.gpus import in_doubt, may_be_a_neighbours_fault, works
 
 _PROVISIONAL = Reason.of("provisional", "graded without isolation")
+
+
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """By what rules and on what data a class is graded, where its runs are made, and where what comes of them is kept.
+
+    Attributes:
+        out: The folder for the tables and the logs.
+    """
+
+    assignment: Assignment
+    data: DataSet
+    scheduler: Scheduler[DataSet, Machine]
+    ledger: OpenLedger
+    out: Path
+
+    @property
+    def run_key(self) -> str:
+        """As `Entry.run_key`."""
+        return self.assignment.run_key(self.data.sha256)
+
+    @property
+    def logs(self) -> Path:
+        """The folder for the runs' logs."""
+        return self.out / "logs"
 
 
 class Task(NamedTuple):
@@ -77,14 +103,7 @@ class Judged:
 
 
 def grade_class(
-    collection: Collection,
-    wanted: Iterable[Submission],
-    assignment: Assignment,
-    data: DataSet,
-    scheduler: Scheduler[DataSet, Machine],
-    ledger: OpenLedger,
-    out: Path,
-    display: Display,
+    collection: Collection, wanted: Iterable[Submission], grading: Grading, display: Display
 ) -> tuple[tuple[Result, ...], bool]:
     """Run whatever is due of those who are wanted, then write everyone's tables, also after Ctrl-C.
 
@@ -94,29 +113,21 @@ def grade_class(
     Raises:
         UserError: The disk is full, or every machine or card is lost; what came before is kept.
     """
-    run_key = assignment.run_key(data.sha256)
+    rows_of = partial(results, assignment=grading.assignment, ledger=grading.ledger, run_key=grading.run_key)
     completed = True
     try:
         with display:
-            for graded in grade_due(wanted, assignment, data, scheduler, ledger, out / "logs", display.watch):
+            for graded in grade_due(wanted, grading, display.watch):
                 if graded.again is None:
-                    display.graded(*results([graded.submission], assignment, ledger, run_key))
+                    display.graded(*rows_of([graded.submission]))
     except Cancelled:
         completed = False
-    rows = results(collection.submissions, assignment, ledger, run_key)
-    write_results(rows, collection, assignment, ledger, out)
+    rows = rows_of(collection.submissions)
+    write_results(rows, collection, grading.assignment, grading.ledger, grading.out)
     return rows, completed
 
 
-def grade_due(
-    submissions: Iterable[Submission],
-    assignment: Assignment,
-    data: DataSet,
-    scheduler: Scheduler[DataSet, Machine],
-    ledger: OpenLedger,
-    logs: Path,
-    watch: Watch,
-) -> Iterator[Graded]:
+def grade_due(submissions: Iterable[Submission], grading: Grading, watch: Watch) -> Iterator[Graded]:
     """Run submissions until none needs another run; each log and entry is on the disk before it is yielded.
 
     The scheduler calls `grade_task`, the next function, for each task. A round takes all runs that may have others
@@ -128,29 +139,29 @@ def grade_due(
         Cancelled: Everything was to stop.
         UserError: As `grade_class`.
     """
-    run_key = assignment.run_key(data.sha256)
+    assignment, ledger, run_key = grading.assignment, grading.ledger, grading.run_key
+    in_a_slot = partial(grade_task, assignment)
     waiting = list(submissions)
-    yield from _copied(waiting, assignment, ledger, logs, run_key)
+    yield from _copied(waiting, grading)
     while tasks := due(waiting, assignment, ledger, run_key):
         together = [task for task in tasks if task.planned.reason is not RunReason.ALONE]
-        once, in_a_slot = _each_once(together or tasks), partial(grade_task, assignment, run_key)
-        for task, finished in scheduler.run_all(once, in_a_slot, watch, alone=not together):
-            submission, again = task.submission, None
-            entry, log = finished.result or _given_up(task, assignment, run_key, data, finished)
+        once, alone = _each_once(together or tasks), not together
+        for task, finished in grading.scheduler.run_all(once, in_a_slot, watch, alone=alone):
+            submission = task.submission
+            entry, log = finished.result or _given_up(task, assignment, grading.data, finished.lost)
             entry = replace(entry, evidence=replace(entry.evidence, lost=finished.lost))
-            entry = record_run(entry, log, ledger, logs)
+            entry = record_run(entry, log, ledger, grading.logs)
+            again = None
             if entry.outcome is Outcome.INFRASTRUCTURE and not entry.evidence.beside_a_fault:
                 waiting.remove(submission)
             else:
                 again = _needed(submission, assignment, ledger, run_key)
             yield Graded(submission, entry, again)
             same = [other for other in waiting if other.sha256 == submission.sha256]
-            yield from _copied(same, assignment, ledger, logs, run_key)
+            yield from _copied(same, grading)
 
 
-def grade_task(
-    assignment: Assignment, run_key: str, task: Task, data: DataSet, machine: Machine, slot: Slot
-) -> tuple[Entry, bytes]:
+def grade_task(assignment: Assignment, task: Task, data: DataSet, machine: Machine, slot: Slot) -> tuple[Entry, bytes]:
     """Make one run in a slot, and say what to keep of it, and its log.
 
     Raises:
@@ -179,7 +190,7 @@ def grade_task(
         card=slot.card,
         beside_a_fault=beside_a_fault,
     )
-    return _entry(task, run_key, judged, evidence), log
+    return _entry(task, assignment.run_key(data.sha256), judged, evidence), log
 
 
 def grade_one(
@@ -235,12 +246,12 @@ def results(
     submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str
 ) -> tuple[Result, ...]:
     """Everyone's row: points follow from the ledger and the assignment's bands as they are now."""
-    return tuple(
-        result_of(
-            submission, ledger.lines(submission.student_id), run_key, assignment, _others_graded(submission, ledger)
-        )
-        for submission in submissions
-    )
+
+    def row(submission: Submission) -> Result:
+        others = _others_graded(submission, ledger)
+        return result_of(submission, ledger.lines(submission.student_id), run_key, assignment, others)
+
+    return tuple(map(row, submissions))
 
 
 def check_class(
@@ -282,14 +293,13 @@ def _each_once(tasks: Iterable[Task]) -> list[Task]:
     return list(once.values())
 
 
-def _copied(
-    submissions: Iterable[Submission], assignment: Assignment, ledger: OpenLedger, logs: Path, run_key: str
-) -> Iterator[Graded]:
+def _copied(submissions: Iterable[Submission], grading: Grading) -> Iterator[Graded]:
     """Give each submission the runs that it needs and that another student's same files had."""
+    ledger, run_key = grading.ledger, grading.run_key
     for submission in submissions:
-        run = _needed(submission, assignment, ledger, run_key)
-        while run and (entry := record_copy(submission, run, run_key, ledger, logs)):
-            run = _needed(submission, assignment, ledger, run_key)
+        run = _needed(submission, grading.assignment, ledger, run_key)
+        while run and (entry := record_copy(submission, run, run_key, ledger, grading.logs)):
+            run = _needed(submission, grading.assignment, ledger, run_key)
             yield Graded(submission, entry, run)
 
 
@@ -308,13 +318,12 @@ def _flagged(trained: Trained, *flags: Reason) -> Trained:
     return replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *flags)))
 
 
-def _given_up(
-    task: Task, assignment: Assignment, run_key: str, data: DataSet, finished: Finished[tuple[Entry, bytes]]
-) -> tuple[Entry, bytes]:
+def _given_up(task: Task, assignment: Assignment, data: DataSet, lost: Sequence[str]) -> tuple[Entry, bytes]:
     """What the ledger keeps of a run that never ended on any machine: a fault of ours."""
-    error = f"The grader gave up: the worker failed {len(finished.lost)} times ({', '.join(finished.lost)})"
+    error = f"The grader gave up: the worker failed {len(lost)} times ({', '.join(lost)})"
     failed = Judged(Check(Verdict.UNREADABLE), _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, error))
-    return _entry(task, run_key, failed, _evidence(task, assignment, data)), failed.trained.log
+    evidence = _evidence(task, assignment, data)
+    return _entry(task, assignment.run_key(data.sha256), failed, evidence), failed.trained.log
 
 
 def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:

@@ -130,8 +130,8 @@ class CurvePoint(NamedTuple):
 class Training:
     """What the worker measured of a training, told when it is over. A new measurement is a field here.
 
-    The worker makes it and the ledger keeps it. Between them only train.plausible names its fields: it bounds what a
-    forged number could break.
+    The worker makes it and the ledger keeps it. Between them only worker_client.plausible names its fields: it bounds
+    what a forged number could break.
 
     Attributes:
         samples: Training images used.
@@ -328,12 +328,11 @@ class Question:
 
     Attributes:
         name: "Q1" to "Q9".
-        answer: An `Answer`.
         reason: One sentence; empty for a right answer of which nothing is to be said.
     """
 
     name: str
-    answer: str
+    answer: Answer
     reason: str = ""
 
 
@@ -391,25 +390,18 @@ class Check:
     @property
     def open_questions(self) -> tuple[str, ...]:
         """A line for each reason why answers are wrong, one for all that are unclear; blanks are named elsewhere."""
-        if self.none_reached:
-            return ("Q1 to Q9 are unclear: In the watched run, the script does not reach its training.",)
         wrong = [_said(names, "wrong", {reason: names}) for reason, names in self._alike(Answer.WRONG).items()]
         unclear = self._alike(Answer.UNKNOWN)
-        names = [each.name for each in self.questions if each.answer == Answer.UNKNOWN]
+        names = [each.name for each in self.questions if each.answer is Answer.UNKNOWN]
         return (*wrong, *([_said(names, "unclear", unclear)] if unclear else []))
 
     def _alike(self, answer: Answer) -> dict[str, list[str]]:
         """The questions with this answer, by its reason."""
         alike: dict[str, list[str]] = {}
         for each in self.questions:
-            if each.answer == answer:
+            if each.answer is answer:
                 alike.setdefault(each.reason, []).append(each.name)
         return alike
-
-    @property
-    def none_reached(self) -> bool:
-        """Whether no answer is known, as where the file holds the class alone. It is said once, not nine times."""
-        return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
 
 
 def _said(names: list[str], word: str, reasons: dict[str, list[str]]) -> str:

@@ -12,7 +12,8 @@ import pytest
 from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data
 from grader.errors import UserError
-from grader.sandbox import Isolation, find_isolation
+from grader.sandbox import Isolation, Job, find_isolation
+from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
 
@@ -37,6 +38,24 @@ def isolation(assignment: Assignment) -> Isolation:
         if os.environ.get("REQUIRE_SANDBOX"):
             raise
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def bounding() -> Cgroup:
+    """A tree whose groups have limits."""
+    try:
+        return find_cgroup()
+    except Refused as refused:
+        pytest.skip(str(refused))
+
+
+@pytest.fixture
+def job(tmp_path: Path, assignment: Assignment) -> Job:
+    """A job with a folder of its own, for a program in the worker's place."""
+    folder = tmp_path / "job"
+    folder.mkdir(mode=0o755)
+    (folder / "submission").write_text("print('hello')\n")
+    return Job(folder, assignment.limits, ready_seconds=30, answer_seconds=30)
 
 
 @pytest.fixture(scope="session")

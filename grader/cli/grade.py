@@ -41,7 +41,7 @@ from grader.cli.options import (
 )
 from grader.data import DataSet, load_data
 from grader.errors import Cancelled, UserError
-from grader.pipeline import due, grade_class
+from grader.pipeline import Grading, due, grade_class
 from grader.progress import Plan
 from grader.records import Collection, Outcome, Submission
 from grader.report.live import Display
@@ -158,7 +158,7 @@ def run_class(
         for regrade in regrades:
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)
-        rows, completed = grade_class(collection, to_run, rules, data, ready, ledger, out, display)
+        rows, completed = grade_class(collection, to_run, Grading(rules, data, ready, ledger, out), display)
     if completed:
         say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
     show_results(rows, out, data.notice)
@@ -263,7 +263,7 @@ def scheduler(
         with sharing as shared:
             if shared.mps_pipe is not None:
                 say("sharing: submissions use a GPU at the same time, through NVIDIA MPS")
-            yield Local(replace(shared, calibration=timing), data, machine.jobs, machine.cards, stop)
+            yield Local(replace(shared, calibration=timing), data, stop)
 
 
 def worth_timing(rules: Assignment, images: int, *, cards: bool) -> bool:

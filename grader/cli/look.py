@@ -93,7 +93,7 @@ def check_command(
         machine, stop = this_machine(isolation, jobs, Path(work), None, True), interrupted()
         checks: dict[str, Check] = {}
         wanted = chosen(collection, [student]) if student else collection.submissions
-        for submission, check in check_class(wanted, rules, Local(machine, None, machine.jobs, machine.cards, stop)):
+        for submission, check in check_class(wanted, rules, Local(machine, None, stop)):
             checks[submission.student_id] = check
             say(f"{submission.student_id}: {check.verdict} {check.message}")
         if student:

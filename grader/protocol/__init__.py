@@ -1,6 +1,7 @@
-"""The sentences that a worker can say about itself, as JSON lines. Standard library only: both sides read it.
+"""What a worker and the grader say to each other. Standard library only: both sides read it.
 
-Student code shares the worker's process, so all of it may be forged: it is shown, it explains, and no score is in it.
+The worker tells of itself in JSON lines. Student code shares its process, so all of it may be forged: it is shown, it
+explains, and no score is in it. Single bytes on two other pipes keep both in step; sandbox/conversation.py says how.
 """
 
 import json
@@ -11,6 +12,10 @@ from typing import Any, Literal, get_args
 
 from grader.records import Answer, Question, Training
 
+# The grader has the worker begin. The worker's training is over; it is ready for the images, or it offers its network.
+BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
+# Of the length, little-endian, that stands before a network and whatever else is not the only one in its pipe.
+LENGTH_BYTES = 8
 TEXT_LIMIT = 2000
 
 
@@ -198,7 +203,7 @@ class QuestionsSeen:
     """What a run on a few batches showed of the script's questions.
 
     Raises:
-        ValueError: It is not an answer to each of the nine.
+        ValueError: It is not about each of the nine.
     """
 
     questions: tuple[Question, ...]
@@ -207,8 +212,6 @@ class QuestionsSeen:
     def __post_init__(self) -> None:
         if [question.name for question in self.questions] != [f"Q{number}" for number in range(1, 10)]:
             raise ValueError("not the nine questions")
-        if any(question.answer not in tuple(Answer) for question in self.questions):
-            raise ValueError("not an answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +321,9 @@ def from_json(line: str) -> Event:
     if values["event"] == "stopped":
         values["training"] = Training(**values["training"])
     if values["event"] == "questions":
-        values["questions"] = tuple(Question(**question) for question in values["questions"])
+        values["questions"] = tuple(
+            Question(**question | {"answer": Answer(question["answer"])}) for question in values["questions"]
+        )
     return kinds[values["event"]](**values)
 
 

@@ -12,10 +12,10 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from grader.protocol import LENGTH_BYTES
 from grader.records import ROW_BYTES
 
 # Little-endian, as they lie in memory.
@@ -34,11 +34,11 @@ _WORDS_OF = {
 }
 # The specified network has 45 MB; one of twice the width 179.
 MOST_BYTES = 256 << 20
-LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
+_MOST_HEADER_BYTES = 4 << 20
 # Of a whole network, its header and scores with it.
 MOST_NETWORK_BYTES = MOST_BYTES + 2 * _MOST_HEADER_BYTES
 MOST_CALLS, _MOST_ARGUMENTS, _MOST_DEPTH, _MOST_DIMENSIONS = 3000, 4096, 4, 8
-_MOST_BATCH, _MOST_SAMPLE, MOST_RESULTS = 4096, 8192, 256
+_MOST_BATCH, _MOST_SAMPLE, MOST_RESULTS, _MOST_SETTINGS = 4096, 8192, 256, 16
 # Of a whole number in an argument: beyond, sums of sizes overflow in torch's kernels. The largest of all is the end of
 # a slice that has none.
 _MOST_NUMBER, _END = MOST_BYTES, 2**63 - 1
@@ -153,6 +153,21 @@ class Call:
     kwargs: dict[str, Any]
     results: int
 
+    @property
+    def name(self) -> str:
+        """Of the operation, without its overload."""
+        return self.operation.partition(".")[0]
+
+    @property
+    def values(self) -> list[int]:
+        """The numbers of the earlier results that it is given."""
+        return numbers_in([self.args, *self.kwargs.values()], "value")
+
+    @property
+    def weights(self) -> list[int]:
+        """The numbers of the weights that it is given."""
+        return numbers_in([self.args, *self.kwargs.values()], "weight")
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
@@ -210,22 +225,11 @@ class ExportedNetwork:
         return sum(weight.size for weight in self.weights)
 
 
-def values_in(argument: Any) -> list[int]:
-    """The numbers of the values in an argument."""
+def numbers_in(argument: Any, kind: str) -> list[int]:
+    """What stands under one key, such as "value" or "weight", in an argument or a list of them."""
     if isinstance(argument, list):
-        return [value for each in argument for value in values_in(each)]
-    return [argument["value"]] if isinstance(argument, dict) and "value" in argument else []
-
-
-def weights_in(graph: Graph) -> set[int]:
-    """The numbers of the weights that a graph uses."""
-
-    def found(argument: Any) -> list[int]:
-        if isinstance(argument, list):
-            return [weight for each in argument for weight in found(each)]
-        return [argument["weight"]] if isinstance(argument, dict) and "weight" in argument else []
-
-    return {weight for call in graph.calls for weight in found([call.args, list(call.kwargs.values())])}
+        return [number for each in argument for number in numbers_in(each, kind)]
+    return [argument[kind]] if isinstance(argument, dict) and kind in argument else []
 
 
 def sample_rows(count: int, size: int) -> list[int]:
@@ -318,15 +322,19 @@ def _graph(said: dict[str, Any], weights: int) -> Graph:
             raise NoNetwork("no arguments")
         slices = call.operation.startswith("slice")
         arguments = [each for each in (*call.args, *call.kwargs.values()) if not (slices and each == _END)]
-        if sum(1 for argument in arguments for _ in _checked(argument, values, weights)) > _MOST_ARGUMENTS:
+        if sum(_parts(argument, values, weights) for argument in arguments) > _MOST_ARGUMENTS:
             raise NoNetwork("too many arguments")
         calls.append(call)
         values += call.results
     return Graph(tuple(calls), _number(said["output"], 0, values - 1))
 
 
-def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterator[None]:
-    """One None for each plain part of an argument.
+def _parts(argument: Any, values: int, weights: int, depth: int = 0) -> int:
+    """How many plain parts an argument has, each of which may be there.
+
+    Args:
+        values: How many there are so far.
+        weights: As `values`.
 
     Raises:
         NoNetwork: It is no argument.
@@ -334,24 +342,19 @@ def _checked(argument: Any, values: int, weights: int, depth: int = 0) -> Iterat
     if depth > _MOST_DEPTH:
         raise NoNetwork("too deep an argument")
     if isinstance(argument, list):
-        for each in argument:
-            yield from _checked(each, values, weights, depth + 1)
-        return
-    yield None
-    if argument is None or isinstance(argument, bool | float):
-        return
-    if isinstance(argument, int):
-        _number(argument, -_MOST_NUMBER, _MOST_NUMBER)
-        return
-    if isinstance(argument, str):
+        return sum(_parts(each, values, weights, depth + 1) for each in argument)
+    if isinstance(argument, dict):
+        [(kind, what)] = argument.items()
+        if kind in ("value", "weight"):
+            _number(what, 0, (values if kind == "value" else weights) - 1)
+        else:
+            _known(what, _WORDS_OF[kind])
+    elif isinstance(argument, str):
         if not _WORDS.fullmatch(argument):
             raise NoNetwork("no word")
-        return
-    [(kind, what)] = argument.items()
-    if kind in ("value", "weight"):
-        _number(what, 0, (values if kind == "value" else weights) - 1)
-    else:
-        _known(what, _WORDS_OF[kind])
+    elif isinstance(argument, int) and not isinstance(argument, bool):
+        _number(argument, -_MOST_NUMBER, _MOST_NUMBER)
+    return 1
 
 
 def _step(said: dict[str, Any], index: int, steps: int, weights: tuple[Weight, ...]) -> Step:
@@ -365,9 +368,8 @@ def _step(said: dict[str, Any], index: int, steps: int, weights: tuple[Weight, .
     settings = said["settings"]
     if settings.keys() != set(KNOWN_STEPS[said["known"]]):
         raise NoNetwork("other settings")
-    for each in settings.values():
-        if sum(1 for _ in _checked(each, 0, 0)) > 16:
-            raise NoNetwork("no settings")
+    if any(_parts(each, 0, 0) > _MOST_SETTINGS for each in settings.values()):
+        raise NoNetwork("no settings")
     return Step(known=said["known"], version=_number(said["version"], 1, 2), settings=settings)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, ops
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 
-from grader.protocol.exported import MOST_RESULTS, Call, ExportedNetwork, Graph, Step, values_in
+from grader.protocol.exported import MOST_RESULTS, Call, ExportedNetwork, Graph, Step
 from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.draws import seed_by
 
@@ -100,7 +100,7 @@ class RunnableGraph:
 
     def __init__(self, graph: Graph, weights: Sequence[Tensor], device: torch.device) -> None:
         self._weights, self._device, self._output = weights, device, graph.output
-        self._calls = [(Operation(call), call, _values_of(call)) for call in graph.calls]
+        self._calls = [(Operation(call), call, list(dict.fromkeys(call.values))) for call in graph.calls]
         self._last = {graph.output: len(graph.calls)}
         for index in range(len(graph.calls) - 1, -1, -1):
             for value in self._calls[index][2]:
@@ -166,10 +166,6 @@ class RunnableGraph:
             case "number":
                 return float(what)
         return getattr(torch, what)  # a dtype, a memory format or a layout
-
-
-def _values_of(call: Call) -> list[int]:
-    return list(dict.fromkeys(values_in([call.args, list(call.kwargs.values())])))
 
 
 def _idle(way: int, before: Sequence[Tensor], made: Tensor) -> bool:

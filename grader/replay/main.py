@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grader.protocol import NetworkSeen
-from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
+from grader.protocol import LENGTH_BYTES, NetworkSeen
+from grader.protocol.exported import ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed, RunnableGraph
 from grader.worker.channel import Channel, opened
 from grader.worker.look.operations import BATCH_NORMS
@@ -64,9 +64,7 @@ def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, A
 
 def _statistics(network: ExportedNetwork) -> set[int]:
     """The numbers of all weights that batch normalizations use, their running means among them."""
-    norms = [call for call in network.graph.calls if call.operation.partition(".")[0] in BATCH_NORMS]
-    arguments = [argument for call in norms for argument in call.args if isinstance(argument, dict)]
-    return {argument["weight"] for argument in arguments if "weight" in argument}
+    return {weight for call in network.graph.calls if call.name in BATCH_NORMS for weight in call.weights}
 
 
 def _distinct(weight: Tensor) -> Tensor:

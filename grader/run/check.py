@@ -7,7 +7,6 @@ the first of all, it does not call that forward but says what it saw and ends th
 script could catch (worker/budget.py `_before_forward`, worker/main.py `_finish` and `_check`).
 """
 
-import zlib
 from dataclasses import replace
 
 from grader.assignment import Assignment
@@ -15,18 +14,14 @@ from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict
+from grader.run.doubts import NOT_NEEDED, brought_along
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
-from grader.text import without_outputs
 
-_NOT_NEEDED = "the source has something that homework does not need"
 _MESSAGE = 600  # characters, if that holds one finding
 _REASON = 200  # characters
 _ANOTHER_NETWORK = "the network that was tested is not the one that was checked"
 _ONLY_TRAINED = "the network was judged after training only, in eval mode: the check did not come to see it"
-# Of everything that enters the sandbox, compressed. No honest file of the tests' corpus has more than 2,900 bytes;
-# beside all of torchvision's resnet.py one would have 8,000. Those that brought weights along had 10,000 to 42,000.
-_MOST_BYTES, _USUAL_BYTES = 8_000, 3_000
 # Of one image; the specified network takes 0.03 s on one core.
 _LONGEST_FORWARD = 1.0
 
@@ -40,22 +35,6 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Equ
     run = start_worker(Request(submission, assignment, slot, "check", assignment.seed))
     check = _checked(run, assignment)
     return replace(check, flags=(*brought_along(submission), *check.flags, *run.doubts))
-
-
-def brought_along(submission: Submission) -> tuple[Reason, ...]:
-    """Say so where a submission holds more than code needs, such as weights, wherever in it and however written.
-
-    What is compressed is what enters the sandbox, names included: nothing holds more information than that many bytes.
-    """
-    names = "\n".join(companion.name for companion in submission.companions)
-    everything = b"".join(companion.content for companion in submission.companions) + names.encode(
-        "utf-8", "surrogatepass"
-    )
-    size = len(zlib.compress(without_outputs(submission.content or b"") + everything))
-    if size <= _MOST_BYTES:
-        return ()
-    said = f"{size:,} bytes of source when compressed, where such homework has up to {_USUAL_BYTES:,}"
-    return (Reason.of(_NOT_NEEDED, said),)
 
 
 def _checked(run: WorkerRun, assignment: Assignment) -> Check:
@@ -96,8 +75,16 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
     trained one is all that can be judged.
     """
     judged = judge(tested, assignment.blocks)
-    never_seen = check.verdict is Verdict.UNREADABLE and not check.findings
     layers = compare(tested, assignment.blocks) if tested.output is not None else check.layers
+    if check.verdict is Verdict.UNREADABLE and not check.findings:
+        return replace(
+            check,
+            verdict=judged.verdict,
+            findings=judged.findings,
+            message=message_of(judged.findings),
+            layers=layers,
+            notes=(*check.notes, _ONLY_TRAINED),
+        )
     # What the check saw run for nothing is no part of what was tested.
     dead = {finding.where for finding in check.findings if finding.code is Deviation.DEAD_LAYER}
     # What differs from the handout in the same way as before, and in another place or size, is another network too.
@@ -105,19 +92,18 @@ def with_tested(check: Check, tested: NetworkSeen, assignment: Assignment) -> Ch
     changed = [layer for layer in differing if layer not in check.layers] if check.layers else []
     known = {finding.code for finding in check.findings}
     found = [each for each in judged.findings if each.where not in dead and each not in check.findings]
-    new = tuple(each for each in found if each.code not in known or changed)
-    if not never_seen and (not (new or changed) or check.verdict not in _WORSE):
+    new = [each for each in found if each.code not in known or changed]
+    if check.verdict not in _WORSE or not (new or changed):
         return check
+    why = new[0].sentence.rstrip(".") if new else f"{changed[0].place}: {changed[0].ran}"
     findings = (*new, *check.findings)
-    why = new[0].sentence.rstrip(".") if new else "".join(f"{layer.place}: {layer.ran}" for layer in changed[:1])
     return replace(
         check,
-        verdict=judged.verdict if never_seen else max(check.verdict, judged.verdict, key=_WORSE.index),
+        verdict=max(check.verdict, judged.verdict, key=_WORSE.index),
         findings=findings,
         message=message_of(findings),
         layers=layers,
-        notes=(*check.notes, _ONLY_TRAINED) if never_seen else check.notes,
-        flags=check.flags if never_seen else (*check.flags, Reason.of(_ANOTHER_NETWORK, why)),
+        flags=(*check.flags, Reason.of(_ANOTHER_NETWORK, why)),
     )
 
 
@@ -160,7 +146,7 @@ def _why_no_network(run: WorkerRun, assignment: Assignment) -> tuple[Outcome | N
 
 
 def _flags(source: SourceRead) -> tuple[Reason, ...]:
-    return tuple(Reason.of(_NOT_NEEDED, what) for what in source.suspicions)
+    return tuple(Reason.of(NOT_NEEDED, what) for what in source.suspicions)
 
 
 def message_of(findings: tuple[Finding, ...]) -> str:

@@ -27,7 +27,7 @@ from grader.run.replay import Replayers
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Isolation, find_isolation
 from grader.sandbox.folders import own_folder
-from grader.schedule import Here, Slot, mps
+from grader.schedule import Here, Slot, mps, slots_of
 from grader.schedule.gpus import NO_CARD, cards_here, spread
 
 WORK_NAME, CALIBRATION_NAME = "work", "calibration.json"
@@ -117,15 +117,14 @@ class Machine:
 
     def quiet_slot(self, cancelled: threading.Event) -> EquippedSlot:
         """The first slot, for a run that nobody watches."""
-        return self.equipped(Slot(0, False, spread(1, self.cards)[0], "", cancelled, lambda _: None))
+        return self.equipped(slots_of(self, "", False, cancelled, lambda _: None)[0])
 
     def in_force(self, assignment: Assignment) -> Assignment:
         """The assignment with the training time that holds here."""
         budget = assignment.budget
         if budget.time_limit == "wall" or self.calibration is None:
             return assignment
-        seconds = round(budget.calibrated_seconds(self.calibration.images_per_second))
-        return assignment.model_copy(update={"budget": budget.model_copy(update={"train_seconds": seconds})})
+        return assignment.for_seconds(round(budget.calibrated_seconds(self.calibration.images_per_second)))
 
 
 def this_machine(
@@ -275,10 +274,8 @@ def calibrate(assignment: Assignment, slot: EquippedSlot, seconds: int) -> Calib
 
 def _reference_run(assignment: Assignment, slot: EquippedSlot, seconds: int) -> WorkerRun:
     """Train the reference for so many seconds, without telling who watches."""
-    budget = assignment.budget.model_copy(update={"train_seconds": seconds})
-    timed = assignment.model_copy(update={"budget": budget})
-    reference = Submission("reference", content=REFERENCE.read_bytes())
-    return start_worker(Request(reference, timed, replace(slot, watch=lambda _: None), "train", assignment.seed))
+    reference, unwatched = Submission("reference", content=REFERENCE.read_bytes()), replace(slot, watch=lambda _: None)
+    return start_worker(Request(reference, assignment.for_seconds(seconds), unwatched, "train", assignment.seed))
 
 
 def machine_name(threads: int) -> str:

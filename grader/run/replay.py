@@ -5,7 +5,6 @@ is ended after any failure.
 """
 
 import contextlib
-import math
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,18 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 from grader.assignment import Limits
 from grader.data import DataSet, ImagesToScore, count_correct, images_to_score, replayed_images, replayed_scores
 from grader.protocol import NetworkSeen
-from grader.protocol.exported import (
-    ARITHMETIC,
-    ExportedNetwork,
-    Graph,
-    NoNetwork,
-    from_bytes,
-    question,
-    sample_rows,
-    values_in,
-    weights_in,
-)
+from grader.protocol.exported import ExportedNetwork, NoNetwork, from_bytes, question, sample_rows
 from grader.records import ROW_BYTES, Reason
+from grader.run.doubts import before_its_network
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Ending, Execution, Job, StartedJob, started
 
@@ -39,8 +29,6 @@ _PROGRAM = ("-m", "grader.replay.main")
 _FIRST_SLOT = 500
 # For the first network, torch is imported within this time too, on a busy machine.
 _READY_SECONDS = 120
-# Of the steps that a script wrote itself: the mean and spread of each pixel are 6,144 numbers.
-_MOST_NUMBERS, _MOST_CALLS = 2 * 3 * 32 * 32, 40
 _BEYOND = {
     Ending.WALL_LIMIT: "it takes longer than a test may",
     Ending.PROCESSOR_LIMIT: "it takes longer than a test may",
@@ -196,37 +184,7 @@ def _judged(
         return Replay(why_not="its graph is larger than the grader can judge")
     labels = data.y_train[sample_rows(exported.sample, len(data.y_train))]
     known = count_correct(again, labels) / exported.sample
-    return Replay(tested.in_order(scores), network, known, flags=_before_its_network(exported))
-
-
-def _before_its_network(exported: ExportedNetwork) -> tuple[Reason, ...]:
-    """Say so where steps that a script wrote itself could be a network, or look an image up: nobody judges those."""
-    graphs = [step.graph for step in exported.steps if step.graph]
-    weights = {weight for graph in graphs for weight in weights_in(graph)}
-    numbers = sum(math.prod(exported.weights[weight].shape) for weight in weights)
-    calls = sum(len(graph.calls) for graph in graphs)
-    other = [name for graph in graphs for name in _beyond_arithmetic(graph)]
-    if not other and numbers <= _MOST_NUMBERS and calls <= _MOST_CALLS:
-        return ()
-    among = "".join(f", {name} among them" for name in other[:1])
-    said = (
-        f"before its network, the script changes a test image with {numbers:,} numbers of its own and {calls} "
-        f"operations{among}: that may do the network's work"
-    )
-    return (Reason("before its network, the script changes a test image", said),)
-
-
-def _beyond_arithmetic(graph: Graph) -> Iterator[str]:
-    """The operations that do more to an image than arithmetic, or find a place by what is in it."""
-    of_image, count = {0}, 1
-    for call in graph.calls:
-        name = call.operation.partition(".")[0].removesuffix("_")
-        if not of_image.isdisjoint(values_in([call.args, list(call.kwargs.values())])):
-            of_image.update(range(count, count + call.results))
-            found_by_content = name == "index" and not of_image.isdisjoint(values_in(call.args[1:]))
-            if name not in ARITHMETIC or found_by_content:
-                yield name
-        count += call.results
+    return Replay(tested.in_order(scores), network, known, flags=before_its_network(exported))
 
 
 def _seen(execution: Execution) -> NetworkSeen | None:

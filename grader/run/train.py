@@ -1,8 +1,5 @@
 """The training stage: run one submission under its budget and collect scores for the test images."""
 
-import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,18 +12,16 @@ from grader.records import (
     BFLOAT16,
     CHANNELS_LAST,
     CUDA_GRAPHS,
-    OPTIMIZATIONS,
-    CurvePoint,
     Outcome,
     Reason,
     Run,
     StopReason,
     Training,
 )
+from grader.run.doubts import miscounted, not_seen_learning, other_programs
 from grader.run.replay import Replay, Replayers
-from grader.run.worker_client import MOST_SAMPLES, REPORTED, Request, WaitingWorker, WorkerRun, waiting_worker
+from grader.run.worker_client import REPORTED, Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
-from grader.text import one_line
 
 _ABOUT_THE_LOG = (
     b"[grader] What the script printed. Its own test set was a part of the training images: an accuracy that it\n"
@@ -37,24 +32,10 @@ _FIRST_LOG = (
     b"[grader] It was trained again as it is:\n\n"
 )
 BESIDE_ITS_SCRIPT = "tested beside its own script"
-_ELSE = "something else may have been trained"
+_UNSAID = Reason.of(
+    "scores came, but the worker did not say how training ended", "the script may have sent its own scores"
+)
 _KILLED_BY_SIGNAL_9 = 128 + 9
-# Processor time of all else that a script may start: commands for information use less, and so does an installation.
-_OF_PROGRAMS, _OF_AN_INSTALLATION = 2.0, 10.0
-_INSTALLATION = re.compile(r"\S+ -m pip ")
-# A mixed batch has two sets of labels; one more for a network of another class.
-_TARGETS_EACH = 3
-# Processor time may be so many times what the counted images explain, and more by so much. The reference trained by two
-# threads that wait for each other used 5 times what a forward had shown; honest training elsewhere used 0.7 times it.
-_UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
-# Of an epoch; the largest share of images that a network classifies right which learned from fewer; that of the first
-# quarter of an epoch; and how much larger it is at the test than over the last part of training, in which dropout and
-# changed images hide some.
-_FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
-# That leap is looked for behind this part of a training, with so many targets an image, and so many images at least.
-_LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
-# Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
-_MOST_SECONDS = 1e7
 _MET_OUTSIDE = {
     Ending.WALL_LIMIT: Outcome.TIMED_OUT,
     Ending.MEMORY_LIMIT: Outcome.OUT_OF_MEMORY,
@@ -148,17 +129,23 @@ def _trained(waiting: WaitingWorker, data: DataSet, replayers: Replayers) -> Tra
 
 
 def _result(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) -> Trained:
-    assignment = request.assignment
+    execution, stopped = worked.execution, worked.stopped
     scores = replay.scores
     said: Exported | Evaluated | None = worked.exported
-    flags: tuple[Reason, ...] = ()
+    flags = [*replay.flags]
     if scores is None:
         said = worked.evaluated
-        if worked.execution.answer is not None and request.images is not None:
-            scores = request.images.in_order(worked.execution.answer)
-            flags = (Reason.of(BESIDE_ITS_SCRIPT, replay.why_not),)
-    outcome, error = _outcome(worked, assignment)
-    training = plausible(worked.stopped.training) if worked.stopped else Training()
+        if execution.answer is not None and request.images is not None:
+            scores = request.images.in_order(execution.answer)
+            flags = [Reason.of(BESIDE_ITS_SCRIPT, replay.why_not)]
+    training = stopped.training if stopped else Training()
+    flags += not_seen_learning(training, worked.curve, replay.known, len(data.x_train))
+    flags += worked.doubts
+    if scores is not None and (stopped is None or said is None):
+        flags.append(_UNSAID)
+    flags += other_programs(execution.programs)
+    flags += miscounted(training, request.assignment.budget.epochs, len(data.x_train))
+    outcome, error = _outcome(worked, request.assignment)
     run = Run(
         outcome=outcome,
         stop_reason=_stop_reason(worked),
@@ -167,122 +154,14 @@ def _result(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) 
         torch_version=worked.started.torch_version,
         on_card=worked.started.on_card,
         error=error,
-        error_line=worked.stopped.line if worked.stopped else 0,
+        error_line=stopped.line if stopped else 0,
         notes=said.notes if said else (),
-        flags=(
-            *(Reason(REPORTED, flag) for flag in (said.flags if said else ())),
-            *flags,
-            *replay.flags,
-            *not_seen_learning(training, worked.curve, replay.known, len(data.x_train)),
-            *_unlikely(worked, assignment.budget.epochs, len(data.x_train)),
-        ),
+        flags=(*(Reason(REPORTED, flag) for flag in (said.flags if said else ())), *flags),
         curve=worked.curve,
-        job_seconds=round(worked.execution.seconds, 1),
-        processor_seconds=round(worked.execution.processor_seconds, 1),
+        job_seconds=round(execution.seconds, 1),
+        processor_seconds=round(execution.processor_seconds, 1),
     )
-    return Trained(run, scores, replay.network, _ABOUT_THE_LOG + worked.execution.log)
-
-
-def plausible(training: Training) -> Training:
-    """Bring what cannot have been measured within bounds, so that one forged number does not break everyone's table."""
-    seconds = training.seconds if math.isfinite(training.seconds) else 0.0
-    return replace(
-        training,
-        samples=min(max(training.samples, 0), MOST_SAMPLES),
-        batches=min(max(training.batches, 0), MOST_SAMPLES),
-        targets=min(max(training.targets, 0), MOST_SAMPLES),
-        acceleration=tuple(
-            (name, round(share, 4))
-            for name, share in dict(training.acceleration).items()
-            if name in OPTIMIZATIONS and 0 <= share <= 1
-        ),
-        seconds=round(min(max(seconds, 0.0), _MOST_SECONDS), 3),
-    )
-
-
-def _unlikely(run: WorkerRun, epochs: int, training_size: int) -> list[Reason]:
-    """What cannot well be true of what the worker said about its training."""
-    found = list(run.doubts)
-    said = run.evaluated if run.execution.answer is not None else run.exported
-    if _tested(run) and (run.stopped is None or said is None):
-        found.append(
-            Reason.of(
-                "scores came, but the worker did not say how training ended",
-                "the script may have sent its own scores",
-            )
-        )
-    found += _programs(run)
-    training = plausible(run.stopped.training) if run.stopped else Training()
-    used = training.samples
-    if training.targets > _TARGETS_EACH * used + training_size:
-        losses = f"losses of {training.targets:,} images had gradients, and the grader counted {used:,} images"
-        found.append(Reason(_ELSE, f"{losses}: {_ELSE}"))
-    # The last step may go past the budget; a step is hardly ever more than the whole training set.
-    if used > (epochs + 1) * training_size:
-        more = f"{used}, where {epochs} epochs have {epochs * training_size}"
-        found.append(Reason.of("the script used more images than the budget", more))
-    return found
-
-
-def not_seen_learning(
-    training: Training, curve: Sequence[CurvePoint], known: float, training_size: int
-) -> tuple[Reason, ...]:
-    """Say so where a network knows what nobody saw it learn: weights brought along, or worked out in another way.
-
-    Args:
-        curve: Of its counted batches, as the script's process told it.
-        known: The share of training images that the network that left classifies right, measured by its replay.
-    """
-    right = f"the network classifies {known:.0%} of training images right"
-    if training.samples < _FEW * training_size:
-        said = f"{right}, and the grader saw it learn from {training.samples:,}: {_ELSE}"
-        return (Reason(_ELSE, said),) if known > _FROM_FEW else ()
-    points = [(each.samples, each.accuracy) for each in curve if each.accuracy is not None]
-    found = []
-    if points and points[0][0] <= training_size / 4 and points[0][1] > _AT_FIRST:
-        images, share = points[0]
-        found.append(f"the network classified {share:.0%} of the first {images:,} images right: {_ELSE}")
-    # An image mixed of two has two targets, and its accuracy is that of one. Of few images, much is learned at the end.
-    plain = training.targets <= _PLAIN_TARGETS * training.samples and training.samples >= _MANY
-    if len(points) > 1 and plain and points[-2][0] > _LATE * training.samples and known > points[-1][1] + _LEAP:
-        found.append(f"{right}, and {points[-1][1]:.0%} of the last that it learned from: {_ELSE}")
-    return tuple(Reason(_ELSE, said) for said in found)
-
-
-def _programs(run: WorkerRun) -> list[Reason]:
-    """What ran beside the worker and its forks, where it used more than commands for information do."""
-    worked = [
-        (words, used)
-        for words, used in run.execution.programs
-        if not (_INSTALLATION.match(words) and used <= _OF_AN_INSTALLATION)
-    ]
-    total = sum(used for _, used in worked)
-    if total <= _OF_PROGRAMS:
-        return []
-    words, _ = max(worked, key=lambda program: program[1])
-    said = (
-        f"the script started another program, which used {total:.0f} s of processor time ({one_line(words, 80)}): "
-        "the grader did not count what that trained"
-    )
-    return [Reason("the script started another program", said)]
-
-
-def unexplained_time(run: Run, image_seconds: float | None) -> tuple[Reason, ...]:
-    """Say so where a job used far more processor time than its counted images explain. On a GPU nothing is said.
-
-    Args:
-        image_seconds: Processor time of one training image; None where it is not known.
-    """
-    if image_seconds is None or run.on_card:
-        return ()
-    explained = run.training.samples * image_seconds
-    if run.processor_seconds <= _UNEXPLAINED * explained + _UNEXPLAINED_SECONDS:
-        return ()
-    said = (
-        f"the job used {run.processor_seconds:,.0f} s of processor time, and the {run.training.samples:,} images that "
-        f"the grader counted explain {explained:,.0f} s: {_ELSE}"
-    )
-    return (Reason("the job used more processor time than its counted images explain", said),)
+    return Trained(run, scores, replay.network, _ABOUT_THE_LOG + execution.log)
 
 
 def _stop_reason(run: WorkerRun) -> StopReason:

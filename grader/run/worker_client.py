@@ -1,14 +1,14 @@
 """Start the worker on one submission, and read what it says with suspicion."""
 
 import contextlib
-import operator
+import math
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -31,7 +31,8 @@ from grader.protocol import (
     to_json,
 )
 from grader.protocol.exported import MOST_NETWORK_BYTES
-from grader.records import CurvePoint, Reason, Submission
+from grader.records import OPTIMIZATIONS, CurvePoint, Reason, Submission, Training
+from grader.run.curve import MOST_SAMPLES, TrainingCurve
 from grader.sandbox import BegunJob, Execution, Isolation, Job, Listener, StartedJob, started
 from grader.text import counted, one_line, without_outputs
 
@@ -55,11 +56,8 @@ _TWICE: dict[type, str] = {
 _MOST_SAID, _LONGEST_SAID = 8, 300
 # What the worker needs besides the script's own time: to import torch on a busy machine, and its timer's patience.
 _WORKER_SECONDS = 120
-# Of a training curve, which a worker tells each second.
-POINTS = 60
-# Student code shares the worker's process and may say anything. A number beyond these is no measurement, and could not
-# even be divided by a training set's size.
-MOST_SAMPLES, MOST_LOSS = 10**12, 1e6
+# Beyond this, a time that the worker told is no measurement; the same goes for MOST_SAMPLES.
+_MOST_SECONDS = 1e7
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,81 +130,6 @@ class WorkerRun:
     doubts: tuple[Reason, ...] = ()
 
 
-class _Stretch(NamedTuple):
-    """A part of a curve, made of so many messages; it ends with `samples` images used. Sums are over its images."""
-
-    messages: int
-    samples: int
-    loss: float
-    loss_images: float
-    accuracy: float
-    accuracy_images: float
-
-    def and_then(self, later: "_Stretch") -> "_Stretch":
-        sums = map(operator.add, self[2:], later[2:])
-        return _Stretch(self.messages + later.messages, later.samples, *sums)
-
-    def point(self) -> CurvePoint:
-        means = ((self.loss, self.loss_images), (self.accuracy, self.accuracy_images))
-        return CurvePoint(self.samples, *(round(total / images, 4) if images else None for total, images in means))
-
-
-class TrainingCurve:
-    """Takes progress in as it is told, and keeps at most `POINTS` points of it, each a mean over its images.
-
-    What cannot be a training curve is left out: a number of images that does not grow, an infinite loss, an accuracy
-    below 0 or above 1.
-
-    Attributes:
-        first: The first progress, as it was told.
-    """
-
-    def __init__(self) -> None:
-        self.first: Progress | None = None
-        self._stretches: list[_Stretch] = []
-        self._messages_each = 1
-
-    def add(self, event: Progress) -> None:
-        """Take in what was told; where there are too many stretches, they are joined in pairs."""
-        self.first = self.first or event
-        before = self._stretches[-1].samples if self._stretches else 0
-        if not before < event.samples <= MOST_SAMPLES:
-            return
-        images = event.samples - before
-        loss = _summed(event.loss, -MOST_LOSS, MOST_LOSS, images)
-        accuracy = _summed(event.accuracy, 0, 1, images)
-        if loss == accuracy == _NOTHING:
-            return
-        self._append(_Stretch(1, event.samples, *loss, *accuracy))
-        if len(self._stretches) > POINTS:
-            self._messages_each *= 2
-            stretches, self._stretches = self._stretches, []
-            for stretch in stretches:
-                self._append(stretch)
-
-    def points(self) -> tuple[CurvePoint, ...]:
-        """The curve so far, at most `POINTS` points, images increasing."""
-        stretches = self._stretches
-        # A last stretch of only a few messages would be a jump at the end.
-        if len(stretches) > 1 and 2 * stretches[-1].messages < self._messages_each:
-            stretches = [*stretches[:-2], stretches[-2].and_then(stretches[-1])]
-        return tuple(each.point() for each in stretches)
-
-    def _append(self, stretch: _Stretch) -> None:
-        if self._stretches and self._stretches[-1].messages < self._messages_each:
-            self._stretches[-1] = self._stretches[-1].and_then(stretch)
-        else:
-            self._stretches.append(stretch)
-
-
-_NOTHING = (0.0, 0.0)
-
-
-def _summed(value: float | None, least: float, most: float, images: int) -> tuple[float, float]:
-    """A mean over so many images as a sum, and the images; nothing for what cannot be such a mean."""
-    return (value * images, images) if value is not None and least <= value <= most else _NOTHING
-
-
 @dataclass(frozen=True, slots=True)
 class WaitingWorker:
     """A worker in its sandbox that has not yet been told to begin: no line of the submission has run."""
@@ -219,7 +142,7 @@ class WaitingWorker:
         """Have it run the submission. Can be called once."""
         request, curve = self.request, TrainingCurve()
         training = request.mode == "train"
-        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else None
+        listener = _listener(request.submission.student_id, request.slot.watch, curve) if training else Listener()
         with self.job.begun(request.slot.cancelled, listener) as job:
             yield BegunWorker(job, curve)
 
@@ -365,7 +288,24 @@ def _interpret(execution: Execution, curve: TrainingCurve) -> WorkerRun:
 
 def _bounded(stopped: Stopped) -> Stopped:
     line = stopped.line if 0 < stopped.line <= _LAST_LINE else 0
-    return replace(stopped, error=one_line(stopped.error, TEXT_LIMIT), line=line)
+    return replace(stopped, error=one_line(stopped.error, TEXT_LIMIT), line=line, training=plausible(stopped.training))
+
+
+def plausible(training: Training) -> Training:
+    """Bring what cannot have been measured within bounds, so that one forged number does not break everyone's table."""
+    seconds = training.seconds if math.isfinite(training.seconds) else 0.0
+    return replace(
+        training,
+        samples=min(max(training.samples, 0), MOST_SAMPLES),
+        batches=min(max(training.batches, 0), MOST_SAMPLES),
+        targets=min(max(training.targets, 0), MOST_SAMPLES),
+        acceleration=tuple(
+            (name, round(share, 4))
+            for name, share in dict(training.acceleration).items()
+            if name in OPTIMIZATIONS and 0 <= share <= 1
+        ),
+        seconds=round(min(max(seconds, 0.0), _MOST_SECONDS), 3),
+    )
 
 
 def _said_too_much(execution: Execution, events: list[Event]) -> Iterator[Reason]:

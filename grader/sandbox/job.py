@@ -91,8 +91,8 @@ class Listener:
         log: Gets each piece of what the script prints.
     """
 
-    report: Callable[[bytes], None]
-    log: Callable[[bytes], None]
+    report: Callable[[bytes], None] = lambda _: None
+    log: Callable[[bytes], None] = lambda _: None
 
 
 class Ending(StrEnum):

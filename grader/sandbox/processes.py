@@ -69,6 +69,37 @@ class _Family:
 _FAMILY = _Family()
 
 
+class _Programs:
+    """What a job starts besides its own process and that one's forks.
+
+    Args:
+        own: Words of the command of the process that the job is for.
+
+    Attributes:
+        found: Of each program its command, and the processor seconds that were seen.
+    """
+
+    def __init__(self, own: Sequence[str]) -> None:
+        self._own, self._own_since, self._own_image = list(own), 0.0, 0
+        self._above: list[psutil.Process] = []
+        self.found: dict[psutil.Process, tuple[str, float]] = {}
+
+    def look_at(self, process: psutil.Process, used: float) -> None:
+        """Recognise the job's own process before a line of the script runs; from then on, note every other program."""
+        image = _image(process.pid)
+        if image is None:
+            return
+        if not self._own_image:
+            # Bubblewrap's own command has these words further back.
+            if process.cmdline()[_OPTIONS:][: len(self._own)] == self._own:
+                self._own_since, self._own_image = process.create_time(), image
+                self._above = process.parents()  # bubblewrap may have begun within the same hundredth of a second
+            return
+        another = image != self._own_image and process.create_time() >= self._own_since and process not in self._above
+        if another and (process in self.found or len(self.found) < _MOST_PROGRAMS):
+            self.found[process] = " ".join(process.cmdline())[:_LONGEST_COMMAND], used
+
+
 class ProcessTree(ABC):
     """The processes of one job; none of them is left when the context is.
 
@@ -90,9 +121,7 @@ class ProcessTree(ABC):
         disk: tuple[Path, ...] = (),
     ) -> None:
         self._process, self._group, self._disk = process, group, disk
-        self._program, self._own_since, self._own_image = list(program), 0.0, 0
-        self._above: list[psutil.Process] = []
-        self._programs: dict[psutil.Process, tuple[str, float]] = {}
+        self._programs = _Programs(program)
         self._kills_before = _kills_for_memory()
         self.exit_descriptor = os.pidfd_open(process.pid)
         self._used: dict[psutil.Process, float] = {}
@@ -122,7 +151,7 @@ class ProcessTree(ABC):
     @property
     def programs(self) -> tuple[tuple[str, float], ...]:
         """As `Execution.programs`; each with the processor seconds that were seen."""
-        return tuple(self._programs.values())
+        return tuple(self._programs.found.values())
 
     def exit_code(self) -> int:
         """As a shell counts; the tree must have ended."""
@@ -153,7 +182,7 @@ class ProcessTree(ABC):
                 times = process.cpu_times()
                 self._used[process] = times.user + times.system
                 with_children += times.user + times.system + times.children_user + times.children_system
-                self._look_for_programs(process)
+                self._programs.look_at(process, self._used[process])
         if self._group is not None:
             with_children = max(with_children, self._group.processor_seconds())
         self.memory = memory
@@ -163,22 +192,6 @@ class ProcessTree(ABC):
     def look_at_disk(self) -> None:
         """Measure the folders on the disk."""
         self.written = max((_bytes_in(folder) for folder in self._disk), default=0)
-
-    def _look_for_programs(self, process: psutil.Process) -> None:
-        """Recognise the job's own process before a line of the script runs; from then on, note every other program."""
-        image = _image(process.pid)
-        if image is None:
-            return
-        if not self._own_image:
-            # Bubblewrap's own command has these words further back.
-            if process.cmdline()[_OPTIONS:][: len(self._program)] == self._program:
-                self._own_since, self._own_image = process.create_time(), image
-                self._above = process.parents()  # bubblewrap may have begun within the same hundredth of a second
-        elif image != self._own_image and process.create_time() >= self._own_since and process not in self._above:
-            known = process in self._programs or len(self._programs) < _MOST_PROGRAMS
-            if known:
-                words = " ".join(process.cmdline())[:_LONGEST_COMMAND]
-                self._programs[process] = words, self._used[process]
 
 
 class NamespaceTree(ProcessTree):

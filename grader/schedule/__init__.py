@@ -19,7 +19,6 @@ from grader.schedule.gpus import card_name, spread
 T = TypeVar("T")
 R = TypeVar("R")
 S = TypeVar("S")
-M = TypeVar("M")
 S_co = TypeVar("S_co", covariant=True)
 M_co = TypeVar("M_co", covariant=True)
 
@@ -57,6 +56,21 @@ class Slot:
     def names(self) -> tuple[str, str]:
         """Of its machine and its card: with either of them it is lost."""
         return card_name("", self.machine), self.name
+
+
+class Divided(Protocol):
+    """What a scheduler must know of a machine that was set up."""
+
+    @property
+    def jobs(self) -> int:
+        """Tasks at the same time."""
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """GPUs, as CUDA_VISIBLE_DEVICES names them there."""
+
+
+M = TypeVar("M", bound=Divided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +123,29 @@ class Scheduler(Protocol[S_co, M_co]):
         """
 
 
+def slots_of(machine: Divided, name: str, alone: bool, cancelled: threading.Event, watch: Watch) -> list[Slot]:
+    """The slots into which a machine of this name is divided, its cards spread among them."""
+    cards = spread(machine.jobs, machine.cards)
+    return [Slot(number, alone, card, name, cancelled, watch) for number, card in enumerate(cards)]
+
+
 def run_at(
     slots: Sequence[Slot],
     tasks: Iterable[T],
     run: Callable[[Slot, T], R],
-    cancelled: threading.Event,
-    watch: Watch,
     lost: set[str],
 ) -> Generator[tuple[T, Finished[R]], None, None]:
     """Work on tasks in all slots at once, as `Scheduler.run_all` says.
 
     One thread serves each slot until the end, because a sandbox dies with the thread that started it. A task in a slot
-    that is `alone` begins only when nothing else runs on its machine.
+    that is `alone` begins only when nothing else runs on its machine. Where a task raises or the caller stops asking,
+    all slots are cancelled here: work in flight should then end soon.
 
     Args:
         run: Works on a task; raises SlotLost where it could not be finished for a reason that is not the task's.
-        cancelled: Set here when a task raises or the caller stops asking; work in flight should then end soon.
         lost: The names of machines and cards that are lost for good. More are added here.
     """
-    alone = any(slot.alone for slot in slots)
-    desk = _Desk(slots, [_Waiting(task, alone) for task in tasks], run, watch, lost)
+    desk = _Desk(slots, tasks, run, lost)
     threads = [threading.Thread(target=desk.serve, args=(slot,), name=slot.name) for slot in slots]
     for thread in threads:
         thread.start()
@@ -136,7 +153,8 @@ def run_at(
         for _ in range(desk.unfinished):
             yield desk.next_finished()
     except BaseException:
-        cancelled.set()
+        for slot in slots:
+            slot.cancelled.set()
         raise
     finally:
         desk.close()
@@ -161,21 +179,12 @@ class _Waiting(Generic[T]):
 class _Desk(Generic[T, R]):
     """The tasks that wait and the results that nobody has fetched, shared by the slots' threads."""
 
-    def __init__(
-        self,
-        slots: Sequence[Slot],
-        tasks: Iterable[_Waiting[T]],
-        run: Callable[[Slot, T], R],
-        watch: Watch,
-        lost: set[str],
-    ) -> None:
-        self._waiting = deque(tasks)
+    def __init__(self, slots: Sequence[Slot], tasks: Iterable[T], run: Callable[[Slot, T], R], lost: set[str]) -> None:
+        self._slots, self._run, self._lost = slots, run, lost
+        alone = any(slot.alone for slot in slots)
+        self._waiting = deque(_Waiting(task, alone) for task in tasks)
         self._in_flight: dict[Slot, _Waiting[T]] = {}
         self.unfinished = len(self._waiting)
-        self._slots = slots
-        self._run = run
-        self._watch = watch
-        self._lost = lost
         self._changed = threading.Condition()
         self._closed = False
         self._ended: queue.SimpleQueue[tuple[T, Finished[R]] | BaseException] = queue.SimpleQueue()
@@ -200,7 +209,7 @@ class _Desk(Generic[T, R]):
             try:
                 self._ended.put((taken.task, Finished(self._run(slot, taken.task), taken.losses)))
             except SlotLost as loss:
-                self._lose(taken, loss)
+                self._lose(slot, taken, loss)
             except BaseException as error:  # the caller's thread raises it
                 self._ended.put(error)
             with self._changed:
@@ -223,13 +232,13 @@ class _Desk(Generic[T, R]):
         beside = [other for at, other in self._in_flight.items() if not set(at.names).isdisjoint(slot.names)]
         return not beside if waiting.alone else not any(other.alone for other in beside)
 
-    def _lose(self, taken: _Waiting[T], loss: SlotLost) -> None:
+    def _lose(self, slot: Slot, taken: _Waiting[T], loss: SlotLost) -> None:
         lost = taken.after(loss.name)
         given_up = len(lost.losses) >= MOST_LOSSES
         then = "the grader gives that run up for now" if given_up else "the grader repeats that run"
         out = ", so the grader no longer uses it" if loss.for_good else ""
         with self._changed:
-            self._watch(Notice(f"{loss.name} failed and lost a run{out}; {then}"))
+            slot.watch(Notice(f"{loss.name} failed and lost a run{out}; {then}"))
             if loss.for_good:
                 self._lost.add(loss.name)
             if given_up:
@@ -258,16 +267,12 @@ class Local(Generic[S, M]):
     Args:
         machine: What was set up here.
         shared: What all tasks share.
-        jobs: Tasks at the same time.
-        cards: GPUs, as CUDA_VISIBLE_DEVICES names them; may be none.
         cancelled: Set from outside, or by `run_at`; `work` should then end soon.
     """
 
-    def __init__(self, machine: M, shared: S, jobs: int, cards: Sequence[str], cancelled: threading.Event) -> None:
+    def __init__(self, machine: M, shared: S, cancelled: threading.Event) -> None:
         self.machines: Sequence[M] = (machine,)
-        self._shared = shared
-        self._cards = spread(jobs, cards)
-        self._cancelled = cancelled
+        self._shared, self._cancelled = shared, cancelled
         self._lost: set[str] = set()
 
     def run_all(
@@ -275,9 +280,5 @@ class Local(Generic[S, M]):
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
         (machine,) = self.machines
-        slots = [Slot(number, alone, card, "", self._cancelled, watch) for number, card in enumerate(self._cards)]
-
-        def at(slot: Slot, task: T) -> R:
-            return work(task, self._shared, machine, slot)
-
-        yield from run_at(slots, tasks, at, self._cancelled, watch, self._lost)
+        slots = slots_of(machine, "", alone, self._cancelled, watch)
+        yield from run_at(slots, tasks, lambda slot, task: work(task, self._shared, machine, slot), self._lost)

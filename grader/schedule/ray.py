@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -21,8 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from grader.errors import Cancelled, InfrastructureError, SlotLost, UserError
 from grader.progress import Event, Printed, StageBegun, Watch
-from grader.schedule import Finished, Here, M, R, S, Slot, T, run_at
-from grader.schedule.gpus import spread
+from grader.schedule import Finished, Here, M, R, S, Slot, T, run_at, slots_of
 
 # How often a node's process is started anew before the node counts as lost.
 _MOST_RESTARTS = 3
@@ -39,40 +38,25 @@ _MOST_EVENTS = 200
 Setup = Callable[[S, Here], AbstractContextManager[M]]
 
 
-class Divided(Protocol):
-    """What a node's setup must say of it: how many tasks at the same time, on which cards."""
-
-    @property
-    def jobs(self) -> int:
-        """Tasks at the same time."""
-
-    @property
-    def cards(self) -> tuple[str, ...]:
-        """GPUs, as CUDA_VISIBLE_DEVICES names them there."""
-
-
-D = TypeVar("D", bound=Divided)
-
-
 @dataclass(frozen=True, slots=True)
-class _Member(Generic[D]):
+class _Member(Generic[M]):
     """A node that takes part."""
 
     name: str
     actor: Any
     fetch: Callable[[], Any]
-    machine: D
+    machine: M
 
 
 @contextmanager
 def connected(
     address: str,
-    setup: Setup[S, D],
+    setup: Setup[S, M],
     shared: S,
     jobs: int,
     cancelled: threading.Event,
     say: Callable[[str], None],
-) -> Iterator["Cluster[S, D]"]:
+) -> Iterator["Cluster[S, M]"]:
     """The nodes that are there now, set up; a node whose setup raises is named and left out.
 
     Args:
@@ -110,34 +94,34 @@ def connected(
         ray.shutdown()
 
 
-class Cluster(Generic[S, D]):
+class Cluster(Generic[S, M]):
     """The nodes that take part, as a `Scheduler`."""
 
-    def __init__(self, members: Sequence[_Member[D]], cancelled: threading.Event) -> None:
+    def __init__(self, members: Sequence[_Member[M]], cancelled: threading.Event) -> None:
         self._members = members
         self._cancelled = cancelled
         self._lost: set[str] = set()
 
     @property
-    def machines(self) -> Sequence[D]:
+    def machines(self) -> Sequence[M]:
         """What was set up on each node, lost ones too."""
         return [member.machine for member in self._members]
 
     def run_all(
-        self, tasks: Sequence[T], work: Callable[[T, S, D, Slot], R], watch: Watch, *, alone: bool = False
+        self, tasks: Sequence[T], work: Callable[[T, S, M, Slot], R], watch: Watch, *, alone: bool = False
     ) -> Iterator[tuple[T, Finished[R]]]:
         """As `Scheduler.run_all`."""
         slots = [
-            Slot(number, alone, card, member.name, self._cancelled, watch)
+            slot
             for member in self._members
-            for number, card in enumerate(spread(member.machine.jobs, member.machine.cards))
+            for slot in slots_of(member.machine, member.name, alone, self._cancelled, watch)
         ]
         run = partial(_run, {member.name: member for member in self._members}, work)
         over = threading.Event()
         attendant = threading.Thread(target=self._attend, args=(watch, over), name="cluster")
         attendant.start()
         try:
-            yield from run_at(slots, tasks, run, self._cancelled, watch, self._lost)
+            yield from run_at(slots, tasks, run, self._lost)
         finally:
             over.set()
             attendant.join()
@@ -279,7 +263,7 @@ def _set_up(
     return sorted(members, key=lambda member: member.name)
 
 
-def _run(members: Mapping[str, _Member[D]], work: Callable[[T, S, D, Slot], R], slot: Slot, task: T) -> R:
+def _run(members: Mapping[str, _Member[M]], work: Callable[[T, S, M, Slot], R], slot: Slot, task: T) -> R:
     """Have one task worked on at a node."""
     member = members[slot.machine]
     try:
@@ -294,7 +278,7 @@ def _run(members: Mapping[str, _Member[D]], work: Callable[[T, S, D, Slot], R], 
     return result
 
 
-def _comes_back(member: _Member[D]) -> bool:
+def _comes_back(member: _Member[M]) -> bool:
     """Whether the node's process runs again, after Ray has started it anew."""
     deadline = time.monotonic() + _COMES_BACK_SECONDS
     while time.monotonic() < deadline:

@@ -7,10 +7,9 @@ import threading
 import time
 
 from grader import text
-from grader.protocol import TEXT_LIMIT, Event, to_json
+from grader.protocol import LENGTH_BYTES, NETWORK, OVER, READY, TEXT_LIMIT, Event, to_json
 
 _READ_BYTES = 1 << 20
-_LENGTH_BYTES = 8
 _TICK_SECONDS = 0.1
 
 _sentences: dict[str, dict[str, None]] = {}
@@ -42,15 +41,15 @@ class Channel:
 
     def say_over(self) -> None:
         """Say that training is over: what follows has a time limit of its own."""
-        _write_all(self._scores, b"O")
+        _write_all(self._scores, OVER)
 
     def say_ready(self) -> None:
         """Say that images may come."""
-        _write_all(self._scores, b"R")
+        _write_all(self._scores, READY)
 
     def offer(self, network: bytes) -> None:
         """Offer a network in place of being ready; images may come all the same."""
-        _write_all(self._scores, b"N" + len(network).to_bytes(_LENGTH_BYTES, "little"))
+        _write_all(self._scores, NETWORK + len(network).to_bytes(LENGTH_BYTES, "little"))
         _write_all(self._scores, network)
 
     def receive(self, count: int) -> bytearray:

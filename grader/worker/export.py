@@ -32,7 +32,6 @@ from grader.protocol.exported import (
     Weight,
     allowed,
     to_bytes,
-    values_in,
 )
 from grader.worker.preprocessing import CHANNELS, SIDE, VALUES, pixel_values, tensor_of
 from grader.worker.tensors import tensors_in, view_of
@@ -242,8 +241,8 @@ def _needed(calls: list[tuple[Call, bool]], output: int) -> Graph:
         results = range(first[index], first[index + 1])
         if writes or not needed.isdisjoint(results):
             if not allowed(call.operation):
-                raise NotExportable(f"it uses the operation {call.operation.partition('.')[0]}")
-            needed.update(values_in([call.args, list(call.kwargs.values())]))
+                raise NotExportable(f"it uses the operation {call.name}")
+            needed.update(call.values)
             kept.append(index)
     numbers, count = {0: 0}, 1
     for index in reversed(kept):

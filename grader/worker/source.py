@@ -1,7 +1,7 @@
 """Read a submitted file: its text, the blanks that are left, and what has to be set aside before Python can run it.
 
 Modules that unpack data, which a homework does not need, are named for a person to look at, with their line; none is
-forbidden. How much a submission brings along is measured outside (run/check.py).
+forbidden. How much a submission brings along is measured outside (run/doubts.py).
 """
 
 import ast

@@ -15,7 +15,7 @@ from grader.schedule import Here, Slot
 
 @dataclass(frozen=True)
 class Bench:
-    """What is set up on a node: two places, no cards."""
+    """What is set up on a node: two slots, no cards."""
 
     name: str
     pid: int

@@ -9,7 +9,7 @@ import pytest
 
 from command import ROOT, SUBMISSIONS
 from grader.records import Companion, Submission
-from grader.run.check import brought_along
+from grader.run.doubts import brought_along
 from grader.text import without_outputs
 
 HONEST = [

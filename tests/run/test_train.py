@@ -22,9 +22,10 @@ from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
+from grader.run.doubts import miscounted, not_seen_learning, other_programs, unexplained_time
 from grader.run.replay import Replayers
-from grader.run.train import Trained, not_seen_learning, plausible
-from grader.run.worker_client import Request, WorkerRun
+from grader.run.train import Trained
+from grader.run.worker_client import Request, WorkerRun, plausible
 from grader.sandbox import Ending, Execution, Isolation
 from one_run import only_slot, train_at
 from record_examples import entry, submission
@@ -209,7 +210,7 @@ def test_a_kill_is_ours_only_where_the_kernel_counted_it(
 )
 def test_another_program_is_named_where_it_worked(command: str, count: int, seconds: float, named: bool) -> None:
     programs = tuple((command, seconds / count) for _ in range(count))
-    found = train_stage._unlikely(worked(ended(programs=programs)), 5, 50_000)
+    found = other_programs(programs)
     assert [command in said.words for said in found] == [True] * named
 
 
@@ -219,7 +220,7 @@ def test_another_program_is_named_where_it_worked(command: str, count: int, seco
     ids=["plain", "mixed up", "a look at another network", "twenty batches that count as one"],
 )
 def test_far_more_losses_than_counted_images_are_named(samples: int, targets: int, named: bool) -> None:
-    found = train_stage._unlikely(worked(ended(), Training(samples, targets=targets)), 5, 50_000)
+    found = miscounted(Training(samples, targets=targets), 5, 50_000)
     assert ["something else may have been trained" in said.words for said in found] == [True] * named
 
 
@@ -238,7 +239,7 @@ def test_processor_time_that_the_counted_images_do_not_explain_is_named_with_bot
     seconds: float, image_seconds: float | None, on_card: bool, named: bool
 ) -> None:
     run = Run(Outcome.GRADED, StopReason.FINISHED, Training(20_000), on_card=on_card, processor_seconds=seconds)
-    said = train_stage.unexplained_time(run, image_seconds)
+    said = unexplained_time(run, image_seconds)
     assert len(said) == named
     assert all(f"{seconds:,.0f} s" in each.words and "20,000 images" in each.words for each in said)
 

@@ -16,9 +16,10 @@ import pytest
 from grader.errors import InfrastructureError
 from grader.protocol import Evaluated, Event, NetworkSeen, Progress, SourceRead, Started, Stopped, to_json
 from grader.records import CurvePoint
-from grader.run.worker_client import POINTS, TrainingCurve, WorkerRun, _interpret
+from grader.run.curve import POINTS, TrainingCurve
+from grader.run.worker_client import WorkerRun, _interpret
 from grader.sandbox import Ending, Execution, Job, Listener
-from grader.sandbox.execute import Conversation
+from grader.sandbox.conversation import Conversation
 from submission_folders import ASSIGNMENT
 
 STARTED, SOURCE = Started("CPU", "2.11"), SourceRead(suspicions=("imports zlib (line 1)",))
@@ -165,7 +166,7 @@ def test_the_middle_of_two_hours_is_heard(tmp_path: Path) -> None:
             os.write(pipes["report"][1], b"%d\n" % second)
             if second % 3 == 0:
                 conversation.drain()
-        kept = conversation.report()
+        kept = conversation.report.lines()
     for ends in pipes.values():
         for descriptor in ends:
             os.close(descriptor)

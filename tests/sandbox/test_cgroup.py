@@ -9,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from grader.assignment import Assignment
-from grader.sandbox import Ending, Isolation, Job, Listener, execute
+from grader.sandbox import Ending, Isolation, Job, Listener, started
 from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
 from other_user import as_user, delegated, open_python
+from sandboxed import run
 
 pytestmark = pytest.mark.sandbox
 
 
 @pytest.fixture
-def job(tmp_path: Path, assignment: Assignment) -> Job:
-    folder = tmp_path / "job"
-    folder.mkdir(mode=0o755)
-    limits = assignment.limits.model_copy(update={"memory_mb": 64, "scratch_mb": 8, "shared_memory_mb": 8})
-    return Job(folder, limits, ready_seconds=20)
+def job(job: Job) -> Job:
+    """One that may use little memory."""
+    small = {"memory_mb": 64, "scratch_mb": 8, "shared_memory_mb": 8}
+    return replace(job, limits=job.limits.model_copy(update=small))
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +57,12 @@ def test_a_job_is_in_its_group_from_the_start(tree: Cgroup, isolation: Isolation
 
     program = ("-c", "print('inside'); import time; time.sleep(1)")
     within = replace(isolation, cgroup=tree)
-    execution = execute(within, job, threading.Event(), program, Listener(lambda _: None, look))
+    with started(within, job, program) as waiting, waiting.begun(threading.Event(), Listener(log=look)) as running:
+        execution = running.wait()
     assert execution.ending is Ending.EXITED
     assert seen
     assert seen[0] >= 2
     assert set(tree.folder.iterdir()) == before
-
-
-@pytest.fixture(scope="module")
-def bounding() -> Cgroup:
-    """A tree whose groups have limits."""
-    try:
-        return find_cgroup()
-    except Refused as refused:
-        pytest.skip(str(refused))
 
 
 @pytest.fixture
@@ -93,7 +84,7 @@ HOG = "import os\nhidden = os.memfd_create('hidden')\nfor _ in range(256): os.wr
 
 def test_a_group_bounds_memory_that_nothing_maps(isolation: Isolation, bounding: Cgroup, job: Job) -> None:
     bare = replace(isolation, cgroup=bounding, filtered=False)
-    assert execute(bare, job, threading.Event(), ("-c", HOG)).ending is Ending.MEMORY_LIMIT
+    assert run(bare, job, HOG).ending is Ending.MEMORY_LIMIT
 
 
 def test_a_job_that_the_kernel_ended_for_want_of_memory_elsewhere_met_no_limit(
@@ -101,7 +92,7 @@ def test_a_job_that_the_kernel_ended_for_want_of_memory_elsewhere_met_no_limit(
 ) -> None:
     """The machine was full, and the job within its own limit: that is nobody's fault but ours."""
     bare = replace(isolation, cgroup=crowded, filtered=False)
-    execution = execute(bare, job, threading.Event(), ("-c", HOG))
+    execution = run(bare, job, HOG)
     assert execution.ending is Ending.EXITED
     assert execution.exit_code == 128 + 9
 
@@ -115,10 +106,7 @@ def test_a_job_in_a_group_may_start_as_many_processes_as_without_one(
         "import os, resource, signal\nresource.setrlimit(resource.RLIMIT_NPROC, (16, 16))\nstarted = 0\ntry:\n"
         "    while os.fork() or signal.pause(): started += 1\nexcept BlockingIOError: print(started)"
     )
-    without, within = (
-        execute(replace(isolation, cgroup=cgroup), few, threading.Event(), ("-c", forks)).log
-        for cgroup in (None, bounding)
-    )
+    without, within = (run(replace(isolation, cgroup=cgroup), few, forks).log for cgroup in (None, bounding))
     assert int(without) >= 14
     assert within == without
 

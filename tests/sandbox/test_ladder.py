@@ -14,7 +14,7 @@ from grader.assignment import Assignment
 from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.sandbox import PROBES, Isolation, fallback, find_isolation, ladder, rungs, seccomp
-from grader.sandbox.cgroup import Cgroup, Refused, find_cgroup
+from grader.sandbox.cgroup import Cgroup
 from grader.sandbox.ladder import HIDDEN_MEMORY
 from other_user import UID, as_user, open_python
 
@@ -85,15 +85,6 @@ def test_a_cgroup_in_which_no_job_runs_is_not_chosen(
     assert full.isolation is None
     assert "no job runs in a cgroup here" in full.refusal
     assert find_isolation(assignment.limits).level is IsolationLevel.STRONG
-
-
-@pytest.fixture
-def bounding() -> Cgroup:
-    """A tree whose groups have limits."""
-    try:
-        return find_cgroup()
-    except Refused as refused:
-        pytest.skip(str(refused))
 
 
 def test_a_sandbox_that_leaks_for_want_of_the_filter_says_what_to_install(

@@ -6,19 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from grader.assignment import Assignment
 from grader.sandbox import BegunJob, Ending, Isolation, Job, started
+from sandboxed import PIPES
 
 pytestmark = pytest.mark.sandbox
 
-PIPES = """
-import os, sys, time
-images, scores, report = map(int, sys.argv[1:4])
-os.read(images, 1)
+OFFERS = f"""{PIPES}
 def offer(network, length=None):
     os.write(scores, b"N" + (len(network) if length is None else length).to_bytes(8, "little") + network)
 """
@@ -33,16 +29,14 @@ os.write(scores, b"12345678")
 
 
 @pytest.fixture
-def job(tmp_path: Path, assignment: Assignment) -> Job:
-    folder = tmp_path / "job"
-    folder.mkdir(mode=0o755)
-    asked = memoryview(b"image" * 100_000)
-    return Job(folder, assignment.limits, 30, 30, images=asked, answer_bytes=8, network_bytes=len(NETWORK))
+def job(job: Job) -> Job:
+    """One that may offer a network, and is asked about images."""
+    return replace(job, images=memoryview(b"image" * 100_000), answer_bytes=8, network_bytes=len(NETWORK))
 
 
 @contextmanager
 def begun(isolation: Isolation, job: Job, program: str) -> Iterator[BegunJob]:
-    with started(isolation, job, ("-c", PIPES + program)) as waiting, waiting.begun(threading.Event()) as running:
+    with started(isolation, job, ("-c", OFFERS + program)) as waiting, waiting.begun(threading.Event()) as running:
         yield running
 
 
@@ -148,7 +142,7 @@ while True:
     os.read(images, 1)
 """
     plain, never = Job(job.folder, job.limits, 30, 30), threading.Event()
-    with started(isolation, plain, ("-c", PIPES + program)) as waiting:
+    with started(isolation, plain, ("-c", OFFERS + program)) as waiting:
         answers = [waiting.ask(memoryview(asked), 4, never) for asked in (b"abcd", b"efgh")]
         assert [(each.ending, each.answer) for each in answers] == [(Ending.WAITS, b"dcba"), (Ending.WAITS, b"hgfe")]
         failed = waiting.ask(memoryview(b"fail"), 4, never)

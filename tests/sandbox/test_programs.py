@@ -2,16 +2,14 @@
 
 import os
 import subprocess
-import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from grader.assignment import Assignment
-from grader.sandbox import Execution, Isolation, Job, execute, processes
+import sandboxed
+from grader.sandbox import Execution, Isolation, Job, processes
 from grader.sandbox.processes import ProcessTree
 
 pytestmark = pytest.mark.sandbox
@@ -21,15 +19,9 @@ WORK = "import time\nend = time.process_time() + 0.6\nwhile time.process_time() 
 RUNS_ANOTHER = "if os.fork() == 0: os.execv('/proc/self/exe', ['hw6.py', '-c', work])\nos.wait()"
 
 
-@pytest.fixture
-def job(tmp_path: Path, assignment: Assignment) -> Job:
-    folder = tmp_path / "job"
-    folder.mkdir(mode=0o755)
-    return Job(folder, assignment.limits, ready_seconds=60)
-
-
 def run(isolation: Isolation, job: Job, program: str) -> Execution:
-    return execute(isolation, job, threading.Event(), ("-c", f"work = {WORK!r}\n{SET_UP}{program}"))
+    """Run it where `work` is a program that uses a processor."""
+    return sandboxed.run(isolation, job, f"work = {WORK!r}\n{SET_UP}{program}")
 
 
 def test_processor_time_is_measured_and_a_fork_is_no_program(isolation: Isolation, job: Job) -> None:

@@ -14,17 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from grader.assignment import Assignment
 from grader.errors import Cancelled
 from grader.sandbox import Ending, Execution, Isolation, Job, execute, started
 from grader.sandbox.job import gpu_devices
 from grader.sandbox.ladder import PROBES, probe_program
 from grader.sandbox.processes import first_process
 from other_user import UID, as_user, open_python
+from sandboxed import PIPES, run
 
 pytestmark = pytest.mark.sandbox
 
-PIPES = "import os, sys, time\nimages, scores, report = map(int, sys.argv[1:4])\nbegun = os.read(images, 1)\n"
 # Each child works for half a second and is forgotten by the kernel.
 FORKS_FOR_TIME = """
 import os, signal, time
@@ -37,19 +36,6 @@ while True:
         os._exit(0)
     time.sleep(0.5)
 """
-
-
-@pytest.fixture
-def job(tmp_path: Path, assignment: Assignment) -> Job:
-    folder = tmp_path / "job"
-    folder.mkdir(mode=0o755)
-    (folder / "submission").write_text("print('hello')\n")
-    return Job(folder, assignment.limits, ready_seconds=30, answer_seconds=30)
-
-
-def run(isolation: Isolation, job: Job, program: str) -> Execution:
-    """Run a short program in the worker's place; it gets the numbers of the three pipes, as the worker does."""
-    return execute(isolation, job, threading.Event(), ("-c", program))
 
 
 def text(execution: Execution) -> str:
@@ -209,8 +195,9 @@ def test_a_cancelled_job_ends_and_leaves_nothing(isolation: Isolation, job: Job)
 
 
 def test_a_job_that_waits_begins_when_it_is_told(isolation: Isolation, job: Job) -> None:
-    with started(isolation, job, ("-c", f"{PIPES}print('begun with', begun)")) as waiting:
-        assert text(waiting.run(threading.Event())) == "begun with b'B'"
+    program = f"{PIPES}print('begun with', begun)"
+    with started(isolation, job, ("-c", program)) as waiting, waiting.begun(threading.Event()) as running:
+        assert text(running.wait()) == "begun with b'B'"
 
 
 def test_a_job_that_is_never_told_to_begin_leaves_nothing(isolation: Isolation, job: Job) -> None:

@@ -67,7 +67,7 @@ def test_a_card_is_doubted_where_a_run_failed_with_its_words_or_met_none() -> No
     assert not in_doubt(replace(RUN, outcome=Outcome.GRADED, error="CUDA error: device-side assert triggered"), b"")
 
 
-def test_a_job_sees_the_card_of_its_place_only(assignment: Assignment) -> None:
+def test_a_job_sees_the_card_of_its_slot_only(assignment: Assignment) -> None:
     job = Job(Path("job"), assignment.limits, ready_seconds=1, card="3")
     assert environment(job, "code", "scratch", "tmp")["CUDA_VISIBLE_DEVICES"] == "3"
     assert "CUDA_VISIBLE_DEVICES" not in environment(replace(job, card=""), "code", "scratch", "tmp")

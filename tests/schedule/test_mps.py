@@ -21,9 +21,10 @@ from grader.cli import look
 from grader.errors import UserError
 from grader.records import IsolationLevel
 from grader.run.machine import default_jobs, shared_cards
-from grader.sandbox import Job, execute, fallback, rungs
+from grader.sandbox import Job, fallback, rungs
 from grader.sandbox.job import environment
 from grader.schedule import Slot, mps
+from sandboxed import run
 from small_class import rules
 
 # A grader that starts the daemon, says so, and is killed before it can end it.
@@ -213,22 +214,18 @@ def succeeded(lines: list[str]) -> set[str]:
 @pytest.mark.sandbox
 @pytest.mark.parametrize("level", [IsolationLevel.FULL, IsolationLevel.STRONG, IsolationLevel.PARTIAL])
 def test_a_job_can_reach_the_daemon_and_change_nothing_of_it(
-    level: IsolationLevel, assignment: Assignment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    level: IsolationLevel, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offered = {rung.level: rung for rung in rungs(assignment.limits)}
+    offered = {rung.level: rung for rung in rungs(job.limits)}
     isolation = offered[level].isolation
     if isolation is None:
         pytest.skip(f"no level {level} here: {offered[level].refusal}")
     fake_mps.install(tmp_path / "bin", monkeypatch)
-    folder = tmp_path / "job"
-    folder.mkdir()
-    (folder / "submission").write_text("")
     said = {}
     with mps.server(CARDS) as pipe:
-        job = Job(folder, assignment.limits, ready_seconds=20, card="0", slot=1)
-        for shared in (replace(job, mps_pipe=pipe), job):
-            program = ("-c", IN_A_JOB.format(pipe=str(pipe)))
-            execution = execute(isolation, shared, threading.Event(), program)
+        unshared = replace(job, card="0", slot=1)
+        for shared in (replace(unshared, mps_pipe=pipe), unshared):
+            execution = run(isolation, shared, IN_A_JOB.format(pipe=str(pipe)))
             said[shared.mps_pipe is not None] = execution.log.decode().splitlines()
         assert mps.takes_clients(pipe)
     assert succeeded(said[True]) == {"told", "writes to its own folder", *REACHED}
@@ -245,9 +242,9 @@ def test_landlock_lets_a_job_use_the_sockets_and_change_no_file(
     fake_mps.install(tmp_path / "bin", monkeypatch)
     with mps.server(CARDS) as pipe:
         confined = f"""from types import SimpleNamespace
-from grader.sandbox import fallback
+from grader.sandbox import supervisor
 given = dict.fromkeys(("readable", "listable", "writable", "devices"), ())
-fallback._restrict(SimpleNamespace(**given, sockets=[{str(pipe)!r}]))
+supervisor.restrict(SimpleNamespace(**given, sockets=[{str(pipe)!r}]))
 """
         program = confined + IN_A_JOB.format(pipe=str(pipe))
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

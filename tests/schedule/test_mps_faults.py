@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import fake_mps
-from fake_mps import AS_ROOT, CARDS, machine_with_a_card
+from fake_mps import AS_ROOT, machine_with_a_card
 from grader import pipeline
 from grader.assignment import Assignment, load_assignment
 from grader.data import DataSet, load_data
-from grader.pipeline import Judged, grade_due, results
+from grader.pipeline import Grading, Judged, grade_due, results
 from grader.records import Check, Outcome, Run, Score, StopReason, Submission, Verdict
 from grader.results.entries import RunReason
 from grader.results.ledger import open_ledger
@@ -84,14 +84,14 @@ class Class:
 
     def graded(self) -> dict[str, list[Outcome]]:
         students = [Submission(name, content=name.encode(), sha256=name) for name in ("faulty", "neighbour", "other")]
-        local = Local(self.machine, self.data, 3, CARDS, threading.Event())
+        local = Local(self.machine, self.data, threading.Event())
         with open_ledger(self.folder / "out") as ledger:
-            found = grade_due(students, self.assignment, self.data, local, ledger, self.folder / "logs", lambda _: None)
+            grading = Grading(self.assignment, self.data, local, ledger, self.folder / "out")
             outcomes: dict[str, list[Outcome]] = {}
-            for graded in found:
+            for graded in grade_due(students, grading, lambda _: None):
                 outcomes.setdefault(graded.submission.student_id, []).append(graded.entry.outcome)
-            run_key = self.assignment.run_key(self.data.sha256)
-            self.rows = {row.submission.student_id: row for row in results(students, self.assignment, ledger, run_key)}
+            rows = results(students, self.assignment, ledger, grading.run_key)
+            self.rows = {row.submission.student_id: row for row in rows}
         return outcomes
 
 
@@ -117,7 +117,7 @@ def test_whoever_meets_a_fault_beside_others_is_run_again_alone_and_nobody_is_bl
     assert {student: row.grade.outcome for student, row in small.rows.items()} == {
         **{"faulty": Outcome.CRASHED, "neighbour": Outcome.GRADED, "other": Outcome.GRADED},
     }
-    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out" / "logs").iterdir()) == [
         *("faulty.log", "faulty~2.log", "neighbour.log", "neighbour~2.log", "other.log"),
     ]
 

@@ -86,7 +86,7 @@ def cluster(
         yield cluster
 
 
-def test_each_node_is_set_up_once_and_all_places_work(cluster: Cluster[Path, Bench], tmp_path: Path) -> None:
+def test_each_node_is_set_up_once_and_all_slots_work(cluster: Cluster[Path, Bench], tmp_path: Path) -> None:
     told: list[Event] = []
     (tmp_path / "go").touch()
     found = [done.result for _, done in cluster.run_all(range(40), cluster_work.wait_for_go, told.append)]
@@ -120,7 +120,7 @@ def test_a_node_that_dies_loses_nothing(cluster: Cluster[Path, Bench], machines:
     assert sum(bool(done.lost) for done in found.values()) == 2
 
 
-def test_a_killed_process_of_a_node_is_started_again_and_its_piece_given_up_in_the_end(
+def test_a_killed_process_of_a_node_is_started_again_and_its_task_given_up_in_the_end(
     cluster: Cluster[Path, Bench],
 ) -> None:
     found = dict(cluster.run_all(range(6), cluster_work.kill_the_process, lambda _: None))

@@ -1,4 +1,4 @@
-"""Tasks go to places: a place that is lost blames no task, losses are counted, and no place too many is asked."""
+"""Tasks go to slots: a slot that is lost blames no task, losses are counted, and no slot too many is asked."""
 
 import contextlib
 import pickle
@@ -26,18 +26,18 @@ class At:
 
 
 def run_all(
-    places: list[At], tasks: int, cancelled: threading.Event, watch: Watch, lost: set[str]
+    given: list[At], tasks: int, cancelled: threading.Event, watch: Watch, lost: set[str]
 ) -> Generator[tuple[int, Finished[str]], None, None]:
-    slots = [Slot(number, False, at.card, at.machine, cancelled, watch) for number, at in enumerate(places)]
-    return run_at(slots, range(tasks), lambda slot, task: places[slot.number].run(task), cancelled, watch, lost)
+    slots = [Slot(number, False, at.card, at.machine, cancelled, watch) for number, at in enumerate(given)]
+    return run_at(slots, range(tasks), lambda slot, task: given[slot.number].run(task), lost)
 
 
 def outcomes(
-    places: list[At], tasks: int, told: Told | None = None, lost: set[str] | None = None
+    given: list[At], tasks: int, told: Told | None = None, lost: set[str] | None = None
 ) -> dict[int, Finished[str]]:
     """What became of tasks 0, 1, ... by task."""
     watch = (told if told is not None else []).append
-    found = list(run_all(places, tasks, threading.Event(), watch, set() if lost is None else lost))
+    found = list(run_all(given, tasks, threading.Event(), watch, set() if lost is None else lost))
     assert Counter(task for task, _ in found) == Counter(range(tasks)), "each task ends once"
     return dict(found)
 
@@ -49,7 +49,7 @@ def loses(name: str, *, for_good: bool = True) -> Callable[[int], str]:
     return run
 
 
-def test_a_task_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded() -> None:
+def test_a_task_whose_slot_is_lost_is_done_elsewhere_and_the_loss_is_recorded() -> None:
     told: Told = []
     broken_asked = threading.Event()
 
@@ -67,7 +67,7 @@ def test_a_task_whose_place_is_lost_is_done_elsewhere_and_the_loss_is_recorded()
     assert told == [Notice("gpu1 failed and lost a run, so the grader no longer uses it; the grader repeats that run")]
 
 
-def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
+def test_all_slots_of_a_lost_machine_are_taken_out_at_once() -> None:
     asked: Counter[str] = Counter()
     gate = threading.Barrier(2)
 
@@ -89,12 +89,12 @@ def test_all_places_of_a_lost_machine_are_taken_out_at_once() -> None:
         return "elsewhere"
 
     lost: set[str] = set()
-    places = [
+    given = [
         At("gpu1", first, "0"),
         At("gpu1", beside, "1"),
         At("gpu2", elsewhere),
     ]
-    found = outcomes(places, 20, lost=lost)
+    found = outcomes(given, 20, lost=lost)
     assert asked == {"first": 1, "beside": 1}
     assert Counter(finished.result for finished in found.values()) == {"beside": 1, "elsewhere": 19}
 
@@ -114,7 +114,7 @@ def test_what_is_lost_too_often_is_given_up_without_a_result_and_the_rest_goes_o
 
 
 def test_what_only_ran_beside_a_task_that_ends_its_machine_is_not_given_up() -> None:
-    """Two places of one machine: task 1 is lost with task 0 whenever they meet there."""
+    """Two slots of one machine: task 1 is lost with task 0 whenever they meet there."""
     asked: Counter[int] = Counter()
     meetings = {attempt: threading.Barrier(2) for attempt in range(1, MOST_LOSSES + 1)}
 
@@ -134,7 +134,7 @@ def test_what_only_ran_beside_a_task_that_ends_its_machine_is_not_given_up() -> 
     assert len(found[1].lost) == MOST_LOSSES - 1
 
 
-def test_without_a_place_left_the_teacher_is_told_what_was_lost() -> None:
+def test_without_a_slot_left_the_teacher_is_told_what_was_lost() -> None:
     with pytest.raises(UserError, match="lost: GPU 0, GPU 1"):
         outcomes([At("GPU 0", loses("GPU 0")), At("GPU 1", loses("GPU 1"))], 9)
 
@@ -156,8 +156,8 @@ def test_an_error_of_ours_is_raised_and_everything_is_cancelled() -> None:
 
 def test_whoever_stops_asking_ends_the_work() -> None:
     cancelled = threading.Event()
-    places: list[At] = [At("a", str)]
-    with contextlib.closing(run_all(places, 9, cancelled, lambda _: None, set())) as running:
+    given: list[At] = [At("a", str)]
+    with contextlib.closing(run_all(given, 9, cancelled, lambda _: None, set())) as running:
         next(running)
     assert cancelled.is_set()
 
@@ -167,21 +167,33 @@ def test_a_loss_arrives_whole_from_another_machine() -> None:
     assert (loss.name, loss.for_good) == ("GPU 1 of gpu7", False)
 
 
-def slots(local: Local[None, str], *, alone: bool = False) -> set[tuple[int, str]]:
+@dataclass(frozen=True)
+class Bench:
+    """A machine, as far as a scheduler knows it."""
+
+    jobs: int
+    cards: tuple[str, ...] = ()
+
+
+def local(jobs: int, *cards: str) -> Local[None, Bench]:
+    return Local(Bench(jobs, cards), None, threading.Event())
+
+
+def slots(local: Local[None, Bench], *, alone: bool = False) -> set[tuple[int, str]]:
     """Number and card of the slots at which four tasks were worked on."""
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> tuple[int, str]:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> tuple[int, str]:
         return slot.number, slot.card
 
     return {done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=alone) if done.result}
 
 
 def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
-    local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
+    two_cards = local(2, "0", "1")
     both_asked = threading.Barrier(2)
     asked: set[str] = set()
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> str:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> str:
         if slot.card not in asked:
             asked.add(slot.card)
             both_asked.wait(10)
@@ -189,33 +201,33 @@ def test_a_lost_card_stays_out_in_the_rounds_that_follow() -> None:
             raise SlotLost(slot.name)
         return slot.card
 
-    assert {done.result for _, done in local.run_all(range(4), work, lambda _: None)} == {"1"}
-    assert slots(local) == {(1, "1")}
-    assert slots(local, alone=True) == {(1, "1")}
+    assert {done.result for _, done in two_cards.run_all(range(4), work, lambda _: None)} == {"1"}
+    assert slots(two_cards) == {(1, "1")}
+    assert slots(two_cards, alone=True) == {(1, "1")}
 
 
 @pytest.mark.parametrize("cards", [[], ["0", "1"]], ids=["no cards", "two cards"])
 def test_alone_nothing_runs_beside_a_task(cards: list[str]) -> None:
-    local: Local[None, str] = Local("here", None, 3, cards, threading.Event())
+    three_slots = local(3, *cards)
     busy = threading.Lock()
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> bool:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> bool:
         if not busy.acquire(blocking=False):
             return False
         slot.cancelled.wait(0.05)
         busy.release()
         return True
 
-    assert [done.result for _, done in local.run_all(range(4), work, lambda _: None, alone=True)] == [True] * 4
+    assert [done.result for _, done in three_slots.run_all(range(4), work, lambda _: None, alone=True)] == [True] * 4
 
 
 def test_a_card_that_is_lost_alone_leaves_the_task_to_the_others() -> None:
-    local: Local[None, str] = Local("here", None, 2, ["0", "1"], threading.Event())
+    two_cards = local(2, "0", "1")
 
-    def work(task: int, _: None, machine: str, slot: Slot) -> str:
+    def work(task: int, _: None, machine: Bench, slot: Slot) -> str:
         if slot.card == "0":
             raise SlotLost(slot.name)
         return slot.card
 
-    done = [done for _, done in local.run_all(range(3), work, lambda _: None, alone=True)]
+    done = [done for _, done in two_cards.run_all(range(3), work, lambda _: None, alone=True)]
     assert [each.result for each in done] == ["1"] * 3

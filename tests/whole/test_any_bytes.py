@@ -32,10 +32,10 @@ from grader.protocol import (
 )
 from grader.records import Status, Training
 from grader.report.page import source_files
-from grader.run.train import plausible
-from grader.run.worker_client import TrainingCurve, _events
-from grader.sandbox import Job
-from grader.sandbox.execute import Conversation
+from grader.run.curve import TrainingCurve
+from grader.run.worker_client import _events, plausible
+from grader.sandbox import Job, Listener
+from grader.sandbox.conversation import Conversation
 from grader.worker.channel import one_line
 from grader.worker.source import read_source
 from record_examples import submission
@@ -178,7 +178,7 @@ def test_an_answer_is_complete_and_came_after_the_images_whatever_is_written(
     for end in ours.values():
         os.set_blocking(end, False)
     job = Job(Path(), ASSIGNMENT.limits, 1, images=memoryview(images), answer_bytes=due)
-    with contextlib.closing(Conversation(job, ours, None)) as conversation:
+    with contextlib.closing(Conversation(job, ours, Listener())) as conversation:
         sent, early, received = not images, False, b""
         for step in steps:
             if isinstance(step, bytes):
@@ -208,17 +208,17 @@ def test_any_output_and_report_are_kept_within_bounds(chunks: list[bytes]) -> No
     os.set_blocking(ours["report"], False)
     os.set_blocking(ours["scores"], False)
     job = Job(Path(), ASSIGNMENT.limits.model_copy(update={"log_kb": 1}), 1)
-    with contextlib.closing(Conversation(job, ours, None)) as conversation:
+    with contextlib.closing(Conversation(job, ours, Listener())) as conversation:
         for chunk in chunks:
             for name in ("log", "report"):
                 for start in range(0, len(chunk), 4096):
                     os.write(pipes[name][1], chunk[start : start + 4096])
                     conversation.drain()
-        assert conversation.printed == sum(map(len, chunks))
-        assert len(conversation.log()) < 1024 + 60
-        assert all(len(line) < 1 << 16 for line in conversation.report())
-        assert len(conversation.report()) <= 80
-        _events(conversation.report())
+        assert conversation.log.printed == sum(map(len, chunks))
+        assert len(conversation.log.content()) < 1024 + 60
+        assert all(len(line) < 1 << 16 for line in conversation.report.lines())
+        assert len(conversation.report.lines()) <= 80
+        _events(conversation.report.lines())
     for reader, writer in pipes.values():
         os.close(reader)
         os.close(writer)

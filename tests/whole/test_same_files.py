@@ -11,7 +11,7 @@ import pytest
 from grader.assignment import load_assignment
 from grader.cli.grade import copies_among
 from grader.data import load_data
-from grader.pipeline import Task, due, grade_due, results
+from grader.pipeline import Grading, Task, due, grade_due, results
 from grader.progress import Watch
 from grader.records import Outcome, StopReason, Submission
 from grader.results.entries import Regrade
@@ -60,7 +60,8 @@ def graded(out: Path, *students: Submission, **ends: Any) -> list[str]:
 
 
 def grade(canned: Canned, ledger: OpenLedger, out: Path, *students: Submission) -> Iterator[Any]:
-    return grade_due(students, ASSIGNMENT, DATA, canned, ledger, out / "logs", print)  # type: ignore[arg-type]
+    grading = Grading(ASSIGNMENT, DATA, canned, ledger, out)  # type: ignore[arg-type]
+    return grade_due(students, grading, print)
 
 
 def regrade(out: Path, *students: str) -> None:
