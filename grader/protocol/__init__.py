@@ -1,6 +1,7 @@
-"""The sentences that a worker can say about itself, as JSON lines. Standard library only: both sides read it.
+"""What a worker can say: bytes beside its scores, and sentences about itself, as JSON lines. Both sides read it.
 
-Student code shares the worker's process, so all of it may be forged: it is shown, it explains, and no score is in it.
+Standard library only. Student code shares the worker's process, so all sentences may be forged: they are shown, they
+explain, and no score is in them.
 """
 
 import json
@@ -12,6 +13,10 @@ from typing import Any, Literal, get_args
 from grader.records import Answer, Question, Training
 
 TEXT_LIMIT = 2000
+# The grader's byte to begin; the worker's when training is over, then that images may come, or that a network comes:
+# its length in so many bytes, little-endian, and the network.
+BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
+LENGTH_BYTES = 8
 
 
 class Fault(StrEnum):
@@ -49,10 +54,11 @@ class SourceRead:
     """What was found in the file before it ran.
 
     Attributes:
-        blanks: Questions whose `...` still stands, or their lines.
+        blanks: Questions ("Q4") or lines ("line 12") at which `...` still stands for a value or a statement.
+        notes: What was set aside.
         prepared_sha256: Of the text that runs, where it is not the file as handed in; else empty.
-        suspicions: Data that the source carries, or what unpacks it.
-        fault: Why the file is not Python; empty if it is.
+        fault: Why the file is not Python, in one sentence; empty if it is.
+        suspicions: What unpacks data that a source may carry, or such data; for a person.
         lines: Those of the blanks, or the one at which the file is no Python.
     """
 

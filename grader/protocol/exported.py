@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from grader.protocol import LENGTH_BYTES
 from grader.records import ROW_BYTES
 
 # Little-endian, as they lie in memory.
@@ -34,7 +35,7 @@ _WORDS_OF = {
 }
 # The specified network has 45 MB; one of twice the width 179.
 MOST_BYTES = 256 << 20
-LENGTH_BYTES, _MOST_HEADER_BYTES = 8, 4 << 20
+_MOST_HEADER_BYTES = 4 << 20
 # Of a whole network, its header and scores with it.
 MOST_NETWORK_BYTES = MOST_BYTES + 2 * _MOST_HEADER_BYTES
 MOST_CALLS, _MOST_ARGUMENTS, _MOST_DEPTH, _MOST_DIMENSIONS = 3000, 4096, 4, 8

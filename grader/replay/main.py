@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grader.protocol import NetworkSeen
-from grader.protocol.exported import LENGTH_BYTES, ExportedNetwork, from_bytes
+from grader.protocol import BEGIN, LENGTH_BYTES, READY, NetworkSeen
+from grader.protocol.exported import ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed, RunnableGraph
 from grader.worker.channel import Channel, opened
 from grader.worker.look.operations import BATCH_NORMS
@@ -86,7 +86,7 @@ def _answer(channel: Channel) -> None:
     images = np.frombuffer(channel.receive(image_bytes), np.uint8).reshape(-1, 32, 32, 3)
     replayed = Replayed(network, weights)
     channel.say(seen(network, replayed, images[: network.batch]))
-    channel.send_scores(replayed.scores(images).tobytes())
+    channel.send(replayed.scores(images).tobytes())
     # The next submission trains on the same card.
     torch.cuda.empty_cache()
 
@@ -97,8 +97,8 @@ def main(arguments: list[str]) -> None:
     channel = Channel(opened(questions, os.O_RDONLY), opened(scores, os.O_WRONLY), opened(report, os.O_WRONLY))
     with contextlib.suppress(EOFError):
         while True:
-            channel.wait_to_begin()
-            channel.say_ready()
+            channel.receive(len(BEGIN))
+            channel.send(READY)
             _answer(channel)
 
 

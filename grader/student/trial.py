@@ -17,6 +17,11 @@ from typing import Any, TypeVar
 from grader.data import DataSet, replayed_images, replayed_scores, write_training_set
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
 from grader.protocol import (
+    BEGIN,
+    LENGTH_BYTES,
+    NETWORK,
+    OVER,
+    READY,
     Evaluated,
     Event,
     Exported,
@@ -28,14 +33,12 @@ from grader.protocol import (
     from_json,
     to_json,
 )
-from grader.protocol.exported import LENGTH_BYTES, NoNetwork, from_bytes, question
+from grader.protocol.exported import NoNetwork, from_bytes, question
 from grader.records import ROW_BYTES
 from grader.student.observe import beside
 
 _CODE = Path(__file__).parents[2]
 _TICK_SECONDS = 0.2
-# What the pipes carry in the sandbox: a byte to begin, one when training is over, then a network or that it is ready.
-_BEGIN, _OVER, _READY, _NETWORK = b"B", b"O", b"R", b"N"
 _Kind = TypeVar("_Kind")
 
 
@@ -86,7 +89,7 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
                     following.follow()
                     offered = _offered(folder / "scores") if test and not before else None
                     if offered is not None:
-                        before = len(_OVER + _READY) + (LENGTH_BYTES + len(offered) if offered else 0)
+                        before = len(OVER + READY) + (LENGTH_BYTES + len(offered) if offered else 0)
                         scores = _replayed(folder / "replay", offered, data) if offered else None
                         if scores is None:
                             with (folder / "images").open("ab") as questions:
@@ -103,9 +106,9 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
 def _offered(scores: Path) -> bytes | None:
     """The network that the worker has offered; empty where it offers none, None as long as that is not known."""
     with scores.open("rb") as file:
-        said = file.read(len(_OVER + _READY))
-        if said != _OVER + _NETWORK:
-            return b"" if said == _OVER + _READY else None
+        said = file.read(len(OVER + READY))
+        if said != OVER + NETWORK:
+            return b"" if said == OVER + READY else None
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         network = file.read(length)
     return network if network and len(network) == length else None
@@ -119,8 +122,8 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
         return None
     images = replayed_images(data, exported.sample, data.x_test)
     folder.mkdir()
-    (folder / "images").write_bytes(_BEGIN + question(network, images.tobytes()))
-    size = len(_READY) + len(images) * ROW_BYTES
+    (folder / "images").write_bytes(BEGIN + question(network, images.tobytes()))
+    size = len(READY) + len(images) * ROW_BYTES
     scores = folder / "scores"
     scores.touch()
     (folder / "report").touch()
@@ -131,7 +134,7 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
                     process.wait(_TICK_SECONDS)
         finally:
             process.kill()
-    answer = scores.read_bytes()[len(_READY) :]
+    answer = scores.read_bytes()[len(READY) :]
     if len(answer) != len(images) * ROW_BYTES:
         return None
     _, scored, differing = replayed_scores(answer, own)
@@ -165,7 +168,7 @@ def _lay_out(folder: Path, file: Path, task: Task) -> None:
         (folder / part).mkdir()
     (folder / "job" / "submission").write_bytes(file.read_bytes())
     (folder / "job" / "task.json").write_text(to_json(task), encoding="utf-8")
-    (folder / "images").write_bytes(_BEGIN)
+    (folder / "images").write_bytes(BEGIN)
     for name in ("scores", "report", "log"):
         (folder / name).touch()
 

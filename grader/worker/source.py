@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.protocol import SourceRead
 from grader.text import counted, encoding_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
@@ -39,25 +40,10 @@ _DECLARES = {"abstractmethod", "overload"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that was read.
+    """A file that was read: the text that runs, empty where there is a fault, and what is said of it."""
 
-    Attributes:
-        text: What runs; empty where there is a fault.
-        prepared_sha256: Of `text`, where it says something other than the file; else empty.
-        blanks: Questions ("Q4") or lines ("line 12") at which `...` still stands for a value or a statement.
-        notes: What was set aside.
-        suspicions: What unpacks data that a source may carry; for a person.
-        fault: Why this is not Python, in one sentence; empty if it is.
-        lines: Those of the blanks, or the one at which it is no Python.
-    """
-
-    text: str = ""
-    prepared_sha256: str = ""
-    blanks: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    suspicions: tuple[str, ...] = ()
-    fault: str = ""
-    lines: tuple[int, ...] = ()
+    text: str
+    seen: SourceRead
 
 
 def line_of(error: BaseException) -> int:
@@ -82,14 +68,14 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
         codec = _declared(each)
         if codec and codec not in _CODECS:
             said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
-            return Source(fault=f"{said}: save it as UTF-8.")
+            return _faulty(f"{said}: save it as UTF-8.")
     decoded = _decode(content)
     if decoded is None:
         if b"\0" in content:
-            return Source(fault="The file is not text.")
-        return Source(fault="The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
+            return _faulty("The file is not text.")
+        return _faulty("The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
     if not decoded.strip():
-        return Source(fault="The file is empty.")
+        return _faulty("The file is empty.")
     notes: list[str] = []
     text = notebook_code(decoded)
     if text is not None:
@@ -98,11 +84,15 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
         text = decoded
     text, tree, fault, line = _parse(text, notes)
     if tree is None:
-        return Source(notes=tuple(notes), fault=fault, lines=(line,) if line else ())
+        return Source("", SourceRead(notes=tuple(notes), fault=fault, lines=(line,) if line else ()))
     prepared = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if notes else ""
     blanks = _blanks(tree)
     named = tuple(dict.fromkeys(_question(text.split("\n"), line) for line in blanks))
-    return Source(text, prepared, named, tuple(notes), carried_in(tree), lines=blanks)
+    return Source(text, SourceRead(named, tuple(notes), prepared, suspicions=carried_in(tree), lines=blanks))
+
+
+def _faulty(fault: str) -> Source:
+    return Source("", SourceRead(fault=fault))
 
 
 def _declared(content: bytes) -> str:

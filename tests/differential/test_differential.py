@@ -29,8 +29,18 @@ from command import ROOT
 from grader.assignment import DEFAULT_ASSIGNMENT
 from grader.data import load_data, replayed_scores
 from grader.judge.verdict import judge
-from grader.protocol import Evaluated, Event, Exported, NetworkSeen, QuestionsSeen, SourceRead, Stopped, from_json
-from grader.protocol.exported import LENGTH_BYTES, from_bytes, sample_rows
+from grader.protocol import (
+    LENGTH_BYTES,
+    Evaluated,
+    Event,
+    Exported,
+    NetworkSeen,
+    QuestionsSeen,
+    SourceRead,
+    Stopped,
+    from_json,
+)
+from grader.protocol.exported import from_bytes, sample_rows
 from grader.records import Answer, Verdict
 from grader.replay.graph import Replayed
 from grader.student.trial import Trial, _lay_out, _task
