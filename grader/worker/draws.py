@@ -15,7 +15,7 @@ Transform = Callable[[Image.Image], Any]
 def seed_by(chance: int, image: Image.Image) -> None:
     """Let the random numbers that are drawn next follow from an image: asked for twice, it is changed in the same way.
 
-    Over all images a transform draws as ever.
+    Over all images a transform draws as ever; which draw an image gets is left to `chance`.
     """
     seed = chance ^ zlib.crc32(image.tobytes())
     torch.default_generator.manual_seed(seed)
@@ -28,16 +28,6 @@ def draws(transform: Transform, image: Image.Image) -> bool:
     before = _states()
     transform(image)
     return _states() != before
-
-
-def same_for_same_image(transform: Transform, chance: int) -> Transform:
-    """The transform with draws that follow from the image; which draw an image gets is left to `chance`."""
-
-    def changed(image: Image.Image) -> Any:
-        seed_by(chance, image)
-        return transform(image)
-
-    return changed
 
 
 def _states() -> tuple[Any, ...]:

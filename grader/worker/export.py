@@ -34,8 +34,10 @@ from grader.protocol.exported import (
     to_bytes,
     values_in,
 )
-from grader.worker.preprocessing import CHANNELS, SIDE, VALUES, pixel_values, tensor_of
-from grader.worker.tensors import tensors_in, view_of
+from grader.worker.evaluate import Prepared, without_autocast
+from grader.worker.measured import CHANNELS, SIDE, VALUES, pixel_values
+from grader.worker.preprocessing import tensor_of
+from grader.worker.tensors import named_buffers, named_tensors, tensors_in, view_of
 
 _DTYPES = {getattr(torch, name): name for name in ITEM_BYTES}
 _MEMORY_FORMATS = {getattr(torch, name): name for name in MEMORY_FORMATS}
@@ -48,46 +50,20 @@ class NotExportable(Exception):
     """Why a network cannot be written down, for a person: a clause without a full stop."""
 
 
-# Kept here before a script runs, which may put its own in their place.
-_named_parameters, _named_buffers = nn.Module.named_parameters, nn.Module.named_buffers
-
-
-def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """Copies of a network's weights and buffers, by name."""
-    named = (*_named_buffers(network), *_named_parameters(network))
-    return {name: tensor.detach().clone() for name, tensor in named}
-
-
-def export(
-    network: nn.Module,
-    trained: dict[str, Tensor],
-    transform: Callable[[Any], Any],
-    after: Callable[[Tensor], Tensor] | None,
-    chance: int | None,
-    first: Tensor,
-    images: np.ndarray[Any, Any],
-    scores: bytes,
-) -> bytes:
-    """Write a network down, with what an image goes through before it.
-
-    Args:
-        trained: Its weights at the end of training.
-        transform: From a PIL image on.
-        after: What happens to an image after its transform, if anything does.
-        chance: As `ExportedNetwork.chance`.
-        first: What the network gets for the first batch of `images`: its forward is recorded.
-        images: Training images, uint8 of shape (N, 32, 32, 3).
-        scores: What the network itself made of them, N x 10 little-endian float32.
+def export(prepared: Prepared) -> bytes:
+    """Write a network down, with what an image goes through before it, as protocol/exported.py has it.
 
     Raises:
         NotExportable: It draws random numbers, does what the replay does not know, or has learned since.
     """
-    weights = _Weights(network, trained)
-    table = _table(transform, images[:_TRIED]) if chance is None else None
-    steps = [*_steps(transform, images[0], weights)] if table is None else [Step(table=weights.add(table))]
-    if after is not None:
-        steps.append(Step(graph=_traced(after, tensor_of(transform(Image.fromarray(images[0]))), weights)))
-    graph = _traced(network, first, weights)
+    weights = _Weights(prepared.network, prepared.trained)
+    way, image, first = prepared.preparation, prepared.sample[0], prepared.batch
+    with without_autocast():
+        table = _table(way.transform, prepared.sample[:_TRIED]) if way.chance is None else None
+        steps = [*_steps(way.transform, image, weights)] if table is None else [Step(table=weights.add(table))]
+        if way.after is not None:
+            steps.append(Step(graph=_traced(way.after, tensor_of(way.transform(Image.fromarray(image))), weights)))
+        graph = _traced(prepared.network, first, weights)
     exported = ExportedNetwork(
         weights=weights.described(),
         graph=graph,
@@ -95,19 +71,18 @@ def export(
         batch=len(first),
         dtype=_DTYPES[first.dtype] if first.is_floating_point() else "float32",
         device=first.device.type,
-        chance=chance,
-        sample=len(images),
+        chance=way.chance,
+        sample=len(prepared.sample),
     )
-    return to_bytes(exported, weights.content(), scores)
+    return to_bytes(exported, weights.content(), prepared.scores)
 
 
 class _Weights:
     """The tensors that recorded operations use and none of them made."""
 
     def __init__(self, network: nn.Module, trained: dict[str, Tensor]) -> None:
-        named = (*_named_buffers(network), *_named_parameters(network))
-        self._names = {_key(tensor): name for name, tensor in named}
-        self._buffers = {name for name, _ in _named_buffers(network)}
+        self._names = {_key(tensor): name for name, tensor in named_tensors(network).items()}
+        self._buffers = {name for name, _ in named_buffers(network)}
         self._trained = trained
         self._indices: dict[Any, int] = {}
         self._tensors: list[Tensor] = []

@@ -25,7 +25,7 @@ from grader.worker import dataset, patches
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line, opened
 from grader.worker.evaluate import NotScores, Prepared, prepare
-from grader.worker.export import NotExportable
+from grader.worker.export import NotExportable, export
 from grader.worker.leaving import Exits, Restarted, end_process, errors, flush
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve, when_overdue
 from grader.worker.look.network import build, look_at
@@ -190,7 +190,7 @@ class Worker:
         """Hand the network out; where it cannot be, say that it is ready for the images."""
         why_not, network = "", b""
         try:
-            network = prepared.export()
+            network = export(prepared)
         except NotExportable as error:
             why_not = str(error)
         except Exception as error:  # whatever a recorded forward raises: the network is tested all the same

@@ -85,10 +85,10 @@ class Removal:
 
 # A network that is replayed never meets a test image: whoever knows them must be asked beside its own script.
 BESIDE = """
-from grader.worker import evaluate, export
+from grader.worker import export
 def stay(_):
     raise export.NotExportable("it stays here")
-evaluate.Prepared.export = stay
+export.export = stay
 """
 COUNTER = Removal(NO_STOP)
 CHILDREN = Removal(NO_STOP_IN_CHILDREN)
