@@ -3,7 +3,7 @@
 import random
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,11 +25,20 @@ def seed_by(chance: int, image: Image.Image) -> None:
 
 def draws(transform: Transform, image: Image.Image) -> bool:
     """Whether the transform of this image takes random numbers from torch, NumPy or Python."""
-    before = _states()
+    before = random_states()
     transform(image)
-    return _states() != before
+    return random_states() != before
 
 
-def _states() -> tuple[Any, ...]:
-    _, keys, position, *_ = np.random.get_state()
-    return torch.get_rng_state().tolist(), random.getstate(), np.asarray(keys).tolist(), position
+class RandomStates(NamedTuple):
+    """The states of the processor's sources of random numbers; equal as long as nothing was drawn."""
+
+    python: Any
+    numpy: Any
+    torch: list[int]
+
+
+def random_states() -> RandomStates:
+    """What Python, NumPy and torch would draw next on the processor."""
+    name, keys, *others = np.random.get_state()
+    return RandomStates(random.getstate(), (name, np.asarray(keys).tolist(), *others), torch.get_rng_state().tolist())
