@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 from torchvision.transforms import Compose, ToTensor
 
-from grader.worker.dataset import GraderCIFAR10, given, own_items, were_changed
+from grader.worker.dataset import GraderCIFAR10, below, given, own_items, were_changed
 from grader.worker.draws import Transform, draws, seed_by
 from grader.worker.measured import Images, measured
 
@@ -149,7 +149,7 @@ def remembering(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def kept(loader: Any, dataset: Any, *args: Any, **options: Any) -> None:
-        source = _whole(dataset)
+        source, _ = below(dataset)
         # Copied or read back: nobody has seen it made.
         if isinstance(source, GraderCIFAR10) and not any(source is each for each in given.made):
             given.add(source)
@@ -213,12 +213,6 @@ def _ways() -> Iterator[_Way]:
     for images in _test_sets():
         if not own_items(images):
             yield _Way(images.transform or ToTensor(), images)
-
-
-def _whole(source: Any) -> Any:
-    while type(source) is Subset:
-        source = source.dataset
-    return source
 
 
 def _test_images(source: Any) -> list[GraderCIFAR10]:
