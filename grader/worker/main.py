@@ -60,8 +60,7 @@ class Worker:
 
     def run(self) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
-        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration))
-        patches.install(patches.leaving(self._exits))
+        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration, self._exits))
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()
         sys.path.insert(0, os.getcwd())
@@ -137,12 +136,13 @@ class Worker:
             end_process(0)
 
     def _check(self) -> None:
-        constructor = self._module.__dict__.get(self._task.class_name) or self._budget.defined
         network = self._budget.network
-        if network is None and constructor is None:
+        make: Any = self._module.__dict__.get(self._task.class_name) or self._budget.defined
+        if network is not None:
+            make = type(network)
+        if make is None:
             self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
             return
-        make: Any = constructor if network is None else type(network)
         built, failure = build(make, self._task.blocks)
         self._channel.say(look_at(built if network is None else network, failure, make))
         self._ask_questions()
