@@ -41,7 +41,7 @@ budget.Budget._before_forward = lambda self: stopped(self) if os.getpid() == sel
 ONE_ROW = """
 from grader.worker import budget
 budget._rows = budget._rows_of_all = lambda _: 1
-budget.Budget._settle = lambda _: None
+budget._Targets.settle = lambda _: None
 """
 TEST_SET_INSIDE = """
 import sys, numpy as np
