@@ -63,14 +63,14 @@ class Trial:
     exit_code: int
 
 
-def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, test: bool, watch: Watch) -> Trial:
+def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, watch: Watch, *, test: bool) -> Trial:
     """Train one file in a process of its own, and ask its network about the test images.
 
     Args:
         rules: The assignment as its TOML file has it.
         seconds: The longest that training may take.
-        test: Whether to test the network after training; without, the training is only timed.
         watch: Told what happens, under the file's name.
+        test: Whether to test the network after training; without, the training is only timed.
 
     Raises:
         OSError: The file cannot be read, or there is no room for a copy of the data.

@@ -266,22 +266,23 @@ class Budget:
             rows: Of what went in. A forward may return one loss for all of them; where more rows than these get
                 gradients, those count.
         """
-        counted, unused = 0, [images]
+        counted, used = 0, False
 
         def count(gradient: torch.Tensor) -> None:
-            nonlocal counted
+            nonlocal counted, used, images
             # A mean over the batch has a gradient without rows.
             more = max(rows, _rows(gradient) if _dimensions(gradient) > 1 else 1) - counted
-            if unused:
-                images = unused.pop()
+            if used and more <= 0:
+                return
+            if not used:
+                used = True
                 if self.started is None:
                     self.started = began
                 if images is not None:
                     self.batch_size = self.batch_size or _rows(images)
                     self.statistics.add(images)
+                images = None  # the script may keep its output, and so this function
                 self._counts[_BATCHES] += 1
-            elif more <= 0:
-                return
             counted += more
             self._targets.learned(more)
             self._add(network, more)

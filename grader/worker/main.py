@@ -52,11 +52,12 @@ class Worker:
         self._environment = dict(os.environ)
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
-        self._exits = Exits(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
         # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * len(training_images)
         self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
-        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
+        budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
+        self._budget = budget
+        self._exits = Exits(lambda: budget.close(StopReason.FINISHED), lambda: budget.batches > 0)
 
     def run(self) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""

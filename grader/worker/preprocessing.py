@@ -258,6 +258,7 @@ def _known(through: ThroughDataSet, source: Any) -> Transform:
     images, _ = given.arrays
     shown = (255 - images[0], *images[:_ALIKE])
     expected = _made_of(through, shown)
+    # The innermost data set transforms first.
     known: list[Transform] = [*kept, Compose(kept[::-1])]
     for transform in known:
         made = _made_of(transform, shown)
