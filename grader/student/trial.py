@@ -78,7 +78,7 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, w
     images = data.x_test if test else data.x_test[:0]
     with tempfile.TemporaryDirectory(prefix="hw6-try-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        _lay_out(folder, file, _task(rules, seconds, len(images)))
+        lay_out_job(folder, file, worker_task(rules, seconds, len(images)))
         for companion in beside(file)[: rules["limits"]["companions"]]:
             shutil.copyfile(companion, folder / "job" / "companions" / companion.name)
         write_training_set(data, folder / "training_set")
@@ -163,7 +163,8 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     return None if differing else scored
 
 
-def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
+def worker_task(rules: dict[str, Any], seconds: float, images: int) -> Task:
+    """What the worker is to do with a file on its student's machine; no limits hold there."""
     return Task(
         mode="train",
         class_name=rules["class_name"],
@@ -185,7 +186,8 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
     )
 
 
-def _lay_out(folder: Path, file: Path, task: Task) -> None:
+def lay_out_job(folder: Path, file: Path, task: Task) -> None:
+    """Put what the worker reads, and the empty files that it writes, into a folder."""
     for part in ("job", "job/companions"):
         (folder / part).mkdir()
     (folder / "job" / "submission").write_bytes(file.read_bytes())

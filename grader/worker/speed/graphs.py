@@ -47,11 +47,9 @@ class Graphs:
         self._graphed: _Graphed | None = None
         self._captures = self._unlike = self._replays = 0
 
-    def applied(
-        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
-    ) -> Forward:
+    def applied(self, network: nn.Module, forward: Forward, images: torch.Tensor, batches: int, left: int) -> Forward:
         """What to call in place of `forward`; arguments as for `Acceleration.forward`."""
-        if images is None or not _can_be_captured(images):
+        if not _can_be_captured(images):
             return forward
         waited = batches >= _SEEN_BATCHES and (self._graphed is None or self._unlike >= _SEEN_BATCHES)
         if self._open and waited and left >= _LEFT_BATCHES * len(images):
