@@ -225,18 +225,19 @@ class Budget:
                 self.statistics.test(images)
             if not _is_grad_enabled():
                 return forward(network, *args, **options)
-            # Inside torch's tracers nothing is learned, and no network can be tested from there.
-            symbolic = images is None or is_symbolic(images)
-            began = _now() if symbolic else self._before_forward()
+            # Without a batch of numbers it fetches its images itself, or is traced: what comes out tells.
+            unseen = images is None or is_symbolic(images)
+            began = 0.0 if unseen else self._before_forward()
             self._inside.forward = True
             try:
-                compute = forward if symbolic else self._faster(network, forward, images)
+                compute = forward if unseen else self._faster(network, forward, images)
                 output = compute(network, *args, **options)
             finally:
                 self._inside.forward = False
-            if symbolic and all(map(is_symbolic, _tensors(output))):
-                return output
-            if symbolic:
+            if unseen:
+                # Inside torch's tracers nothing is learned, and no network can be tested from there.
+                if all(map(is_symbolic, _tensors(output))):
+                    return output
                 began, images = self._before_forward(), None
             self._count_when_used(network, output, images, _rows_of_all((args, options)), began)
             return output

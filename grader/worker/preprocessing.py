@@ -120,7 +120,7 @@ class _Way(NamedTuple):
     images: GraderCIFAR10
 
 
-class ThroughDataSet:
+class _ThroughDataSet:
     """An image's way through a data set of the script's own: every row of the images below it becomes that image.
 
     Args:
@@ -207,7 +207,7 @@ def _ways() -> Iterator[_Way]:
     """The last one first; what a loader was given comes before what no loader was given."""
     alone = [images for images in _test_sets() if own_items(images) and images not in given.loaded]
     for source in (*reversed(given.loaded), *alone):
-        through = ThroughDataSet(source, [(holder, name) for holder, name, _ in _places(source)])
+        through = _ThroughDataSet(source, [(holder, name) for holder, name, _ in _places(source)])
         if _leads(through):
             yield _Way(_known(through, source), _test_images(source)[0])
     for images in _test_sets():
@@ -245,14 +245,14 @@ def _kept(source: Any) -> Iterator[tuple[Any, str, Any]]:
                 ahead.extend(each for each in value[:_SEARCHED] if isinstance(each, Dataset))
 
 
-def _leads(through: ThroughDataSet) -> bool:
+def _leads(through: _ThroughDataSet) -> bool:
     """Whether two images still differ at the end of the way: a data set may keep what it once made of an index."""
     images, _ = given.arrays
     first, second = _made_of(through, (images[0], 255 - images[0])) or (torch.zeros(0), torch.zeros(0))
     return first.shape == second.shape and not torch.equal(first, second)
 
 
-def _known(through: ThroughDataSet, source: Any) -> Transform:
+def _known(through: _ThroughDataSet, source: Any) -> Transform:
     """The way through a data set as transforms of torchvision that it keeps, which can be written down, or as it is."""
     kept = [value for _, _, value in _kept(source) if type(value).__module__.startswith(_TRANSFORMS)]
     images, _ = given.arrays
