@@ -5,11 +5,10 @@ What the recording does not see (a value read into Python, memory changed by Num
 a difference, the scores of the training images that go along show it.
 """
 
-import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,12 +128,20 @@ class _Weights:
         return b"".join(copy.reshape(-1).view(torch.uint8).numpy().tobytes() for copy in self._copies)
 
 
+class _Recorded(NamedTuple):
+    """A call, the numbers of the values that it made, and whether it writes into a tensor."""
+
+    call: Call
+    values: range
+    writes: bool
+
+
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The operations that run while it is active, in order, each with whether it writes into a tensor."""
+    """The operations that run while it is active, in order."""
 
     def __init__(self, given: Tensor, weights: _Weights) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[tuple[Call, bool]] = []
+        self.calls: list[_Recorded] = []
         self._weights = weights
         self._device = given.device
         self._count = 0
@@ -154,14 +161,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 decomposed = func.decompose(*args, **kwargs)
             if decomposed is not NotImplemented:
                 return decomposed
-        said = [self._argument(each) for each in args], {name: self._argument(each) for name, each in kwargs.items()}
+        arguments = [self._argument(each) for each in args]
+        options = {name: self._argument(each) for name, each in kwargs.items()}
         output = func(*args, **kwargs)
         results = list(tensors_in(output))
         if results:
             operation = f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name or 'default'}"
             if len(self.calls) >= MOST_CALLS:
                 raise NotExportable(f"a forward runs more than {MOST_CALLS} operations")
-            self.calls.append((Call(operation, *said, len(results)), func._schema.is_mutable))
+            call = Call(operation, arguments, options, len(results))
+            made = range(self._count, self._count + len(results))
+            self.calls.append(_Recorded(call, made, func._schema.is_mutable))
             for tensor in results:
                 self._number(tensor)
         return output
@@ -204,27 +214,24 @@ def _traced(function: Callable[[Tensor], Any], given: Tensor, weights: _Weights)
     return _needed(recorder.calls, value)
 
 
-def _needed(calls: list[tuple[Call, bool]], output: int) -> Graph:
+def _needed(calls: list[_Recorded], output: int) -> Graph:
     """The calls that have a part in the output: what is only printed, or only looked at, may be anything.
 
     Raises:
         NotExportable: One of them may not be replayed.
     """
-    first = list(itertools.accumulate((call.results for call, _ in calls), initial=1))
     needed, kept = {output}, []
-    for index in range(len(calls) - 1, -1, -1):
-        call, writes = calls[index]
-        results = range(first[index], first[index + 1])
-        if writes or not needed.isdisjoint(results):
+    for recorded in reversed(calls):
+        if recorded.writes or not needed.isdisjoint(recorded.values):
+            call = recorded.call
             if not allowed(call.operation):
                 raise NotExportable(f"it uses the operation {call.operation.partition('.')[0]}")
             needed.update(values_in([call.args, list(call.kwargs.values())]))
-            kept.append(index)
-    numbers, count = {0: 0}, 1
-    for index in reversed(kept):
-        numbers.update((old, count + place) for place, old in enumerate(range(first[index], first[index + 1])))
-        count += calls[index][0].results
-    return Graph(tuple(_renumbered(calls[index][0], numbers) for index in reversed(kept)), numbers[output])
+            kept.append(recorded)
+    kept.reverse()
+    left = [0, *(number for recorded in kept for number in recorded.values)]
+    numbers = {old: new for new, old in enumerate(left)}
+    return Graph(tuple(_renumbered(recorded.call, numbers) for recorded in kept), numbers[output])
 
 
 def _renumbered(call: Call, numbers: dict[int, int]) -> Call:
