@@ -1,7 +1,7 @@
-"""What a worker can say: bytes beside its scores, and sentences about itself, as JSON lines. Both sides read it.
+"""What a worker and the grader say to each other. Standard library only: both sides read it.
 
-Standard library only. Student code shares the worker's process, so all sentences may be forged: they are shown, they
-explain, and no score is in them.
+The worker tells of itself in JSON lines. Student code shares its process, so all of it may be forged: it is shown, it
+explains, and no score is in it. Single bytes on two other pipes keep both in step; sandbox/conversation.py says how.
 """
 
 import json
@@ -12,11 +12,11 @@ from typing import Any, Literal, get_args
 
 from grader.records import Answer, Question, Training
 
-TEXT_LIMIT = 2000
-# The grader's byte to begin; the worker's when training is over, then that images may come, or that a network comes:
-# its length in so many bytes, little-endian, and the network.
+# The grader has the worker begin. The worker's training is over; it is ready for the images, or it offers its network.
 BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
+# Of the length, little-endian, that stands before a network and whatever else is not the only one in its pipe.
 LENGTH_BYTES = 8
+TEXT_LIMIT = 2000
 
 
 class Fault(StrEnum):

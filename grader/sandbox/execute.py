@@ -19,13 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from grader.errors import Cancelled, InfrastructureError
-from grader.protocol import BEGIN, LENGTH_BYTES, NETWORK, OVER, READY
 from grader.sandbox.bubblewrap import bubblewrap
 from grader.sandbox.cgroup import Group
 from grader.sandbox.fallback import job_folder, supervisor_command
 from grader.sandbox.job import Ending, Execution, Isolation, Job, Listener
 from grader.sandbox.processes import NamespaceTree, ProcessTree, SupervisedTree
 
+BEGIN, OVER, READY, NETWORK = b"B", b"O", b"R", b"N"
+_LENGTH_BYTES = 8
 _CHUNK = 1 << 16
 _REPORT_LINE_BYTES = 1 << 16
 # Of each piece, so that a script that floods the report does not keep the grader busy.
@@ -53,18 +54,18 @@ class _Network:
     @property
     def _end(self) -> int:
         """Where the network ends; as long as its length is not all there, where the length ends."""
-        length = self._bytes[:LENGTH_BYTES]
-        return LENGTH_BYTES + (int.from_bytes(length, "little") if len(length) == LENGTH_BYTES else 0)
+        length = self._bytes[:_LENGTH_BYTES]
+        return _LENGTH_BYTES + (int.from_bytes(length, "little") if len(length) == _LENGTH_BYTES else 0)
 
     def add(self, chunk: bytes) -> bool:
         """Take what came; False where it is too much."""
         self._bytes += chunk
-        return len(self._bytes) <= self._end <= LENGTH_BYTES + self._most
+        return len(self._bytes) <= self._end <= _LENGTH_BYTES + self._most
 
     def content(self) -> bytes | None:
         """The network without its length; None as long as it is not all there."""
-        whole = len(self._bytes) > LENGTH_BYTES and len(self._bytes) == self._end
-        return bytes(memoryview(self._bytes)[LENGTH_BYTES:]) if whole else None
+        whole = len(self._bytes) > _LENGTH_BYTES and len(self._bytes) == self._end
+        return bytes(memoryview(self._bytes)[_LENGTH_BYTES:]) if whole else None
 
 
 class Conversation:

@@ -11,14 +11,13 @@ import pytest
 
 from grader.assignment import load_assignment
 from grader.data import DataSet, ImagesToScore, count_correct, write_training_set
-from grader.protocol import READY
 from grader.records import Outcome, StopReason
 from grader.run import worker_client
 from grader.run.replay import Replayers
 from grader.run.train import Trained
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation, started
-from grader.sandbox.execute import Conversation
+from grader.sandbox.execute import READY, Conversation
 from grader.sandbox.processes import ProcessTree
 from hostile_corpus import CASES, HOSTILE, LIMITS, promises
 from one_run import only_slot, train_at
