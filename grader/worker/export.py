@@ -132,7 +132,7 @@ class _Recorded(NamedTuple):
     """A call, the numbers of the values that it made, and whether it writes into a tensor."""
 
     call: Call
-    values: range
+    made: range
     writes: bool
 
 
@@ -222,14 +222,14 @@ def _needed(calls: list[_Recorded], output: int) -> Graph:
     """
     needed, kept = {output}, []
     for recorded in reversed(calls):
-        if recorded.writes or not needed.isdisjoint(recorded.values):
+        if recorded.writes or not needed.isdisjoint(recorded.made):
             call = recorded.call
             if not allowed(call.operation):
                 raise NotExportable(f"it uses the operation {call.operation.partition('.')[0]}")
             needed.update(values_in([call.args, list(call.kwargs.values())]))
             kept.append(recorded)
     kept.reverse()
-    left = [0, *(number for recorded in kept for number in recorded.values)]
+    left = [0, *(number for recorded in kept for number in recorded.made)]
     numbers = {old: new for new, old in enumerate(left)}
     return Graph(tuple(_renumbered(recorded.call, numbers) for recorded in kept), numbers[output])
 
