@@ -79,6 +79,16 @@ class SystemAttempt:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
+    """The file that counts.
+
+    Attributes:
+        how: By which rule, where its name is another; empty otherwise.
+        place: All files of the attempt, or of the zip in which it is.
+        rivals: What could have counted by its name, too.
+        zipped: The zip in which it is.
+        certain: False where it is only the one script of the attempt, whatever its name.
+    """
+
     main: NamedFile
     how: str
     place: tuple[NamedFile, ...]

@@ -15,7 +15,7 @@ import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from grader.lms.attempts import SystemAttempt
@@ -79,7 +79,7 @@ class _Account:
 
     stored: Stored
     username: str
-    originals: Mapping[str, str] = field(default_factory=dict)
+    originals: Mapping[str, str]
 
 
 def attempts(

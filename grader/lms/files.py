@@ -203,8 +203,8 @@ class WithoutFile:
 
     student_id: str
     remark: str
-    archive: str = ""
-    fault: Fault | None = None
+    archive: str
+    fault: Fault | None
     moment: int | None = None
 
 

@@ -128,11 +128,11 @@ class Gradebook:
         name: The system's.
         key: The column by which the system tells students apart.
         shapes: The columns that name a student, in their order: one tuple for each form in which the system writes it.
+        name_of: Gives the name in a row.
         needed: Further columns without which the system does not take the file back.
         kept: Columns that go back if they are there.
         score: A header of a column that takes a score; its group `most`, if it has one, is the column's points.
         id_of: Gives the id in a cell of `key`; empty: the row is nobody's.
-        name_of: Gives the name in a row.
         feedback: The column that takes the message; empty: none does.
         waiting: What stands in a score's place where there is none yet. Any other word is a person's decision.
         takes_words: Whether such a word may go back. To a system that would read it as 0, a blank goes instead.
@@ -146,11 +146,11 @@ class Gradebook:
     name: str
     key: str
     shapes: tuple[tuple[str, ...], ...]
+    name_of: Callable[[Mapping[str, str]], str]
     score: re.Pattern[str] = _NOTHING
     needed: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
     id_of: Callable[[str], str] = str
-    name_of: Callable[[Mapping[str, str]], str] = lambda row: ""
     feedback: str = ""
     waiting: re.Pattern[str] = _NOTHING
     takes_words: bool = True

@@ -54,10 +54,11 @@ class SourceRead:
     """What was found in the file before it ran.
 
     Attributes:
-        blanks: Questions whose `...` still stands, or their lines.
+        blanks: Questions ("Q4") or lines ("line 12") at which `...` still stands for a value or a statement.
+        notes: What was set aside.
         prepared_sha256: Of the text that runs, where it is not the file as handed in; else empty.
-        suspicions: Data that the source carries, or what unpacks it.
-        fault: Why the file is not Python; empty if it is.
+        fault: Why the file is not Python, in one sentence; empty if it is.
+        suspicions: What unpacks data that a source may carry, or such data; for a person.
         lines: Those of the blanks, or the one at which the file is no Python.
     """
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grader.protocol import LENGTH_BYTES, NetworkSeen
+from grader.protocol import BEGIN, LENGTH_BYTES, READY, NetworkSeen
 from grader.protocol.exported import ExportedNetwork, from_bytes
 from grader.replay.graph import Replayed, RunnableGraph
 from grader.worker.channel import Channel, opened
@@ -64,7 +64,9 @@ def seen(network: ExportedNetwork, replayed: Replayed, images: np.ndarray[Any, A
 
 def _statistics(network: ExportedNetwork) -> set[int]:
     """The numbers of all weights that batch normalizations use, their running means among them."""
-    return {weight for call in network.graph.calls if call.name in BATCH_NORMS for weight in call.weights}
+    norms = [call for call in network.graph.calls if call.operation.partition(".")[0] in BATCH_NORMS]
+    arguments = [argument for call in norms for argument in call.args if isinstance(argument, dict)]
+    return {argument["weight"] for argument in arguments if "weight" in argument}
 
 
 def _distinct(weight: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ def _answer(channel: Channel) -> None:
     images = np.frombuffer(channel.receive(image_bytes), np.uint8).reshape(-1, 32, 32, 3)
     replayed = Replayed(network, weights)
     channel.say(seen(network, replayed, images[: network.batch]))
-    channel.send_scores(replayed.scores(images).tobytes())
+    channel.send(replayed.scores(images).tobytes())
     # The next submission trains on the same card.
     torch.cuda.empty_cache()
 
@@ -95,8 +97,8 @@ def main(arguments: list[str]) -> None:
     channel = Channel(opened(questions, os.O_RDONLY), opened(scores, os.O_WRONLY), opened(report, os.O_WRONLY))
     with contextlib.suppress(EOFError):
         while True:
-            channel.wait_to_begin()
-            channel.say_ready()
+            channel.receive(len(BEGIN))
+            channel.send(READY)
             _answer(channel)
 
 

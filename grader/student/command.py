@@ -103,7 +103,7 @@ def _try(file: Path, spec: str, *, only_estimate: bool) -> None:
     display = Display(sys.stdout, Plan(1, 0, len(data.x_train), budget["epochs"], limit, jobs=1))
     begun = time.monotonic()
     try:
-        trial = try_file(file, rules, data, limit, not only_estimate, display.watch)
+        trial = try_file(file, rules, data, limit, display.watch, test=not only_estimate)
     finally:
         display.close()
     print()

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from grader.protocol import Event, QuestionsSeen, SourceRead, Stopped, to_json
+from grader.protocol import Event, QuestionsSeen, Stopped, to_json
 from grader.records import StopReason
 from grader.worker import patches
 from grader.worker.limits import when_overdue
@@ -35,13 +35,13 @@ _ASSIGNMENT = Path(__file__).parents[1] / "assignment.toml"
 def run(path: Path, say: Callable[[Event], None]) -> None:
     """Check one file, and say what was found as soon as it is known."""
     source = read_source(path.read_bytes())
-    say(SourceRead(source.blanks, source.notes, fault=source.fault))
-    if source.fault:
+    say(source.seen)
+    if source.seen.fault:
         return
     rules = tomllib.loads(_ASSIGNMENT.read_text(encoding="utf-8"))
     watch, error = _watched(source.text, path, rules)
     say(Stopped(StopReason.ERROR if error else StopReason.FINISHED, error=error))
-    say(QuestionsSeen(answers(watch.seen, source.blanks, tuple(rules["questions"]["learning_rates"]))))
+    say(QuestionsSeen(answers(watch.seen, source.seen.blanks, tuple(rules["questions"]["learning_rates"]))))
     if watch.made is not None:
         network, failure = build(watch.made, tuple(rules["blocks"]))
         say(look_at(network, failure, watch.made))

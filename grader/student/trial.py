@@ -12,7 +12,9 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
 
 from grader.data import DataSet, replayed_images, replayed_scores, write_training_set
 from grader.progress import Advanced, Printed, Stage, StageBegun, Watch
@@ -61,14 +63,14 @@ class Trial:
     exit_code: int
 
 
-def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, test: bool, watch: Watch) -> Trial:
+def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, watch: Watch, *, test: bool) -> Trial:
     """Train one file in a process of its own, and ask its network about the test images.
 
     Args:
         rules: The assignment as its TOML file has it.
         seconds: The longest that training may take.
-        test: Whether to test the network after training; without, the training is only timed.
         watch: Told what happens, under the file's name.
+        test: Whether to test the network after training; without, the training is only timed.
 
     Raises:
         OSError: The file cannot be read, or there is no room for a copy of the data.
@@ -76,31 +78,53 @@ def try_file(file: Path, rules: dict[str, Any], data: DataSet, seconds: float, t
     images = data.x_test if test else data.x_test[:0]
     with tempfile.TemporaryDirectory(prefix="hw6-try-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        _lay_out(folder, file, _task(rules, seconds, len(images)))
+        lay_out_job(folder, file, worker_task(rules, seconds, len(images)))
         for companion in beside(file)[: rules["limits"]["companions"]]:
             shutil.copyfile(companion, folder / "job" / "companions" / companion.name)
         write_training_set(data, folder / "training_set")
-        before, scores = 0, None
-        with _Following(folder, file.name, watch) as following, _started(folder) as process:
-            try:
-                while process.poll() is None and scores is None:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(_TICK_SECONDS)
-                    following.follow()
-                    offered = _offered(folder / "scores") if test and not before else None
-                    if offered is not None:
-                        before = len(OVER + READY) + (LENGTH_BYTES + len(offered) if offered else 0)
-                        scores = _replayed(folder / "replay", offered, data) if offered else None
-                        if scores is None:
-                            with (folder / "images").open("ab") as questions:
-                                questions.write(images.tobytes())
-            finally:
-                process.kill()
+        with (folder / "report").open("rb") as report, (folder / "log").open("rb") as log:
+            following = _Following(report, log, file.name, watch)
+            with _started(folder) as process:
+                try:
+                    scores = _tested(folder, process, following, data, images)
+                finally:
+                    process.kill()
             following.follow()
-        if scores is None and before:
-            answer = (folder / "scores").read_bytes()[before:]
-            scores = answer if len(answer) == len(images) * ROW_BYTES else None
     return following.trial(scores, process.returncode)
+
+
+def _tested(
+    folder: Path, process: subprocess.Popen[bytes], following: "_Following", data: DataSet, images: np.ndarray[Any, Any]
+) -> bytes | None:
+    """Scores of the images: of the network that the worker offers, replayed, or else the worker's own."""
+    offered, runs = None, True
+    while offered is None and runs:
+        runs = _still_runs(process)
+        following.follow()
+        offered = _offered(folder / "scores")
+    if offered is None:
+        return None
+    if offered and (scores := _replayed(folder / "replay", offered, data)):
+        return scores
+    with (folder / "images").open("ab") as questions:
+        questions.write(images.tobytes())
+    while _still_runs(process):
+        following.follow()
+    before = len(OVER + READY) + (LENGTH_BYTES + len(offered) if offered else 0)
+    return _answer(folder / "scores", before, len(images))
+
+
+def _still_runs(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process goes on after a moment."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_TICK_SECONDS)
+    return process.returncode is None
+
+
+def _answer(scores: Path, before: int, images: int) -> bytes | None:
+    """The scores behind the bytes that came before them; None where they are not all there."""
+    answer = scores.read_bytes()[before:]
+    return answer if len(answer) == images * ROW_BYTES else None
 
 
 def _offered(scores: Path) -> bytes | None:
@@ -123,25 +147,24 @@ def _replayed(folder: Path, network: bytes, data: DataSet) -> bytes | None:
     images = replayed_images(data, exported.sample, data.x_test)
     folder.mkdir()
     (folder / "images").write_bytes(BEGIN + question(network, images.tobytes()))
-    size = len(READY) + len(images) * ROW_BYTES
     scores = folder / "scores"
     scores.touch()
     (folder / "report").touch()
     with _started(folder, "grader.replay.main") as process:
         try:
-            while process.poll() is None and scores.stat().st_size < size:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_TICK_SECONDS)
+            while _still_runs(process) and _answer(scores, len(READY), len(images)) is None:
+                pass
         finally:
             process.kill()
-    answer = scores.read_bytes()[len(READY) :]
-    if len(answer) != len(images) * ROW_BYTES:
+    answer = _answer(scores, len(READY), len(images))
+    if answer is None:
         return None
     _, scored, differing = replayed_scores(answer, own)
     return None if differing else scored
 
 
-def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
+def worker_task(rules: dict[str, Any], seconds: float, images: int) -> Task:
+    """What the worker is to do with a file on its student's machine; no limits hold there."""
     return Task(
         mode="train",
         class_name=rules["class_name"],
@@ -163,7 +186,8 @@ def _task(rules: dict[str, Any], seconds: float, images: int) -> Task:
     )
 
 
-def _lay_out(folder: Path, file: Path, task: Task) -> None:
+def lay_out_job(folder: Path, file: Path, task: Task) -> None:
+    """Put what the worker reads, and the empty files that it writes, into a folder."""
     for part in ("job", "job/companions"):
         (folder / part).mkdir()
     (folder / "job" / "submission").write_bytes(file.read_bytes())
@@ -200,18 +224,10 @@ def _started(folder: Path, program: str = "grader.worker.main") -> subprocess.Po
 class _Following:
     """Reads what the worker reports and the script prints, while they write it."""
 
-    def __init__(self, folder: Path, name: str, watch: Watch) -> None:
-        self._name, self._watch = name, watch
-        self._report, self._log = (folder / "report").open("rb"), (folder / "log").open("rb")
+    def __init__(self, report: BinaryIO, log: BinaryIO, name: str, watch: Watch) -> None:
+        self._report, self._log, self._name, self._watch = report, log, name, watch
         self._rest = b""
         self._events: list[Event] = []
-
-    def __enter__(self) -> "_Following":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._report.close()
-        self._log.close()
 
     def follow(self) -> None:
         """Tell what is new."""

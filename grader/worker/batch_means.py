@@ -40,7 +40,7 @@ class BatchMeans:
         on_loss: Is told each loss and its target, whatever they are.
     """
 
-    def __init__(self, on_loss: Callable[[Any, Any], None] = lambda _loss, _target: None) -> None:
+    def __init__(self, on_loss: Callable[[Any, Any], None]) -> None:
         self._on_loss = on_loss
         self._last: _Batch | None = None
         self._learned: deque[_Batch] = deque(maxlen=_MOST_BATCHES)

@@ -42,6 +42,45 @@ _functorch: Any = torch._C._functorch
 _set_tracing_state = torch._C._set_tracing_state  # type: ignore[attr-defined]
 
 
+class _Targets:
+    """Counts the targets at losses, and rows that had a target and went into no forward as rows: packed in channels.
+
+    A gradient flows through the losses of a batch, then into its forwards. The batch is over where the next one begins.
+    """
+
+    def __init__(self, counts: memoryview) -> None:
+        self._counts = counts
+        self._at_losses = self._in_forwards = 0
+        self._last: Any = None
+
+    def on_loss(self, loss: Any, target: Any) -> None:
+        """Note the rows of a loss's target once a gradient flows into the loss."""
+
+        def flows(_: torch.Tensor) -> None:
+            if self._in_forwards:
+                self.settle()
+            # Several losses of one batch may share its labels.
+            if target is not self._last:
+                self._counts[_TARGETS] += rows
+            self._last = target
+            self._at_losses = max(self._at_losses, rows)
+
+        if isinstance(loss, _Tensor) and isinstance(target, _Tensor):
+            rows = _rows(target)
+            _hook(loss, flows)
+
+    def learned(self, rows: int) -> None:
+        """Note rows of a forward into which the gradient went on."""
+        self._in_forwards += rows
+
+    def settle(self) -> None:
+        """Count what is left of a batch that is over."""
+        if 0 < self._in_forwards < self._at_losses:
+            self._counts[_SAMPLES] += self._at_losses - self._in_forwards
+        self._at_losses = self._in_forwards = 0
+        self._last = None
+
+
 class Budget:
     """The budget of one script.
 
@@ -72,15 +111,13 @@ class Budget:
         self._inside = threading.local()
         self._pid = _pid()
         self._counts = shared_counts(3)
-        # Of the losses through which a gradient flowed last, and of the forwards into which it went on.
-        self._at_losses = self._since_losses = 0
-        self._target: Any = None
+        self._targets = _Targets(self._counts)
         self._used: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._best: Any = None
         self._latest: Any = None
         self._last_progress = 0.0
         self._without_modes: Any = None
-        self.means = BatchMeans(self._on_loss)
+        self.means = BatchMeans(self._targets.on_loss)
         self.defined: type[nn.Module] | None = None
         self.started: float | None = None
         self.batch_size = 0
@@ -159,7 +196,7 @@ class Budget:
         if _pid() != self._pid:
             os._exit(0)
         self._closing.acquire()
-        self._settle()
+        self._targets.settle()
         # From here on this thread's forwards are the grader's own, also where a network switches gradients on.
         self._inside.forward = True
         # A forward may be traced for TensorBoard's graph; ours must not be, or the process ends there.
@@ -188,18 +225,19 @@ class Budget:
                 self.statistics.test(images)
             if not _is_grad_enabled():
                 return forward(network, *args, **options)
-            # Inside torch's tracers nothing is learned, and no network can be tested from there.
-            symbolic = images is None or is_symbolic(images)
-            began = _now() if symbolic else self._before_forward()
+            # Without a batch of numbers it fetches its images itself, or is traced: what comes out tells.
+            unseen = images is None or is_symbolic(images)
+            began = 0.0 if unseen else self._before_forward()
             self._inside.forward = True
             try:
-                compute = forward if symbolic else self._faster(network, forward, images)
+                compute = forward if unseen else self._faster(network, forward, images)
                 output = compute(network, *args, **options)
             finally:
                 self._inside.forward = False
-            if symbolic and all(map(is_symbolic, _tensors(output))):
-                return output
-            if symbolic:
+            if unseen:
+                # Inside torch's tracers nothing is learned, and no network can be tested from there.
+                if all(map(is_symbolic, _tensors(output))):
+                    return output
                 began, images = self._before_forward(), None
             self._count_when_used(network, output, images, _rows_of_all((args, options)), began)
             return output
@@ -211,7 +249,7 @@ class Budget:
 
     def _before_forward(self) -> float:
         """Stop the script where its budget is spent; else say when this forward began."""
-        self._settle()
+        self._targets.settle()
         if self.samples >= self._limit:
             self.close(StopReason.EPOCH_BUDGET)
         if self.seconds > self._seconds:
@@ -229,52 +267,29 @@ class Budget:
             rows: Of what went in. A forward may return one loss for all of them; where more rows than these get
                 gradients, those count.
         """
-        counted, unused = 0, [images]
+        counted, used = 0, False
 
         def count(gradient: torch.Tensor) -> None:
-            nonlocal counted
+            nonlocal counted, used, images
             # A mean over the batch has a gradient without rows.
             more = max(rows, _rows(gradient) if _dimensions(gradient) > 1 else 1) - counted
-            if unused:
-                images = unused.pop()
+            if used and more <= 0:
+                return
+            if not used:
+                used = True
                 if self.started is None:
                     self.started = began
                 if images is not None:
                     self.batch_size = self.batch_size or _rows(images)
                     self.statistics.add(images)
+                images = None  # the script may keep its output, and so this function
                 self._counts[_BATCHES] += 1
-            elif more <= 0:
-                return
             counted += more
-            self._since_losses += more
+            self._targets.learned(more)
             self._add(network, more)
 
         for tensor in _tensors(output):
             _hook(tensor, count)
-
-    def _on_loss(self, loss: Any, target: Any) -> None:
-        """Note the rows of a loss's target once a gradient flows into the loss."""
-
-        def flows(_: torch.Tensor) -> None:
-            if self._since_losses:
-                self._settle()
-            # Several losses of one batch may share its labels.
-            if target is not self._target:
-                self._counts[_TARGETS] += rows
-            self._target = target
-            self._at_losses = max(self._at_losses, rows)
-
-        if isinstance(loss, _Tensor) and isinstance(target, _Tensor):
-            rows = _rows(target)
-            _hook(loss, flows)
-
-    def _settle(self) -> None:
-        """Count rows that had a target and a gradient, and went into no forward as rows: packed in channels, say."""
-        more = self._at_losses - self._since_losses
-        if self._since_losses and more > 0:
-            self._counts[_SAMPLES] += more
-        self._at_losses = self._since_losses = 0
-        self._target = None
 
     def _add(self, network: nn.Module, rows: int) -> None:
         self._counts[_SAMPLES] += rows

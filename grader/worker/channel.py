@@ -7,7 +7,7 @@ import threading
 import time
 
 from grader import text
-from grader.protocol import LENGTH_BYTES, NETWORK, OVER, READY, TEXT_LIMIT, Event, to_json
+from grader.protocol import LENGTH_BYTES, NETWORK, TEXT_LIMIT, Event, to_json
 
 _READ_BYTES = 1 << 20
 _TICK_SECONDS = 0.1
@@ -30,27 +30,19 @@ class Channel:
         for descriptor in (images, scores, report):
             os.set_inheritable(descriptor, False)
 
-    def wait_to_begin(self) -> None:
-        """Read the byte that comes before all else."""
-        self.receive(1)
-
     def say(self, event: Event) -> None:
         """Send one line of telemetry."""
         with self._lock:
             _write_all(self._report, (to_json(event) + "\n").encode())
 
-    def say_over(self) -> None:
-        """Say that training is over: what follows has a time limit of its own."""
-        _write_all(self._scores, OVER)
-
-    def say_ready(self) -> None:
-        """Say that images may come."""
-        _write_all(self._scores, READY)
+    def send(self, data: bytes) -> None:
+        """Send one of the protocol's bytes, or the scores: images x 10 little-endian float32."""
+        _write_all(self._scores, data)
 
     def offer(self, network: bytes) -> None:
         """Offer a network in place of being ready; images may come all the same."""
-        _write_all(self._scores, NETWORK + len(network).to_bytes(LENGTH_BYTES, "little"))
-        _write_all(self._scores, network)
+        self.send(NETWORK + len(network).to_bytes(LENGTH_BYTES, "little"))
+        self.send(network)
 
     def receive(self, count: int) -> bytearray:
         """Read so many bytes of what the grader sends.
@@ -69,10 +61,6 @@ class Channel:
             rest[: len(some)] = some
             rest = rest[len(some) :]
         return received
-
-    def send_scores(self, scores: bytes) -> None:
-        """Send the scores: images x 10 little-endian float32."""
-        _write_all(self._scores, scores)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torchvision
+from torch.utils.data import Subset
 from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
@@ -128,6 +129,13 @@ class GraderCIFAR10(torchvision.datasets.CIFAR10):  # type: ignore[misc]
 GraderCIFAR10.__name__ = GraderCIFAR10.__qualname__ = "CIFAR10"
 GraderCIFAR10.__module__ = torchvision.datasets.cifar.__name__
 _GETITEM = GraderCIFAR10.__getitem__
+
+
+def below(source: Any, rows: Sequence[int] = ()) -> tuple[Any, Sequence[int]]:
+    """The data set below every `Subset`, and where rows of the outermost lie in it."""
+    while type(source) is Subset:
+        source, rows = source.dataset, [source.indices[row] for row in rows]
+    return source, rows
 
 
 def items(images: GraderCIFAR10, indices: Sequence[int]) -> list[tuple[Any, Any]]:

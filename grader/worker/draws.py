@@ -3,7 +3,7 @@
 import random
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ Transform = Callable[[Image.Image], Any]
 def seed_by(chance: int, image: Image.Image) -> None:
     """Let the random numbers that are drawn next follow from an image: asked for twice, it is changed in the same way.
 
-    Over all images a transform draws as ever.
+    Over all images a transform draws as ever; which draw an image gets is left to `chance`.
     """
     seed = chance ^ zlib.crc32(image.tobytes())
     torch.default_generator.manual_seed(seed)
@@ -25,21 +25,20 @@ def seed_by(chance: int, image: Image.Image) -> None:
 
 def draws(transform: Transform, image: Image.Image) -> bool:
     """Whether the transform of this image takes random numbers from torch, NumPy or Python."""
-    before = _states()
+    before = random_states()
     transform(image)
-    return _states() != before
+    return random_states() != before
 
 
-def same_for_same_image(transform: Transform, chance: int) -> Transform:
-    """The transform with draws that follow from the image; which draw an image gets is left to `chance`."""
+class RandomStates(NamedTuple):
+    """The states of the processor's sources of random numbers; equal as long as nothing was drawn."""
 
-    def changed(image: Image.Image) -> Any:
-        seed_by(chance, image)
-        return transform(image)
-
-    return changed
+    python: Any
+    numpy: Any
+    torch: list[int]
 
 
-def _states() -> tuple[Any, ...]:
-    _, keys, position, *_ = np.random.get_state()
-    return torch.get_rng_state().tolist(), random.getstate(), np.asarray(keys).tolist(), position
+def random_states() -> RandomStates:
+    """What Python, NumPy and torch would draw next on the processor."""
+    name, keys, *others = np.random.get_state()
+    return RandomStates(random.getstate(), (name, np.asarray(keys).tolist(), *others), torch.get_rng_state().tolist())

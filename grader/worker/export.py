@@ -5,11 +5,10 @@ What the recording does not see (a value read into Python, memory changed by Num
 a difference, the scores of the training images that go along show it.
 """
 
-import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +32,10 @@ from grader.protocol.exported import (
     allowed,
     to_bytes,
 )
-from grader.worker.preprocessing import CHANNELS, SIDE, VALUES, pixel_values, tensor_of
-from grader.worker.tensors import tensors_in, view_of
+from grader.worker.evaluate import Prepared, without_autocast
+from grader.worker.measured import CHANNELS, SIDE, VALUES, pixel_values
+from grader.worker.preprocessing import tensor_of
+from grader.worker.tensors import named_buffers, named_tensors, tensors_in, view_of
 
 _DTYPES = {getattr(torch, name): name for name in ITEM_BYTES}
 _MEMORY_FORMATS = {getattr(torch, name): name for name in MEMORY_FORMATS}
@@ -47,46 +48,20 @@ class NotExportable(Exception):
     """Why a network cannot be written down, for a person: a clause without a full stop."""
 
 
-# Kept here before a script runs, which may put its own in their place.
-_named_parameters, _named_buffers = nn.Module.named_parameters, nn.Module.named_buffers
-
-
-def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """Copies of a network's weights and buffers, by name."""
-    named = (*_named_buffers(network), *_named_parameters(network))
-    return {name: tensor.detach().clone() for name, tensor in named}
-
-
-def export(
-    network: nn.Module,
-    trained: dict[str, Tensor],
-    transform: Callable[[Any], Any],
-    after: Callable[[Tensor], Tensor] | None,
-    chance: int | None,
-    first: Tensor,
-    images: np.ndarray[Any, Any],
-    scores: bytes,
-) -> bytes:
-    """Write a network down, with what an image goes through before it.
-
-    Args:
-        trained: Its weights at the end of training.
-        transform: From a PIL image on.
-        after: What happens to an image after its transform, if anything does.
-        chance: As `ExportedNetwork.chance`.
-        first: What the network gets for the first batch of `images`: its forward is recorded.
-        images: Training images, uint8 of shape (N, 32, 32, 3).
-        scores: What the network itself made of them, N x 10 little-endian float32.
+def export(prepared: Prepared) -> bytes:
+    """Write a network down, with what an image goes through before it, as protocol/exported.py has it.
 
     Raises:
         NotExportable: It draws random numbers, does what the replay does not know, or has learned since.
     """
-    weights = _Weights(network, trained)
-    table = _table(transform, images[:_TRIED]) if chance is None else None
-    steps = [*_steps(transform, images[0], weights)] if table is None else [Step(table=weights.add(table))]
-    if after is not None:
-        steps.append(Step(graph=_traced(after, tensor_of(transform(Image.fromarray(images[0]))), weights)))
-    graph = _traced(network, first, weights)
+    weights = _Weights(prepared.network, prepared.trained)
+    way, image, first = prepared.preparation, prepared.sample[0], prepared.batch
+    with without_autocast():
+        table = _table(way.transform, prepared.sample[:_TRIED]) if way.chance is None else None
+        steps = [*_steps(way.transform, image, weights)] if table is None else [Step(table=weights.add(table))]
+        if way.after is not None:
+            steps.append(Step(graph=_traced(way.after, tensor_of(way.transform(Image.fromarray(image))), weights)))
+        graph = _traced(prepared.network, first, weights)
     exported = ExportedNetwork(
         weights=weights.described(),
         graph=graph,
@@ -94,19 +69,18 @@ def export(
         batch=len(first),
         dtype=_DTYPES[first.dtype] if first.is_floating_point() else "float32",
         device=first.device.type,
-        chance=chance,
-        sample=len(images),
+        chance=way.chance,
+        sample=len(prepared.sample),
     )
-    return to_bytes(exported, weights.content(), scores)
+    return to_bytes(exported, weights.content(), prepared.scores)
 
 
 class _Weights:
     """The tensors that recorded operations use and none of them made."""
 
     def __init__(self, network: nn.Module, trained: dict[str, Tensor]) -> None:
-        named = (*_named_buffers(network), *_named_parameters(network))
-        self._names = {_key(tensor): name for name, tensor in named}
-        self._buffers = {name for name, _ in _named_buffers(network)}
+        self._names = {_key(tensor): name for name, tensor in named_tensors(network).items()}
+        self._buffers = {name for name, _ in named_buffers(network)}
         self._trained = trained
         self._indices: dict[Any, int] = {}
         self._tensors: list[Tensor] = []
@@ -153,12 +127,20 @@ class _Weights:
         return b"".join(copy.reshape(-1).view(torch.uint8).numpy().tobytes() for copy in self._copies)
 
 
+class _Recorded(NamedTuple):
+    """A call, the numbers of the values that it made, and whether it writes into a tensor."""
+
+    call: Call
+    made: range
+    writes: bool
+
+
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The operations that run while it is active, in order, each with whether it writes into a tensor."""
+    """The operations that run while it is active, in order."""
 
     def __init__(self, given: Tensor, weights: _Weights) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[tuple[Call, bool]] = []
+        self.calls: list[_Recorded] = []
         self._weights = weights
         self._device = given.device
         self._count = 0
@@ -178,14 +160,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 decomposed = func.decompose(*args, **kwargs)
             if decomposed is not NotImplemented:
                 return decomposed
-        said = [self._argument(each) for each in args], {name: self._argument(each) for name, each in kwargs.items()}
+        arguments = [self._argument(each) for each in args]
+        options = {name: self._argument(each) for name, each in kwargs.items()}
         output = func(*args, **kwargs)
         results = list(tensors_in(output))
         if results:
             operation = f"{func._schema.name.removeprefix('aten::')}.{func._schema.overload_name or 'default'}"
             if len(self.calls) >= MOST_CALLS:
                 raise NotExportable(f"a forward runs more than {MOST_CALLS} operations")
-            self.calls.append((Call(operation, *said, len(results)), func._schema.is_mutable))
+            call = Call(operation, arguments, options, len(results))
+            made = range(self._count, self._count + len(results))
+            self.calls.append(_Recorded(call, made, func._schema.is_mutable))
             for tensor in results:
                 self._number(tensor)
         return output
@@ -228,27 +213,24 @@ def _traced(function: Callable[[Tensor], Any], given: Tensor, weights: _Weights)
     return _needed(recorder.calls, value)
 
 
-def _needed(calls: list[tuple[Call, bool]], output: int) -> Graph:
+def _needed(calls: list[_Recorded], output: int) -> Graph:
     """The calls that have a part in the output: what is only printed, or only looked at, may be anything.
 
     Raises:
         NotExportable: One of them may not be replayed.
     """
-    first = list(itertools.accumulate((call.results for call, _ in calls), initial=1))
     needed, kept = {output}, []
-    for index in range(len(calls) - 1, -1, -1):
-        call, writes = calls[index]
-        results = range(first[index], first[index + 1])
-        if writes or not needed.isdisjoint(results):
+    for recorded in reversed(calls):
+        if recorded.writes or not needed.isdisjoint(recorded.made):
+            call = recorded.call
             if not allowed(call.operation):
                 raise NotExportable(f"it uses the operation {call.name}")
             needed.update(call.values)
-            kept.append(index)
-    numbers, count = {0: 0}, 1
-    for index in reversed(kept):
-        numbers.update((old, count + place) for place, old in enumerate(range(first[index], first[index + 1])))
-        count += calls[index][0].results
-    return Graph(tuple(_renumbered(calls[index][0], numbers) for index in reversed(kept)), numbers[output])
+            kept.append(recorded)
+    kept.reverse()
+    left = [0, *(number for recorded in kept for number in recorded.made)]
+    numbers = {old: new for new, old in enumerate(left)}
+    return Graph(tuple(_renumbered(recorded.call, numbers) for recorded in kept), numbers[output])
 
 
 def _renumbered(call: Call, numbers: dict[int, int]) -> Call:

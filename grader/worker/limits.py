@@ -98,10 +98,8 @@ def take_reserve() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def limit_met(error: BaseException | None) -> Fault | None:
+def limit_met(error: BaseException) -> Fault | None:
     """Tell which limit an error comes from; None if from none."""
-    if error is None:
-        return None
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Fault.MEMORY
     if isinstance(error, BlockingIOError):

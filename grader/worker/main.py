@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from grader.protocol import Evaluated, Exported, Fault, QuestionsSeen, SourceRead, Stopped, Task
+from grader.protocol import BEGIN, OVER, READY, Evaluated, Exported, Fault, QuestionsSeen, Stopped, Task
 from grader.records import BATCHED_TRANSFORMS, IMAGE_BYTES, StopReason, Training
 from grader.worker import dataset, patches
 from grader.worker.budget import Budget
 from grader.worker.channel import Channel, all_notes, note, one_line, opened
 from grader.worker.evaluate import NotScores, Prepared, prepare
-from grader.worker.export import NotExportable
+from grader.worker.export import NotExportable, export
 from grader.worker.leaving import Exits, Restarted, end_process, errors, flush
 from grader.worker.limits import card_out_of_reach, limit_cards, limit_met, limit_resources, take_reserve, when_overdue
 from grader.worker.look.network import build, look_at
@@ -43,25 +43,25 @@ Images = np.ndarray[Any, Any]
 class Worker:
     """One script, from its start to the last byte for the grader."""
 
-    def __init__(self, task: Task, channel: Channel, training_images: Images, companions: Path) -> None:
-        self._task, self._channel, self._training_images = task, channel, training_images
-        self._companions = sorted(companions.iterdir())
+    def __init__(
+        self, task: Task, channel: Channel, source: Source, training_images: Images, companions: list[Path]
+    ) -> None:
+        self._task, self._channel, self._source = task, channel, source
+        self._training_images, self._companions = training_images, companions
         self._module = types.ModuleType("__main__")
         self._environment = dict(os.environ)
         self._error: BaseException | None = None
         self._uncounted = Uncounted()
-        self._exits = Exits(lambda: self._budget.close(StopReason.FINISHED), lambda: self._budget.batches > 0)
-        self._source = Source()
         # A check ends where the first image would be learned from: run/check.py says why.
         samples = 0 if task.mode == "check" else task.epochs * len(training_images)
         self._acceleration = Acceleration(task.acceleration, task.precision, self._uncounted.optimizers)
-        self._budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
+        budget = Budget(task.class_name, samples, task.train_seconds, channel, self._finish, self._acceleration)
+        self._budget = budget
+        self._exits = Exits(lambda: budget.close(StopReason.FINISHED), lambda: budget.batches > 0)
 
-    def run(self, source: Source) -> NoReturn:
+    def run(self) -> NoReturn:
         """Execute the script as `python hw6.py` would, then finish."""
-        self._source = source
-        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration))
-        patches.install(patches.leaving(self._exits))
+        patches.install(patches.watching(self._budget, self._uncounted, self._acceleration, self._exits))
         self._budget.start_timer(self._task.setup_seconds)
         self._lay_out()
         sys.path.insert(0, os.getcwd())
@@ -137,22 +137,23 @@ class Worker:
             end_process(0)
 
     def _check(self) -> None:
-        constructor = self._module.__dict__.get(self._task.class_name) or self._budget.defined
         network = self._budget.network
-        if network is None and constructor is None:
+        make: Any = self._module.__dict__.get(self._task.class_name) or self._budget.defined
+        if network is not None:
+            make = type(network)
+        if make is None:
             self._channel.say(Evaluated(Fault.SCRIPT if self._error else Fault.NO_NETWORK))
             return
-        make: Any = constructor if network is None else type(network)
         built, failure = build(make, self._task.blocks)
         self._channel.say(look_at(built if network is None else network, failure, make))
         self._ask_questions()
 
     def _ask_questions(self) -> None:
         """Run the script once more, on a few batches; if it does not end in time, report what was seen so far."""
-        watch, source = Watch(self._task.class_name), self._source
+        watch = Watch(self._task.class_name)
 
         def answer() -> None:
-            self._channel.say(QuestionsSeen(answers(watch.seen, source.blanks, self._task.learning_rates)))
+            self._channel.say(QuestionsSeen(answers(watch.seen, self._source.seen.blanks, self._task.learning_rates)))
             end_process(0)
 
         when_overdue(_QUESTION_SECONDS, answer, at_most=2)
@@ -161,7 +162,7 @@ class Worker:
         self._reset()
         self._lay_out()
         beside = [companion.stem for companion in self._companions]
-        watch, _ = run_script(source.text, watch, colab.functions(), beside)
+        watch, _ = run_script(self._source.text, watch, colab.functions(), beside)
         answer()
 
     def _evaluate(self) -> None:
@@ -169,7 +170,7 @@ class Worker:
             self._channel.say(Evaluated(self._fault_of_script(), notes=all_notes(), flags=colab.INTERNET.doubts()))
             return
         try:
-            self._channel.say_over()
+            self._channel.send(OVER)
             self._uncounted.end_training()
             prepared = prepare(self._budget, self._training_images)
             self._offer(prepared)
@@ -184,13 +185,13 @@ class Worker:
         else:
             flags = (*prepared.flags, *self._uncounted.doubts(self._budget.batches))
             self._channel.say(Evaluated(notes=(*all_notes(), *prepared.notes), flags=flags))
-            self._channel.send_scores(scores)
+            self._channel.send(scores)
 
     def _offer(self, prepared: Prepared) -> None:
         """Hand the network out; where it cannot be, say that it is ready for the images."""
         why_not, network = "", b""
         try:
-            network = prepared.export()
+            network = export(prepared)
         except NotExportable as error:
             why_not = str(error)
         except Exception as error:  # whatever a recorded forward raises: the network is tested all the same
@@ -200,7 +201,7 @@ class Worker:
         if network:
             self._channel.offer(network)
         else:
-            self._channel.say_ready()
+            self._channel.send(READY)
 
     def _fault_of_script(self) -> Fault:
         if self._error is None:
@@ -253,25 +254,20 @@ def main(arguments: list[str]) -> Any:
         limit_cards(task.card_share)
     ready = patches.surround(task.seed)
     # A run is set up while its check goes on.
-    channel.wait_to_begin()
+    channel.receive(len(BEGIN))
     channel.say(ready)
-    source = read_source(Path(job, "submission").read_bytes(), sorted(Path(job, "companions").iterdir()))
-    seen = SourceRead(
-        source.blanks, source.notes, source.prepared_sha256, source.fault, source.suspicions, source.lines
-    )
-    channel.say(seen)
-    if source.fault:
-        channel.say(Stopped(StopReason.ERROR, error=source.fault))
-        channel.say(Evaluated(Fault.SOURCE, source.fault))
-        return
-    # A student at home has nobody to share with.
-    if task.limited and (missing := card_out_of_reach()):
-        channel.say(Stopped(StopReason.ERROR, error=missing))
-        channel.say(Evaluated(Fault.SCRIPT, missing))
+    companions = sorted(Path(job, "companions").iterdir())
+    source = read_source(Path(job, "submission").read_bytes(), companions)
+    channel.say(source.seen)
+    # A student at home has nobody to share a card with.
+    missing = card_out_of_reach() if task.limited else ""
+    if why_not := source.seen.fault or missing:
+        channel.say(Stopped(StopReason.ERROR, error=why_not))
+        channel.say(Evaluated(Fault.SOURCE if source.seen.fault else Fault.SCRIPT, why_not))
         return
     # As they were: a script may have changed its own.
     untouched = dataset.load_arrays(Path(data))[0] if data else arrays[0]
-    Worker(task, channel, untouched, Path(job, "companions")).run(source)
+    Worker(task, channel, source, untouched, companions).run()
 
 
 main(sys.argv[1:])

@@ -104,8 +104,8 @@ def surrounding() -> list[Patch | Call]:
     return changes
 
 
-def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration) -> list[Patch | Call]:
-    """What counts a script's training, and what makes its loading faster."""
+def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration, exits: Exits) -> list[Patch | Call]:
+    """What counts a script's training and makes it faster, and what ends it where the script ends its own process."""
     graph: Any = torch.autograd.graph
     cross_entropy, nll_loss = map(budget.means.watched, (functional.cross_entropy, functional.nll_loss))
     changes: list[Patch | Call] = [
@@ -135,12 +135,7 @@ def watching(budget: Budget, uncounted: Uncounted, faster: Acceleration) -> list
     if on_card and faster.steps.enabled:
         fused = faster.steps.instead_of(sgd._multi_tensor_sgd)
         changes.append(Patch(sgd, "_multi_tensor_sgd", fused, "A fused step passes over the weights once."))
-    return changes
-
-
-def leaving(exits: Exits) -> list[Patch | Call]:
-    """What lets the network be tested where a script ends its own process."""
-    return [*_each(exits.replacements(), "The trained network is tested, whichever way the script ends.")]
+    return [*changes, *_each(exits.replacements(), "The trained network is tested, whichever way the script ends.")]
 
 
 def install(changes: Iterable[Patch | Call]) -> None:

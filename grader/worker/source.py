@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.protocol import SourceRead
 from grader.text import counted, encoding_of, notebook_code, set_aside
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
@@ -39,25 +40,10 @@ _DECLARES = {"abstractmethod", "overload"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that was read.
+    """A file that was read: the text that runs, empty where there is a fault, and what is said of it."""
 
-    Attributes:
-        text: What runs; empty where there is a fault.
-        prepared_sha256: Of `text`, where it says something other than the file; else empty.
-        blanks: Questions ("Q4") or lines ("line 12") at which `...` still stands for a value or a statement.
-        notes: What was set aside.
-        suspicions: What unpacks data that a source may carry; for a person.
-        fault: Why this is not Python, in one sentence; empty if it is.
-        lines: Those of the blanks, or the one at which it is no Python.
-    """
-
-    text: str = ""
-    prepared_sha256: str = ""
-    blanks: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    suspicions: tuple[str, ...] = ()
-    fault: str = ""
-    lines: tuple[int, ...] = ()
+    text: str
+    seen: SourceRead
 
 
 def line_of(error: BaseException) -> int:
@@ -69,6 +55,14 @@ def line_of(error: BaseException) -> int:
     return line
 
 
+class _Unreadable(Exception):
+    """Why a file is not Python, in one sentence, and the line at which it is not; 0 where there is none."""
+
+    def __init__(self, fault: str, line: int = 0) -> None:
+        super().__init__(fault)
+        self.fault, self.line = fault, line
+
+
 def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
     """Decode and parse a file, whatever is in it. Nothing of it is executed.
 
@@ -78,31 +72,31 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
     Args:
         beside: Files that the script may import: Python decodes them as they say.
     """
-    for name, each in (("The file", content), *((path.name, path.read_bytes()) for path in beside)):
-        codec = _declared(each)
-        if codec and codec not in _CODECS:
-            said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
-            return Source(fault=f"{said}: save it as UTF-8.")
-    decoded = _decode(content)
-    if decoded is None:
-        if b"\0" in content:
-            return Source(fault="The file is not text.")
-        return Source(fault="The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
-    if not decoded.strip():
-        return Source(fault="The file is empty.")
     notes: list[str] = []
-    text = notebook_code(decoded)
-    if text is not None:
-        notes.append("The file is a notebook, so the grader ran its code cells as one script.")
-    else:
-        text = decoded
-    text, tree, fault, line = _parse(text, notes)
-    if tree is None:
-        return Source(notes=tuple(notes), fault=fault, lines=(line,) if line else ())
+    try:
+        for name, each in (("The file", content), *((path.name, path.read_bytes()) for path in beside)):
+            _refuse_odd_codec(name, each)
+        text = _decode(content)
+        cells = notebook_code(text)
+        if cells is not None:
+            notes.append("The file is a notebook, so the grader ran its code cells as one script.")
+        tree, text, aside = _parse(text if cells is None else cells)
+    except _Unreadable as error:
+        lines = (error.line,) if error.line else ()
+        return Source("", SourceRead(notes=tuple(notes), fault=error.fault, lines=lines))
+    if aside:
+        notes.append(f"The grader set aside {counted(aside, 'line')} that only a notebook understands.")
     prepared = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if notes else ""
     blanks = _blanks(tree)
     named = tuple(dict.fromkeys(_question(text.split("\n"), line) for line in blanks))
-    return Source(text, prepared, named, tuple(notes), carried_in(tree), lines=blanks)
+    return Source(text, SourceRead(named, tuple(notes), prepared, suspicions=carried_in(tree), lines=blanks))
+
+
+def _refuse_odd_codec(name: str, content: bytes) -> None:
+    codec = _declared(content)
+    if codec and codec not in _CODECS:
+        said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
+        raise _Unreadable(f"{said}: save it as UTF-8.")
 
 
 def _declared(content: bytes) -> str:
@@ -118,7 +112,7 @@ def _declared(content: bytes) -> str:
     return ""
 
 
-def _decode(content: bytes) -> str | None:
+def _decode(content: bytes) -> str:
     """Text with universal newlines; what a file says of its encoding is tried first."""
     codec, mark = encoding_of(content)
     declared = _declared(content)
@@ -127,33 +121,30 @@ def _decode(content: bytes) -> str | None:
             text = content.removeprefix(mark).decode(encoding)
         except UnicodeError:
             continue
-        return None if "\0" in text else io.StringIO(text, newline=None).read()
-    return None
+        if "\0" in text:
+            break
+        if not text.strip():
+            raise _Unreadable("The file is empty.")
+        return io.StringIO(text, newline=None).read()
+    if b"\0" in content:
+        raise _Unreadable("The file is not text.")
+    raise _Unreadable("The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
 
 
-def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str, int]:
-    """The text that parses and its tree, or the fault and its line.
-
-    Sets the IPython lines aside on which Python stumbles.
-    """
-    lines = text.split("\n")
-    count = 0
+def _parse(text: str) -> tuple[ast.Module, str, int]:
+    """The tree, the text that parses, and how many IPython lines, on which Python stumbles, were set aside for that."""
+    lines, aside = text.split("\n"), 0
     while True:
         text = "\n".join(lines)
         try:
-            tree = ast.parse(text)
+            return ast.parse(text), text, aside
         except SyntaxError as error:
-            at = (error.lineno or 0) - 1
-            if count < _MAX_IPYTHON_LINES and 0 <= at < len(lines) and set_aside(lines, at):
-                count += 1
-                continue
             line = error.lineno or 0
-            return text, None, f"Python cannot read the file: {error.msg} (line {line}, {_PYTHON}).", line
+            if aside == _MAX_IPYTHON_LINES or not 0 < line <= len(lines) or not set_aside(lines, line - 1):
+                raise _Unreadable(f"Python cannot read the file: {error.msg} (line {line}, {_PYTHON}).", line) from None
+            aside += 1
         except (ValueError, RecursionError, MemoryError) as error:
-            return text, None, f"Python cannot read the file: {type(error).__name__}.", 0
-        if count:
-            notes.append(f"The grader set aside {counted(count, 'line')} that only a notebook understands.")
-        return text, tree, "", 0
+            raise _Unreadable(f"Python cannot read the file: {type(error).__name__}.") from None
 
 
 def _blanks(tree: ast.Module) -> tuple[int, ...]:

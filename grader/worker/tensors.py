@@ -1,15 +1,21 @@
-"""What tells tensors apart: the memory in which they lie, and whether they hold numbers at all."""
+"""What tells tensors apart: their names, the memory in which they lie, and whether they hold numbers at all."""
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.functional_tensor import FunctionalTensor
 
 # Kept here before a script runs; the second keeps a subclass of a tensor from having a say.
 _memory, as_plain = Tensor.untyped_storage, torch._C.DisableTorchFunctionSubclass
+_named_parameters, named_buffers = nn.Module.named_parameters, nn.Module.named_buffers
+
+
+def named_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """A network's weights and buffers."""
+    return dict((*named_buffers(network), *_named_parameters(network)))
 
 
 def storage_of(tensor: Tensor) -> int:

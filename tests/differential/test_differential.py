@@ -44,7 +44,7 @@ from grader.protocol import (
 from grader.protocol.exported import from_bytes, sample_rows
 from grader.records import Answer, Verdict
 from grader.replay.graph import Replayed
-from grader.student.trial import Trial, _lay_out, _task
+from grader.student.trial import Trial, lay_out_job, worker_task
 from grader.worker.dataset import GraderCIFAR10, given, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -157,8 +157,8 @@ def lay_out(
 ) -> None:
     folder.mkdir(parents=True)
     rules = RULES | {"acceleration": [] if world == "none" else RULES["acceleration"]}
-    task = _task(rules, 60, len(test))
-    _lay_out(folder, script, replace(task, mode="check") if world == "check" else task)
+    task = worker_task(rules, 60, len(test))
+    lay_out_job(folder, script, replace(task, mode="check") if world == "check" else task)
     (folder / "scratch").mkdir()
     with (folder / "images").open("ab") as images:
         images.write(test.data.tobytes())

@@ -1,5 +1,6 @@
 """A network that was written down and replayed gives the scores that it gives itself, and the check's graph."""
 
+import copy
 import io
 import runpy
 from collections.abc import Callable, Iterator
@@ -23,9 +24,11 @@ from grader.protocol.exported import Call, ExportedNetwork, Graph, NoNetwork, We
 from grader.records import SCORE_DTYPE, Verdict
 from grader.replay.graph import Replayed
 from grader.replay.main import seen
-from grader.worker.export import NotExportable, export, weights_of
+from grader.worker.evaluate import Prepared
+from grader.worker.export import NotExportable, export
 from grader.worker.look.network import build
-from grader.worker.preprocessing import tensor_of
+from grader.worker.preprocessing import Preparation
+from grader.worker.tensors import named_tensors
 
 RIGHT = [
     case
@@ -67,16 +70,18 @@ class Small(nn.Module):
         return self.fc(x.flatten(start_dim=1))
 
 
-def exported(network: nn.Module, transform: Any = PLAIN, after: Any = None, chance: int | None = None) -> bytes:
-    """A network, recorded with the first of two batches."""
+def exported(
+    network: nn.Module, transform: Any = PLAIN, after: Any = None, chance: int | None = None, trained: Any = None
+) -> bytes:
+    """A network, recorded with the first of two batches; `trained` is what it was after its training, if not this."""
     network.eval()
-    shown = torch.stack([tensor_of(transform(Image.fromarray(image))) for image in IMAGES])
-    if after is not None:
-        shown = torch.stack([after(image) for image in shown])
+    preparation = Preparation(transform, chance, after)
+    shown = torch.stack([preparation(Image.fromarray(image)) for image in IMAGES])
+    weights = named_tensors(network if trained is None else trained)
     with torch.no_grad():
         own = [network(batch) for batch in (shown[:BATCH], shown[BATCH:])]
         scores = torch.cat(own).numpy().astype(SCORE_DTYPE).tobytes()
-    return export(network, weights_of(network), transform, after, chance, shown[:BATCH], IMAGES, scores)
+    return export(Prepared(network, weights, preparation, shown[:BATCH], IMAGES, scores))
 
 
 def replayed_alike(data: bytes) -> bool:
@@ -132,18 +137,10 @@ def test_what_the_grader_found_of_the_loop_comes_after_the_transform() -> None:
 
 
 def test_a_random_transform_draws_the_same_for_the_same_image() -> None:
-    from grader.worker.draws import same_for_same_image
-
     augment = transforms.Compose(
         [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ColorJitter(0.3), PLAIN]
     )
-    network = Small().eval()
-    same = same_for_same_image(augment, 11)
-    shown = torch.stack([same(Image.fromarray(image)) for image in IMAGES])
-    with torch.no_grad():
-        scores = network(shown).numpy().astype(SCORE_DTYPE).tobytes()
-    data = export(network, weights_of(network), augment, None, 11, shown[:BATCH], IMAGES, scores)
-    assert replayed_alike(data)
+    assert replayed_alike(exported(Small(), augment, chance=11))
 
 
 class Odd(Small):
@@ -210,11 +207,11 @@ def test_what_draws_or_is_not_known_is_not_written_down_and_named(forward: Any, 
 
 def test_what_learned_after_its_training_is_not_written_down() -> None:
     network = Small()
-    trained = weights_of(network)
+    trained = copy.deepcopy(network)
     with torch.no_grad():
         network.fc.bias.add_(1)
     with pytest.raises(NotExportable, match="after the training"):
-        export(network.eval(), trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
+        exported(network, trained=trained)
 
 
 def test_a_forward_that_changes_its_own_buffers_is_said_to_do_that_and_no_more() -> None:
@@ -226,10 +223,9 @@ def test_a_forward_that_changes_its_own_buffers_is_said_to_do_that_and_no_more()
 
     network = Odd(counts)
     network.register_buffer("calls", torch.zeros(()))
-    trained = weights_of(network.eval())
-    network(torch.zeros(BATCH, 3, 32, 32))
+    trained = copy.deepcopy(network)
     with pytest.raises(NotExportable, match="its buffer calls changed"):
-        export(network, trained, PLAIN, None, None, torch.zeros(BATCH, 3, 32, 32), IMAGES, b"")
+        exported(network, trained=trained)
 
 
 def test_what_a_recording_cannot_see_shows_in_the_scores() -> None:

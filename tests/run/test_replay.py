@@ -22,7 +22,10 @@ from grader.records import SCORE_DTYPE
 from grader.run.replay import Replay, Replayer, Replayers
 from grader.run.worker_client import EquippedSlot
 from grader.sandbox import Isolation
-from grader.worker.export import export, weights_of
+from grader.worker.evaluate import Prepared
+from grader.worker.export import export
+from grader.worker.preprocessing import Preparation
+from grader.worker.tensors import named_tensors
 
 pytestmark = pytest.mark.sandbox
 
@@ -65,7 +68,8 @@ def offered(network: nn.Module, data: DataSet, lie: float = 0.0, step: Any = Non
     images = shown(sample) if step is None else torch.stack([step(image) for image in shown(sample)])
     with torch.no_grad():
         scores = (network(images) + lie * torch.arange(10)).numpy().astype(SCORE_DTYPE).tobytes()
-    return export(network, weights_of(network), transform, None, None, images[:BATCH], sample, scores)
+    preparation = Preparation(transform)
+    return export(Prepared(network, named_tensors(network), preparation, images[:BATCH], sample, scores))
 
 
 def replayed(replayer: Replayer, network: bytes, data: DataSet, assignment: Assignment) -> Replay:

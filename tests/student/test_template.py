@@ -46,12 +46,12 @@ def arguments(file: Path) -> list[str]:
 
 def test_the_template_is_python_with_nine_blanks() -> None:
     source = read_source(TEMPLATE.read_bytes())
-    assert source.fault == ""
-    assert source.blanks == tuple(f"Q{number}" for number in range(1, 10))
+    assert source.seen.fault == ""
+    assert source.seen.blanks == tuple(f"Q{number}" for number in range(1, 10))
 
 
 def test_the_reference_has_no_blank_left() -> None:
-    assert read_source(REFERENCE.read_bytes()).blanks == ()
+    assert read_source(REFERENCE.read_bytes()).seen.blanks == ()
     assert "your code here" not in REFERENCE.read_text(encoding="utf-8")
 
 

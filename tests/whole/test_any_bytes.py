@@ -77,7 +77,7 @@ NOTEBOOKS = st.dictionaries(
 @given(SOURCES | NOTEBOOKS)
 def test_any_bytes_are_a_source_or_a_fault(content: bytes) -> None:
     source = read_source(content)
-    assert bool(source.fault) != bool(source.text) or not source.text.strip()
+    assert bool(source.seen.fault) != bool(source.text) or not source.text.strip()
     (shown,) = source_files(submission(content=content), None)
     shown.text.encode("utf-8")
 

@@ -41,7 +41,7 @@ budget.Budget._before_forward = lambda self: stopped(self) if os.getpid() == sel
 ONE_ROW = """
 from grader.worker import budget
 budget._rows = budget._rows_of_all = lambda _: 1
-budget.Budget._settle = lambda _: None
+budget._Targets.settle = lambda _: None
 """
 TEST_SET_INSIDE = """
 import sys, numpy as np
@@ -85,10 +85,10 @@ class Removal:
 
 # A network that is replayed never meets a test image: whoever knows them must be asked beside its own script.
 BESIDE = """
-from grader.worker import evaluate, export
+from grader.worker import export
 def stay(_):
     raise export.NotExportable("it stays here")
-evaluate.Prepared.export = stay
+export.export = stay
 """
 COUNTER = Removal(NO_STOP)
 CHILDREN = Removal(NO_STOP_IN_CHILDREN)

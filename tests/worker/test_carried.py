@@ -32,7 +32,7 @@ def test_what_a_student_may_well_write_is_not_named() -> None:
 
 @pytest.mark.parametrize("file", HONEST, ids=lambda file: f"{file.parent.parent.name}-{file.parent.name}")
 def test_no_honest_script_of_the_corpus_is_named(file: Path) -> None:
-    assert read_source(file.read_bytes()).suspicions == ()
+    assert read_source(file.read_bytes()).seen.suspicions == ()
 
 
 def test_many_findings_are_bounded() -> None:

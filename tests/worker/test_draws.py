@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from grader.worker.draws import draws, same_for_same_image
+from grader.worker.draws import draws
+from grader.worker.preprocessing import Preparation
 
 IMAGES = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)) for seed in range(200)]
 PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
@@ -27,7 +28,7 @@ FLIPPED = transforms.Compose([transforms.RandomHorizontalFlip(), PLAIN])
 )
 def test_a_draw_from_any_of_the_three_sources_is_seen_and_can_be_repeated(transform: transforms.Compose) -> None:
     assert draws(transform, IMAGES[0])
-    same = same_for_same_image(transform, 7)
+    same = Preparation(transform, chance=7)
     first = [np.asarray(same(image)) for image in IMAGES[:20]]
     again = [np.asarray(same(image)) for image in reversed(IMAGES[:20])]
     assert all(np.array_equal(one, other) for one, other in zip(first, reversed(again), strict=True))
@@ -40,7 +41,7 @@ def test_a_transform_without_draws_is_left_alone() -> None:
 def test_over_all_images_it_draws_as_in_the_script_and_otherwise_each_time() -> None:
     runs = [
         [torch.equal(same(image), PLAIN(image)) for image in IMAGES]
-        for same in (same_for_same_image(FLIPPED, 1), same_for_same_image(FLIPPED, 2))
+        for same in (Preparation(FLIPPED, chance=1), Preparation(FLIPPED, chance=2))
     ]
     # Of 200 fair draws, 100 within four standard deviations.
     assert all(abs(sum(kept) - 100) < 29 for kept in runs)

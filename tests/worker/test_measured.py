@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from grader.worker.preprocessing import measured
+from grader.worker.measured import measured
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
 OTHERS = np.random.default_rng(1).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)

@@ -11,6 +11,7 @@ import torch
 
 from grader.records import OPTIMIZATIONS
 from grader.worker import patches
+from grader.worker.leaving import Exits
 from grader.worker.speed.acceleration import Acceleration
 from in_worker import run_in_worker
 
@@ -70,7 +71,8 @@ def test_no_name_is_replaced_twice_and_each_change_has_its_reason(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     faster = Acceleration(OPTIMIZATIONS, "script", [])
-    changes = [*patches.surrounding(), *patches.watching(MagicMock(), MagicMock(), faster)]
+    exits = Exits(lambda: pytest.fail("ended"), lambda: False)
+    changes = [*patches.surrounding(), *patches.watching(MagicMock(), MagicMock(), faster, exits)]
     names = Counter((id(each.owner), each.name) for each in changes if isinstance(each, patches.Patch))
     assert max(names.values()) == 1
     assert all(each.why.endswith(".") for each in changes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from grader.protocol import SourceRead
 from grader.worker.source import Source, read_source
 
 TEMPLATE = (Path(__file__).parents[2] / "student_template" / "hw6.py").read_bytes()
@@ -25,12 +26,12 @@ def notebook(*cells: tuple[str, str | list[str]]) -> bytes:
 
 
 def assert_runs_unchanged(source: Source, text: str) -> None:
-    assert source == Source(text=text)
+    assert source == Source(text, SourceRead())
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\t\r\n", codecs.BOM_UTF8])
 def test_an_empty_file_is_named_empty(content: bytes) -> None:
-    assert read_source(content) == Source(fault="The file is empty.")
+    assert read_source(content) == Source("", SourceRead(fault="The file is empty."))
 
 
 @pytest.mark.parametrize(
@@ -39,12 +40,12 @@ def test_an_empty_file_is_named_empty(content: bytes) -> None:
     ids=["image", "NUL"],
 )
 def test_what_is_no_text_is_named_so(content: bytes) -> None:
-    assert read_source(content).fault == "The file is not text."
+    assert read_source(content).seen.fault == "The file is not text."
 
 
 @pytest.mark.parametrize("content", ["# José Núñez\nx = 1\n".encode("latin-1"), b"\xff\xff\xff"])
 def test_of_a_text_in_another_encoding_the_way_out_is_said(content: bytes) -> None:
-    fault = read_source(content).fault
+    fault = read_source(content).seen.fault
     assert fault == "The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8."
 
 
@@ -74,10 +75,10 @@ def test_an_encoding_changes_nothing_of_what_the_file_says(content: bytes, text:
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r", b"\f# \xff \r\n", b"\xef\xbb\xbf"], ids=ascii)
 def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, tmp_path: Path) -> None:
     content = before + b"# \xff coding: " + codec.encode() + b"\nx = '\\ud800 \xea\xb0\x80'\n"
-    assert "save it as UTF-8" in read_source(content).fault
+    assert "save it as UTF-8" in read_source(content).seen.fault
     beside = tmp_path / "utils.py"
     beside.write_bytes(content)
-    assert read_source(b"import utils", [beside]).fault.startswith("utils.py says that it is written in ")
+    assert read_source(b"import utils", [beside]).seen.fault.startswith("utils.py says that it is written in ")
 
 
 @pytest.mark.parametrize("text", ["import os\n# coding: rot13\n", "\n\n# coding: rot13\n", "x = 'coding: rot13'\n"])
@@ -89,12 +90,12 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
     source = read(
         "!pip install einops\nimport os\n%matplotlib inline\nif os:\n    !pip install 'tqdm\nelse:\n\t%timeit x\n"
     )
-    assert source.fault == ""
+    assert source.seen.fault == ""
     assert source.text == (
         "pass  # !pip install einops\nimport os\npass  # %matplotlib inline\n"
         "if os:\n    pass  # !pip install 'tqdm\nelse:\n\tpass  # %timeit x\n"
     )
-    assert source.notes == ("The grader set aside 4 lines that only a notebook understands.",)
+    assert source.seen.notes == ("The grader set aside 4 lines that only a notebook understands.",)
 
 
 @pytest.mark.parametrize(
@@ -129,13 +130,13 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
 )
 def test_what_only_a_notebook_understands_is_set_aside(text: str, runs: str) -> None:
     source = read(text)
-    assert (source.text, source.fault) == (runs, "")
-    assert source.notes[0].endswith("that only a notebook understands.")
+    assert (source.text, source.seen.fault) == (runs, "")
+    assert source.seen.notes[0].endswith("that only a notebook understands.")
 
 
 @pytest.mark.parametrize("text", ["x = y? 1 : 2\n", "print 'a'\n", "what is this?\n", "x = f(\n!ls\n"])
 def test_what_no_notebook_understands_either_stays_a_fault(text: str) -> None:
-    assert read(text).fault.startswith("Python cannot read the file")
+    assert read(text).seen.fault.startswith("Python cannot read the file")
 
 
 def test_a_cell_in_another_language_does_not_run() -> None:
@@ -143,7 +144,7 @@ def test_a_cell_in_another_language_does_not_run() -> None:
         notebook(("code", "%%bash\npip install einops\n"), ("code", ["%%capture out\n", "x = 1"]), ("code", "y = 2"))
     )
     assert source.text == "# %%bash\n# pip install einops\n# \n\npass  # %%capture out\nx = 1\n\ny = 2"
-    assert source.fault == ""
+    assert source.seen.fault == ""
 
 
 def test_lines_that_python_understands_are_left_alone() -> None:
@@ -155,9 +156,9 @@ def test_lines_that_python_understands_are_left_alone() -> None:
 def test_setting_lines_aside_ends_where_that_does_not_help() -> None:
     version = ".".join(platform.python_version_tuple()[:2])  # a newer one may read it
     source = read("x = 1\n    !ls\n")
-    assert source.fault == f"Python cannot read the file: unexpected indent (line 2, Python {version})."
+    assert source.seen.fault == f"Python cannot read the file: unexpected indent (line 2, Python {version})."
     assert source.text == ""
-    assert "invalid syntax (line 101," in read("!ls\n" * 150).fault
+    assert "invalid syntax (line 101," in read("!ls\n" * 150).seen.fault
 
 
 def test_a_notebook_becomes_its_code_cells() -> None:
@@ -165,11 +166,11 @@ def test_a_notebook_becomes_its_code_cells() -> None:
         notebook(("markdown", "# Title"), ("code", ["import os\n", "x = 1"]), ("code", "!ls\ny = ..."))
     )
     assert source.text == "import os\nx = 1\n\npass  # !ls\ny = ..."
-    assert source.notes == (
+    assert source.seen.notes == (
         "The file is a notebook, so the grader ran its code cells as one script.",
         "The grader set aside 1 line that only a notebook understands.",
     )
-    assert source.blanks == ("line 5",)
+    assert source.seen.blanks == ("line 5",)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_notebook_becomes_its_code_cells() -> None:
     ids=["cut off", "too deep", "code with an error"],
 )
 def test_a_notebook_that_cannot_be_read_is_a_fault(text: str) -> None:
-    assert read(text).fault.startswith("Python cannot read the file")
+    assert read(text).seen.fault.startswith("Python cannot read the file")
 
 
 @pytest.mark.parametrize(
@@ -191,19 +192,19 @@ def test_json_that_is_no_notebook_is_taken_as_python(cells: object) -> None:
 
 @pytest.mark.parametrize("character", ["\0", "\ud800"], ids=["NUL", "half a character"])
 def test_a_notebook_with_a_character_that_python_refuses_is_a_fault(character: str) -> None:
-    assert read_source(notebook(("code", f"x = '{character}'"))).fault.startswith("Python cannot read the file")
+    assert read_source(notebook(("code", f"x = '{character}'"))).seen.fault.startswith("Python cannot read the file")
 
 
 @pytest.mark.parametrize(("text", "line"), [("x = 1\ny = = 2\n", 2), ("def f(:\n", 1), ("x = 1\n\nif x:\ny\n", 4)])
 def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
     source = read(text)
-    assert source.fault.startswith("Python cannot read the file")
-    assert f"(line {line}, Python 3" in source.fault
+    assert source.seen.fault.startswith("Python cannot read the file")
+    assert f"(line {line}, Python 3" in source.seen.fault
     assert source.text == ""
 
 
 def test_the_template_has_nine_blanks_and_no_more() -> None:
-    assert read_source(TEMPLATE).blanks == tuple(f"Q{number}" for number in range(1, 10))
+    assert read_source(TEMPLATE).seen.blanks == tuple(f"Q{number}" for number in range(1, 10))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_the_template_has_nine_blanks_and_no_more() -> None:
     ],
 )
 def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> None:
-    assert read(text).blanks == ()
+    assert read(text).seen.blanks == ()
 
 
 @pytest.mark.parametrize(
@@ -244,11 +245,11 @@ def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> Non
     ],
 )
 def test_a_blank_is_named_by_its_question_or_its_line(text: str, blank: str) -> None:
-    assert read(text).blanks == (blank,)
+    assert read(text).seen.blanks == (blank,)
 
 
 def test_a_question_with_two_blanks_is_named_once() -> None:
-    assert read("# Q5: which?\nx, y = ..., ...\n").blanks == ("Q5",)
+    assert read("# Q5: which?\nx, y = ..., ...\n").seen.blanks == ("Q5",)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_a_question_with_two_blanks_is_named_once() -> None:
     ids=lambda text: text[:8],
 )
 def test_nesting_without_end_is_a_fault_and_never_raises(text: str) -> None:
-    assert read(text).fault.startswith("Python cannot read the file")
+    assert read(text).seen.fault.startswith("Python cannot read the file")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -278,7 +279,7 @@ def test_no_bytes_at_all_raise(seed: int) -> None:
     for _ in range(100):
         content = bytes(chance.choices(alphabet, k=chance.randrange(1, 200)))
         source = read_source(content)
-        assert source.text or source.fault, content
+        assert source.text or source.seen.fault, content
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -290,12 +291,12 @@ def test_no_damage_to_the_template_raises(seed: int) -> None:
             at = chance.randrange(len(damaged))
             damaged[at : at + chance.randrange(40)] = bytes(chance.choices(range(256), k=chance.randrange(4)))
         source = read_source(bytes(damaged))
-        assert source.text or source.fault, bytes(damaged)
+        assert source.text or source.seen.fault, bytes(damaged)
 
 
 def test_a_second_hash_is_kept_only_where_the_text_was_changed() -> None:
     for untouched in (TEMPLATE, KOREAN.encode("cp949"), codecs.BOM_UTF8 + b"x = 1\r\n"):
-        assert read_source(untouched).prepared_sha256 == ""
+        assert read_source(untouched).seen.prepared_sha256 == ""
     for changed in (b"!ls\nx = 1\n", notebook(("code", KOREAN))):
         source = read_source(changed)
-        assert source.prepared_sha256 == hashlib.sha256(source.text.encode()).hexdigest()
+        assert source.seen.prepared_sha256 == hashlib.sha256(source.text.encode()).hexdigest()

@@ -61,14 +61,12 @@ class Acceleration:
         self._layout = Layout(optimizers, enabled=CHANNELS_LAST in allowed)
         self._precision = Precision(enabled=precision == BFLOAT16)
 
-    def forward(
-        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
-    ) -> Forward:
+    def forward(self, network: nn.Module, forward: Forward, images: torch.Tensor, batches: int, left: int) -> Forward:
         """What to call in place of the next training forward.
 
         Args:
             forward: The network's own, uncounted.
-            images: The batch that it gets; None: it gets something else.
+            images: The batch that it gets.
             batches: How many were used before.
             left: Images that the budget still allows.
         """
@@ -150,11 +148,9 @@ class Layout:
         self._optimizers, self._open = optimizers, enabled
         self._changed_at: int | None = None
 
-    def consider(
-        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
-    ) -> None:
+    def consider(self, network: nn.Module, forward: Forward, images: torch.Tensor, batches: int, left: int) -> None:
         """Take the faster layout; arguments as for `Acceleration.forward`."""
-        if not self._open or batches < _SEEN_BATCHES or images is None:
+        if not self._open or batches < _SEEN_BATCHES:
             return
         self._open = False
         if left < _LEFT_BATCHES * len(images) or not self._is_faster(network, forward, images):

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -13,16 +13,6 @@ _ALIGNED = 64
 
 Function = Callable[[torch.Tensor], Any]
 Tensors = Sequence[torch.Tensor]
-
-
-class Replay(Protocol):
-    """A captured forward and backward. Each gives a buffer that the next replay overwrites."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The output for `images`, which have the shape and dtype of those that were captured."""
-
-    def backward(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The gradients of all weights, flat, for the last forward's output and its `gradient`."""
 
 
 class Flat:
@@ -60,8 +50,14 @@ def _is_dense(weight: torch.Tensor) -> bool:
     return weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last))
 
 
-class _CudaGraph:
-    """The forward and the backward, each a graph; they share the memory in which activations stay in between."""
+class CudaGraph:
+    """What `function` does with images like these, and its backward pass, each captured as a graph.
+
+    They share the memory in which activations stay in between. Each gives a buffer that the next replay overwrites.
+
+    Raises:
+        Exception: Whatever the network or CUDA raises.
+    """
 
     def __init__(self, function: Function, images: torch.Tensor, leaves: Tensors, gradients: Flat) -> None:
         self._images, self._flat = images.clone(), gradients.buffer
@@ -82,23 +78,16 @@ class _CudaGraph:
             here.wait_stream(stream)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The output for `images`, which have the shape and dtype of those that were captured."""
         self._images.copy_(images, non_blocking=True)
         self._forward.replay()
         return self._output
 
     def backward(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradients of all weights, flat, for the last forward's output and its `gradient`."""
         self._gradient.copy_(gradient)
         self._backward.replay()
         return self._flat
-
-
-def capture(function: Function, images: torch.Tensor, leaves: Tensors, gradients: Flat) -> Replay:
-    """Capture what `function` does with images like these, and its backward pass; runs it a few times.
-
-    Raises:
-        Exception: Whatever the network or CUDA raises.
-    """
-    return _CudaGraph(function, images, leaves, gradients)
 
 
 def step(function: Function, images: torch.Tensor, leaves: Tensors) -> torch.Tensor:

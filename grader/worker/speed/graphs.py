@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from grader.worker.channel import note
-from grader.worker.speed.cuda_graph import Flat, capture
+from grader.worker.draws import RandomStates, random_states
+from grader.worker.speed.cuda_graph import CudaGraph, Flat
 
 # After the layout is chosen, at batch 8. A capture costs about a dozen steps, so it needs many batches to pay off.
 _SEEN_BATCHES, _LEFT_BATCHES = 10, 200
@@ -32,6 +33,8 @@ _MOST_CAPTURES = 8
 # the second number times all gradients is rounding noise, as that of a bias before batch normalization.
 _TOLERANCE, _NOISE = 1e-2, 1e-3
 _DEVICE = "cuda"
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PLAIN = (bool, int, float, str, tuple, type(None))
 
 Forward = Callable[..., Any]
 
@@ -44,11 +47,9 @@ class Graphs:
         self._graphed: _Graphed | None = None
         self._captures = self._unlike = self._replays = 0
 
-    def applied(
-        self, network: nn.Module, forward: Forward, images: torch.Tensor | None, batches: int, left: int
-    ) -> Forward:
+    def applied(self, network: nn.Module, forward: Forward, images: torch.Tensor, batches: int, left: int) -> Forward:
         """What to call in place of `forward`; arguments as for `Acceleration.forward`."""
-        if images is None or not _can_be_captured(images):
+        if not _can_be_captured(images):
             return forward
         waited = batches >= _SEEN_BATCHES and (self._graphed is None or self._unlike >= _SEEN_BATCHES)
         if self._open and waited and left >= _LEFT_BATCHES * len(images):
@@ -102,10 +103,10 @@ class _Graphed:
         self._stream = torch.cuda.current_stream(images.device) if images.is_cuda else None
         named = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         self._weights = list(named.values())
-        leaves = {name: weight.detach().requires_grad_() for name, weight in named.items()}
+        leaves = {f"network.{name}": weight.detach().requires_grad_() for name, weight in named.items()}
         self._gradients = Flat(self._weights)
-        function = partial(torch.func.functional_call, _Shim(network, forward), _below("network", leaves))
-        self.graph = capture(function, images, list(leaves.values()), self._gradients)
+        function = partial(torch.func.functional_call, _Shim(network, forward), leaves)
+        self.graph = CudaGraph(function, images, list(leaves.values()), self._gradients)
         self._last: weakref.ref[_Pass] | None = None
 
     def fits(self, network: nn.Module, images: Any) -> bool:
@@ -184,10 +185,6 @@ def _can_be_captured(images: torch.Tensor) -> bool:
     return images.device.type == _DEVICE and not images.requires_grad
 
 
-def _below(prefix: str, named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"{prefix}.{name}": value for name, value in named.items()}
-
-
 class _Granted:
     """What must stay the same about a network for a replay to be valid; checked before each, so it has to be fast.
 
@@ -198,13 +195,10 @@ class _Granted:
         ValueError: The network has hooks, which a replay would not call.
     """
 
-    _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    _PLAIN = (bool, int, float, str, tuple, type(None))
-
     def __init__(self, network: nn.Module) -> None:
         modules = list(network.modules())
-        self._hooks = [vars(module)[kind] for module in modules for kind in self._HOOKS]
-        self._hooks += [vars(nn.modules.module)[f"_global{kind}"] for kind in self._HOOKS]
+        self._hooks = [vars(module)[kind] for module in modules for kind in _HOOKS]
+        self._hooks += [vars(nn.modules.module)[f"_global{kind}"] for kind in _HOOKS]
         if any(self._hooks):
             raise ValueError("its modules have hooks")
         self._trees = [(module._modules, tuple(module._modules.values())) for module in modules]
@@ -218,7 +212,7 @@ class _Granted:
         self._plain = [
             (vars(module), itemgetter(*names), itemgetter(*names)(vars(module)))
             for module in modules
-            if (names := [name for name, value in vars(module).items() if isinstance(value, self._PLAIN)])
+            if (names := [name for name, value in vars(module).items() if isinstance(value, _PLAIN)])
         ]
         self._autocast = _autocast()
 
@@ -252,7 +246,8 @@ def _put_back(network: nn.Module, images: torch.Tensor) -> Iterator[None]:
     """
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     gradients = [(weight, weight.grad) for weight in network.parameters()]
-    held, chance = _attributes(network), _drawn(images.device)
+    attributes = [(vars(module), _attributes(module)) for module in network.modules()]
+    chance = _drawn(images.device)
     changed = ""
     try:
         with torch.random.fork_rng([images.device] if images.is_cuda else []):
@@ -265,55 +260,56 @@ def _put_back(network: nn.Module, images: torch.Tensor) -> Iterator[None]:
                 buffer.copy_(before)
         for weight, gradient in gradients:
             weight.grad = gradient
-        for module, before_all in held:
-            if _unlike(vars(module), before_all):
+        for now, kept in attributes:
+            if _unlike(now, kept):
                 changed = "its forward changes an attribute"
-                _set_back(vars(module), before_all)
-        _draw_again(chance)
+                _set_back(now, kept)
+        random.setstate(chance.python)
+        np.random.set_state(chance.numpy)
     if changed:
         raise ValueError(changed)
 
 
-def _attributes(network: nn.Module) -> list[tuple[nn.Module, dict[str, tuple[Any, Any]]]]:
-    """Each module's attributes, with copies of those that can grow."""
-    return [
-        (module, {name: (value, _copy_of(value)) for name, value in vars(module).items()})
-        for module in network.modules()
-    ]
+class _Attribute(NamedTuple):
+    """An attribute of a module as it was, with a copy where it can grow."""
+
+    value: Any
+    copied: Any
+
+    @property
+    def grown(self) -> bool:
+        return self.copied is not None and len(self.value) != len(self.copied)
 
 
-def _copy_of(value: Any) -> Any:
-    return value.copy() if type(value) in (list, dict, set) else None
+def _attributes(module: nn.Module) -> dict[str, _Attribute]:
+    return {
+        name: _Attribute(value, value.copy() if type(value) in (list, dict, set) else None)
+        for name, value in vars(module).items()
+    }
 
 
-def _unlike(now: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> bool:
-    return now.keys() != before.keys() or any(
-        (value is not before[name][0] and not (type(value) in _Granted._PLAIN and value == before[name][0]))
-        or (before[name][1] is not None and len(value) != len(before[name][1]))
+def _unlike(now: dict[str, Any], before: dict[str, _Attribute]) -> bool:
+    if now.keys() != before.keys() or any(attribute.grown for attribute in before.values()):
+        return True
+    return any(
+        value is not before[name].value and not (type(value) in _PLAIN and value == before[name].value)
         for name, value in now.items()
     )
 
 
-def _set_back(now: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> None:
+def _set_back(now: dict[str, Any], before: dict[str, _Attribute]) -> None:
     now.clear()
-    for name, (value, copied) in before.items():
-        now[name] = value
-        if copied is not None and len(value) != len(copied):
+    for name, attribute in before.items():
+        now[name] = value = attribute.value
+        if attribute.grown:
             value.clear()
-            (value.extend if isinstance(value, list) else value.update)(copied)
+            (value.extend if isinstance(value, list) else value.update)(attribute.copied)
 
 
-def _drawn(device: torch.device) -> tuple[Any, ...]:
+def _drawn(device: torch.device) -> RandomStates:
     """The states of the sources of random numbers that a graph on this device does not replay."""
-    legacy: Any = np.random.get_state()
-    on_processor = torch.get_rng_state().tolist() if device.type != "cpu" else []
-    return random.getstate(), legacy[1].tolist(), legacy[2:], on_processor
-
-
-def _draw_again(chance: tuple[Any, ...]) -> None:
-    """Restore Python's and NumPy's states of `_drawn`; `fork_rng` restores torch's."""
-    random.setstate(chance[0])
-    np.random.set_state(("MT19937", chance[1], *chance[2]))
+    states = random_states()
+    return states if device.type != "cpu" else states._replace(torch=[])
 
 
 def _differs(network: nn.Module, forward: Forward, replayed: Forward, images: torch.Tensor) -> str | None:

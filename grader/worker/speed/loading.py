@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import Subset, default_collate
+from torch.utils.data import default_collate
 from torch.utils.data._utils.fetch import _MapDatasetFetcher
 from torch.utils.data.dataloader import _DatasetKind, _SingleProcessDataLoaderIter
 
 from grader.worker import dataset
 from grader.worker.channel import note
-from grader.worker.dataset import GraderCIFAR10, steps_of
+from grader.worker.dataset import GraderCIFAR10, below, steps_of
 from grader.worker.speed.transforms import draw_nothing, transformed
 
 _FORKED = "The grader started worker processes by fork, whatever your script asked for."
@@ -76,11 +76,7 @@ class _Fetcher(_MapDatasetFetcher):
     """Asks our own data set for whole batches."""
 
     def fetch(self, possibly_batched_index: Sequence[int]) -> Any:
-        source: Any = self.dataset
-        rows = list(possibly_batched_index)
-        while type(source) is Subset:
-            source, rows = source.dataset, [source.indices[row] for row in rows]
-        return self.collate_fn(dataset.items(source, rows))
+        return self.collate_fn(dataset.items(*below(self.dataset, possibly_batched_index)))
 
 
 class OwnLoading:
@@ -120,7 +116,7 @@ class OwnLoading:
         self._iterators += 1
         if not _makes_whole_batches(loader):
             return make(loader)
-        draws = not draw_nothing(steps_of(_images_of(loader.dataset)) or ())
+        draws = not draw_nothing(steps_of(below(loader.dataset)[0]) or ())
         if draws and not self._random():
             return make(loader)
         self._own += 1
@@ -170,12 +166,11 @@ class _Batches:
     """Gives a pass its batches, by the indices of their images; like a worker, it keeps its first transform."""
 
     def __init__(self, source: Any, chance: torch.Generator) -> None:
-        self._images = _images_of(source)
-        self._rows = source.indices if type(source) is Subset else None
+        self._images, self._rows = below(source, range(len(source)))
         self._steps, self._chance = steps_of(self._images) or (), chance
 
     def fetch(self, indices: Sequence[int]) -> list[torch.Tensor]:
-        rows = list(indices) if self._rows is None else [self._rows[index] for index in indices]
+        rows = [self._rows[index] for index in indices]
         dataset.served.count(len(rows), batched=True)
         dataset.given.use(self._images, len(rows))
         images = transformed(self._images.data[rows], self._steps, self._chance)
@@ -186,18 +181,13 @@ class _Batches:
 _END = object()
 
 
-def _images_of(source: Any) -> Any:
-    return source.dataset if type(source) is Subset else source
-
-
 def _takes_batches(source: Any) -> bool:
-    while type(source) is Subset:
-        source = source.dataset
-    return isinstance(source, GraderCIFAR10) and not hasattr(source, "__getitems__")
+    images, _ = below(source)
+    return isinstance(images, GraderCIFAR10) and not hasattr(images, "__getitems__")
 
 
 def _makes_whole_batches(loader: Any) -> bool:
-    images = _images_of(loader.dataset)
+    images, _ = below(loader.dataset)
     plain = loader.worker_init_fn is None and loader.collate_fn is default_collate and not loader.persistent_workers
     ours = plain and type(images) is GraderCIFAR10
     return ours and steps_of(images) is not None and images.target_transform is None

@@ -43,19 +43,21 @@ def batch_steps(transform: Any, height: int, width: int) -> tuple[Step, ...] | N
     steps: list[Step] = []
     tensors = images = 0
     for each in _flat(transform):
-        match each, type(each) in _KNOWN:
-            case transforms.ToTensor() | v2.ToTensor(), True:
+        if type(each) not in _KNOWN:
+            return None
+        match each:
+            case transforms.ToTensor() | v2.ToTensor():
                 tensors += 1
                 steps.append(Step(_to_tensor))
-            case v2.ToImage(), True:
+            case v2.ToImage():
                 images += 1
-            case v2.ToDtype(dtype=torch.dtype()), True if tensors or images:
+            case v2.ToDtype(dtype=torch.dtype()) if tensors or images:
                 steps.append(Step(_to_dtype(each)))
-            case transforms.Normalize() | v2.Normalize(), True if tensors or images:
+            case transforms.Normalize() | v2.Normalize() if tensors or images:
                 steps.append(Step(_normalize(each)))
-            case transforms.RandomHorizontalFlip() | v2.RandomHorizontalFlip(), True:
+            case transforms.RandomHorizontalFlip() | v2.RandomHorizontalFlip():
                 steps.append(_random_flip(each))
-            case transforms.RandomCrop() | v2.RandomCrop(), True if _fits(each, height, width):
+            case transforms.RandomCrop() | v2.RandomCrop() if _fits(each, height, width):
                 steps.append(_random_crop(each, height, width))
                 height, width = each.size
             case _:

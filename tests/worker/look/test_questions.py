@@ -40,7 +40,7 @@ def test_a_script_answers_as_it_promises(case: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hw6.py").write_text(source.text, encoding="utf-8")
     watch, error = run_script(source.text, Watch("IdentityResNet"))
-    found = {each.name: each.answer for each in answers(watch.seen, source.blanks, LEARNING_RATES)}
+    found = {each.name: each.answer for each in answers(watch.seen, source.seen.blanks, LEARNING_RATES)}
     assert found == dict.fromkeys(QUESTIONS, "ok") | expectation(case)["answers"], error
 
 

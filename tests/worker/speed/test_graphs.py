@@ -59,7 +59,7 @@ class Tape:
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "_DEVICE", "cpu")
-    monkeypatch.setattr(graphs, "capture", Tape)
+    monkeypatch.setattr(graphs, "CudaGraph", Tape)
     monkeypatch.setattr(channel, "_sentences", {})
 
 

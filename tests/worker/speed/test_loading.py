@@ -70,7 +70,12 @@ def loader(data, **options):
     return DataLoader(data, batch_size=4, shuffle=True, num_workers=2, **options)
 
 
-own = [loader(images), loader(Subset(images, range(12))), loader(images, pin_memory=False, timeout=9, drop_last=True)]
+own = [
+    loader(images),
+    loader(Subset(images, range(12))),
+    loader(Subset(Subset(images, range(30)), range(3, 11))),
+    loader(images, pin_memory=False, timeout=9, drop_last=True),
+]
 theirs = [
     loader(turned),
     loader(numbered),
@@ -95,7 +100,7 @@ for some, others in zip(with_workers, without, strict=True):
     for (left, labels), (right, other_labels) in zip(some, others, strict=True):
         assert torch.equal(left, right) and torch.equal(labels, other_labels)
 assert all(map(torch.equal, drawn, drawn_then))
-assert [(each.num_workers, each.timeout) for each in own] == [(2, 0), (2, 0), (2, 9)]
+assert [(each.num_workers, each.timeout) for each in own] == [(2, 0), (2, 0), (2, 0), (2, 9)]
 
 
 def ahead(loader):  # the same batches, each made before it is asked for
