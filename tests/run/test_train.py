@@ -185,12 +185,8 @@ def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> Non
 def test_a_kill_is_ours_only_where_the_kernel_counted_it(
     assignment: Assignment, code: int, killed: bool, outcome: Outcome
 ) -> None:
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("source", "network", "questions", "stopped", "exported", "evaluated", "first")
-    )
     ended = Execution(Ending.EXITED, code, None, (), b"", killed_for_memory=killed)
-    run = WorkerRun(ended, Started("CPU", "2"), curve=(), **nothing)
-    assert train_stage._outcome(run, assignment)[0] is outcome
+    assert train_stage._outcome(WorkerRun(ended, Started("CPU", "2")), assignment)[0] is outcome
 
 
 @pytest.mark.parametrize(
