@@ -78,7 +78,7 @@ class Grading:
         return self.out / "logs"
 
 
-class Task(NamedTuple):
+class DueRun(NamedTuple):
     """One run of one submission: what the scheduler hands to a slot."""
 
     submission: Submission
@@ -161,7 +161,9 @@ def grade_due(submissions: Iterable[Submission], grading: Grading, watch: Watch)
             yield from _copied(same, grading)
 
 
-def grade_task(assignment: Assignment, task: Task, data: DataSet, machine: Machine, slot: Slot) -> tuple[Entry, bytes]:
+def grade_task(
+    assignment: Assignment, task: DueRun, data: DataSet, machine: Machine, slot: Slot
+) -> tuple[Entry, bytes]:
     """Make one run in a slot, and say what to keep of it, and its log.
 
     Raises:
@@ -233,10 +235,10 @@ def grade_one(
     return Judged(check, trained, score)
 
 
-def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[Task]:
+def due(submissions: Iterable[Submission], assignment: Assignment, ledger: Ledger, run_key: str) -> list[DueRun]:
     """The next run of each submission that still needs one."""
     return [
-        Task(submission, run)
+        DueRun(submission, run)
         for submission in submissions
         if submission.content is not None and (run := _needed(submission, assignment, ledger, run_key))
     ]
@@ -285,9 +287,9 @@ def _needed(submission: Submission, assignment: Assignment, ledger: Ledger, run_
     return next_run(generations(lines, run_key)[-1].runs, assignment)
 
 
-def _each_once(tasks: Iterable[Task]) -> list[Task]:
+def _each_once(tasks: Iterable[DueRun]) -> list[DueRun]:
     """Of those that would be the same run of the same files, the first."""
-    once: dict[tuple[str, RunReason, int], Task] = {}
+    once: dict[tuple[str, RunReason, int], DueRun] = {}
     for task in tasks:
         once.setdefault((task.submission.sha256, task.planned.reason, task.planned.seed), task)
     return list(once.values())
@@ -318,7 +320,7 @@ def _flagged(trained: Trained, *flags: Reason) -> Trained:
     return replace(trained, run=replace(trained.run, flags=(*trained.run.flags, *flags)))
 
 
-def _given_up(task: Task, assignment: Assignment, data: DataSet, lost: Sequence[str]) -> tuple[Entry, bytes]:
+def _given_up(task: DueRun, assignment: Assignment, data: DataSet, lost: Sequence[str]) -> tuple[Entry, bytes]:
     """What the ledger keeps of a run that never ended on any machine: a fault of ours."""
     error = f"The grader gave up: the worker failed {len(lost)} times ({', '.join(lost)})"
     failed = Judged(Check(Verdict.UNREADABLE), _untrained(Outcome.INFRASTRUCTURE, StopReason.KILLED, error))
@@ -326,7 +328,7 @@ def _given_up(task: Task, assignment: Assignment, data: DataSet, lost: Sequence[
     return _entry(task, assignment.run_key(data.sha256), failed, evidence), failed.trained.log
 
 
-def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
+def _evidence(task: DueRun, assignment: Assignment, data: DataSet) -> Evidence:
     """The conditions of a run, before any machine has it."""
     return Evidence(
         grader_version=importlib.metadata.version("identity-resnet-grader"),
@@ -343,7 +345,7 @@ def _evidence(task: Task, assignment: Assignment, data: DataSet) -> Evidence:
     )
 
 
-def _entry(task: Task, run_key: str, judged: Judged, evidence: Evidence) -> Entry:
+def _entry(task: DueRun, run_key: str, judged: Judged, evidence: Evidence) -> Entry:
     check = judged.check
     return Entry(
         student_id=task.submission.student_id,

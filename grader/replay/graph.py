@@ -29,8 +29,8 @@ _TENSORS = ("Tensor", "List[Tensor]")
 # They leave what the memory held before.
 _UNFILLED = ("empty", "new_empty")
 
-# Of calls by their place: -1 where all zeros come out, else which of the values that go in comes out as it was.
-Idle = dict[int, int]
+# Of calls by their place: which of the values that go in comes out as it was; None where all zeros come out.
+Idle = dict[int, int | None]
 
 
 class Replayed:
@@ -121,7 +121,7 @@ class RunnableGraph:
         found: Idle = {}
 
         def look(index: int, before: Sequence[Tensor], made: Tensor) -> None:
-            ways = (-1, *range(len(before))) if len(before) > 1 else (-1,)
+            ways = (None, *range(len(before))) if len(before) > 1 else (None,)
             found.update((index, way) for way in ways if index not in found and _idle(way, before, made))
 
         self._through(given, look, range(len(self._calls)))
@@ -168,14 +168,14 @@ class RunnableGraph:
         return getattr(torch, what)  # a dtype, a memory format or a layout
 
 
-def _idle(way: int, before: Sequence[Tensor], made: Tensor) -> bool:
-    """Whether all zeros came out, or, from 0 on, that one of the values that went in."""
-    if way < 0:
+def _idle(way: int | None, before: Sequence[Tensor], made: Tensor) -> bool:
+    """Whether that one of the values that went in came out; None: whether all zeros did."""
+    if way is None:
         return not bool(made.any())
     return made.numel() == before[way].numel() and torch.equal(made.reshape(-1), before[way].reshape(-1).to(made.dtype))
 
 
-def _still(way: int, before: Sequence[Tensor], made: Tensor) -> None:
+def _still(way: int | None, before: Sequence[Tensor], made: Tensor) -> None:
     if not _idle(way, before, made):
         raise ValueError("a part of it does nothing to the images with which it was judged, and something to others")
 

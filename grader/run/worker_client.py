@@ -119,14 +119,14 @@ class WorkerRun:
 
     execution: Execution
     started: Started
-    source: SourceRead | None
-    network: NetworkSeen | None
-    questions: QuestionsSeen | None
-    stopped: Stopped | None
-    exported: Exported | None
-    evaluated: Evaluated | None
-    first: Progress | None
-    curve: tuple[CurvePoint, ...]
+    source: SourceRead | None = None
+    network: NetworkSeen | None = None
+    questions: QuestionsSeen | None = None
+    stopped: Stopped | None = None
+    exported: Exported | None = None
+    evaluated: Evaluated | None = None
+    first: Progress | None = None
+    curve: tuple[CurvePoint, ...] = ()
     doubts: tuple[Reason, ...] = ()
 
 

@@ -214,9 +214,9 @@ def _strong(limits: Limits) -> Rung:
     return _probed(bare, _parts_of_strong(bare), limits)
 
 
-def _parts_of_strong(strong: Isolation) -> list[str]:
+def _parts_of_strong(strong: Isolation) -> str:
     user = "separate user for each slot" if os.geteuid() == 0 else "user namespace"
-    return ["bubblewrap", user, *(["system call filter"] if strong.filtered else []), "watchdog"]
+    return f"bubblewrap, {user}, {'system call filter, ' if strong.filtered else ''}watchdog"
 
 
 def _full(strong: Rung, limits: Limits) -> Rung:
@@ -233,8 +233,8 @@ def _full(strong: Rung, limits: Limits) -> Rung:
         return Rung(IsolationLevel.FULL, None, f"no job runs in a cgroup here ({found.failure or 'a probe got out'})")
     if not strong.isolation.filtered and not _hidden_memory_is_bounded(full, limits):
         return Rung(IsolationLevel.FULL, None, "the cgroup does not bound memory")
-    kept = f"cgroup for {', '.join(sorted(cgroup.controllers))}"
-    description = _described(full, [kept], _parts_of_strong(full), strong.succeeded)
+    parts = (f"cgroup for {', '.join(sorted(cgroup.controllers))}", _parts_of_strong(full))
+    description = _described(full, parts, strong.succeeded)
     return Rung(IsolationLevel.FULL, replace(full, description=description), succeeded=strong.succeeded)
 
 
@@ -243,16 +243,16 @@ def _partial(limits: Limits) -> Rung:
         return Rung(IsolationLevel.PARTIAL, None, why)
     if why := seccomp.missing():
         return Rung(IsolationLevel.PARTIAL, None, why, INSTALL_SECCOMP)
-    user = ["separate user for each slot"] if os.geteuid() == 0 else []
+    user = "separate user for each slot, " if os.geteuid() == 0 else ""
     bare = Isolation(IsolationLevel.PARTIAL, "", filtered=True)
-    return _probed(bare, ["Landlock", "system call filter", *user, "supervisor", "watchdog"], limits)
+    return _probed(bare, f"Landlock, system call filter, {user}supervisor, watchdog", limits)
 
 
 def _none(limits: Limits) -> Rung:
-    return _probed(Isolation(IsolationLevel.NONE, ""), ["limits only", "supervisor", "watchdog"], limits)
+    return _probed(Isolation(IsolationLevel.NONE, ""), "limits only, supervisor, watchdog", limits)
 
 
-def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
+def _probed(bare: Isolation, parts: str, limits: Limits) -> Rung:
     """Attack one level; say what it is made of and what it does not hold."""
     level = bare.level
     if not bare.bwrap and os.geteuid() == 0 and (closed := _closed_folder()):
@@ -265,11 +265,11 @@ def _probed(bare: Isolation, parts: list[str], limits: Limits) -> Rung:
     if leaks := [name for name in found.succeeded if name not in _OPEN[level]]:
         refusal = f"this machine's sandbox leaks: a probe {'; a probe '.join(leaks)}"
         return Rung(level, None, refusal, "" if bare.filtered else INSTALL_SECCOMP, found.succeeded)
-    described = replace(bare, description=_described(bare, [], parts, found.succeeded))
+    described = replace(bare, description=_described(bare, [parts], found.succeeded))
     return Rung(level, described, succeeded=found.succeeded)
 
 
-def _described(isolation: Isolation, first: list[str], parts: list[str], succeeded: Sequence[str]) -> str:
+def _described(isolation: Isolation, parts: Sequence[str], succeeded: Sequence[str]) -> str:
     """Name a level, what it is made of, how many probes it held, and what it does not hold."""
     # A cgroup bounds hidden memory, which no other level does; `_full` has seen it.
     bounded = {HIDDEN_MEMORY} if isolation.level is IsolationLevel.FULL else set()
@@ -279,7 +279,7 @@ def _described(isolation: Isolation, first: list[str], parts: list[str], succeed
     if isolation.level is IsolationLevel.NONE:
         caveats = [*(name for name in succeeded if name not in _CAVEATS), *caveats, "grades are provisional"]
     held = f"{len(PROBES) - len(succeeded)} of {len(PROBES)} probes held"
-    return f"{isolation.level} ({'; '.join([*first, ', '.join(parts), held, *caveats])})"
+    return f"{isolation.level} ({'; '.join([*parts, held, *caveats])})"
 
 
 def _closed_folder() -> Path | None:

@@ -16,7 +16,7 @@ from command import run_grader
 from grader.assignment import Assignment, load_assignment
 from grader.data import count_correct, load_data
 from grader.progress import Event, StageBegun
-from grader.protocol import Started, Stopped
+from grader.protocol import Started
 from grader.records import CurvePoint, Outcome, Reason, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
@@ -174,16 +174,6 @@ def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> Non
     assert [note.startswith("Your script failed while") for note in run.notes] == [True, False]
 
 
-def worked(execution: Execution, training: Training | None = None) -> WorkerRun:
-    stopped = Stopped("finished", training=training) if training else None
-    nothing: dict[str, Any] = dict.fromkeys(("source", "network", "questions", "exported", "evaluated", "first"))
-    return WorkerRun(execution, Started("CPU", "2"), stopped=stopped, curve=(), **nothing)
-
-
-def ended(code: int = 0, **more: Any) -> Execution:
-    return Execution(Ending.EXITED, code, None, (), b"", **more)
-
-
 @pytest.mark.parametrize(
     ("code", "killed", "outcome"),
     [
@@ -195,7 +185,8 @@ def ended(code: int = 0, **more: Any) -> Execution:
 def test_a_kill_is_ours_only_where_the_kernel_counted_it(
     assignment: Assignment, code: int, killed: bool, outcome: Outcome
 ) -> None:
-    assert train_stage._outcome(worked(ended(code, killed_for_memory=killed)), assignment)[0] is outcome
+    ended = Execution(Ending.EXITED, code, None, (), b"", killed_for_memory=killed)
+    assert train_stage._outcome(WorkerRun(ended, Started("CPU", "2")), assignment)[0] is outcome
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,9 @@ def test_a_level_is_described_by_its_parts_whatever_another_one_is_called() -> N
     strong = Isolation(IsolationLevel.STRONG, "", bwrap="/usr/bin/bwrap", filtered=True)
     full = Isolation(IsolationLevel.FULL, "", bwrap="/usr/bin/bwrap", filtered=True)
     held = f"{len(PROBES) - 1} of {len(PROBES)} probes held"
-    assert ladder._described(strong, [], ["a", "b"], [HIDDEN_MEMORY]) == (
+    assert ladder._described(strong, ["a, b"], [HIDDEN_MEMORY]) == (
         f"strong (a, b; {held}; a shared-memory hog is not bounded)"
     )
-    assert ladder._described(full, ["cgroup for cpu"], ["a", "b"], [HIDDEN_MEMORY]) == (
+    assert ladder._described(full, ["cgroup for cpu", "a, b"], [HIDDEN_MEMORY]) == (
         f"full (cgroup for cpu; a, b; {held})"
     )

@@ -11,7 +11,7 @@ import pytest
 from grader.assignment import load_assignment
 from grader.cli.grade import copies_among
 from grader.data import load_data
-from grader.pipeline import Grading, Task, due, grade_due, results
+from grader.pipeline import DueRun, Grading, due, grade_due, results
 from grader.progress import Watch
 from grader.records import Outcome, StopReason, Submission
 from grader.results.entries import Regrade
@@ -38,8 +38,8 @@ class Canned:
         self.ran: list[str] = []
 
     def run_all(
-        self, tasks: Sequence[Task], work: Callable[..., object], watch: Watch, *, alone: bool = False
-    ) -> Iterator[tuple[Task, Finished[Any]]]:
+        self, tasks: Sequence[DueRun], work: Callable[..., object], watch: Watch, *, alone: bool = False
+    ) -> Iterator[tuple[DueRun, Finished[Any]]]:
         for task in tasks:
             who, run = task
             self.ran.append(f"{who.student_id} {run.reason} {run.seed}")
