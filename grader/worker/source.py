@@ -5,7 +5,6 @@ forbidden. How much a submission brings along is measured outside (run/check.py)
 """
 
 import ast
-import codecs
 import hashlib
 import io
 import re
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader.text import counted, encoding_of, notebook_code, set_aside
+from grader.text import counted, declared_codec, notebook_code, set_aside, shows_what_runs, source_text
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
@@ -24,12 +23,6 @@ _traceback_of = BaseException.__dict__["__traceback__"].__get__
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _QUESTION = re.compile(r"#.*?\bQ([1-9])\b")
 
-# A line of PEP 263, and one before which there may be such a line. In bytes, as Python's own importer reads them.
-_COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-_BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
-# Of UTF-16, by its byte order mark. Any other codec may show a reader another text than Python runs: unicode_escape
-# runs code out of a comment.
-_CODECS = ("utf-8", "utf-8-sig", "ascii", "cp949", "euc_kr", "utf-16", "utf-16-le", "utf-16-be")
 _UNPACKERS = frozenset({"base64", "binascii", "bz2", "ctypes", "gzip", "lzma", "marshal", "zlib"})
 _MOST_REMARKS = 5
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -79,9 +72,9 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
         beside: Files that the script may import: Python decodes them as they say.
     """
     for name, each in (("The file", content), *((path.name, path.read_bytes()) for path in beside)):
-        codec = _declared(each)
-        if codec and codec not in _CODECS:
-            said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
+        codec = declared_codec(each)
+        if codec and not codec.startswith("utf-16") and not shows_what_runs(codec):
+            said = f"{name} says that it is written in {codec}, in which a reader may see other text than Python runs"
             return Source(fault=f"{said}: save it as UTF-8.")
     decoded = _decode(content)
     if decoded is None:
@@ -105,30 +98,10 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
     return Source(text, prepared, named, tuple(notes), carried_in(tree), lines=blanks)
 
 
-def _declared(content: bytes) -> str:
-    """The codec's name in Python that a file's first lines give; empty where there is none that Python knows."""
-    for line in re.split(rb"\r\n?|\n", content.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:
-        if found := _COOKIE.match(line):
-            try:
-                return codecs.lookup(found[1].decode()).name
-            except LookupError:
-                return ""
-        if not _BEFORE_COOKIE.match(line):
-            break
-    return ""
-
-
 def _decode(content: bytes) -> str | None:
-    """Text with universal newlines; what a file says of its encoding is tried first."""
-    codec, mark = encoding_of(content)
-    declared = _declared(content)
-    for encoding in (declared if declared and not mark and not declared.startswith("utf-16") else codec, codec):
-        try:
-            text = content.removeprefix(mark).decode(encoding)
-        except UnicodeError:
-            continue
-        return None if "\0" in text else io.StringIO(text, newline=None).read()
-    return None
+    """Text with universal newlines; None where there is none."""
+    text = source_text(content)
+    return None if text is None or "\0" in text else io.StringIO(text, newline=None).read()
 
 
 def _parse(text: str, notes: list[str]) -> tuple[str, ast.Module | None, str, int]:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import platform
 import random
+import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -69,7 +71,11 @@ def test_an_encoding_changes_nothing_of_what_the_file_says(content: bytes, text:
 
 
 @pytest.mark.parametrize(
-    "codec", ["undefined", "punycode", "idna", "rot13", "hex", "zlib", "utf-7", "unicode_escape", "latin-1", "cp037"]
+    "codec",
+    [
+        *("undefined", "punycode", "idna", "rot13", "hex", "zlib", "utf-7", "utf-32", "unicode_escape", "cp037", "hz"),
+        *("raw_unicode_escape", "iso2022_jp", "iso2022_kr"),
+    ],
 )
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r", b"\f# \xff \r\n", b"\xef\xbb\xbf"], ids=ascii)
 def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, tmp_path: Path) -> None:
@@ -78,6 +84,31 @@ def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, 
     beside = tmp_path / "utils.py"
     beside.write_bytes(content)
     assert read_source(b"import utils", [beside]).fault.startswith("utils.py says that it is written in ")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("# -*- coding: latin-1 -*-", "José"),
+        ("# vim: set fileencoding=cp1252 :", "“José”"),
+        ("#!/usr/bin/env python3\n# coding: koi8-r", "Слой"),
+        ("# -*- coding: cp949 -*-", "신경망"),
+        ("# -*- coding: euc-kr -*-", "신경망"),
+        ("# coding=shift_jis", "畳み込み表"),
+        ("# coding: gbk", "卷积层"),
+        ("# coding: big5", "卷積層"),
+    ],
+    ids=lambda value: value.split()[-1] if value.startswith("#") else "",
+)
+def test_a_declared_encoding_is_read_as_python_reads_it(line: str, word: str, tmp_path: Path) -> None:
+    script = tmp_path / "hw6.py"
+    with script.open("wb") as file:
+        codec = re.split(r"coding[:=] *", line)[1].split()[0]
+        file.write(f"{line}\n# {word}\nx = '{word}'\n".encode(codec))
+    with tokenize.open(script) as file_of_python:
+        text = file_of_python.read()
+    assert word in text
+    assert_runs_unchanged(read_source(script.read_bytes(), [script]), text)
 
 
 @pytest.mark.parametrize("text", ["import os\n# coding: rot13\n", "\n\n# coding: rot13\n", "x = 'coding: rot13'\n"])
