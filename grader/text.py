@@ -32,7 +32,7 @@ _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 _COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
 # What stands for something else in some codec: an escape, a shift to other characters, a name of the internet.
-_ESCAPES = bytes(range(128)).replace(b"\\", b"") + rb" \u0041 \x41 \N{DIGIT ONE} +AEE- ~{VP~} .xn--4ca." + b"\x1b$B \x1b$)C \x0e"
+_ESCAPES = bytes(range(128)).replace(b"\\", b"") + b"\x1b$B \x1b$)C \x0e +AEE- ~{VP~} .xn--4ca." + rb"\u0041 \x41"
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
