@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.records import Check, Deviation, Finding, Outcome, Reason, StopReason, Submission, Verdict
+from grader.records import (
+    Answer,
+    Check,
+    Deviation,
+    Finding,
+    Outcome,
+    Question,
+    Reason,
+    StopReason,
+    Submission,
+    Verdict,
+)
 from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_teacher
 from grader.results.score import grade
@@ -64,7 +75,7 @@ def test_a_graded_student_reads_the_exact_count() -> None:
     [
         (
             StopReason.EPOCH_BUDGET,
-            "The grader stopped training after 5 epochs, as the handout says, and tested the network in that state.",
+            "The grader stopped your script after 5 epochs, as the handout says, and tested the network in that state.",
         ),
         (
             StopReason.TIME_BUDGET,
@@ -76,6 +87,13 @@ def test_a_graded_student_reads_the_exact_count() -> None:
 )
 def test_a_graded_student_reads_why_training_stopped(reason: StopReason, sentence: str) -> None:
     assert student(entry(stop_reason=reason)).endswith(sentence)
+
+
+@pytest.mark.parametrize("answer", [Answer.WRONG, Answer.OK, Answer.BLANK])
+def test_whose_own_test_counts_as_training_reads_that_it_may_not_have_run(answer: Answer) -> None:
+    seen = check(questions=(Question("Q9", answer),))
+    said = student(entry(check=seen, stop_reason=StopReason.EPOCH_BUDGET))
+    assert ("own test" in said) is (answer is Answer.WRONG)
 
 
 @pytest.mark.parametrize(
