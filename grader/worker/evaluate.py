@@ -16,6 +16,7 @@ from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget
 from grader.worker.draws import Transform, draws, same_for_same_image
 from grader.worker.export import export, weights_of
+from grader.worker.modes import switch
 from grader.worker.preprocessing import After, Statistics, chosen, found_again, mismatch, tensor_of, with_after
 
 # As fast as larger ones on a processor: 12 ms an image, at 100 and at 200 images 13 and 14 ms (the specified network,
@@ -115,7 +116,7 @@ def prepare(budget: Budget, training: np.ndarray[Any, Any]) -> Prepared:
     if draws(own_transform, Image.fromarray(training[0])):
         chance = int(torch.randint(MOST_CHANCE, ()))
         transform, notes = same_for_same_image(own_transform, chance), (*notes, _DRAWS)
-    network.eval()
+    switch(network, training=False)
     size, seen = _BATCH_SIZE, Statistics()
     try:
         scores, batch = _scores(network, _sample(training, size), transform, size, seen)

@@ -156,6 +156,24 @@ def test_the_network_is_tested_in_eval_mode_without_gradients() -> None:
     assert {(training, gradients) for _, training, gradients in network.calls} == {(False, False)}
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"train": lambda network, loader: loader.dataset},
+        {"train": lambda network, epochs=5: network(torch.zeros(1, 3, 32, 32))},
+        {"eval": lambda network, loader: loader.dataset},
+        {"train": True},
+        {"train": lambda network, mode=True: nn.Module.train(network, mode), "eval": lambda network, loader: loader},
+    ],
+    ids=["takes a loader", "trains", "tests", "attribute", "takes a mode"],
+)
+def test_what_a_script_calls_train_or_eval_keeps_no_network_from_its_test(own: dict[str, Any]) -> None:
+    network: Network = type("Own", (Network,), own)()
+    assert network.training
+    scores_of(network)
+    assert {training for _, training, _ in network.calls} == {False}
+
+
 def test_autocast_of_the_script_is_left_aside() -> None:
     network = Network()
     expected = scores_of(network)

@@ -97,7 +97,10 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
 
 
 def _has_all(seen: Seen, network: nn.Module) -> bool:
-    return {id(each) for each in network.parameters() if each.requires_grad} <= seen.optimized.keys()
+    """Whether the script's optimizers, of which each may have a part, have all that is trained."""
+    groups = [group for optimizer in seen.optimizers for group in optimizer.param_groups]
+    optimized = {id(each) for group in groups for each in group["params"]}
+    return {id(each) for each in network.parameters() if each.requires_grad} <= optimized
 
 
 def _gradients(seen: Seen) -> _Found:

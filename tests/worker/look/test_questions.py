@@ -133,6 +133,11 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         (MOVED, "with torch.device(dev):\n        net = IdentityResNet(2, 2, 2, 2)", ()),
         (MOVED, "for each in net.children():\n        each.to(dev)", ()),
         (MOVED, "net.fc = nn.Linear(64, 10, device=dev)", ()),
+        (
+            "optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
+            "last, optimizer = (optim.SGD(each.parameters(), 0.01, 0.9) for each in (net.fc, net.conv))",
+            (),
+        ),
         ("batch_size=batch_size, shuffle=True", f"batch_sampler={SAMPLER}", ()),
         ("batch_size=batch_size, shuffle=True", "batch_sampler=[[0, 1], [2, 3]]", ("Q2 is unclear: ",)),
         ("net.parameters(), lr=0.01, momentum=0.9", "[{'params': net.parameters(), 'momentum': 0.9}], lr=0.01", ()),
