@@ -409,7 +409,7 @@ class Check:
     @property
     def none_reached(self) -> bool:
         """Whether no answer is known, as where the file holds the class alone. It is said once, not nine times."""
-        return bool(self.questions) and all(each.answer is Answer.UNKNOWN for each in self.questions)
+        return bool(self.questions) and all(each.answer == Answer.UNKNOWN for each in self.questions)
 
 
 def _said(names: list[str], word: str, reasons: dict[str, list[str]]) -> str:

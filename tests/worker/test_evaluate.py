@@ -156,14 +156,23 @@ def test_the_network_is_tested_in_eval_mode_without_gradients() -> None:
     assert {(training, gradients) for _, training, gradients in network.calls} == {(False, False)}
 
 
+def takes_loader(_: nn.Module, loader: Any) -> None:
+    raise AssertionError(loader)
+
+
+def trains(_: nn.Module, epochs: int = 5) -> None:
+    raise AssertionError(epochs)
+
+
+def takes_mode(network: nn.Module, mode: bool = True) -> nn.Module:
+    return nn.Module.train(network, mode)
+
+
 @pytest.mark.parametrize(
     "own",
     [
-        {"train": lambda network, loader: loader.dataset},
-        {"train": lambda network, epochs=5: network(torch.zeros(1, 3, 32, 32))},
-        {"eval": lambda network, loader: loader.dataset},
-        {"train": True},
-        {"train": lambda network, mode=True: nn.Module.train(network, mode), "eval": lambda network, loader: loader},
+        *({"train": takes_loader}, {"train": trains}, {"eval": takes_loader}, {"train": True}),
+        {"train": takes_mode, "eval": takes_loader},
     ],
     ids=["takes a loader", "trains", "tests", "attribute", "takes a mode"],
 )
