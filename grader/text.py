@@ -182,8 +182,9 @@ def set_aside(lines: list[str], at: int) -> bool:
         value = "[]" if assigned["command"].startswith("!") else "None"
         lines[at] = f"{assigned['target']}{value}  # {assigned['command']}"
     elif command := _COMMAND.fullmatch(line) or _QUESTION.fullmatch(line):
-        # `pass` keeps a block that holds nothing else.
-        lines[at] = f"{command['indent']}pass  # {command['command']}"
+        # `pass` keeps a block that holds nothing else. Where there is none, an import from __future__ may follow.
+        keeps = f"{command['indent']}pass  " if command["indent"] else ""
+        lines[at] = f"{keeps}# {command['command']}"
     else:
         return False
     while line.endswith("\\") and at + 1 < len(lines):

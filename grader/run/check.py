@@ -7,6 +7,9 @@ the first of all, it does not call that forward but says what it saw and ends th
 script could catch (worker/budget.py `_before_forward`, worker/main.py `_finish` and `_check`).
 """
 
+import io
+import re
+import sys
 import zlib
 from dataclasses import replace
 
@@ -17,7 +20,7 @@ from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
-from grader.text import without_outputs
+from grader.text import source_text, without_outputs
 
 _NOT_NEEDED = "the source has something that homework does not need"
 _MESSAGE = 600  # characters, if that holds one finding
@@ -29,6 +32,9 @@ _ONLY_TRAINED = "the network was judged after training only, in eval mode: the c
 _MOST_BYTES, _USUAL_BYTES = 8_000, 3_000
 # Of one image; the specified network takes 0.03 s on one core.
 _LONGEST_FORWARD = 1.0
+# In 2026; and what it reads that older ones do not, in a line: quotes in an f-string's braces, names of types.
+_COLABS_PYTHON = (3, 12)
+_NEWER_SYNTAX = re.compile(r"""\b(?:f|fr|rf)["']|^\s*(?:def|class)\s+\w+\s*\[|^\s*type\s+\w""", re.IGNORECASE)
 
 
 def check_architecture(submission: Submission, assignment: Assignment, slot: EquippedSlot) -> Check:
@@ -39,7 +45,8 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Equ
     """
     run = start_worker(Request(submission, assignment, slot, "check", assignment.seed))
     check = _checked(run, assignment)
-    return replace(check, flags=(*brought_along(submission), *check.flags, *run.doubts))
+    doubts = (*brought_along(submission), *newer_syntax(submission, run.source))
+    return replace(check, flags=(*doubts, *check.flags, *run.doubts))
 
 
 def brought_along(submission: Submission) -> tuple[Reason, ...]:
@@ -56,6 +63,17 @@ def brought_along(submission: Submission) -> tuple[Reason, ...]:
         return ()
     said = f"{size:,} bytes of source when compressed, where such homework has up to {_USUAL_BYTES:,}"
     return (Reason.of(_NOT_NEEDED, said),)
+
+
+def newer_syntax(submission: Submission, source: SourceRead | None) -> tuple[Reason, ...]:
+    """Doubt a syntax error that may be none in Colab's newer Python: in an f-string, say, or in `def f[T](x)`."""
+    if sys.version_info >= _COLABS_PYTHON or source is None or not source.fault or not source.lines:
+        return ()
+    lines = io.StringIO(source_text(submission.content or b""), newline=None).readlines()
+    if not any(_NEWER_SYNTAX.search(line) for line in lines[source.lines[0] - 1 :][:1]):
+        return ()
+    said = "Colab's is {}.{}, which may be able to".format(*_COLABS_PYTHON)
+    return (Reason.of("the grader's Python cannot read the file", said),)
 
 
 def _checked(run: WorkerRun, assignment: Assignment) -> Check:

@@ -122,7 +122,7 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
     )
     assert source.fault == ""
     assert source.text == (
-        "pass  # !pip install einops\nimport os\npass  # %matplotlib inline\n"
+        "# !pip install einops\nimport os\n# %matplotlib inline\n"
         "if os:\n    pass  # !pip install 'tqdm\nelse:\n\tpass  # %timeit x\n"
     )
     assert source.notes == ("The grader set aside 4 lines that only a notebook understands.",)
@@ -133,17 +133,17 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
     [
         (
             "!pip install \\\n    einops \\\n    tqdm\nx = 1\n",
-            "pass  # !pip install \\\n#     einops \\\n#     tqdm\nx = 1\n",
+            "# !pip install \\\n#     einops \\\n#     tqdm\nx = 1\n",
         ),
         ("files = !ls *.png\n", "files = []  # !ls *.png\n"),
         ("if 1:\n    a, b = !nproc\n", "if 1:\n    a, b = []  # !nproc\n"),
         ("t = %timeit -o f()\n", "t = None  # %timeit -o f()\n"),
-        ("?print\n", "pass  # ?print\n"),
+        ("?print\n", "# ?print\n"),
         ("if 1:\n    nn.Conv2d??\n", "if 1:\n    pass  # nn.Conv2d??\n"),
         ("%time net = train(5)\n", "net = train(5)\n"),
         ("%time net = \\\n  5\n", "net = \\\n  5\n"),
-        ("%%time\ntrain(5)\n", "pass  # %%time\ntrain(5)\n"),
-        ("%time !ls\n", "pass  # !ls\n"),
+        ("%%time\ntrain(5)\n", "# %%time\ntrain(5)\n"),
+        ("%time !ls\n", "# !ls\n"),
     ],
     ids=[
         "continued",
@@ -164,6 +164,11 @@ def test_what_only_a_notebook_understands_is_set_aside(text: str, runs: str) -> 
     assert source.notes[0].endswith("that only a notebook understands.")
 
 
+def test_a_magic_may_stand_before_an_import_from_the_future() -> None:
+    source = read("%matplotlib inline\nfrom __future__ import print_function, division\nx = 1\n")
+    compile(source.text, "hw6.py", "exec")
+
+
 @pytest.mark.parametrize("text", ["x = y? 1 : 2\n", "print 'a'\n", "what is this?\n", "x = f(\n!ls\n"])
 def test_what_no_notebook_understands_either_stays_a_fault(text: str) -> None:
     assert read(text).fault.startswith("Python cannot read the file")
@@ -173,14 +178,14 @@ def test_a_cell_in_another_language_does_not_run() -> None:
     source = read_source(
         notebook(("code", "%%bash\npip install einops\n"), ("code", ["%%capture out\n", "x = 1"]), ("code", "y = 2"))
     )
-    assert source.text == "# %%bash\n# pip install einops\n# \n\npass  # %%capture out\nx = 1\n\ny = 2"
+    assert source.text == "# %%bash\n# pip install einops\n# \n\n# %%capture out\nx = 1\n\ny = 2"
     assert source.fault == ""
 
 
 def test_lines_that_python_understands_are_left_alone() -> None:
     kept = "x = 7 \\\n% 3\ny = (8\n    % 5)\ns = '''\n!not a command\n%nor this\n'''\n"
     assert_runs_unchanged(read(kept), kept)
-    assert read("!ls\n" + kept).text == "pass  # !ls\n" + kept
+    assert read("!ls\n" + kept).text == "# !ls\n" + kept
 
 
 def test_setting_lines_aside_ends_where_that_does_not_help() -> None:
@@ -195,7 +200,7 @@ def test_a_notebook_becomes_its_code_cells() -> None:
     source = read_source(
         notebook(("markdown", "# Title"), ("code", ["import os\n", "x = 1"]), ("code", "!ls\ny = ..."))
     )
-    assert source.text == "import os\nx = 1\n\npass  # !ls\ny = ..."
+    assert source.text == "import os\nx = 1\n\n# !ls\ny = ..."
     assert source.notes == (
         "The file is a notebook, so the grader ran its code cells as one script.",
         "The grader set aside 1 line that only a notebook understands.",
