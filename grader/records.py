@@ -337,6 +337,12 @@ class Question:
     reason: str = ""
 
 
+def still_blank(blanks: tuple[str, ...], questions: tuple[Question, ...]) -> tuple[str, ...]:
+    """The blanks whose question is not answered beside them, as by a line of its own below the dots."""
+    right = {each.name for each in questions if each.answer == Answer.OK}
+    return tuple(each for each in blanks if each not in right)
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One row of a network beside the handout's.

@@ -17,7 +17,7 @@ from grader.assignment import Assignment
 from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
-from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict
+from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict, still_blank
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
 from grader.text import source_text, without_outputs
@@ -87,8 +87,10 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
         lines = (*source.lines, *([run.stopped.line] if run.stopped else []))
         return replace(_read(source), outcome=outcome, message=message, lines=lines)
     judged = judge(run.network, assignment.blocks)
+    questions = _questions(run.questions)
     return replace(
         _read(source),
+        blanks_left=still_blank(source.blanks, questions),
         verdict=judged.verdict,
         findings=judged.findings,
         notes=(*source.notes, *judged.notes),
@@ -97,7 +99,7 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
         outcome=_fatal(run.network),
         message=message_of(judged.findings),
         flags=(*_flags(source), *judged.flags),
-        questions=_questions(run.questions),
+        questions=questions,
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
         image_seconds=_image_seconds(run.network.image_seconds),
     )

@@ -15,7 +15,7 @@ from grader.assignment import Assignment
 from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import NetworkSeen, SourceRead
-from grader.records import Check, Deviation, Finding, Reason, Submission, Verdict
+from grader.records import Answer, Check, Deviation, Finding, Question, Reason, Submission, Verdict, still_blank
 from grader.run.check import newer_syntax, with_tested
 from grader.worker.look.network import look_at
 
@@ -131,3 +131,8 @@ def test_a_syntax_error_that_may_be_none_in_colab_s_python_is_looked_at(
     assert bool(newer_syntax(submission, source)) is newer
     monkeypatch.setattr(sys, "version_info", (3, 12))
     assert newer_syntax(submission, source) == ()
+
+
+def test_dots_beside_an_answer_leave_no_blank() -> None:
+    questions = (Question("Q4", "ok"), Question("Q5", Answer.OK), Question("Q8", "blank"))
+    assert still_blank(("Q4", "Q8", "line 12"), questions) == ("Q8", "line 12")

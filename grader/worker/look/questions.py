@@ -21,6 +21,7 @@ _FAILED = "In the watched run, the script fails before it computes a gradient."
 _NO_GRADIENT = "Without a gradient of the loss (Q7), this cannot be seen."
 
 _Found = tuple[Answer, str]
+_BLANK: _Found = Answer.BLANK, "The dots are still there."  # beside an answer they do nothing
 
 
 def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> tuple[Question, ...]:
@@ -35,7 +36,7 @@ def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> 
         *(_gradients(seen), _forward_pass(seen), _backward(seen), _step(seen), _test(seen)),
     )
     return tuple(
-        Question(name, *((Answer.BLANK, "The dots are still there.") if name in blanks else _in_view(each, seen)))
+        Question(name, *(_BLANK if name in blanks and each[0] is not Answer.OK else _in_view(each, seen)))
         for name, each in zip(QUESTIONS, found, strict=True)
     )
 
