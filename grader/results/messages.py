@@ -253,7 +253,8 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
 def _own_test(entry: Entry) -> list[str]:
     """Why the accuracy that a script prints itself may be missing in its log."""
     graphs = any(each.name == "Q9" and each.answer == Answer.WRONG for each in entry.check.questions)
-    return ["Its own test keeps gradients on (Q9), so it counts as training and may not have run."] if graphs else []
+    said = "Your script's own test keeps gradients on (Q9), so it counts as training and may not have run."
+    return [said] if graphs else []
 
 
 def _doubts(entry: Entry) -> list[Reason]:
