@@ -74,6 +74,7 @@ class Companion:
 
 # The one remark on a submission that is a kind of its own among the reasons to look.
 NOT_ON_ROSTER = "not on the roster"
+ANOTHER_CLASS = "a network of another class was trained"
 
 
 @dataclass(frozen=True, slots=True)

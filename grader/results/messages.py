@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment, Limits
 from grader.data import ASSIGNED_DATA
-from grader.records import NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
+from grader.records import ANOTHER_CLASS, NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
@@ -273,6 +273,8 @@ def _doubts(entry: Entry) -> list[Reason]:
         reasons.append(Reason.of("a module is missing", f"{module}, which is {may_be}"))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append(Reason.of("the grader saw no training"))
+    if entry.outcome is Outcome.INVALID and entry.run.training.targets:
+        reasons.append(Reason.of(ANOTHER_CLASS))
     return [*reasons, *_cut_by_time(entry), *entry.run.flags]
 
 

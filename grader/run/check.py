@@ -17,7 +17,18 @@ from grader.assignment import Assignment
 from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
-from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict, still_blank
+from grader.records import (
+    ANOTHER_CLASS,
+    Check,
+    Deviation,
+    Finding,
+    Outcome,
+    Question,
+    Reason,
+    Submission,
+    Verdict,
+    still_blank,
+)
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
 from grader.text import source_text, without_outputs
@@ -85,7 +96,9 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
     if run.network is None:
         outcome, message = _why_no_network(run, assignment)
         lines = (*source.lines, *([run.stopped.line] if run.stopped else []))
-        return replace(_read(source), outcome=outcome, message=message, lines=lines)
+        trained = run.stopped.training.targets if run.stopped and outcome is Outcome.INVALID else 0
+        flags = (*_flags(source), *([Reason.of(ANOTHER_CLASS)] if trained else []))
+        return replace(_read(source), outcome=outcome, message=message, lines=lines, flags=flags)
     judged = judge(run.network, assignment.blocks)
     questions = _questions(run.questions)
     return replace(

@@ -355,3 +355,9 @@ def test_the_line_of_an_error_is_named_where_it_is_known(outcome: Outcome) -> No
     known = entry(outcome=outcome, stop_reason=StopReason.ERROR, error=ERROR, error_line=41)
     assert "The error comes from line 41 of your script." in student(known)
     assert "line" not in student(entry(known, error_line=0))
+
+
+@pytest.mark.parametrize("targets", [0, 640])
+def test_who_trained_a_network_of_another_class_is_looked_at(targets: int) -> None:
+    found = entry(outcome=Outcome.INVALID, correct=None, samples=0, targets=targets)
+    assert ("another class" in teacher(found)) is (targets > 0)

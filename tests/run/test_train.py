@@ -16,7 +16,7 @@ from command import run_grader
 from grader.assignment import Assignment, load_assignment
 from grader.data import count_correct, load_data
 from grader.progress import Event, StageBegun
-from grader.protocol import Started, Stopped
+from grader.protocol import Evaluated, Fault, Started, Stopped
 from grader.records import CurvePoint, Outcome, Reason, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
@@ -181,6 +181,16 @@ def worked(execution: Execution, training: Training | None = None) -> WorkerRun:
 
 def ended(code: int = 0, **more: Any) -> Execution:
     return Execution(Ending.EXITED, code, None, (), b"", **more)
+
+
+@pytest.mark.parametrize(("targets", "outcome"), [(0, Outcome.TIMED_OUT), (640, Outcome.INVALID)])
+def test_who_trains_another_class_until_the_time_is_up_reads_of_the_class_and_not_of_the_time(
+    assignment: Assignment, targets: int, outcome: Outcome
+) -> None:
+    stopped = Stopped(StopReason.TIME_BUDGET, training=Training(targets=targets))
+    run = replace(worked(ended()), stopped=stopped, evaluated=Evaluated(Fault.NO_NETWORK))
+    found, said = train_stage._outcome(run, assignment)
+    assert (found, "class IdentityResNet" in said) == (outcome, targets > 0)
 
 
 @pytest.mark.parametrize(
