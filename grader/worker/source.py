@@ -148,6 +148,8 @@ def _notation(node: ast.AST) -> Iterator[ast.AST]:
         yield from _stub(node)
         if any(_last_name(base) == "Protocol" for base in node.bases):
             yield from (part for each in node.body if isinstance(each, _FUNCTIONS) for part in _stub(each))
+    elif isinstance(node, ast.ExceptHandler) and len(node.body) == 1 and isinstance(node.body[0], ast.Expr):
+        yield node.body[0].value  # as `pass`
     elif isinstance(node, _FUNCTIONS) and _DECLARES & {_last_name(each) for each in node.decorator_list}:
         yield from _stub(node)
 

@@ -257,6 +257,7 @@ def test_the_template_has_nine_blanks_and_no_more() -> None:
         "class Step(typing.Protocol[T]):\n    def __call__(self, x):\n        'One step.'\n        ...",
         "@overload\ndef f(x: int) -> int: ...",
         "class Base(ABC):\n    @abc.abstractmethod\n    def f(self): ...",
+        "try:\n    import wandb\nexcept ImportError: ...",
     ],
 )
 def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> None:
