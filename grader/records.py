@@ -74,6 +74,7 @@ class Companion:
 
 # The one remark on a submission that is a kind of its own among the reasons to look.
 NOT_ON_ROSTER = "not on the roster"
+ANOTHER_CLASS = "a network of another class was trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +335,12 @@ class Question:
     name: str
     answer: Answer
     reason: str = ""
+
+
+def still_blank(blanks: tuple[str, ...], questions: tuple[Question, ...]) -> tuple[str, ...]:
+    """The blanks whose question is not answered beside them, as by a line of its own below the dots."""
+    right = {each.name for each in questions if each.answer == Answer.OK}
+    return tuple(each for each in blanks if each not in right)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,12 @@ _QUESTION = re.compile(r"(?P<indent>\s*)(?P<command>\?{1,2}[\w.]+|[\w.]+\?{1,2})
 # Magics of a whole cell below which there is Python all the same.
 _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 
+# A line of PEP 263, and one before which there may be such a line. In bytes, as Python's own importer reads them.
+_COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
+# What stands for something else in some codec: an escape, a shift to other characters, a name of the internet.
+_ESCAPES = bytes(range(128)).replace(b"\\", b"") + b"\x1b$B \x1b$)C \x0e +AEE- ~{VP~} .xn--4ca." + rb"\u0041 \x41"
+
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 _DAY, _HOUR = 86_400, 3_600
@@ -72,6 +78,39 @@ def decoded(content: bytes) -> str:
         return content.removeprefix(mark).decode(codec)
     except UnicodeDecodeError:
         return content.decode("utf-8", "replace")
+
+
+def declared_codec(source: bytes) -> str:
+    """The codec's name in Python that a script's first lines give; empty where there is none that Python knows."""
+    for line in re.split(rb"\r\n?|\n", source.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:
+        if found := _COOKIE.match(line):
+            try:
+                return codecs.lookup(found[1].decode()).name
+            except LookupError:
+                return ""
+        if not _BEFORE_COOKIE.match(line):
+            break
+    return ""
+
+
+def shows_what_runs(codec: str) -> bool:
+    """Whether ASCII stands for itself in a codec: of `unicode_escape`, Python runs code out of what looks a comment."""
+    try:
+        return _ESCAPES.decode(codec) == _ESCAPES.decode("ascii")
+    except (UnicodeError, LookupError):  # LookupError: it makes something else than text
+        return False
+
+
+def source_text(source: bytes) -> str | None:
+    """A script's text as Python reads it, in the codec that it declares or else in its own; None if it is no text."""
+    codec, mark = encoding_of(source)
+    declared = declared_codec(source)
+    for each in (declared if not mark and declared and shows_what_runs(declared) else codec, codec):
+        try:
+            return source.removeprefix(mark).decode(each)
+        except UnicodeError:
+            continue
+    return None
 
 
 def printable(text: str) -> str:
@@ -143,8 +182,9 @@ def set_aside(lines: list[str], at: int) -> bool:
         value = "[]" if assigned["command"].startswith("!") else "None"
         lines[at] = f"{assigned['target']}{value}  # {assigned['command']}"
     elif command := _COMMAND.fullmatch(line) or _QUESTION.fullmatch(line):
-        # `pass` keeps a block that holds nothing else.
-        lines[at] = f"{command['indent']}pass  # {command['command']}"
+        # `pass` keeps a block that holds nothing else. Where there is none, an import from __future__ may follow.
+        keeps = f"{command['indent']}pass  " if command["indent"] else ""
+        lines[at] = f"{keeps}# {command['command']}"
     else:
         return False
     while line.endswith("\\") and at + 1 < len(lines):

@@ -204,10 +204,11 @@ def _added(path: Path, block: Block) -> Iterator[Difference]:
             yield Difference(Deviation.SKIP_EXTRA_LAYER, place, sentence, op=op)
         elif (blocks := sum(node.op == "add" for node in nodes)) and len(nodes) > 3:
             yield _blocks_too_many(place, nodes, blocks)
-        elif place.block and "conv" in operations <= _LIGHT | {"conv"}:
+        elif place.block and not after_addition and "conv" in operations <= _LIGHT | {"conv"}:
             yield _convolutions_too_many(place, nodes)
         else:
-            where = "in {places}," if place.block else "after {places}" if before else "before {places}"
+            inside = place.block and not after_addition
+            where = "in {places}," if inside else "after {places}" if before else "before {places}"
             sentence = f"{where} {there_is(nodes)} {named} that the handout does not ask for ({{section}})."
             ops = tuple(operations)
             yield Difference(Deviation.EXTRA_LAYER, place, sentence, op=op, ops=ops, random=random, name=named)

@@ -44,6 +44,7 @@ WORDS = {
     "_prelu_kernel": "PReLU",
     "hardswish": "hard swish",
     "avg_pool2d": "average pooling",
+    "_adaptive_avg_pool2d": "average pooling",
     "write": "write into another tensor",
 }
 _PLURAL = {"channels of zeros"}

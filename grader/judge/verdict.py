@@ -129,7 +129,11 @@ def _output_shape(network: NetworkSeen, structure: list[Difference]) -> Iterator
     if any(each.place.part == POOLING for each in structure):
         return  # the finding about the pooling says why
     asked = (_batch(network), _SCORES)
-    said = "is no tensor; it should have the shape" if shape is None else f"has the shape {shape}, not"
+    said = (
+        "is no tensor (is a return missing?); it should have the shape"
+        if shape is None
+        else f"has the shape {shape}, not"
+    )
     behind = _behind_linear(structure)
     why = f": after the linear layer there is {behind.name}" if behind else ""
     sentence = f"For {asked[0]} images the output {said} {asked}{why} (section 3.2.1)."

@@ -37,6 +37,7 @@ from grader.text import (
     notebook_code,
     one_line,
     printable,
+    source_text,
     write_private,
 )
 
@@ -78,7 +79,7 @@ def source_files(submission: Submission, entry: Entry | None) -> tuple[SourceFil
 
 
 def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
-    text, note = decoded(content), ""
+    text, note = source_text(content) or decoded(content), ""
     if (code := notebook_code(text)) is not None:
         text, note = code, "The code cells of a notebook."
     text = printable(io.StringIO(text, newline=None).read()).rstrip("\n")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment, Limits
 from grader.data import ASSIGNED_DATA
-from grader.records import NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
+from grader.records import ANOTHER_CLASS, NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
@@ -233,7 +233,8 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
         case StopReason.EPOCH_BUDGET:
             epochs = counted(assignment.budget.epochs, "epoch")
             when = f"after {epochs}, as the handout says"
-            said = [f"The grader stopped training {when}, and tested the network in that state."]
+            # The training may have been over: to the budget, a forward that builds a graph is one of training.
+            said = [f"The grader stopped your script {when}, and tested the network in that state.", *_own_test(entry)]
         case StopReason.TIME_BUDGET:
             limit = duration_in_words(evidence.limit_seconds)
             longer = evidence.limit_seconds > evidence.wall_seconds
@@ -247,6 +248,13 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
         case _:
             said = []
     return [*said, f"Your script reported an error: {_full_stop(error)}"] if error else said
+
+
+def _own_test(entry: Entry) -> list[str]:
+    """Why the accuracy that a script prints itself may be missing in its log."""
+    graphs = any(each.name == "Q9" and each.answer == Answer.WRONG for each in entry.check.questions)
+    said = "Your script's own test keeps gradients on (Q9), so it counts as training and may not have run."
+    return [said] if graphs else []
 
 
 def _doubts(entry: Entry) -> list[Reason]:
@@ -265,6 +273,8 @@ def _doubts(entry: Entry) -> list[Reason]:
         reasons.append(Reason.of("a module is missing", f"{module}, which is {may_be}"))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append(Reason.of("the grader saw no training"))
+    if entry.outcome is Outcome.INVALID and entry.run.training.targets:
+        reasons.append(Reason.of(ANOTHER_CLASS))
     return [*reasons, *_cut_by_time(entry), *entry.run.flags]
 
 

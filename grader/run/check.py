@@ -13,8 +13,19 @@ from grader.assignment import Assignment
 from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
-from grader.records import Check, Deviation, Finding, Outcome, Question, Reason, Submission, Verdict
-from grader.run.doubts import NOT_NEEDED, brought_along
+from grader.records import (
+    ANOTHER_CLASS,
+    Check,
+    Deviation,
+    Finding,
+    Outcome,
+    Question,
+    Reason,
+    Submission,
+    Verdict,
+    still_blank,
+)
+from grader.run.doubts import NOT_NEEDED, brought_along, newer_syntax
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
 
@@ -34,7 +45,8 @@ def check_architecture(submission: Submission, assignment: Assignment, slot: Equ
     """
     run = start_worker(Request(submission, assignment, slot, "check", assignment.seed))
     check = _checked(run, assignment)
-    return replace(check, flags=(*brought_along(submission), *check.flags, *run.doubts))
+    doubts = (*brought_along(submission), *newer_syntax(submission, run.source))
+    return replace(check, flags=(*doubts, *check.flags, *run.doubts))
 
 
 def _checked(run: WorkerRun, assignment: Assignment) -> Check:
@@ -46,10 +58,14 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
     if run.network is None:
         outcome, message = _why_no_network(run, assignment)
         lines = (*source.lines, *([run.stopped.line] if run.stopped else []))
-        return replace(_read(source), outcome=outcome, message=message, lines=lines)
+        trained = run.stopped.training.targets if run.stopped and outcome is Outcome.INVALID else 0
+        flags = (*_flags(source), *([Reason.of(ANOTHER_CLASS)] if trained else []))
+        return replace(_read(source), outcome=outcome, message=message, lines=lines, flags=flags)
     judged = judge(run.network, assignment.blocks)
+    questions = _questions(run.questions)
     return replace(
         _read(source),
+        blanks_left=still_blank(source.blanks, questions),
         verdict=judged.verdict,
         findings=judged.findings,
         notes=(*source.notes, *judged.notes),
@@ -58,7 +74,7 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
         outcome=_fatal(run.network),
         message=message_of(judged.findings),
         flags=(*_flags(source), *judged.flags),
-        questions=_questions(run.questions),
+        questions=questions,
         layers=compare(run.network, assignment.blocks) if run.network.output is not None else (),
         image_seconds=_image_seconds(run.network.image_seconds),
     )

@@ -1,13 +1,16 @@
 """Why a person should look at a run: it can hardly have come about in the way that the handout asks for."""
 
+import io
 import math
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from grader.protocol import SourceRead
 from grader.protocol.exported import ARITHMETIC, ExportedNetwork, Graph, numbers_in
 from grader.records import CurvePoint, Reason, Run, Submission, Training
-from grader.text import one_line, without_outputs
+from grader.text import one_line, source_text, without_outputs
 
 NOT_NEEDED = "the source has something that homework does not need"
 _ELSE = "something else may have been trained"
@@ -30,6 +33,9 @@ _UNEXPLAINED, _UNEXPLAINED_SECONDS = 8, 120
 _FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
 # That leap is looked for behind this part of a training, with so many targets an image, and so many images at least.
 _LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
+# In 2026; and what it reads that older ones do not, in a line: quotes in an f-string's braces, names of types.
+_COLABS_PYTHON = (3, 12)
+_NEWER_SYNTAX = re.compile(r"""\b(?:f|fr|rf)["']|^\s*(?:def|class)\s+\w+\s*\[|^\s*type\s+\w""", re.IGNORECASE)
 
 
 def brought_along(submission: Submission) -> tuple[Reason, ...]:
@@ -44,6 +50,17 @@ def brought_along(submission: Submission) -> tuple[Reason, ...]:
         return ()
     said = f"{size:,} bytes of source when compressed, where such homework has up to {_USUAL_BYTES:,}"
     return (Reason.of(NOT_NEEDED, said),)
+
+
+def newer_syntax(submission: Submission, source: SourceRead | None) -> tuple[Reason, ...]:
+    """Doubt a syntax error that may be none in Colab's newer Python: in an f-string, say, or in `def f[T](x)`."""
+    if sys.version_info >= _COLABS_PYTHON or source is None or not source.fault or not source.lines:
+        return ()
+    lines = io.StringIO(source_text(submission.content or b""), newline=None).readlines()
+    if not any(_NEWER_SYNTAX.search(line) for line in lines[source.lines[0] - 1 :][:1]):
+        return ()
+    said = "Colab's is {}.{}, which may be able to".format(*_COLABS_PYTHON)
+    return (Reason.of("the grader's Python cannot read the file", said),)
 
 
 def before_its_network(exported: ExportedNetwork) -> tuple[Reason, ...]:

@@ -197,7 +197,8 @@ def _outcome_of_fault(run: WorkerRun, assignment: Assignment, said: str) -> tupl
     match run.evaluated.fault:
         case Fault.SOURCE | Fault.NOT_SCORES:
             return Outcome.INVALID, detail
-        case Fault.NO_NETWORK if run.stopped.reason == StopReason.TIME_BUDGET:
+        # One that trains a network of another class has that fault, and takes its time over it.
+        case Fault.NO_NETWORK if run.stopped.reason == StopReason.TIME_BUDGET and not run.stopped.training.targets:
             return Outcome.TIMED_OUT, "The script did not begin to train in time"
         case Fault.NO_NETWORK:
             return Outcome.INVALID, f"The script made no network of the class {assignment.class_name}"

@@ -15,7 +15,7 @@ from grader.assignment import Assignment, load_assignment
 from grader.judge.verdict import judge
 from grader.lms.attempts import SystemAttempt, add_companions, sort_out
 from grader.lms.files import Attempt, Fault, Found, WithoutFile, unpacked
-from grader.records import Answer, Decision, Status, Submission, Verdict
+from grader.records import Answer, Decision, Status, Submission, Verdict, still_blank
 from grader.student.observe import ASKED, NO_LAYERS, Observed, observe
 from grader.text import printable
 
@@ -88,8 +88,9 @@ def _aside(found: Sequence[Found]) -> Iterator[str]:
 
 
 def _of_file(seen: Observed, blocks: tuple[int, ...]) -> Iterator[_Test]:
-    blanks = f"These blanks are still empty: {', '.join(seen.blanks)}." if seen.blanks else "No blank is left."
-    yield _test("No blank is left", not seen.blanks, blanks)
+    blanks = still_blank(seen.blanks, seen.questions)
+    said = f"These blanks are still empty: {', '.join(blanks)}." if blanks else "No blank is left."
+    yield _test("No blank is left", not blanks, said)
     ran = "\n".join(["The script ran from top to bottom.", *seen.notes])
     yield _test(_RUNS, not seen.fault, seen.fault or ran)
     for question, asked in zip(seen.questions, ASKED, strict=bool(seen.questions)):

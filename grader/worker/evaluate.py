@@ -16,6 +16,7 @@ from grader.records import CLASSES, SCORE_DTYPE
 from grader.worker.budget import Budget
 from grader.worker.draws import draws
 from grader.worker.measured import Images
+from grader.worker.modes import switch
 from grader.worker.preprocessing import After, Preparation, Statistics, chosen, mismatch, training_images
 from grader.worker.tensors import named_tensors
 
@@ -104,7 +105,7 @@ def prepare(budget: Budget, training: Images) -> Prepared:
     preparation = Preparation(transform)
     if draws(transform, Image.fromarray(training[0])):
         preparation, notes = Preparation(transform, int(torch.randint(MOST_CHANCE, ()))), (*notes, _DRAWS)
-    network.eval()
+    switch(network, training=False)
     size = _BATCH_SIZE
     sample = _sample(training, size)
     try:

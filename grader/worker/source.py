@@ -5,7 +5,6 @@ forbidden. How much a submission brings along is measured outside (run/doubts.py
 """
 
 import ast
-import codecs
 import hashlib
 import io
 import re
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grader.protocol import SourceRead
-from grader.text import counted, encoding_of, notebook_code, set_aside
+from grader.text import counted, declared_codec, notebook_code, set_aside, shows_what_runs, source_text
 
 # A notebook has a handful of such lines; the bound keeps a hostile file from costing more than a second.
 _MAX_IPYTHON_LINES = 100
@@ -25,12 +24,6 @@ _traceback_of = BaseException.__dict__["__traceback__"].__get__
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _QUESTION = re.compile(r"#.*?\bQ([1-9])\b")
 
-# A line of PEP 263, and one before which there may be such a line. In bytes, as Python's own importer reads them.
-_COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-_BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
-# Of UTF-16, by its byte order mark. Any other codec may show a reader another text than Python runs: unicode_escape
-# runs code out of a comment.
-_CODECS = ("utf-8", "utf-8-sig", "ascii", "cp949", "euc_kr", "utf-16", "utf-16-le", "utf-16-be")
 _UNPACKERS = frozenset({"base64", "binascii", "bz2", "ctypes", "gzip", "lzma", "marshal", "zlib"})
 _MOST_REMARKS = 5
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -93,42 +86,22 @@ def read_source(content: bytes, beside: Iterable[Path] = ()) -> Source:
 
 
 def _refuse_odd_codec(name: str, content: bytes) -> None:
-    codec = _declared(content)
-    if codec and codec not in _CODECS:
-        said = f"{name} says that it is written in {codec}, and the grader reads UTF-8, cp949, euc-kr and UTF-16"
+    codec = declared_codec(content)
+    if codec and not codec.startswith("utf-16") and not shows_what_runs(codec):
+        said = f"{name} says that it is written in {codec}, in which a reader may see other text than Python runs"
         raise _Unreadable(f"{said}: save it as UTF-8.")
 
 
-def _declared(content: bytes) -> str:
-    """The codec's name in Python that a file's first lines give; empty where there is none that Python knows."""
-    for line in re.split(rb"\r\n?|\n", content.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:
-        if found := _COOKIE.match(line):
-            try:
-                return codecs.lookup(found[1].decode()).name
-            except LookupError:
-                return ""
-        if not _BEFORE_COOKIE.match(line):
-            break
-    return ""
-
-
 def _decode(content: bytes) -> str:
-    """Text with universal newlines; what a file says of its encoding is tried first."""
-    codec, mark = encoding_of(content)
-    declared = _declared(content)
-    for encoding in (declared if declared and not mark and not declared.startswith("utf-16") else codec, codec):
-        try:
-            text = content.removeprefix(mark).decode(encoding)
-        except UnicodeError:
-            continue
-        if "\0" in text:
-            break
-        if not text.strip():
-            raise _Unreadable("The file is empty.")
-        return io.StringIO(text, newline=None).read()
-    if b"\0" in content:
-        raise _Unreadable("The file is not text.")
-    raise _Unreadable("The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
+    """Text with universal newlines."""
+    text = source_text(content)
+    if text is None or "\0" in text:
+        if b"\0" in content:
+            raise _Unreadable("The file is not text.")
+        raise _Unreadable("The file is neither UTF-8 nor in a Korean Windows encoding (cp949): save it as UTF-8.")
+    if not text.strip():
+        raise _Unreadable("The file is empty.")
+    return io.StringIO(text, newline=None).read()
 
 
 def _parse(text: str) -> tuple[ast.Module, str, int]:
@@ -166,6 +139,8 @@ def _notation(node: ast.AST) -> Iterator[ast.AST]:
         yield from _stub(node)
         if any(_last_name(base) == "Protocol" for base in node.bases):
             yield from (part for each in node.body if isinstance(each, _FUNCTIONS) for part in _stub(each))
+    elif isinstance(node, ast.ExceptHandler) and len(node.body) == 1 and isinstance(node.body[0], ast.Expr):
+        yield node.body[0].value  # as `pass`
     elif isinstance(node, _FUNCTIONS) and _DECLARES & {_last_name(each) for each in node.decorator_list}:
         yield from _stub(node)
 

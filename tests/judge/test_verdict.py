@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from grader.judge.verdict import Judgement, judge
 from grader.protocol import NetworkSeen, Node, to_json
 from grader.records import Deviation, Verdict
-from grader.worker.look.network import look_at
+from grader.worker.look.network import build, look_at
+from grader.worker.source import SCRIPT
 from judged import NETWORKS, REFERENCE, TWO, OfConvolutions, judged, places, reference
 
 
@@ -57,12 +58,21 @@ def test_the_reference_conforms_with_any_number_of_blocks(blocks: tuple[int, ...
     assert judged(reference(blocks, option), blocks) == Judgement(Verdict.CONFORMING)
 
 
+@pytest.mark.parametrize("name", ["train", "eval"])
+def test_a_method_of_a_script_that_trains_or_tests_is_not_taken_for_a_mode(name: str) -> None:
+    def with_loader(network: nn.Module, loader: Any) -> None:
+        raise AssertionError(loader)
+
+    made = type("IdentityResNet", (REFERENCE["IdentityResNet"],), {name: with_loader})
+    assert judge(look_at(made(*TWO), "", made), TWO) == Judgement(Verdict.CONFORMING)
+
+
 @pytest.mark.parametrize("output", [torch.zeros(4, 11), torch.zeros(4), torch.zeros(4, 10, 1), (1, 2), None], ids=str)
 def test_another_output_shape_is_named(output: object) -> None:
     judgement = judged(ConstantForward(output))
     assert judgement.verdict is Verdict.DEVIATES
     shaped = f"has the shape {tuple(output.shape)}, not" if isinstance(output, Tensor) else ""
-    said = shaped or "is no tensor; it should have the shape"
+    said = shaped or "is no tensor (is a return missing?); it should have the shape"
     assert any(f"the output {said} (4, 10)" in finding.sentence for finding in judgement.findings)
 
 
@@ -118,6 +128,21 @@ def test_a_forward_that_raises_leaves_the_network_unread() -> None:
     assert judgement.verdict is Verdict.UNREADABLE
     assert places(judgement) == [(Deviation.OUTPUT_SHAPE, "forward")]
     assert "ValueError: two lines" in judgement.findings[0].sentence
+
+
+@pytest.mark.parametrize(("made", "line"), [("super", 3), ("Module", 5)], ids=["constructor", "forward"])
+def test_where_a_network_fails_its_line_of_the_script_is_said(made: str, line: int) -> None:
+    text = f"""class IdentityResNet(Module):
+    def __init__(self, *counts):
+        {made}.__init__(self)
+    def forward(self, images):
+        return self.convolution
+"""
+    names: dict[str, Any] = {"Module": nn.Module}
+    exec(compile(text, SCRIPT, "exec"), names)
+    network, failure = build(names["IdentityResNet"], TWO)
+    (finding,) = judge(look_at(network, failure, names["IdentityResNet"]), TWO).findings
+    assert f" (line {line})); see section 3.2" in finding.sentence
 
 
 @pytest.mark.parametrize(("case", "noted"), [("relu_after_last_add", True), ("skip_missing", False)])

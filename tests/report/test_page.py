@@ -180,13 +180,14 @@ def test_the_line_that_an_error_names_is_marked_in_the_source() -> None:
     ("content", "shown"),
     [
         ("# 한글\r\nx = 1\r\n".encode("cp949"), "# 한글\nx = 1"),
+        ("# coding: latin-1\n# José".encode("latin-1"), "# coding: latin-1\n# José"),
         (b"\xef\xbb\xbfx = 1", "x = 1"),
         (b"\xff\xfe\x00\x81", None),
         (b'{"cells": [{"cell_type": "code", "source": ["x = 1"]}], "nbformat": 4}', "x = 1"),
         (b"[" * 100_000, "[" * 100_000),
         (b"x" * 200_000, "x" * 100_000),
     ],
-    ids=["cp949", "bom", "bytes", "notebook", "deep", "long"],
+    ids=["cp949", "latin-1", "bom", "bytes", "notebook", "deep", "long"],
 )
 def test_any_source_can_be_shown(content: bytes, shown: str | None) -> None:
     (file,) = source_files(submission(content=content), None)

@@ -104,7 +104,8 @@ def test_what_a_file_is_written_in_hides_no_copy() -> None:
     cells = [{"cell_type": "code", "source": disguised(REFERENCE)}]
     book = json.dumps({"cells": cells, "metadata": {"kernelspec": {"name": "python3"}}})
     korean = "# 제가 직접 한 과제\n" + REFERENCE
-    contents = [REFERENCE.encode(), book.encode("utf-8-sig"), book.encode("utf-16"), korean.encode("cp949")]
+    spanish = ("# coding: latin-1\n# hecho por José\n" + REFERENCE).encode("latin-1")
+    contents = [REFERENCE.encode(), spanish, book.encode("utf-8-sig"), book.encode("utf-16"), korean.encode("cp949")]
     for one, other in itertools.combinations(contents, 2):
         (pair,) = find_similar([Submission("kim", content=one), Submission("lee", content=other)], 80, most_pairs=10)
         assert not any(

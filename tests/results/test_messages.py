@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from grader.assignment import Assignment, load_assignment
-from grader.records import Check, Deviation, Finding, Outcome, Reason, StopReason, Submission, Verdict
+from grader.records import (
+    Answer,
+    Check,
+    Deviation,
+    Finding,
+    Outcome,
+    Question,
+    Reason,
+    StopReason,
+    Submission,
+    Verdict,
+)
 from grader.results.entries import Entry
 from grader.results.messages import ERROR_LENGTH, for_teacher
 from grader.results.score import grade
@@ -64,7 +75,7 @@ def test_a_graded_student_reads_the_exact_count() -> None:
     [
         (
             StopReason.EPOCH_BUDGET,
-            "The grader stopped training after 5 epochs, as the handout says, and tested the network in that state.",
+            "The grader stopped your script after 5 epochs, as the handout says, and tested the network in that state.",
         ),
         (
             StopReason.TIME_BUDGET,
@@ -76,6 +87,13 @@ def test_a_graded_student_reads_the_exact_count() -> None:
 )
 def test_a_graded_student_reads_why_training_stopped(reason: StopReason, sentence: str) -> None:
     assert student(entry(stop_reason=reason)).endswith(sentence)
+
+
+@pytest.mark.parametrize("answer", ["wrong", Answer.WRONG, Answer.OK, Answer.BLANK])
+def test_whose_own_test_counts_as_training_reads_that_it_may_not_have_run(answer: Any) -> None:
+    seen = check(questions=(Question("Q9", answer),))
+    said = student(entry(check=seen, stop_reason=StopReason.EPOCH_BUDGET))
+    assert ("own test" in said) is (answer == Answer.WRONG)
 
 
 @pytest.mark.parametrize(
@@ -337,3 +355,9 @@ def test_the_line_of_an_error_is_named_where_it_is_known(outcome: Outcome) -> No
     known = entry(outcome=outcome, stop_reason=StopReason.ERROR, error=ERROR, error_line=41)
     assert "The error comes from line 41 of your script." in student(known)
     assert "line" not in student(entry(known, error_line=0))
+
+
+@pytest.mark.parametrize("targets", [0, 640])
+def test_who_trained_a_network_of_another_class_is_looked_at(targets: int) -> None:
+    found = entry(outcome=Outcome.INVALID, correct=None, samples=0, targets=targets)
+    assert ("another class" in teacher(found)) is (targets > 0)

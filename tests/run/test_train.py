@@ -16,7 +16,7 @@ from command import run_grader
 from grader.assignment import Assignment, load_assignment
 from grader.data import count_correct, load_data
 from grader.progress import Event, StageBegun
-from grader.protocol import Started
+from grader.protocol import Evaluated, Fault, Started, Stopped
 from grader.records import CurvePoint, Outcome, Reason, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
@@ -172,6 +172,17 @@ def test_a_script_that_is_trained_twice_keeps_what_its_first_run_showed() -> Non
         "a doubt",
     ]
     assert [note.startswith("Your script failed while") for note in run.notes] == [True, False]
+
+
+@pytest.mark.parametrize(("targets", "outcome"), [(0, Outcome.TIMED_OUT), (640, Outcome.INVALID)])
+def test_who_trains_another_class_until_the_time_is_up_reads_of_the_class_and_not_of_the_time(
+    assignment: Assignment, targets: int, outcome: Outcome
+) -> None:
+    stopped = Stopped(StopReason.TIME_BUDGET, training=Training(targets=targets))
+    ended = Execution(Ending.EXITED, 0, None, (), b"")
+    run = WorkerRun(ended, Started("CPU", "2"), stopped=stopped, evaluated=Evaluated(Fault.NO_NETWORK))
+    found, said = train_stage._outcome(run, assignment)
+    assert (found, "class IdentityResNet" in said) == (outcome, targets > 0)
 
 
 @pytest.mark.parametrize(

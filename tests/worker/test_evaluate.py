@@ -91,6 +91,33 @@ def test_the_network_is_tested_in_eval_mode_without_gradients() -> None:
     assert {(training, gradients) for _, training, gradients in network.calls} == {(False, False)}
 
 
+def takes_loader(_: nn.Module, loader: Any) -> None:
+    raise AssertionError(loader)
+
+
+def trains(_: nn.Module, epochs: int = 5) -> None:
+    raise AssertionError(epochs)
+
+
+def takes_mode(network: nn.Module, mode: bool = True) -> nn.Module:
+    return nn.Module.train(network, mode)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        *({"train": takes_loader}, {"train": trains}, {"eval": takes_loader}, {"train": True}),
+        {"train": takes_mode, "eval": takes_loader},
+    ],
+    ids=["takes a loader", "trains", "tests", "attribute", "takes a mode"],
+)
+def test_what_a_script_calls_train_or_eval_keeps_no_network_from_its_test(own: dict[str, Any]) -> None:
+    network: Network = type("Own", (Network,), own)()
+    assert network.training
+    scores_of(network)
+    assert {training for _, training, _ in network.calls} == {False}
+
+
 def test_autocast_of_the_script_is_left_aside() -> None:
     network = Network()
     expected = scores_of(network)

@@ -5,6 +5,8 @@ import hashlib
 import json
 import platform
 import random
+import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -70,7 +72,11 @@ def test_an_encoding_changes_nothing_of_what_the_file_says(content: bytes, text:
 
 
 @pytest.mark.parametrize(
-    "codec", ["undefined", "punycode", "idna", "rot13", "hex", "zlib", "utf-7", "unicode_escape", "latin-1", "cp037"]
+    "codec",
+    [
+        *("undefined", "punycode", "idna", "rot13", "hex", "zlib", "utf-7", "utf-32", "unicode_escape", "cp037", "hz"),
+        *("raw_unicode_escape", "iso2022_jp", "iso2022_kr"),
+    ],
 )
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r", b"\f# \xff \r\n", b"\xef\xbb\xbf"], ids=ascii)
 def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, tmp_path: Path) -> None:
@@ -79,6 +85,31 @@ def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, 
     beside = tmp_path / "utils.py"
     beside.write_bytes(content)
     assert read_source(b"import utils", [beside]).seen.fault.startswith("utils.py says that it is written in ")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("# -*- coding: latin-1 -*-", "José"),
+        ("# vim: set fileencoding=cp1252 :", "“José”"),
+        ("#!/usr/bin/env python3\n# coding: koi8-r", "Слой"),
+        ("# -*- coding: cp949 -*-", "신경망"),
+        ("# -*- coding: euc-kr -*-", "신경망"),
+        ("# coding=shift_jis", "畳み込み表"),
+        ("# coding: gbk", "卷积层"),
+        ("# coding: big5", "卷積層"),
+    ],
+    ids=lambda value: value.split()[-1] if value.startswith("#") else "",
+)
+def test_a_declared_encoding_is_read_as_python_reads_it(line: str, word: str, tmp_path: Path) -> None:
+    script = tmp_path / "hw6.py"
+    with script.open("wb") as file:
+        codec = re.split(r"coding[:=] *", line)[1].split()[0]
+        file.write(f"{line}\n# {word}\nx = '{word}'\n".encode(codec))
+    with tokenize.open(script) as file_of_python:
+        text = file_of_python.read()
+    assert word in text
+    assert_runs_unchanged(read_source(script.read_bytes(), [script]), text)
 
 
 @pytest.mark.parametrize("text", ["import os\n# coding: rot13\n", "\n\n# coding: rot13\n", "x = 'coding: rot13'\n"])
@@ -92,7 +123,7 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
     )
     assert source.seen.fault == ""
     assert source.text == (
-        "pass  # !pip install einops\nimport os\npass  # %matplotlib inline\n"
+        "# !pip install einops\nimport os\n# %matplotlib inline\n"
         "if os:\n    pass  # !pip install 'tqdm\nelse:\n\tpass  # %timeit x\n"
     )
     assert source.seen.notes == ("The grader set aside 4 lines that only a notebook understands.",)
@@ -103,17 +134,17 @@ def test_ipython_lines_are_set_aside_where_python_stumbles() -> None:
     [
         (
             "!pip install \\\n    einops \\\n    tqdm\nx = 1\n",
-            "pass  # !pip install \\\n#     einops \\\n#     tqdm\nx = 1\n",
+            "# !pip install \\\n#     einops \\\n#     tqdm\nx = 1\n",
         ),
         ("files = !ls *.png\n", "files = []  # !ls *.png\n"),
         ("if 1:\n    a, b = !nproc\n", "if 1:\n    a, b = []  # !nproc\n"),
         ("t = %timeit -o f()\n", "t = None  # %timeit -o f()\n"),
-        ("?print\n", "pass  # ?print\n"),
+        ("?print\n", "# ?print\n"),
         ("if 1:\n    nn.Conv2d??\n", "if 1:\n    pass  # nn.Conv2d??\n"),
         ("%time net = train(5)\n", "net = train(5)\n"),
         ("%time net = \\\n  5\n", "net = \\\n  5\n"),
-        ("%%time\ntrain(5)\n", "pass  # %%time\ntrain(5)\n"),
-        ("%time !ls\n", "pass  # !ls\n"),
+        ("%%time\ntrain(5)\n", "# %%time\ntrain(5)\n"),
+        ("%time !ls\n", "# !ls\n"),
     ],
     ids=[
         "continued",
@@ -134,6 +165,11 @@ def test_what_only_a_notebook_understands_is_set_aside(text: str, runs: str) -> 
     assert source.seen.notes[0].endswith("that only a notebook understands.")
 
 
+def test_a_magic_may_stand_before_an_import_from_the_future() -> None:
+    source = read("%matplotlib inline\nfrom __future__ import print_function, division\nx = 1\n")
+    compile(source.text, "hw6.py", "exec")
+
+
 @pytest.mark.parametrize("text", ["x = y? 1 : 2\n", "print 'a'\n", "what is this?\n", "x = f(\n!ls\n"])
 def test_what_no_notebook_understands_either_stays_a_fault(text: str) -> None:
     assert read(text).seen.fault.startswith("Python cannot read the file")
@@ -143,14 +179,14 @@ def test_a_cell_in_another_language_does_not_run() -> None:
     source = read_source(
         notebook(("code", "%%bash\npip install einops\n"), ("code", ["%%capture out\n", "x = 1"]), ("code", "y = 2"))
     )
-    assert source.text == "# %%bash\n# pip install einops\n# \n\npass  # %%capture out\nx = 1\n\ny = 2"
+    assert source.text == "# %%bash\n# pip install einops\n# \n\n# %%capture out\nx = 1\n\ny = 2"
     assert source.seen.fault == ""
 
 
 def test_lines_that_python_understands_are_left_alone() -> None:
     kept = "x = 7 \\\n% 3\ny = (8\n    % 5)\ns = '''\n!not a command\n%nor this\n'''\n"
     assert_runs_unchanged(read(kept), kept)
-    assert read("!ls\n" + kept).text == "pass  # !ls\n" + kept
+    assert read("!ls\n" + kept).text == "# !ls\n" + kept
 
 
 def test_setting_lines_aside_ends_where_that_does_not_help() -> None:
@@ -165,7 +201,7 @@ def test_a_notebook_becomes_its_code_cells() -> None:
     source = read_source(
         notebook(("markdown", "# Title"), ("code", ["import os\n", "x = 1"]), ("code", "!ls\ny = ..."))
     )
-    assert source.text == "import os\nx = 1\n\npass  # !ls\ny = ..."
+    assert source.text == "import os\nx = 1\n\n# !ls\ny = ..."
     assert source.seen.notes == (
         "The file is a notebook, so the grader ran its code cells as one script.",
         "The grader set aside 1 line that only a notebook understands.",
@@ -222,6 +258,7 @@ def test_the_template_has_nine_blanks_and_no_more() -> None:
         "class Step(typing.Protocol[T]):\n    def __call__(self, x):\n        'One step.'\n        ...",
         "@overload\ndef f(x: int) -> int: ...",
         "class Base(ABC):\n    @abc.abstractmethod\n    def f(self): ...",
+        "try:\n    import wandb\nexcept ImportError: ...",
     ],
 )
 def test_dots_that_are_part_of_python_or_of_text_are_no_blanks(text: str) -> None:

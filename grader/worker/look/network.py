@@ -18,6 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from grader.protocol import Behaviour, NetworkSeen, Node, nodes_before, to_json
 from grader.worker.look.operations import plain_name
 from grader.worker.look.trace import LayerNames, Recorder, TooLarge, bounded
+from grader.worker.look.watch import short
+from grader.worker.modes import switch
 
 # Four as in the handout's examples; some forwards know no other batch size than their script's.
 _BATCHES = (4, 32, 64, 128, 16, 8, 100, 1)
@@ -40,7 +42,7 @@ def build(make: Callable[..., Any], blocks: tuple[int, ...]) -> tuple[object, st
     try:
         return make(*blocks), ""
     except (Exception, SystemExit) as error:  # whatever a student's constructor raises is a finding
-        return None, _short(error)
+        return None, short(error)
 
 
 def look_at(network: object, constructor_error: str, make: Callable[..., Any] | None = None) -> NetworkSeen:
@@ -66,10 +68,10 @@ def look_at(network: object, constructor_error: str, make: Callable[..., Any] | 
                     raise TooLarge("a graph of more nodes and longer names than can be judged")
                 return seen
             except TooLarge as raised:
-                error = _short(raised)
+                error = short(raised)
                 break
             except (Exception, SystemExit) as raised:  # whatever a student's forward raises is a finding
-                error = error or _short(raised)
+                error = error or short(raised)
     return replace(made, forward_error=error)
 
 
@@ -193,17 +195,13 @@ def _as_it_was(network: nn.Module) -> Iterator[None]:
 
 def _prepared(probe: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The network in train mode, with weights that tell layers apart: none is all zeros or all ones."""
-    probe = probe.to(dtype).train()
+    probe = probe.to(dtype)
+    switch(probe, training=True)
     with torch.no_grad():
         for weight in probe.parameters():
             if weight.requires_grad and weight.numel() and bool((weight == weight.reshape(-1)[0]).all()):
                 weight.uniform_(0.5, 1.5) if weight.ndim < 2 else weight.normal_(0, 0.05)
     return probe
-
-
-def _short(error: BaseException) -> str:
-    """An exception in one bounded line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
 def _try_out(
@@ -216,7 +214,7 @@ def _try_out(
         images: The batch that it was traced with.
     """
     counts = tuple((asked, _counted(make, asked, images.dtype)) for asked in OTHER_COUNTS) if make else ()
-    network.eval()
+    switch(network, training=False)
     seen = _in_eval_mode(network, images, nodes, output)
     return replace(seen, identities=_identities(network, images[:1]), counts=counts)
 
@@ -237,7 +235,7 @@ def _in_eval_mode(network: nn.Module, images: Tensor, nodes: list[Node], output:
             again = network(images[:1])
             other = network(-images[:1])
         except Exception as error:
-            return Behaviour(single_image=_short(error), trace_differs=trace_differs)
+            return Behaviour(single_image=short(error), trace_differs=trace_differs)
         return Behaviour(
             images_matter=_differ(alone, other),
             single_image=tuple(alone.shape[:8]) if isinstance(alone, Tensor) else None,
@@ -345,9 +343,10 @@ def _counted(make: Callable[..., Any], asked: tuple[int, ...], dtype: torch.dtyp
     """How many blocks each stage of a network has that was made for these counts, or why it could not be made."""
     additions = _Additions()
     try:
-        network = make(*asked).to(dtype).eval()
+        network = make(*asked).to(dtype)
+        switch(network, training=False)
         with torch.no_grad(), additions:
             network(torch.zeros(1, 3, 32, 32, dtype=dtype, device=_device(network)))
     except (Exception, SystemExit) as error:
-        return _short(error)
+        return short(error)
     return tuple(additions.heights.count(height) for height in _HEIGHTS)

@@ -21,6 +21,7 @@ _FAILED = "In the watched run, the script fails before it computes a gradient."
 _NO_GRADIENT = "Without a gradient of the loss (Q7), this cannot be seen."
 
 _Found = tuple[Answer, str]
+_BLANK: _Found = Answer.BLANK, "The dots are still there."  # beside an answer they do nothing
 
 
 def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> tuple[Question, ...]:
@@ -35,7 +36,7 @@ def answers(seen: Seen, blanks: tuple[str, ...], rates: tuple[float, float]) -> 
         *(_gradients(seen), _forward_pass(seen), _backward(seen), _step(seen), _test(seen)),
     )
     return tuple(
-        Question(name, *((Answer.BLANK, "The dots are still there.") if name in blanks else _in_view(each, seen)))
+        Question(name, *(_BLANK if name in blanks and each[0] is not Answer.OK else _in_view(each, seen)))
         for name, each in zip(QUESTIONS, found, strict=True)
     )
 
@@ -97,7 +98,10 @@ def _optimizer(seen: Seen, rates: tuple[float, float]) -> _Found:
 
 
 def _has_all(seen: Seen, network: nn.Module) -> bool:
-    return {id(each) for each in network.parameters() if each.requires_grad} <= seen.optimized.keys()
+    """Whether the script's optimizers, of which each may have a part, have all that is trained."""
+    groups = [group for optimizer in seen.optimizers for group in optimizer.param_groups]
+    optimized = {id(each) for group in groups for each in group["params"]}
+    return {id(each) for each in network.parameters() if each.requires_grad} <= optimized
 
 
 def _gradients(seen: Seen) -> _Found:

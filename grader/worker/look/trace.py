@@ -326,10 +326,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _described(self, seen: operations.Operation, inputs: list[int], random: bool) -> Node:
         shape = tuple(seen.result.shape[:_DIMENSIONS])
         inputs = self._without_comparisons(inputs)
-        for ancestor in self._unary_ancestors(inputs):
-            if known := operations.recognised(seen, self._values[ancestor], ancestor == inputs[0]):
-                window = (known.kernel, known.stride, known.padding, known.plain)
-                return Node(known.op, (ancestor,), shape, "", True, *window)
+        layers = [
+            Node(known.op, (ancestor,), shape, "", True, known.kernel, known.stride, known.padding, known.plain)
+            for ancestor in self._unary_ancestors(inputs)
+            if (known := operations.recognised(seen, self._values[ancestor], ancestor == inputs[0]))
+        ]
+        if layers:
+            return layers[-1]  # a mean of means is one of what came first
         for node in inputs:
             if wide := operations.zero_channels(self._values[node], seen.result):
                 return Node("zero_channels", (node,), wide)

@@ -25,7 +25,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.optim import SGD, Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import VisionDataset
 
 from grader.records import CLASS_NAMES
@@ -273,7 +273,7 @@ class Watch:
             self_name = next(iter(given))
             kept = {name: value for name, value in given.items() if name not in (*_WORKERS, self_name)}
             kept.update(kept.pop("kwargs", {}))
-            if getattr(given.get("dataset"), "train", True):
+            if _of_training(given.get("dataset")):
                 alone = 1 if given.get("batch_sampler") is None else None
                 asked = getattr(given.get("batch_sampler"), "batch_size", given.get("batch_size", alone))
                 self.seen.batch_sizes.append(asked)
@@ -283,7 +283,7 @@ class Watch:
 
     def _iterating(self, original: Any) -> Any:
         def few(loader: Any) -> Iterator[Any]:
-            testing = not getattr(loader.dataset, "train", True)
+            testing = not _of_training(loader.dataset)
             for served, batch in enumerate(original(loader)):
                 stepped = testing or self.seen.changed
                 enough, in_all = (_BATCHES_EACH, _BATCHES_IN_ALL) if stepped else (_BATCHES_TO_A_STEP,) * 2
@@ -315,6 +315,15 @@ class Watch:
             return original(*args, **options)
 
         return backward
+
+
+def _of_training(data: Any, depth: int = 4) -> bool:
+    """Whether a data set has training images, its own or those of one that it wraps; taken for so if it wraps none."""
+    own = getattr(data, "train", None)
+    if isinstance(own, bool) or not depth:
+        return own is not False
+    wrapped = [each for each in getattr(data, "__dict__", {}).values() if isinstance(each, Dataset)]
+    return not wrapped or any(_of_training(each, depth - 1) for each in wrapped)
 
 
 def _cuda_is_the_processor() -> bool:

@@ -25,6 +25,7 @@ from grader.records import (
 )
 from grader.worker import dataset
 from grader.worker.channel import note
+from grader.worker.modes import switch
 from grader.worker.speed.graphs import Graphs
 from grader.worker.speed.loading import OwnLoading
 from grader.worker.speed.steps import FusedSteps
@@ -200,7 +201,9 @@ def _agree(some: nn.Module, other: nn.Module, forward: Forward, images: torch.Te
     """In eval mode and with the same running statistics, since dropout draws in the order of the memory."""
     other.load_state_dict(some.state_dict())
     with torch.no_grad():
-        expected, found = (forward(each.eval(), images).float() for each in (some, other))
+        for each in (some, other):
+            switch(each, training=False)
+        expected, found = (forward(each, images).float() for each in (some, other))
     return torch.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE * float(expected.abs().max()))
 
 

@@ -133,6 +133,11 @@ MOVED, STEP = "net = net.to(dev)", "            optimizer.step()\n"
         (MOVED, "with torch.device(dev):\n        net = IdentityResNet(2, 2, 2, 2)", ()),
         (MOVED, "for each in net.children():\n        each.to(dev)", ()),
         (MOVED, "net.fc = nn.Linear(64, 10, device=dev)", ()),
+        (
+            "optimizer = optim.SGD(net.parameters(), lr=0.01, momentum=0.9)",
+            "last, optimizer = (optim.SGD(each.parameters(), 0.01, 0.9) for each in (net.fc, net.conv))",
+            (),
+        ),
         ("batch_size=batch_size, shuffle=True", f"batch_sampler={SAMPLER}", ()),
         ("batch_size=batch_size, shuffle=True", "batch_sampler=[[0, 1], [2, 3]]", ("Q2 is unclear: ",)),
         ("net.parameters(), lr=0.01, momentum=0.9", "[{'params': net.parameters(), 'momentum': 0.9}], lr=0.01", ()),
@@ -182,6 +187,25 @@ def test_a_script_that_adds_up_the_gradients_of_16_batches_is_watched_to_its_ste
         STEP, "            if i % 16 == 15:\n                optimizer.step()\n                net.zero_grad()\n"
     )
     assert open_questions(text) == ()
+
+
+@pytest.mark.parametrize("context", ["torch.no_grad()", "torch.enable_grad()"])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "torch.utils.data.Subset(testset, range(100))",
+        "torch.utils.data.Subset(torch.utils.data.Subset(testset, range(100)), range(50))",
+        "type('Wrapped', (torch.utils.data.Dataset,), {'__init__': lambda self, base: setattr(self, 'base', base), "
+        "'__len__': lambda self: 100, '__getitem__': lambda self, index: self.base[index]})(testset)",
+    ],
+    ids=["subset", "subset of a subset", "own class"],
+)
+def test_test_images_are_known_below_what_wraps_them(wrapped: str, context: str) -> None:
+    text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")
+    assert text.count("DataLoader(testset,") == text.count("torch.no_grad()") == 1
+    text = text.replace("DataLoader(testset,", f"DataLoader({wrapped},").replace("torch.no_grad()", context)
+    watch, error = run_script(text, Watch("IdentityResNet"))
+    assert (error, answers(watch.seen, (), LEARNING_RATES)[8].answer) == ("", "ok" if "no_grad" in context else "wrong")
 
 
 @pytest.mark.parametrize("zeroed", [True, False])
