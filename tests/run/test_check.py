@@ -1,7 +1,6 @@
 """What is tested is judged, too: a network that is another one when it is tested is seen."""
 
 import runpy
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,9 +13,9 @@ from command import ROOT, SUBMISSIONS
 from grader.assignment import Assignment
 from grader.judge.alignment import compare
 from grader.judge.verdict import judge
-from grader.protocol import NetworkSeen, SourceRead
-from grader.records import Answer, Check, Deviation, Finding, Question, Reason, Submission, Verdict, still_blank
-from grader.run.check import newer_syntax, with_tested
+from grader.protocol import NetworkSeen
+from grader.records import Answer, Check, Deviation, Finding, Question, Reason, Verdict, still_blank
+from grader.run.check import with_tested
 from grader.worker.look.network import look_at
 
 REFERENCE: Any = runpy.run_path(str(ROOT / "reference" / "hw6.py"), run_name="network")["IdentityResNet"]
@@ -112,27 +111,6 @@ def test_where_the_check_saw_no_network_the_trained_one_is_judged(right: Network
     assert [each.notes for each in (judged, wrong)] == [too_late.notes + judged.notes[-1:]] * 2
 
 
-@pytest.mark.parametrize(
-    ("line", "newer"),
-    [
-        ('print(f"loss {row["loss"]}")', True),
-        ("def first[T](rows: list[T]) -> T:", True),
-        ("type Batch = tuple", True),
-        ("for epoch in range(5)", False),
-        ("print(loss", False),
-    ],
-)
-def test_a_syntax_error_that_may_be_none_in_colab_s_python_is_looked_at(
-    line: str, newer: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    submission = Submission("kim", content=f"# coding: latin-1\n# José\n{line}\n".encode("latin-1"))
-    source = SourceRead(fault="Python cannot read the file.", lines=(3,))
-    monkeypatch.setattr(sys, "version_info", (3, 11))
-    assert bool(newer_syntax(submission, source)) is newer
-    monkeypatch.setattr(sys, "version_info", (3, 12))
-    assert newer_syntax(submission, source) == ()
-
-
 def test_dots_beside_an_answer_leave_no_blank() -> None:
-    questions = (Question("Q4", "ok"), Question("Q5", Answer.OK), Question("Q8", "blank"))
+    questions = (Question("Q4", Answer.OK), Question("Q5", Answer.OK), Question("Q8", Answer.BLANK))
     assert still_blank(("Q4", "Q8", "line 12"), questions) == ("Q8", "line 12")

@@ -17,12 +17,11 @@ from grader.assignment import Assignment, load_assignment
 from grader.data import count_correct, load_data
 from grader.progress import Event, StageBegun
 from grader.protocol import Evaluated, Fault, Started, Stopped
-from grader.records import CurvePoint, Outcome, Reason, Run, StopReason, Training
+from grader.records import Outcome, Reason, Run, StopReason, Training
 from grader.report.table import grades_table
 from grader.results.entries import Result
 from grader.results.ledger import read_ledger
 from grader.results.score import grade
-from grader.run.doubts import miscounted, not_seen_learning, other_programs, unexplained_time
 from grader.run.replay import Replayers
 from grader.run.train import Trained
 from grader.run.worker_client import Request, WorkerRun, plausible
@@ -40,40 +39,6 @@ def test_forged_figures_do_not_break_the_table(samples: int, seconds: float) -> 
     )
     assert 0 <= float(row["epochs"]) < 1e9
     assert 0 <= float(row["train_seconds"]) < 1e9
-
-
-HONEST = [(5_000, 0.2), (50_000, 0.45), (150_000, 0.6), (200_000, 0.7), (250_000, 0.75)]
-
-
-@pytest.mark.parametrize(
-    ("samples", "targets", "points", "known", "said"),
-    [
-        (250_000, 250_000, HONEST, 0.8, ""),
-        (0, 0, [], 0.3, ""),
-        (0, 0, [], 0.9, "saw it learn from 0"),
-        (4_000, 4_000, [], 0.6, "saw it learn from 4,000"),
-        (250_000, 250_000, [(5_000, 0.9), *HONEST[1:]], 0.9, "90% of the first 5,000 images"),
-        (
-            250_000,
-            250_000,
-            [(5_000, 0.1), (200_000, 0.1), (250_000, 0.1)],
-            0.8,
-            "right, and 10% of the last",
-        ),
-        # Not enough is known: few images, a loss of its own, mixed images, a training of seconds.
-        (1_000, 1_000, [(900, 0.3), (1_000, 0.5)], 1.0, ""),
-        (250_000, 0, [], 0.8, ""),
-        (250_000, 500_000, [(5_000, 0.1), (200_000, 0.1), (250_000, 0.1)], 0.8, ""),
-        (250_000, 250_000, [(50_000, 0.7)], 1.0, ""),
-        (250_000, 250_000, [(20_000, 0.1), (40_000, 0.3)], 0.8, ""),
-    ],
-)
-def test_a_network_that_knows_what_nobody_saw_it_learn_is_named(
-    samples: int, targets: int, points: list[tuple[int, float]], known: float, said: str
-) -> None:
-    curve = [CurvePoint(images, None, share) for images, share in points]
-    found = not_seen_learning(Training(samples, targets=targets), curve, known, 200 if samples == 1_000 else 50_000)
-    assert [said in flag.words for flag in found] == [True] * bool(said)
 
 
 @pytest.mark.sandbox
@@ -198,52 +163,6 @@ def test_a_kill_is_ours_only_where_the_kernel_counted_it(
 ) -> None:
     ended = Execution(Ending.EXITED, code, None, (), b"", killed_for_memory=killed)
     assert train_stage._outcome(WorkerRun(ended, Started("CPU", "2")), assignment)[0] is outcome
-
-
-@pytest.mark.parametrize(
-    ("command", "count", "seconds", "named"),
-    [
-        ("x -c train()", 1, 30.0, True),
-        ("x -c train()", 30, 30.0, True),
-        ("python -m pip install einops", 1, 30.0, True),
-        ("python -m pip install einops", 1, 4.0, False),
-        ("nvidia-smi", 5, 1.5, False),
-    ],
-)
-def test_another_program_is_named_where_it_worked(command: str, count: int, seconds: float, named: bool) -> None:
-    programs = tuple((command, seconds / count) for _ in range(count))
-    found = other_programs(programs)
-    assert [command in said.words for said in found] == [True] * named
-
-
-@pytest.mark.parametrize(
-    ("samples", "targets", "named"),
-    [(250_000, 250_000, False), (250_000, 500_000, False), (0, 40_000, False), (50_000, 1_000_000, True)],
-    ids=["plain", "mixed up", "a look at another network", "twenty batches that count as one"],
-)
-def test_far_more_losses_than_counted_images_are_named(samples: int, targets: int, named: bool) -> None:
-    found = miscounted(Training(samples, targets=targets), 5, 50_000)
-    assert ["something else may have been trained" in said.words for said in found] == [True] * named
-
-
-@pytest.mark.parametrize(
-    ("seconds", "image_seconds", "on_card", "named"),
-    [
-        (14_000.0, 0.06, False, True),
-        (14_000.0, 0.06, True, False),
-        (14_000.0, None, False, False),
-        (5_000.0, 0.06, False, False),
-        (130.0, 0.00001, False, True),
-        (110.0, 0.00001, False, False),
-    ],
-)
-def test_processor_time_that_the_counted_images_do_not_explain_is_named_with_both_numbers(
-    seconds: float, image_seconds: float | None, on_card: bool, named: bool
-) -> None:
-    run = Run(Outcome.GRADED, StopReason.FINISHED, Training(20_000), on_card=on_card, processor_seconds=seconds)
-    said = unexplained_time(run, image_seconds)
-    assert len(said) == named
-    assert all(f"{seconds:,.0f} s" in each.words and "20,000 images" in each.words for each in said)
 
 
 @pytest.mark.sandbox
