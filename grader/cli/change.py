@@ -18,6 +18,8 @@ from grader.cli.options import (
     app,
     chosen,
     collected,
+    data_notice,
+    ids_in,
     last_run_key,
     named,
     remembered,
@@ -33,7 +35,7 @@ from grader.report import write_results
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import open_ledger
 
-Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks.")]
+Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks or commas.")]
 
 
 @app.command("regrade")
@@ -55,7 +57,7 @@ def regrade_command(
     with open_ledger(out) as ledger:
         collection = collected(inputs, rules, out, briefly=True)
         rows = results(collection.submissions, rules, ledger, last_run_key(ledger, out))
-        wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
+        wanted = chosen(collection, [*ids_in(students, collection), *_marked(rows, failed=failed, flagged=flagged)])
         if not wanted:
             raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
         say(f"to run again: {', '.join(submission.student_id for submission in wanted)}")
@@ -86,7 +88,7 @@ def override_command(
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)
         write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out)
+        show_results(rows, out, data_notice(ledger))
     last = next(row for row in rows if row.submission.student_id == student).changes[-1]
     say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
 

@@ -25,6 +25,7 @@ from grader.cli.options import (
     as_settings,
     chosen,
     collected,
+    data_notice,
     interrupted,
     last_run_key,
     named,
@@ -33,7 +34,6 @@ from grader.cli.options import (
     say,
     show_results,
 )
-from grader.data import ASSIGNED_DATA
 from grader.errors import UserError
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
@@ -125,8 +125,7 @@ def report_command(
     remember(inputs, out)
     rows = results(collection.submissions, rules, ledger, run_key)
     write_results(rows, collection, rules, ledger, out)
-    name = next((entry.evidence.data_name for entry in reversed(ledger.entries())), ASSIGNED_DATA)
-    show_results(rows, out, "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}.")
+    show_results(rows, out, data_notice(ledger))
 
 
 @app.command("files")

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from grader.assignment import Assignment
-from grader.records import Collection, Outcome
+from grader.records import Collection
 from grader.report.page import FEEDBACK_NAME, REPORT_NAME, render_report, write_feedback
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.report.table import grades_table, write_csv
@@ -47,8 +47,11 @@ def where_it_is(rows: Sequence[Result], out: Path, setting: str) -> Iterator[str
 
 
 def _next_command(rows: Sequence[Result], out: Path, setting: str) -> str:
-    if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
+    open_rows = [row for row in rows if row.grade.points is None]
+    if any(not row.submission.unreadable for row in open_rows):
         return "run the same make grade again for the students without points"
+    if open_rows:
+        return f"look at the file of {open_rows[0].submission.student_id}, then run the same make grade again"
     if any(row.due for row in rows):
         return "run the same make grade again for the runs that are still due"
     if any(row.grade.review for row in rows):
