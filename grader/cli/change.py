@@ -29,6 +29,7 @@ from grader.cli.options import (
     submission_of,
 )
 from grader.errors import UserError
+from grader.lms.files import listed
 from grader.pipeline import results
 from grader.records import Outcome
 from grader.report import write_results
@@ -61,6 +62,8 @@ def regrade_command(
         if not wanted:
             raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
         say(f"to run again: {', '.join(submission.student_id for submission in wanted)}")
+        if ended := [row.submission.student_id for row in rows if row.overridden and row.submission in wanted]:
+            say(f"the new run ends the override of {listed(ended)}: make override sets the points again")
         now = datetime.now(UTC)
         again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
         run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False, regrades=again)

@@ -68,8 +68,8 @@ def test_the_next_command_is_one_that_helps_and_can_be_copied(tmp_path: Path) ->
     hand_in(folder / "kim_hw6.rar", b"Rar!")
     out.mkdir()
     remember(Inputs(str(folder)), out)
-    assert "\nnext: look at the file of kim, then run the same make grade" in run_grader("report", "--out", out).stdout
+    assert "\nnext: do what `review` says of kim, without points so far" in run_grader("report", "--out", out).stdout
     settings = ("--student", "kim", "--points", "6", "--why", "unpacked by hand")
     said = run_grader("override", *settings, "--out", out).stdout
     assert "none -> 6 points" in said
-    assert f"make regrade OUT={shlex.quote(str(out))} STUDENTS=" in said
+    assert f"then make export OUT={shlex.quote(str(out))} LMS=" in said
