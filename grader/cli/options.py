@@ -263,8 +263,11 @@ def remembered(out: Path, now: Inputs) -> Inputs:
 
 
 def left_out(now: Inputs, out: Path) -> str:
-    """What the last `grade` into `out` was given and this one is not, in a sentence; empty where that is nothing."""
-    before, given = asdict(remembered(out, Inputs())), asdict(now)
+    """What the last `grade` into `out` was given and this one is not, in a sentence; empty where that is nothing.
+
+    Not the data: the results name theirs.
+    """
+    before, given = asdict(replace(remembered(out, Inputs()), data="")), asdict(now)
     gone = [f"{name.upper()}={shlex.quote(value)}" for name, value in before.items() if value and not given[name]]
     return f"{out} was graded with {listed(gone)} before, and now without: give that again, if you forgot it" * bool(
         gone
