@@ -27,7 +27,7 @@ from typer.core import TyperGroup
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
-from grader.data import ASSIGNED_DATA
+from grader.data import ASSIGNED_DATA, CACHE
 from grader.errors import Cancelled, InfrastructureError, UserError
 from grader.lms.files import listed
 from grader.records import Collection, Status, Submission
@@ -315,6 +315,7 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
         rules,
         parse_deadline(inputs.deadline, "DEADLINE="),
         inputs.format,
+        (out, CACHE),
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)

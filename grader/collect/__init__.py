@@ -32,6 +32,7 @@ def collect(
     assignment: Assignment,
     deadline: datetime | None = None,
     layout: Format | None = None,
+    own: Sequence[Path] = (),
 ) -> Collection:
     """Find what each student handed in; the last attempt of a student by the deadline counts (handout, section 8).
 
@@ -43,6 +44,7 @@ def collect(
         deadline: Time zone aware; the roster's, where it has one for a student, comes before it. Without any, the
             last attempt counts.
         layout: None: recognised by the names.
+        own: What the grader itself writes, and nobody hands in where it lies among the submissions.
 
     Raises:
         UserError: The roster cannot be used or is another class's, the submissions cannot be opened, or there is
@@ -51,7 +53,8 @@ def collect(
     listed = Roster() if roster is None else read_roster(roster)
     lines = listed.lines
     zone = _zone(deadline, lines)
-    with reading(submissions, layout, assignment, roster, listed.known(), zone) as read:
+    beside = (*own, *([roster] if roster else []))
+    with reading(submissions, layout, assignment, beside, listed.known(), zone) as read:
         found, renamed = (read.found, ()) if roster is None else _by_roster(read.found, listed, submissions, roster)
         attempts, without, decisions = _by_student(found)
         around = read.system is None and roster is None and _only_folders(decisions)

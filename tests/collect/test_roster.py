@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 import gradebooks
+from archives import canvas_entry
+from grader.collect import collect
 from grader.collect.roster import read_roster
+from grader.data import CACHE
 from grader.errors import UserError
 from grader.records import Collection, Status, Submission
-from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in, statuses, write_roster
 
 
 def test_the_roster_gives_names_and_adds_who_handed_in_nothing(folder: Path) -> None:
@@ -62,6 +65,19 @@ def test_without_a_roster_nobody_is_a_stranger(folder: Path) -> None:
     collection = collected(folder)
     assert not by_student(collection)["kim"].remarks
     assert "roster" not in decision_on(collection, "kim_hw6.py").reason
+
+
+@pytest.mark.parametrize("beside", ["kim_hw6.py", canvas_entry("kim", "101", 9001, "hw6.py", late=False)])
+def test_what_the_grader_writes_into_the_folder_is_no_student_s(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    for file in (beside, "results/report.json", "results/feedback/kim.html", "data/cifar-10-batches-py/test_batch"):
+        hand_in(folder / file)
+    monkeypatch.chdir(folder)
+    for out in (folder / "results", Path("results"), Path("..", folder.name, "results")):
+        collection = collect(Path(), None, ASSIGNMENT, own=(out, CACHE))
+        assert len(collection.submissions) == 1
+        assert [decision.file for decision in collection.decisions] == [beside]
 
 
 def test_a_roster_in_the_folder_is_not_taken_for_a_submission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
