@@ -18,7 +18,10 @@ $(if $(UNKNOWN),$(error there is no setting $(firstword $(UNKNOWN))=: make alone
   environment goes before make))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
+TARGETS := help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
+.PHONY: $(TARGETS)
+STRAY := $(filter-out $(TARGETS) $(STAMP),$(MAKECMDGOALS))
+$(if $(STRAY),$(error $(firstword $(STRAY)) is no target: put quotes around what has blanks in it, as WHY="shown in class"))
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from grader.assignment import Assignment
+from grader.cli.look import memory
 from grader.cli.options import (
     DEFAULT_OUT,
     Cluster,
@@ -289,6 +290,10 @@ def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None)
     with work_folder(out, data) as (work, training_set):
         fair_limit = rules.budget.time_limit != "wall"
         machine = this_machine(isolation, jobs, work, training_set, fair_limit, rules.sharing)
+        line, enough = memory(machine.jobs, rules)
+        # Beside a card, where many share the machine by default, few come near their limit.
+        if not enough and not machine.cards:
+            say(line)
         if machine.cards:
             say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} submissions at a time run on them")
         elif machine_has_cards():
