@@ -91,7 +91,7 @@ def override_command(
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)
         write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out, data_notice(ledger))
+        show_results(rows, out, data_notice(ledger, run_key))
     last = next(row for row in rows if row.submission.student_id == student).changes[-1]
     say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
 

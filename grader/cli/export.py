@@ -51,7 +51,7 @@ def export_command(
     run_key = last_run_key(ledger, out)
     rows = results(collected(inputs, rules, out).submissions, rules, ledger, run_key)
     say("")
-    if notice := data_notice(ledger):
+    if notice := data_notice(ledger, run_key):
         say(notice)
     if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
         say(f"not final, another run is due (make grade): {', '.join(not_final)}")

@@ -158,7 +158,7 @@ def run_class(
         _ask(plan, yes=yes)
         # Only now is it sure that they can be used: a mistyped DATA= must not become the next regrade's.
         if not regrades:
-            remember(inputs, out)
+            remember(replace(inputs, run_key=run_key), out)
         for regrade in regrades:
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)

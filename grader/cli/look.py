@@ -125,7 +125,7 @@ def report_command(
     remember(inputs, out)
     rows = results(collection.submissions, rules, ledger, run_key)
     write_results(rows, collection, rules, ledger, out)
-    show_results(rows, out, data_notice(ledger))
+    show_results(rows, out, data_notice(ledger, run_key))
 
 
 @app.command("files")

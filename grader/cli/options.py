@@ -189,6 +189,7 @@ class Inputs:
         data: A path, `digits`, or empty for CIFAR-10.
         format: None: recognised by the names.
         precision: Empty: what the assignment says.
+        run_key: Of the last grade, whose results the commands after it show; no person names it.
     """
 
     submissions: str = ""
@@ -198,6 +199,7 @@ class Inputs:
     assignment: str = ""
     format: Format | None = None
     precision: str = ""
+    run_key: str = ""
 
     def rules(self) -> Assignment:
         """Load the assignment.
@@ -267,16 +269,17 @@ def left_out(now: Inputs, out: Path) -> str:
 
     Not the data: the results name theirs.
     """
-    before, given = asdict(replace(remembered(out, Inputs()), data="")), asdict(now)
+    before, given = asdict(replace(remembered(out, Inputs()), data="", run_key="")), asdict(now)
     gone = [f"{name.upper()}={shlex.quote(value)}" for name, value in before.items() if value and not given[name]]
-    return f"{out} was graded with {listed(gone)} before, and now without: give that again, if you forgot it" * bool(
-        gone
-    )
+    if not gone:
+        return ""
+    return f"{out} was graded with {listed(gone)} before, and now without: give that again, if you forgot it"
 
 
-def data_notice(ledger: Ledger) -> str:
+def data_notice(ledger: Ledger, run_key: str) -> str:
     """The sentence for results that are for another data set than the assignment's; empty where they are not."""
-    name = next((entry.evidence.data_name for entry in reversed(ledger.entries())), ASSIGNED_DATA)
+    names = (entry.evidence.data_name for entry in reversed(ledger.entries()) if entry.run_key == run_key)
+    name = next(names, ASSIGNED_DATA)
     return "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}."
 
 
@@ -286,11 +289,15 @@ def nothing_graded(out: Path) -> UserError:
 
 
 def last_run_key(ledger: Ledger, out: Path) -> str:
-    """The key of the newest run; empty where `make grade` has made none, as where no file could be run.
+    """The key of the last grade, else of the newest run; empty where there is neither.
+
+    The newest run may be of something that was only tried, such as one student on other data.
 
     Raises:
         UserError: There was no `make grade`.
     """
+    if key := remembered(out, Inputs()).run_key:
+        return key
     if entries := ledger.entries():
         return entries[-1].run_key
     if not (out / INPUTS_NAME).exists():

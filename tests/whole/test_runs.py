@@ -1,6 +1,7 @@
 """Runs that are repeated, and results that a person changes: through the command line, in the real sandbox."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from command import read_table, run_grader
 from grader.cli import grade
 from grader.cli.options import Inputs, remembered
-from grader.results.ledger import read_ledger
+from grader.results.ledger import open_ledger, read_ledger
 from grader.run.machine import saved_calibration, usable_cores
 from small_class import hand_in_slow, hand_in_small, hand_in_text, keep_calibration, rules
 
@@ -198,3 +199,13 @@ def test_a_grade_without_what_the_last_one_was_given_says_so_before_it_begins(gr
     assert finished.returncode == 2
     assert f"{out} was graded with ROSTER={given.roster} before, and now without" in finished.stdout
     assert remembered(out, Inputs()) == given
+
+
+def test_a_run_that_was_only_tried_does_not_become_the_class_s_result(graded: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(graded, tmp_path / "out")
+    before = read_table(out / "grades.csv")["kim"]["outcome"]
+    newest = read_ledger(out).entries()[-1]
+    with open_ledger(out) as ledger:
+        ledger.append(replace(newest, sha256="0" * 64, run_key="of-other-data"))
+    change(out, "report")
+    assert read_table(out / "grades.csv")["kim"]["outcome"] == before == "graded"
