@@ -11,8 +11,17 @@ SETTINGS := SUBMISSIONS FORMAT ROSTER DEADLINE DATA OUT JOBS ASSIGNMENT STUDENT 
 unexport $(SETTINGS)
 $(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value $(name))))
 
+# Make would take DEADLIN= without a word, and then nobody is late.
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(SETTINGS) PYTHON VENV STAMP RUN,$(TYPED))
+$(if $(UNKNOWN),$(error there is no setting $(firstword $(UNKNOWN))=: make alone lists them all; a variable of the \
+  environment goes before make))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
+TARGETS := help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
+.PHONY: $(TARGETS)
+STRAY := $(filter-out $(TARGETS) $(STAMP),$(MAKECMDGOALS))
+$(if $(STRAY),$(error $(firstword $(STRAY)) is no target: put quotes around what has blanks in it, as WHY="shown in class"))
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

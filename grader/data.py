@@ -16,6 +16,7 @@ from grader.protocol.exported import sample_rows
 from grader.records import CLASSES, ROW_BYTES, SCORE_DTYPE
 
 ASSIGNED_DATA = "CIFAR-10"
+CACHE = Path("data")
 NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 IMAGE_SHAPE = (32, 32, 3)
 # So few that the demo takes minutes on two cores, and enough for the network to learn them well.
@@ -54,7 +55,7 @@ class DataSet:
     notice: str
 
 
-def load_data(spec: str | None, cache: Path = Path("data")) -> DataSet:
+def load_data(spec: str | None, cache: Path = CACHE) -> DataSet:
     """Load the data set that DATA= names.
 
     Args:

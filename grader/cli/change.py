@@ -18,6 +18,8 @@ from grader.cli.options import (
     app,
     chosen,
     collected,
+    data_notice,
+    ids_in,
     last_run_key,
     named,
     remembered,
@@ -27,13 +29,14 @@ from grader.cli.options import (
     submission_of,
 )
 from grader.errors import UserError
+from grader.lms.files import listed
 from grader.pipeline import results
 from grader.records import Outcome
 from grader.report import write_results
 from grader.results.entries import Override, Regrade, Result
 from grader.results.ledger import open_ledger
 
-Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks.")]
+Students = Annotated[str, setting("STUDENTS", "The students' ids, separated by blanks or commas.")]
 
 
 @app.command("regrade")
@@ -55,10 +58,12 @@ def regrade_command(
     with open_ledger(out) as ledger:
         collection = collected(inputs, rules, out, briefly=True)
         rows = results(collection.submissions, rules, ledger, last_run_key(ledger, out))
-        wanted = chosen(collection, [*students.split(), *_marked(rows, failed=failed, flagged=flagged)])
+        wanted = chosen(collection, [*ids_in(students, collection), *_marked(rows, failed=failed, flagged=flagged)])
         if not wanted:
             raise UserError('no student is chosen: set STUDENTS="a b", FAILED=1 or FLAGGED=1')
         say(f"to run again: {', '.join(submission.student_id for submission in wanted)}")
+        if ended := [row.submission.student_id for row in rows if row.overridden and row.submission in wanted]:
+            say(f"the new run ends the override of {listed(ended)}: make override sets the points again")
         now = datetime.now(UTC)
         again = [Regrade(student.student_id, student.sha256, why, _who(), now) for student in wanted]
         run_class(ledger, collection, wanted, inputs, rules, out, jobs, cluster, yes=yes, live=False, regrades=again)
@@ -86,7 +91,7 @@ def override_command(
         ledger.append(Override(student, submission.sha256, value, why, _who(), datetime.now(UTC)))
         rows = results(collection.submissions, rules, ledger, run_key)
         write_results(rows, collection, rules, ledger, out)
-        show_results(rows, out)
+        show_results(rows, out, data_notice(ledger, run_key))
     last = next(row for row in rows if row.submission.student_id == student).changes[-1]
     say(f"{student}: {_shown(last.before)} -> {_shown(last.after)} points")
 

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from grader.assignment import Assignment
-from grader.cli.options import DEFAULT_OUT, Out, app, collected, last_run_key, named, remembered, say, setting
+from grader.cli.options import (
+    DEFAULT_OUT,
+    Out,
+    app,
+    collected,
+    data_notice,
+    last_run_key,
+    named,
+    remembered,
+    say,
+    setting,
+)
 from grader.errors import UserError
 from grader.lms import System
 from grader.lms.gradebook import examples
@@ -22,7 +33,10 @@ from grader.text import counted, file_key, write_private
 
 @app.command("export")
 def export_command(
-    system: Annotated[System, typer.Argument(help="The learning system that takes the grades.", envvar="GRADER_LMS")],
+    system: Annotated[
+        System,
+        typer.Argument(help="The learning system that takes the grades.", envvar="GRADER_LMS", case_sensitive=False),
+    ],
     gradebook: Annotated[
         Path | None,
         setting("GRADEBOOK", "The gradebook that you downloaded; by default the roster, if that is one."),
@@ -37,6 +51,8 @@ def export_command(
     run_key = last_run_key(ledger, out)
     rows = results(collected(inputs, rules, out).submissions, rules, ledger, run_key)
     say("")
+    if notice := data_notice(ledger, run_key):
+        say(notice)
     if not_final := [row.submission.student_id for row in rows if row.due and row.grade.points is not None]:
         say(f"not final, another run is due (make grade): {', '.join(not_final)}")
     if system is System.GRADESCOPE:

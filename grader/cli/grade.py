@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from grader.assignment import Assignment
+from grader.cli.look import memory
 from grader.cli.options import (
     DEFAULT_OUT,
     Cluster,
@@ -33,6 +34,7 @@ from grader.cli.options import (
     console,
     interrupted,
     interrupted_at_once,
+    left_out,
     named,
     remember,
     remembered,
@@ -151,24 +153,26 @@ def run_class(
     handed_in = sum(submission.content is not None for submission in wanted)
     with scheduler(rules, data, out, jobs, cluster, runs) as ready:
         plan = _planned(len(to_run), runs, handed_in - len(to_run), rules, data, ready.machines)
+        if forgotten := left_out(inputs, out):
+            say(forgotten)
         _ask(plan, yes=yes)
         # Only now is it sure that they can be used: a mistyped DATA= must not become the next regrade's.
         if not regrades:
-            remember(inputs, out)
+            remember(replace(inputs, run_key=run_key), out)
         for regrade in regrades:
             ledger.append(regrade)
         display = Display(console, plan, show_output=live)
         rows, completed = grade_class(collection, to_run, Grading(rules, data, ready, ledger, out), display)
     if completed:
         say(f"graded now: {len(to_run)}; graded before: {handed_in - len(to_run)}")
-    show_results(rows, out, data.notice)
+    show_results(rows, out, " ".join(filter(None, (data.notice, forgotten))))
     if not completed:
         left = len(due(wanted, rules, ledger, run_key))
         again = "`make grade`" if regrades else "the same command"
         say(f"stopped; graded and kept: {handed_in - left} of {handed_in}; {again} continues from there")
         raise typer.Exit(130)
     if _failed_on_any(wanted, rows):
-        say("Some students have no points because the grader failed: run the same command again to retry them.")
+        say("Some students have no points, because the grader failed or a file cannot be read: see `review` above.")
         raise typer.Exit(1)
 
 
@@ -286,6 +290,10 @@ def local_machine(rules: Assignment, data: DataSet, out: Path, jobs: int | None)
     with work_folder(out, data) as (work, training_set):
         fair_limit = rules.budget.time_limit != "wall"
         machine = this_machine(isolation, jobs, work, training_set, fair_limit, rules.sharing)
+        line, enough = memory(machine.jobs, rules)
+        # Beside a card, where many share the machine by default, few come near their limit.
+        if not enough and not machine.cards:
+            say(line)
         if machine.cards:
             say(f"GPUs: {', '.join(machine.cards)}; {machine.jobs} submissions at a time run on them")
         elif machine_has_cards():

@@ -25,6 +25,7 @@ from grader.cli.options import (
     as_settings,
     chosen,
     collected,
+    data_notice,
     interrupted,
     last_run_key,
     named,
@@ -33,7 +34,6 @@ from grader.cli.options import (
     say,
     show_results,
 )
-from grader.data import ASSIGNED_DATA
 from grader.errors import UserError
 from grader.pipeline import check_class, results
 from grader.records import Check, IsolationLevel, Outcome
@@ -125,8 +125,7 @@ def report_command(
     remember(inputs, out)
     rows = results(collection.submissions, rules, ledger, run_key)
     write_results(rows, collection, rules, ledger, out)
-    name = next((entry.evidence.data_name for entry in reversed(ledger.entries())), ASSIGNED_DATA)
-    show_results(rows, out, "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}.")
+    show_results(rows, out, data_notice(ledger, run_key))
 
 
 @app.command("files")
@@ -212,10 +211,7 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     yield _sharing(rules, mps.why_not(tuple(cards)), has_cards=bool(cards))
     threads = counted(max(1, cores // jobs), "thread")
     yield f"torch: {torch.__version__}, {counted(cores, 'processor core')}, {threads} a run"
-    allowed = jobs * rules.limits.memory_mb
-    memory = psutil.virtual_memory().total >> 20
-    enough = "" if allowed <= memory else ", more than this machine has: lower memory_mb in the assignment, or JOBS="
-    yield f"memory: {memory} MB; {jobs} at a time may use {allowed} MB{enough}"
+    yield memory(jobs, rules)[0]
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     gigabytes = shutil.disk_usage(place).free >> 30
     room = "" if gigabytes >= _DISK_GB else f", and {_DISK_GB} GB are needed: name another folder with OUT="
@@ -226,6 +222,14 @@ def _machine(rules: Assignment, out: Path, asked: int | None) -> Iterator[str]:
     else:
         steps = timed.images_per_second
         yield f"speed: the reference trains {steps:.0f} images a second, {1000 * 128 / steps:.0f} ms a step of 128"
+
+
+def memory(jobs: int, rules: Assignment) -> tuple[str, bool]:
+    """What so many runs may use of this machine's memory, in a line, and whether there is so much."""
+    allowed, there = jobs * rules.limits.memory_mb, psutil.virtual_memory().total >> 20
+    enough = allowed <= there
+    more = "" if enough else ", more than this machine has: lower memory_mb in the assignment, or JOBS="
+    return f"memory: {there} MB; {jobs} at a time may use {allowed} MB{more}", enough
 
 
 def _sharing(rules: Assignment, why_not: str, *, has_cards: bool) -> str:

@@ -6,6 +6,7 @@ That is the folder, the roster, the rules and the data; `grade` keeps it in OUT 
 import difflib
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -26,7 +27,9 @@ from typer.core import TyperGroup
 from grader.assignment import DEFAULT_ASSIGNMENT, Assignment, load_assignment
 from grader.collect import Format, collect
 from grader.collect.deadline import parse_deadline
+from grader.data import ASSIGNED_DATA, CACHE
 from grader.errors import Cancelled, InfrastructureError, UserError
+from grader.lms.files import listed
 from grader.records import Collection, Status, Submission
 from grader.report import where_it_is
 from grader.report.table import collection_table, print_summary, write_csv
@@ -46,6 +49,12 @@ def mistakes_in_one_sentence() -> Iterator[None]:
     except (UserError, InfrastructureError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+    except typer.BadParameter as error:
+        variable = str(getattr(error.param, "envvar", None) or "")
+        if os.environ.get(variable):
+            error.param_hint = f"{variable.removeprefix('GRADER_')}="
+        print(f"error: {printable(error.format_message()).replace('Value error, ', '')}", file=sys.stderr)
+        raise typer.Exit(2) from None
     except (Cancelled, KeyboardInterrupt):
         print("stopped: nothing is lost", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -56,6 +65,16 @@ class _Commands(TyperGroup):
         """Run the command that was given."""
         with mistakes_in_one_sentence():
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, and say which settings of other commands it leaves aside."""
+        found: Any = super().resolve_command(ctx, args)
+        name, command, _ = found
+        every = {str(parameter.envvar) for each in self.commands.values() for parameter in each.params}
+        unused = every - {str(parameter.envvar) for parameter in command.params}
+        if settings := sorted(f"{each.removeprefix('GRADER_')}=" for each in unused if os.environ.get(each)):
+            print(f"{name} does not use {listed(settings)}", file=sys.stderr)
+        return found
 
 
 app = typer.Typer(
@@ -84,7 +103,10 @@ SameSubmissions = Annotated[
     typer.Argument(help="As for grade; by default, what the last grade was given.", envvar="GRADER_SUBMISSIONS"),
 ]
 Layout = Annotated[
-    Format | None, setting("FORMAT", "The layout of SUBMISSIONS, if the files' names do not show it.", "--format")
+    Format | None,
+    setting(
+        "FORMAT", "The layout of SUBMISSIONS, if the files' names do not show it.", "--format", case_sensitive=False
+    ),
 ]
 Roster = Annotated[
     Path | None, setting("ROSTER", "CSV with student_id, name and perhaps deadline; or a learning system's gradebook.")
@@ -120,7 +142,7 @@ def show_results(rows: Sequence[Result], out: Path, notice: str = "") -> None:
     """Print the summary of what was written, where it lies, and what comes next."""
     say("")
     print_summary(console, rows, notice)
-    for line in where_it_is(rows, out, "" if out == DEFAULT_OUT else f" OUT={out}"):
+    for line in where_it_is(rows, out, "" if out == DEFAULT_OUT else f" OUT={shlex.quote(str(out))}"):
         say(line)
 
 
@@ -167,6 +189,7 @@ class Inputs:
         data: A path, `digits`, or empty for CIFAR-10.
         format: None: recognised by the names.
         precision: Empty: what the assignment says.
+        run_key: Of the last grade, whose results the commands after it show; no person names it.
     """
 
     submissions: str = ""
@@ -176,6 +199,7 @@ class Inputs:
     assignment: str = ""
     format: Format | None = None
     precision: str = ""
+    run_key: str = ""
 
     def rules(self) -> Assignment:
         """Load the assignment.
@@ -240,17 +264,40 @@ def remembered(out: Path, now: Inputs) -> Inputs:
     return replace(kept, **{name: value for name, value in asdict(now).items() if value})
 
 
+def left_out(now: Inputs, out: Path) -> str:
+    """What the last `grade` into `out` was given and this one is not, in a sentence; empty where that is nothing.
+
+    Not the data: the results name theirs.
+    """
+    before, given = asdict(replace(remembered(out, Inputs()), data="", run_key="")), asdict(now)
+    gone = [f"{name.upper()}={shlex.quote(value)}" for name, value in before.items() if value and not given[name]]
+    if not gone:
+        return ""
+    return f"{out} was graded with {listed(gone)} before, and now without: give that again, if you forgot it"
+
+
+def data_notice(ledger: Ledger, run_key: str) -> str:
+    """The sentence for results that are for another data set than the assignment's; empty where they are not."""
+    names = (entry.evidence.data_name for entry in reversed(ledger.entries()) if entry.run_key == run_key)
+    name = next(names, ASSIGNED_DATA)
+    return "" if name == ASSIGNED_DATA else f"These results are for {name}, not for {ASSIGNED_DATA}."
+
+
 def nothing_graded(out: Path) -> UserError:
     """The mistake of whoever asks for results before there are any."""
     return UserError(f"nothing is graded in {out} yet: run `make grade` first, or name its folder with OUT=")
 
 
 def last_run_key(ledger: Ledger, out: Path) -> str:
-    """The key of the newest run; empty where `make grade` has made none, as where no file could be run.
+    """The key of the last grade, else of the newest run; empty where there is neither.
+
+    The newest run may be of something that was only tried, such as one student on other data.
 
     Raises:
         UserError: There was no `make grade`.
     """
+    if key := remembered(out, Inputs()).run_key:
+        return key
     if entries := ledger.entries():
         return entries[-1].run_key
     if not (out / INPUTS_NAME).exists():
@@ -275,6 +322,7 @@ def collected(inputs: Inputs, rules: Assignment, out: Path, *, briefly: bool = F
         rules,
         parse_deadline(inputs.deadline, "DEADLINE="),
         inputs.format,
+        (out, CACHE),
     )
     write_csv(collection_table(collection.decisions), out / "collection.csv")
     handed_in = sum(submission.content is not None for submission in collection.submissions)
@@ -316,6 +364,12 @@ def chosen(collection: Collection, students: Sequence[str]) -> list[Submission]:
         if submission.content is None:
             raise UserError(f"{submission.student_id} handed in no file that can be run: see collection.csv")
     return found
+
+
+def ids_in(text: str, collection: Collection) -> list[str]:
+    """The ids that a person typed, between blanks or commas; one with a blank or a comma in it counts as a whole."""
+    known = sorted((each.student_id for each in collection.submissions), key=len, reverse=True)
+    return re.findall(rf"(?<![^\s,])(?:{'|'.join(map(re.escape, known))})(?![^\s,])|[^\s,]+", text)
 
 
 def submission_of(collection: Collection, student: str) -> Submission:

@@ -23,7 +23,10 @@ _CLASS, _RESULTS = "made_up_class", "results"
 @app.command("rehearse")
 def rehearse_command(
     system: Annotated[
-        System, typer.Argument(help="The learning system that the class comes from.", envvar="GRADER_LMS")
+        System,
+        typer.Argument(
+            help="The learning system that the class comes from.", envvar="GRADER_LMS", case_sensitive=False
+        ),
     ],
     data: Data = "digits",
     out: Out = Path("results/rehearsal"),

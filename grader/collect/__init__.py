@@ -32,6 +32,7 @@ def collect(
     assignment: Assignment,
     deadline: datetime | None = None,
     layout: Format | None = None,
+    own: Sequence[Path] = (),
 ) -> Collection:
     """Find what each student handed in; the last attempt of a student by the deadline counts (handout, section 8).
 
@@ -43,6 +44,7 @@ def collect(
         deadline: Time zone aware; the roster's, where it has one for a student, comes before it. Without any, the
             last attempt counts.
         layout: None: recognised by the names.
+        own: What the grader itself writes, and nobody hands in where it lies among the submissions.
 
     Raises:
         UserError: The roster cannot be used or is another class's, the submissions cannot be opened, or there is
@@ -51,10 +53,12 @@ def collect(
     listed = Roster() if roster is None else read_roster(roster)
     lines = listed.lines
     zone = _zone(deadline, lines)
-    with reading(submissions, layout, assignment, roster, listed.known(), zone) as read:
+    beside = (*own, *([roster] if roster else []))
+    with reading(submissions, layout, assignment, beside, listed.known(), zone) as read:
         found, renamed = (read.found, ()) if roster is None else _by_roster(read.found, listed, submissions, roster)
         attempts, without, decisions = _by_student(found)
-        if not attempts and not without:
+        around = read.system is None and roster is None and _only_folders(decisions)
+        if not attempts and (not without or around):
             raise UserError(_nobody(submissions, read.system, assignment, decisions))
         settled: list[Submission] = []
         kept = 0
@@ -79,6 +83,12 @@ def _zone(deadline: datetime | None, lines: Mapping[str, RosterLine]) -> tzinfo 
     """Times without a zone are the course's: they are read in the class's deadline's, or the first on the roster."""
     deadlines = [deadline, *(line.deadline for line in lines.values())]
     return next((due.tzinfo for due in deadlines if due is not None), None)
+
+
+def _only_folders(decisions: Sequence[Decision]) -> bool:
+    """Whether what would be a student's folder holds folders alone: then it may be a section's, or one around all."""
+    held = [decision.file for decision in decisions if decision.student_id]
+    return all(file.endswith("/") for file in held) and any(file.count("/") > 1 for file in held)
 
 
 def _by_student(
@@ -140,7 +150,9 @@ def _with_closed_archive(
 
 def _nobody(submissions: Path, system: System | None, assignment: Assignment, decisions: Sequence[Decision]) -> str:
     if system is None:
-        hint = archive_in([decision.file for decision in decisions])
+        deeper = [decision.file.split("/")[0] for decision in decisions if decision.file.count("/") == 2]
+        perhaps = "".join(f"; perhaps {submissions / each}" for each in deeper[:1])
+        hint = archive_in([decision.file for decision in decisions]) or perhaps
         return (
             f"SUBMISSIONS={submissions} has no student's file: pass a folder with {layouts_of(assignment.file)}{hint}"
         )
@@ -189,13 +201,14 @@ def _by_address(found: Sequence[Found], listed: Roster) -> Sequence[Found]:
 def _of_another_class(students: Set[str], listed: Roster, submissions: Path, roster: Path) -> str:
     strangers, absent = students - listed.lines.keys(), listed.lines.keys() - students
     matched = len(students) - len(strangers)
-    some = f"only {matched}" if matched else "none"
     alike = {_loosely(student_id) for student_id in listed.lines}
     nearly = any(_loosely(student_id) in alike for student_id in strangers)
     hint = "; some ids differ only in capitals, blanks or zeros in front" if nearly else ""
+    some = f"only {matched}" if matched else "none"
+    only_there = f", and only on it {examples(absent)}" if absent else ""
     return (
-        f"{some} of the {len(students)} students in SUBMISSIONS={submissions} is on the roster {roster}: "
-        f"it has {examples(strangers)}, the roster has {examples(absent)}{hint}; pass the folder that holds the "
+        f"{some} of the {len(students)} students in SUBMISSIONS={submissions} are on the roster {roster}: "
+        f"not on it are {examples(strangers)}{only_there}{hint}; pass the folder that holds the "
         "students' folders, or a roster with a column of these ids, logins or e-mail addresses"
     )
 
@@ -343,10 +356,11 @@ def _stranger(submission: Submission, absent: Mapping[str, str]) -> Submission:
 def _loosely(student_id: str) -> str:
     """What is left of an id that a spreadsheet or a student may have changed.
 
-    Without capitals, zeros in front, blanks, and signs that nobody sees, such as a zero-width space from a web page.
+    Without capitals, zeros or an apostrophe in front, blanks, and signs that nobody sees, such as a zero-width space
+    from a web page.
     """
     seen = (sign for sign in student_id if not sign.isspace() and unicodedata.category(sign) != "Cf")
-    return "".join(seen).casefold().lstrip("0")
+    return "".join(seen).casefold().lstrip("'0")
 
 
 def _perhaps(student_id: str, alike: Mapping[str, str]) -> tuple[str, ...]:

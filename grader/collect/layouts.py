@@ -7,7 +7,7 @@ counts as `hw6.py` in them is the rule of grader/lms/attempts.py; an archive tha
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
@@ -65,13 +65,14 @@ def reading(
     submissions: Path,
     chosen: Format | None,
     assignment: Assignment,
-    roster: Path | None,
+    own: Collection[Path],
     known: Known,
     zone: tzinfo | None,
 ) -> Iterator[Reading]:
     """Recognise the layout, unless it was chosen, and sort out every entry; files can be read inside the context.
 
     Args:
+        own: What is the teacher's or the grader's and may lie there too.
         known: Who is on the roster.
         zone: In which times without a zone are read; None: this machine's.
 
@@ -84,18 +85,18 @@ def reading(
         names = _names(submissions)
         layout = _recognised(names) or _recognised_inside(submissions, names) or _FOLDER
     if layout == _FOLDER:
-        found = list(scan(submissions, assignment, roster))
+        found = list(scan(submissions, assignment, own))
         yield Reading(None, found, "the files' own, which a copy may have changed", ())
         return
     with unpacked(submissions) as files:
         system = System(layout) if layout else _recognised([file.name for file in files if not leads_out(file.name)])
         if system is None:
             raise UserError(_not_recognised(submissions, files, assignment))
-        found, own = _set_apart(files, system, roster)
-        for item in _attempts(system, own, zone, known):
+        found, handed_in = _set_apart(files, system, _names_there(submissions, own))
+        for item in _attempts(system, handed_in, zone, known):
             found += sort_out(item, assignment) if isinstance(item, SystemAttempt) else [item]
         times, notices = _said(system, chosen is None, zone)
-        doubts = blackboard.doubts_about_clock(own) if system is System.BLACKBOARD else ()
+        doubts = blackboard.doubts_about_clock(handed_in) if system is System.BLACKBOARD else ()
         yield Reading(system, found, times, (*notices, *doubts))
 
 
@@ -145,7 +146,14 @@ def _named_by(system: System, name: str) -> bool:
     return pattern is not None and not name.startswith("._") and pattern.fullmatch(name) is not None
 
 
-def _set_apart(files: Sequence[NamedFile], system: System, roster: Path | None) -> tuple[list[Found], list[NamedFile]]:
+def _names_there(folder: Path, own: Collection[Path]) -> set[str]:
+    """The names of those that lie in the folder; OUT may, where a teacher gives the command there."""
+    return {path.name for path in own if path.absolute().parent.resolve() == folder.resolve()}
+
+
+def _set_apart(
+    files: Sequence[NamedFile], system: System, passed_over: Collection[str]
+) -> tuple[list[Found], list[NamedFile]]:
     """Take out what no student handed in, and what has a name that may not be followed."""
     aside: list[Found] = []
     own = []
@@ -156,7 +164,7 @@ def _set_apart(files: Sequence[NamedFile], system: System, roster: Path | None) 
             aside.append(Decision(shown, "", Status.UNRECOGNISED, reason))
         elif made_by_system(file.name) and not _named_by(system, file.name):
             aside.append(Decision(shown, "", Status.BESIDE, NOBODYS))
-        elif roster is None or file.name != roster.name:
+        elif file.name.partition("/")[0] not in passed_over:
             own.append(file)
     return aside, own
 
@@ -196,8 +204,8 @@ def layouts_of(file_name: str) -> str:
     return f"<student>/{file_name}, <student>_{file_name} or {file.stem}_<student>{file.suffix}"
 
 
-def scan(folder: Path, rules: Assignment, roster: Path | None) -> Iterator[Found]:
-    """Sort out every entry of the folder, in the order of their names; the roster, if it lies there, is passed over.
+def scan(folder: Path, rules: Assignment, own: Collection[Path]) -> Iterator[Found]:
+    """Sort out every entry of the folder, in the order of their names; those of `own` that lie there are passed over.
 
     Raises:
         UserError: The folder is missing or cannot be opened.
@@ -208,9 +216,9 @@ def scan(folder: Path, rules: Assignment, roster: Path | None) -> Iterator[Found
         raise UserError(
             f"cannot open SUBMISSIONS={folder} ({error.strerror}): pass a folder with {layouts_of(rules.file)}"
         ) from None
-    passed_over = roster.name if roster and folder.samefile(roster.parent) else None
+    passed_over = _names_there(folder, own)
     for child in children:
-        if child.name != passed_over:
+        if child.name not in passed_over:
             yield from _sort_out(child, rules)
 
 

@@ -21,7 +21,8 @@ _WAY_OUT = "save it as CSV with the columns student_id,name"
 _OURS = Gradebook("", key="student_id", shapes=(("student_id", "name"),), name_of=lambda row: row["name"])
 # Moodle's worksheet may have a column Username too, which is Blackboard's key.
 _BOOKS = (_OURS, canvas.GRADEBOOK, moodle.GRADEBOOK, blackboard.GRADEBOOK, gradescope.ROSTER)
-_SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d\d+")
+# 2.0261E+15, and the 20261001.0 of a column that has an empty cell.
+_AS_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d\d+|\d+\.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def read_roster(path: Path) -> Roster:
         raise UserError(f"the roster {path} is {NO_TEXT}: {_WAY_OUT}, as UTF-8") from None
     try:
         roster = _read(text, path)
-    except (csv.Error, ValueError) as error:
+    except csv.Error as error:
+        raise UserError(f"the roster {path} cannot be read (a quote is not closed: {error}): {_WAY_OUT}") from None
+    except ValueError as error:
         raise UserError(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
     if not roster.lines:
         raise UserError(f"the roster {path} lists nobody: {_WAY_OUT} and one line for each student")
@@ -117,8 +120,8 @@ def _read(text: str, path: Path) -> Roster:
             continue
         if not student_id:
             raise ValueError(f"line {line} has no {book.key}")
-        if _SHORTENED.fullmatch(student_id):
-            raise ValueError(f"line {line} has {student_id}, which a spreadsheet made of a longer number")
+        if _AS_NUMBER.fullmatch(student_id):
+            raise ValueError(f"line {line} has {student_id}, a number that a spreadsheet or a program made of an id")
         source = f"the roster {path}, line {line}, student {student_id}: the deadline "
         if student_id in lines:
             raise UserError(f"the roster {path} has {student_id} twice, again in line {line}: remove one of them")
@@ -130,13 +133,19 @@ def _read(text: str, path: Path) -> Roster:
 
 def _recognised(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Gradebook, list[str]]:
     """Whose file it is, and its columns in English; ours, where it is no system's."""
+    # In whatever capitals: nobody's extension is lost over a Deadline.
+    columns = [DEADLINE if column.casefold() == DEADLINE else column for column in columns]
     if book := named_alike(columns, _BOOKS):
         return book, book.english(columns, rows)
+    ours = [folded if (folded := column.casefold()) in _OURS.shapes[0] else column for column in columns]
+    if set(_OURS.shapes[0]) <= set(ours):
+        return _OURS, ours
     for book in _BOOKS:
         names = book.english(columns, rows)
         if set(book.shape_of(names)) <= set(names):
             return book, names
-    return next((book for book in _BOOKS if book.key in columns), _OURS), list(columns)
+    alike = (book for book in _BOOKS if any(len(set(shape) & set(columns)) > 1 for shape in book.shapes))
+    return next(alike, _OURS), list(columns)
 
 
 def _cell(raw: str) -> str:

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from grader.assignment import Assignment
-from grader.records import Collection, Outcome
+from grader.lms.files import listed
+from grader.records import Collection
 from grader.report.page import FEEDBACK_NAME, REPORT_NAME, render_report, write_feedback
 from grader.report.since import STANDINGS_NAME, changed_since, read_standings, standings, write_standings
 from grader.report.table import grades_table, write_csv
@@ -47,10 +48,11 @@ def where_it_is(rows: Sequence[Result], out: Path, setting: str) -> Iterator[str
 
 
 def _next_command(rows: Sequence[Result], out: Path, setting: str) -> str:
-    if any(row.grade.outcome in (Outcome.PENDING, Outcome.INFRASTRUCTURE) for row in rows):
-        return "run the same make grade again for the students without points"
     if any(row.due for row in rows):
-        return "run the same make grade again for the runs that are still due"
+        return "run the same make grade again, for the whole class: some runs are still due"
+    if without := [row.submission.student_id for row in rows if row.grade.points is None]:
+        return f"do what `review` says of {listed(without)}, without points so far"
+    export = f"make export{setting} LMS=blackboard, canvas, moodle or gradescope"
     if any(row.grade.review for row in rows):
-        return f'look at {out / REPORT_NAME}; make regrade{setting} STUDENTS="id" WHY="..." runs a student again'
-    return f"make export{setting} LMS=blackboard, canvas, moodle or gradescope"
+        return f"look at {out / REPORT_NAME}; make regrade and make override change a result; then {export}"
+    return export

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from command import SUBMISSIONS, run_grader
-from grader.cli.options import Inputs, remember, remembered
+from grader.cli.options import Inputs, ids_in, left_out, remember, remembered
+from grader.records import Collection, Submission
 
 GRADE = ("grade", SUBMISSIONS / "habits")
 
@@ -68,3 +69,46 @@ def test_without_bubblewrap_nothing_runs_and_the_install_command_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "apt-get install bubblewrap" in said(*GRADE, "--data", "digits", tmp_path=tmp_path)
+
+
+def test_a_setting_with_a_wrong_value_is_one_sentence_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADER_FORMAT", "sakai")
+    sentence = said("collect", SUBMISSIONS / "habits", tmp_path=tmp_path)
+    assert sentence.startswith("error: Invalid value for FORMAT=: 'sakai' is not one of 'folder', 'blackboard'")
+    monkeypatch.setenv("GRADER_FORMAT", "Folder")
+    assert run_grader("collect", SUBMISSIONS / "habits", "--out", tmp_path / "out").returncode == 0
+
+
+def test_a_setting_that_the_command_does_not_use_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADER_STUDENTS", "kim lee")
+    monkeypatch.setenv("GRADER_FORMAT", "folder")
+    finished = run_grader("collect", SUBMISSIONS / "habits", "--out", tmp_path / "out")
+    assert (finished.returncode, finished.stderr) == (0, "collect does not use STUDENTS=\n")
+
+
+def test_what_the_last_grade_was_given_and_this_one_is_not_is_named(tmp_path: Path) -> None:
+    remember(Inputs("/class", "/a roster.csv", "2026-12-01 23:59 Asia/Seoul"), tmp_path)
+    assert left_out(Inputs("/class", "/other.csv", "2026-12-02T00:00Z"), tmp_path) == ""
+    forgot = left_out(Inputs("/class.zip", data="digits"), tmp_path)
+    assert "ROSTER='/a roster.csv', DEADLINE='2026-12-01 23:59 Asia/Seoul'" in forgot
+    assert "SUBMISSIONS" not in forgot
+    assert left_out(Inputs("/class"), tmp_path / "new") == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "ids"),
+    [
+        ("kim lee", ["kim", "lee"]),
+        ("kim,lee,", ["kim", "lee"]),
+        ("lee; Kim Min, kim", ["lee;", "Kim Min", "kim"]),
+        ("Kim Min", ["Kim Min"]),
+        ("Lee, Sam kim", ["Lee, Sam", "kim"]),
+        ("kimm kim.", ["kimm", "kim."]),
+        ("", []),
+    ],
+)
+def test_ids_stand_between_blanks_or_commas_and_may_hold_them(typed: str, ids: list[str]) -> None:
+    everyone = ("kim", "lee", "Kim", "Kim Min", "Lee, Sam")
+    assert ids_in(typed, Collection(tuple(map(Submission, everyone)), ())) == ids

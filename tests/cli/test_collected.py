@@ -1,5 +1,6 @@
 """What `make collect` prints of a class, and what `make export` does where no file of it ever ran."""
 
+import shlex
 from pathlib import Path
 
 from archives import write_archive
@@ -60,3 +61,15 @@ def test_before_the_first_grade_export_and_report_name_the_command_that_comes_fi
         refused = run_grader(*command, "--out", tmp_path / "out")
         assert refused.returncode == 2
         assert "run `make grade` first" in refused.stderr
+
+
+def test_the_next_command_is_one_that_helps_and_can_be_copied(tmp_path: Path) -> None:
+    folder, out = tmp_path / "class", tmp_path / "a class's results"
+    hand_in(folder / "kim_hw6.rar", b"Rar!")
+    out.mkdir()
+    remember(Inputs(str(folder)), out)
+    assert "\nnext: do what `review` says of kim, without points so far" in run_grader("report", "--out", out).stdout
+    settings = ("--student", "kim", "--points", "6", "--why", "unpacked by hand")
+    said = run_grader("override", *settings, "--out", out).stdout
+    assert "none -> 6 points" in said
+    assert f"then make export OUT={shlex.quote(str(out))} LMS=" in said

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from command import ROOT, run_grader
+from grader.assignment import Assignment
+from grader.cli.look import memory
 from grader.sandbox import PROBES, Isolation
 
 pytestmark = pytest.mark.sandbox
@@ -21,6 +23,15 @@ def test_the_doctor_names_the_level_each_probe_and_the_machine(isolation: Isolat
     for what in ("GPU: ", "torch: ", "memory: ", "disk: ", "speed: not timed yet"):
         assert any(line.startswith(what) for line in lines), what
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("jobs", "enough"), [(1, True), (100_000, False)])
+def test_more_runs_than_the_memory_holds_are_said(assignment: Assignment, jobs: int, enough: bool) -> None:
+    small = assignment.model_copy(update={"limits": assignment.limits.model_copy(update={"memory_mb": 100})})
+    line, fits = memory(jobs, small)
+    assert fits is enough
+    assert f"{jobs} at a time may use {jobs * 100} MB" in line
+    assert ("lower memory_mb in the assignment, or JOBS=" in line) is not enough
 
 
 def test_the_doctor_says_where_nothing_would_be_graded(

@@ -102,6 +102,21 @@ def test_what_is_missing_is_one_sentence(folder: Path, command: str, sentence: s
     assert not (folder / "arguments").exists()
 
 
+@pytest.mark.parametrize("typed", ["DEADLIN=2026-12-01 23:59 Asia/Seoul", "submissions=class/", "JOB=2"])
+def test_a_setting_that_there_is_not_is_a_mistake_and_nothing_begins(folder: Path, typed: str) -> None:
+    finished = make(folder, "grade", "SUBMISSIONS=class/", typed, variables={"TZ": "Asia/Seoul"})
+    assert finished.returncode == 2
+    assert f"there is no setting {typed.partition('=')[0]}=: make alone lists them all" in finished.stderr
+    assert not (folder / "arguments").exists()
+
+
+def test_what_stands_outside_of_the_quotes_is_a_mistake_and_nothing_begins(folder: Path) -> None:
+    finished = make(folder, "override", "STUDENT=kim", "POINTS=20", "WHY=shown", "in", "class")
+    assert finished.returncode == 2
+    assert 'in is no target: put quotes around what has blanks in it, as WHY="shown in class"' in finished.stderr
+    assert not (folder / "arguments").exists()
+
+
 def test_a_part_of_the_benchmark_is_one_argument(folder: Path) -> None:
     assert make(folder, "bench", 'PART=a "b"; touch pwned').returncode == 0
     assert recorded(folder)[0] == 'tests/bench a "b"; touch pwned'

@@ -220,7 +220,7 @@ def test_of_two_files_of_one_time_the_name_that_sorts_last_counts(folder: Path) 
 @pytest.mark.parametrize("file", ["hw6.pdf", "hw61.txt", "src/hw6.py"])
 def test_a_student_s_folder_without_the_file_is_not_lost(folder: Path, file: str) -> None:
     hand_in(folder / "kim" / file)
-    collection = collected(folder)
+    collection = collected(folder, write_roster(folder.parent / "roster.csv", "kim,Kim"))
     submission = by_student(collection)["kim"]
     shown = file.replace("src/hw6.py", "src/")
     assert (submission.content, submission.file, submission.unreadable) == (None, "", "")
@@ -301,6 +301,16 @@ def test_one_student_s_own_folder_is_not_taken_for_a_class_that_handed_in_nothin
     hand_in(folder / "hw6.py")
     with pytest.raises(UserError, match="has no student's file"):
         collected(folder, write_roster(folder.parent / "roster.csv", "1,Kim"))
+
+
+@pytest.mark.parametrize("beside", [[], ["sec2/lee/hw6.py", "notes.txt", "__MACOSX/._sec1"]])
+def test_a_folder_around_the_students_is_no_student_and_the_one_that_is_meant_is_named(
+    folder: Path, beside: list[str]
+) -> None:
+    for file in ("sec1/kim/hw6.py", *beside):
+        hand_in(folder / file)
+    with pytest.raises(UserError, match=f"has no student's file: .*; perhaps {folder}/sec1$"):
+        collected(folder)
 
 
 @pytest.mark.parametrize("name", ["kim_hw6.zip", "hw6_kim.zip", "kim_HW6 (1).zip"])

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 import gradebooks
+from archives import canvas_entry
+from grader.collect import collect
 from grader.collect.roster import read_roster
+from grader.data import CACHE
 from grader.errors import UserError
 from grader.records import Collection, Status, Submission
-from submission_folders import by_student, collected, decision_on, hand_in, statuses, write_roster
+from submission_folders import ASSIGNMENT, by_student, collected, decision_on, hand_in, statuses, write_roster
 
 
 def test_the_roster_gives_names_and_adds_who_handed_in_nothing(folder: Path) -> None:
@@ -36,7 +39,7 @@ def test_who_is_not_on_the_roster_is_kept_and_remarked(folder: Path) -> None:
     assert "not on the roster" not in decision_on(collection, "notes.txt").reason
 
 
-@pytest.mark.parametrize("other", ["Kim_Min", "KIM_MIN"])
+@pytest.mark.parametrize("other", ["Kim_Min", "KIM_MIN", "'kim_min"])
 def test_an_id_that_nearly_matches_is_named_in_both_rows(folder: Path, other: str) -> None:
     hand_in(folder / f"{other}_hw6.py")
     for student in ("12", "park", "choi"):
@@ -53,7 +56,7 @@ def test_an_id_that_nearly_matches_is_named_in_both_rows(folder: Path, other: st
 def test_a_folder_too_high_is_a_mistake_and_gives_nobody_zero_points(folder: Path) -> None:
     hand_in(folder / "unpacked" / "kim" / "hw6.py")
     roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
-    with pytest.raises(UserError, match="it has unpacked, the roster has kim"):
+    with pytest.raises(UserError, match="not on it are unpacked, and only on it kim"):
         collected(folder, roster)
 
 
@@ -62,6 +65,19 @@ def test_without_a_roster_nobody_is_a_stranger(folder: Path) -> None:
     collection = collected(folder)
     assert not by_student(collection)["kim"].remarks
     assert "roster" not in decision_on(collection, "kim_hw6.py").reason
+
+
+@pytest.mark.parametrize("beside", ["kim_hw6.py", canvas_entry("kim", "101", 9001, "hw6.py", late=False)])
+def test_what_the_grader_writes_into_the_folder_is_no_student_s(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, beside: str
+) -> None:
+    for file in (beside, "results/report.json", "results/feedback/kim.html", "data/cifar-10-batches-py/test_batch"):
+        hand_in(folder / file)
+    monkeypatch.chdir(folder)
+    for out in (folder / "results", Path("results"), Path("..", folder.name, "results")):
+        collection = collect(Path(), None, ASSIGNMENT, own=(out, CACHE))
+        assert len(collection.submissions) == 1
+        assert [decision.file for decision in collection.decisions] == [beside]
 
 
 def test_a_roster_in_the_folder_is_not_taken_for_a_submission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +110,7 @@ def test_a_roster_is_read_in_the_encodings_of_spreadsheets(folder: Path, encodin
         "student_id,name\r007,Kim\r",
         'student_id,name\n="007",Kim\n',
         "sep=;\r\nstudent_id;name\r\n007;Kim\r\n",
+        "Student_ID,NAME\n007,Kim\n",
     ],
 )
 def test_a_roster_is_read_as_spreadsheets_save_it(folder: Path, text: str) -> None:
@@ -122,9 +139,12 @@ def test_ids_of_the_roster_are_composed_and_stay_text(folder: Path) -> None:
         ("student_id,name\n,\n\n", "lists nobody"),
         ("student_id,name\n1,Kim\n2,Lee\n 1,Park\n", "has 1 twice, again in line 4"),
         ("student_id,name\n1,Kim\n,Lee\n", "line 3 has no student_id"),
+        ("ID,Name\n1,Kim\n", "needs one column student_id and has ID, Name"),
+        ("Username,Name\n1,Kim\n", "needs one column student_id and has Username, Name"),
         ("name,student_id\nKim, Minsu,1\n", "line 2 has more cells"),
         ('student_id,name\n1,"Kim\n2,Lee\n', "cannot be read"),
-        ("student_id,name\n1,Kim\n2.0261E+15,Lee\n", "line 3 has 2.0261E+15, which a spreadsheet made of a longer"),
+        ("student_id,name\n1,Kim\n2.0261E+15,Lee\n", "line 3 has 2.0261E+15, a number that a spreadsheet"),
+        ("student_id,name\n20261001.0,Kim\n", "line 2 has 20261001.0, a number that a spreadsheet"),
     ],
 )
 def test_a_wrong_roster_is_one_sentence(folder: Path, text: str, words: str) -> None:
@@ -307,7 +327,7 @@ def test_a_gradebook_is_matched_by_id_and_never_by_name(folder: Path) -> None:
     hand_in(folder / "김민수_hw6.py")
     roster = folder.parent / "downloaded.csv"
     roster.write_bytes(gradebooks.canvas((("101", "김민수", ""),)))
-    assert "it has 김민수, the roster has 101" in refusal(folder, roster)
+    assert "not on it are 김민수, and only on it 101" in refusal(folder, roster)
 
 
 @pytest.mark.parametrize("known", [0, 1])
@@ -319,7 +339,7 @@ def test_a_class_of_which_fewer_than_half_are_on_the_roster_is_refused_with_thre
     roster = write_roster(folder.parent / "roster.csv", *(f"{number},N" for number in (1, 2, 3, 4, 5)))
     sentence = refusal(folder, roster)
     assert sentence.startswith(f"only {known} of the 5 students" if known else "none of the 4 students")
-    assert f"it has a, b, c, the roster has {'2, 3, 4' if known else '1, 2, 3'}; pass the" in sentence
+    assert f"not on it are a, b, c, and only on it {'2, 3, 4' if known else '1, 2, 3'}; pass the" in sentence
 
 
 def test_half_of_a_class_is_enough(folder: Path) -> None:

@@ -1,13 +1,15 @@
 """Runs that are repeated, and results that a person changes: through the command line, in the real sandbox."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from command import read_table, run_grader
 from grader.cli import grade
-from grader.results.ledger import read_ledger
+from grader.cli.options import Inputs, remembered
+from grader.results.ledger import open_ledger, read_ledger
 from grader.run.machine import saved_calibration, usable_cores
 from small_class import hand_in_slow, hand_in_small, hand_in_text, keep_calibration, rules
 
@@ -67,6 +69,7 @@ def test_an_override_is_kept_with_its_reason_and_a_regrade_ends_it(graded: Path)
     assert "set your points to 20" in row["message"]
 
     said = change(graded, "regrade", "--students", "kim", "--why", "the file was fine")
+    assert "the new run ends the override of kim" in said
     assert "graded now: 1" in said
     row = read_table(graded / "grades.csv")["kim"]
     assert row["points"] != "20"
@@ -187,3 +190,22 @@ def test_a_regrade_that_does_not_begin_leaves_no_line(graded: Path, tmp_path: Pa
     assert finished.returncode == 2
     assert "YES=1" in finished.stderr
     assert (out / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_grade_without_what_the_last_one_was_given_says_so_before_it_begins(graded: Path, tmp_path: Path) -> None:
+    out = not_begun(graded, tmp_path)
+    given = remembered(out, Inputs())
+    finished = run_grader("grade", given.submissions, "--data", given.data, "--out", out)
+    assert finished.returncode == 2
+    assert f"{out} was graded with ROSTER={given.roster} before, and now without" in finished.stdout
+    assert remembered(out, Inputs()) == given
+
+
+def test_a_run_that_was_only_tried_does_not_become_the_class_s_result(graded: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(graded, tmp_path / "out")
+    before = read_table(out / "grades.csv")["kim"]["outcome"]
+    newest = read_ledger(out).entries()[-1]
+    with open_ledger(out) as ledger:
+        ledger.append(replace(newest, sha256="0" * 64, run_key="of-other-data"))
+    change(out, "report")
+    assert read_table(out / "grades.csv")["kim"]["outcome"] == before == "graded"
