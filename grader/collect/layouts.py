@@ -42,6 +42,8 @@ from grader.records import Decision, Status
 # How the files lie: in a plain folder, or as a learning system lays them out. These words a teacher may say.
 Format = Literal["folder", "blackboard", "canvas", "moodle", "gradescope"]
 _FOLDER: Format = "folder"
+# A folder in a student's that holds more than this holds data.
+_MOST_IN_A_FOLDER = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def reading(
         names = _names(submissions)
         layout = _recognised(names) or _recognised_inside(submissions, names) or _FOLDER
     if layout == _FOLDER:
-        found = list(scan(submissions, assignment, own))
+        found = list(scan(submissions, assignment, own, known))
         yield Reading(None, found, "the files' own, which a copy may have changed", ())
         return
     with unpacked(submissions) as files:
@@ -204,7 +206,7 @@ def layouts_of(file_name: str) -> str:
     return f"<student>/{file_name}, <student>_{file_name} or {file.stem}_<student>{file.suffix}"
 
 
-def scan(folder: Path, rules: Assignment, own: Collection[Path]) -> Iterator[Found]:
+def scan(folder: Path, rules: Assignment, own: Collection[Path], known: Known) -> Iterator[Found]:
     """Sort out every entry of the folder, in the order of their names; those of `own` that lie there are passed over.
 
     Raises:
@@ -217,9 +219,15 @@ def scan(folder: Path, rules: Assignment, own: Collection[Path]) -> Iterator[Fou
             f"cannot open SUBMISSIONS={folder} ({error.strerror}): pass a folder with {layouts_of(rules.file)}"
         ) from None
     passed_over = _names_there(folder, own)
-    for child in children:
-        if child.name not in passed_over:
-            yield from _sort_out(child, rules)
+    sorted_out = [(child, list(_sort_out(child, rules))) for child in children if child.name not in passed_over]
+    # `sec1/kim/hw6.py` is kim's, and `kim/src/hw6.py` too: the roster tells them apart, or where others' files lie.
+    among_students = any(isinstance(each, Attempt) for _, found in sorted_out for each in found)
+    for child, found in sorted_out:
+        name = normal(_shown(child.name))
+        a_students = among_students or any(name in names for names in known)
+        if a_students and any(isinstance(each, WithoutFile) for each in found) and child.is_dir(follow_symlinks=False):
+            found = list(_sort_out_folder(child, _shown(child.name), rules, whole=True))
+        yield from found
 
 
 def _children(folder: Path) -> list[os.DirEntry[str]]:
@@ -256,25 +264,30 @@ def _whose_archive(name: str, file_name: str) -> str:
     return named_student(f"{stem}{dot}{file_name.rpartition('.')[2]}", file_name)[0] if is_archive(name) else ""
 
 
-def _sort_out_folder(folder: os.DirEntry[str], name: str, rules: Assignment) -> Iterator[Found]:
-    """Sort out the files of one student's folder as those of an attempt; folders in it are not opened."""
+def _sort_out_folder(folder: os.DirEntry[str], name: str, rules: Assignment, *, whole: bool = False) -> Iterator[Found]:
+    """Sort out the files of one student's folder as those of an attempt.
+
+    Args:
+        whole: With those in the only folder in it, as it is there where somebody unpacked one; of several, none is
+            opened. Elsewhere the folder may be a section's, and the one in it a student's.
+    """
     student_id, label, file_name = normal(name), f"the folder {name}/", rules.file
     try:
-        children = _children(Path(folder.path))
+        files, folders = _within(Path(folder.path), name, "", file_name)
     except OSError:
         yield _attempt(Path(folder.path, file_name), student_id, f"{name}/{file_name}")
         return
-    files: list[NamedFile] = []
-    folders: list[str] = []
-    for child in children:
-        shown = _shown(child.name)
-        # A folder where the file belongs is an attempt that turns out unreadable.
-        if child.is_dir(follow_symlinks=False) and shown != file_name and not is_system_file(shown):
-            folders.append(shown)
-        else:
-            files.append(NamedFile(shown, DiskFile(f"{name}/{shown}", Path(child.path))))
+    while whole and len(folders) == 1:
+        ((shown, path),) = folders.items()
+        try:
+            deeper = _within(path, name, f"{shown}/", file_name)
+        except OSError:
+            break
+        if not 0 < sum(map(len, deeper)) <= _MOST_IN_A_FOLDER:
+            break
+        files, folders = [*files, *deeper[0]], deeper[1]
     counts = False
-    for found in _sort_out_attempt(student_id, label, files, folders, rules):
+    for found in _sort_out_attempt(student_id, label, files, list(folders), rules):
         counts = counts or isinstance(found, Attempt)
         yield found
     for other in folders:
@@ -282,6 +295,24 @@ def _sort_out_folder(folder: os.DirEntry[str], name: str, rules: Assignment) -> 
         yield beside if counts else _unrecognised(f"{name}/{other}/", student_id, label, file_name)
     if not folders and all(is_system_file(file.name) for file in files):
         yield _unrecognised(f"{name}/", student_id, label, file_name)
+
+
+def _within(path: Path, student: str, below: str, file_name: str) -> tuple[list[NamedFile], dict[str, Path]]:
+    """The files and the folders that lie in a folder of a student's, by their paths below the student's own.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    files: list[NamedFile] = []
+    folders: dict[str, Path] = {}
+    for child in _children(path):
+        shown = _shown(child.name)
+        # A folder where the file belongs is an attempt that turns out unreadable.
+        if child.is_dir(follow_symlinks=False) and shown != file_name and not is_system_file(shown):
+            folders[below + shown] = Path(child.path)
+        else:
+            files.append(NamedFile(below + shown, DiskFile(f"{student}/{below}{shown}", Path(child.path))))
+    return files, folders
 
 
 def _sort_out_attempt(

@@ -132,6 +132,35 @@ def test_a_folder_s_only_script_and_a_zip_count_as_in_an_archive(folder: Path) -
     assert students["lee"].submitted_at == datetime.fromtimestamp(1_760_000_007, UTC)
 
 
+@pytest.mark.parametrize("on_roster", [True, False])
+@pytest.mark.parametrize(
+    ("beside", "file"),
+    [("", "hw6/hw6.py"), ("report.pdf", "src/hw6.py"), (".DS_Store", "Assignment 6/hw 6/HW6 (1).py")],
+)
+def test_the_only_folder_in_a_student_s_is_opened(folder: Path, beside: str, file: str, on_roster: bool) -> None:
+    for each in filter(None, (beside, file, f"{file.rpartition('/')[0]}/utils.py")):
+        hand_in(folder / "kim" / each, each.encode(), at=1_760_000_007)
+    if on_roster:
+        roster = write_roster(folder.parent / "roster.csv", "kim,Kim")
+    else:
+        hand_in(folder / "lee" / "hw6.py")
+    kim = by_student(collected(folder, roster if on_roster else None))["kim"]
+    assert (kim.file, kim.content) == (f"kim/{file}", file.encode())
+    assert [each.name for each in kim.companions] == ["utils.py"]
+    assert kim.submitted_at == datetime.fromtimestamp(1_760_000_007, UTC)
+
+
+def test_of_several_folders_in_a_student_s_and_of_one_full_of_data_none_is_opened(folder: Path) -> None:
+    for file in ("kim/a/hw6.py", "kim/b/hw6.py", "choi_hw6.py"):
+        hand_in(folder / file)
+    for number in range(1_001):
+        hand_in(folder / "lee" / "data" / f"{number}.png")
+    collection = collected(folder)
+    students = by_student(collection)
+    assert [students[each].content for each in ("kim", "lee")] == [None, None]
+    assert [decision.file for decision in collection.decisions] == ["choi_hw6.py", "kim/a/", "kim/b/", "lee/data/"]
+
+
 def test_a_zip_in_a_folder_that_cannot_be_opened_is_the_student_s(folder: Path) -> None:
     hand_in(folder / "kim" / "hw6.zip", b"no zip", at=1_760_000_000)
     kim = by_student(collected(folder))["kim"]
@@ -217,15 +246,14 @@ def test_of_two_files_of_one_time_the_name_that_sorts_last_counts(folder: Path) 
     assert "same time" in by_student(collection)["kim"].remarks[0]
 
 
-@pytest.mark.parametrize("file", ["hw6.pdf", "hw61.txt", "src/hw6.py"])
+@pytest.mark.parametrize("file", ["hw6.pdf", "hw61.txt"])
 def test_a_student_s_folder_without_the_file_is_not_lost(folder: Path, file: str) -> None:
     hand_in(folder / "kim" / file)
     collection = collected(folder, write_roster(folder.parent / "roster.csv", "kim,Kim"))
     submission = by_student(collection)["kim"]
-    shown = file.replace("src/hw6.py", "src/")
     assert (submission.content, submission.file, submission.unreadable) == (None, "", "")
-    assert submission.remarks == (f"the folder kim/ has no hw6.py, only {shown}",)
-    assert decision_on(collection, f"kim/{shown}").status is Status.UNRECOGNISED
+    assert submission.remarks == (f"the folder kim/ has no hw6.py, only {file}",)
+    assert decision_on(collection, f"kim/{file}").status is Status.UNRECOGNISED
 
 
 def test_a_folder_without_the_file_names_some_of_many_files(folder: Path) -> None:
