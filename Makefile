@@ -14,8 +14,8 @@ $(foreach name,$(SETTINGS),$(eval $(COMMANDS): export GRADER_$(name) = $$(value 
 # Make would take DEADLIN= without a word, and then nobody is late.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTINGS) PYTHON VENV STAMP RUN,$(TYPED))
-$(if $(UNKNOWN),$(error there is no setting $(firstword $(UNKNOWN))=: make alone lists them all; a variable of the \
-  environment goes before make))
+$(if $(UNKNOWN),$(error there is no setting $(firstword $(UNKNOWN))=: make alone lists them all; to set a variable of \
+  the environment, write it before the word make))
 
 .DEFAULT_GOAL := help
 TARGETS := help setup system browser slurm demo test test-fast test-all test-gpu lint format clean $(COMMANDS)
