@@ -1,5 +1,7 @@
 """A process of its own trains; its weights come back in shared memory."""
 
+# differs: questions: what a process of its own does is not watched
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
