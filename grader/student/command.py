@@ -192,7 +192,7 @@ def why_not(trial: "Trial", rules: dict[str, Any]) -> str:
             f"the script ended the interpreter (exit code {trial.exit_code}) before the grader could test its network"
         )
     match trial.evaluated.fault:
-        case Fault.NO_NETWORK if trial.stopped.reason == StopReason.TIME_BUDGET:
+        case Fault.NO_NETWORK if trial.stopped.reason == StopReason.TIME_BUDGET and not trial.stopped.training.targets:
             return f"the script did not begin to train within {duration(rules['limits']['setup_seconds'])}"
         case Fault.NO_NETWORK:
             return f"the script made no network of the class {rules['class_name']}"

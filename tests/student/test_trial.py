@@ -145,6 +145,12 @@ ENDS = {
         TRAINED, stopped=Stopped(StopReason.TIME_BUDGET), evaluated=Evaluated(Fault.NO_NETWORK)
     ),
     "the script made no network of the class IdentityResNet": replace(TRAINED, evaluated=Evaluated(Fault.NO_NETWORK)),
+    # It trained another, and took its time over it.
+    "the script made no network": replace(
+        TRAINED,
+        stopped=Stopped(StopReason.TIME_BUDGET, training=Training(targets=640)),
+        evaluated=Evaluated(Fault.NO_NETWORK),
+    ),
     "Python cannot read the file": replace(TRAINED, evaluated=Evaluated(Fault.SOURCE, "Python cannot read the file")),
     "the script failed before the grader could test its network: For 4": replace(
         TRAINED, evaluated=Evaluated(Fault.NOT_SCORES, "For 4 images the output is ...")
