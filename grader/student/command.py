@@ -199,7 +199,7 @@ def why_not(trial: "Trial", rules: dict[str, Any]) -> str:
         case Fault.SOURCE:
             return detail
     blanks = (
-        f"; these blanks are still empty: {', '.join(trial.source.blanks)}"
+        f"; these blanks still have their dots: {', '.join(trial.source.blanks)}"
         if trial.source and trial.source.blanks
         else ""
     )
@@ -237,7 +237,7 @@ def _notes(trial: "Trial") -> Iterator[str]:
     if trial.source is not None:
         yield from trial.source.notes
         if trial.source.blanks:
-            yield f"These blanks are still empty: {', '.join(trial.source.blanks)}."
+            yield f"These blanks still have their dots: {', '.join(trial.source.blanks)}."
     if trial.evaluated is not None:
         yield from trial.evaluated.notes
 
