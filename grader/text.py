@@ -31,6 +31,8 @@ _PYTHON_CELLS = re.compile(r"%%(time|timeit|capture|prun|python3?)\b")
 # A line of PEP 263, and one before which there may be such a line. In bytes, as Python's own importer reads them.
 _COOKIE = re.compile(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BEFORE_COOKIE = re.compile(rb"[ \t\f]*(?:#|\Z)")
+# What Python reads as these, whatever follows: Emacs writes `latin-1-unix`.
+_SPELLINGS = {"utf-8-": "utf-8", "latin-1-": "latin-1", "iso-8859-1-": "latin-1", "iso-latin-1-": "latin-1"}
 # What stands for something else in some codec: an escape, a shift to other characters, a name of the internet.
 _ESCAPES = bytes(range(128)).replace(b"\\", b"") + b"\x1b$B \x1b$)C \x0e +AEE- ~{VP~} .xn--4ca." + rb"\u0041 \x41"
 
@@ -84,8 +86,10 @@ def declared_codec(source: bytes) -> str:
     """The codec's name in Python that a script's first lines give; empty where there is none that Python knows."""
     for line in re.split(rb"\r\n?|\n", source.removeprefix(codecs.BOM_UTF8), maxsplit=2)[:2]:
         if found := _COOKIE.match(line):
+            said = found[1].decode().lower().replace("_", "-")
+            name = next((known for spelt, known in _SPELLINGS.items() if f"{said}-".startswith(spelt)), said)
             try:
-                return codecs.lookup(found[1].decode()).name
+                return codecs.lookup(name).name
             except LookupError:
                 return ""
         if not _BEFORE_COOKIE.match(line):

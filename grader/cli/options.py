@@ -291,7 +291,7 @@ def nothing_graded(out: Path) -> UserError:
 def last_run_key(ledger: Ledger, out: Path) -> str:
     """The key of the last grade, else of the newest run; empty where there is neither.
 
-    The newest run may be of something that was only tried, such as one student on other data.
+    The newest run may have another: a regrade under rules that have changed since.
 
     Raises:
         UserError: There was no `make grade`.

@@ -87,7 +87,7 @@ def read_roster(path: Path) -> Roster:
     try:
         roster = _read(text, path)
     except csv.Error as error:
-        raise UserError(f"the roster {path} cannot be read (a quote is not closed: {error}): {_WAY_OUT}") from None
+        raise UserError(f"the roster {path} cannot be read (its quotes do not match: {error}): {_WAY_OUT}") from None
     except ValueError as error:
         raise UserError(f"the roster {path} cannot be read ({error}): {_WAY_OUT}") from None
     if not roster.lines:

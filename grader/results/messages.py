@@ -273,7 +273,9 @@ def _doubts(entry: Entry) -> list[Reason]:
         reasons.append(Reason.of("a module is missing", f"{module}, which is {may_be}"))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append(Reason.of("the grader saw no training"))
-    if entry.outcome is Outcome.INVALID and entry.run.training.targets:
+    trained = entry.run.training
+    # Beside images that were used, it is the class that was asked for, and its output could not be scored.
+    if entry.outcome is Outcome.INVALID and trained.targets and not trained.samples:
         reasons.append(Reason.of(ANOTHER_CLASS))
     return [*reasons, *_cut_by_time(entry), *entry.run.flags]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from grader.protocol import SourceRead
 from grader.protocol.exported import ARITHMETIC, ExportedNetwork, Graph, numbers_in
 from grader.records import CurvePoint, Reason, Run, Submission, Training
-from grader.text import one_line, source_text, without_outputs
+from grader.text import notebook_code, one_line, source_text, without_outputs
 
 NOT_NEEDED = "the source has something that homework does not need"
 _ELSE = "something else may have been trained"
@@ -35,7 +35,7 @@ _FEW, _FROM_FEW, _AT_FIRST, _LEAP = 0.1, 0.4, 0.6, 0.4
 _LATE, _PLAIN_TARGETS, _MANY = 0.6, 1.5, 10_000
 # In 2026; and what it reads that older ones do not, in a line: quotes in an f-string's braces, names of types.
 _COLABS_PYTHON = (3, 12)
-_NEWER_SYNTAX = re.compile(r"""\b(?:f|fr|rf)["']|^\s*(?:def|class)\s+\w+\s*\[|^\s*type\s+\w""", re.IGNORECASE)
+_NEWER_SYNTAX = re.compile(r"""\b(?:f|fr|rf)["']|\b(?:def|class)\s+\w+\s*\[|^\s*type\s+\w""", re.IGNORECASE)
 
 
 def brought_along(submission: Submission) -> tuple[Reason, ...]:
@@ -56,7 +56,8 @@ def newer_syntax(submission: Submission, source: SourceRead | None) -> tuple[Rea
     """Doubt a syntax error that may be none in Colab's newer Python: in an f-string, say, or in `def f[T](x)`."""
     if sys.version_info >= _COLABS_PYTHON or source is None or not source.fault or not source.lines:
         return ()
-    lines = io.StringIO(source_text(submission.content or b""), newline=None).readlines()
+    text = source_text(submission.content or b"") or ""
+    lines = io.StringIO(notebook_code(text) or text, newline=None).readlines()
     if not any(_NEWER_SYNTAX.search(line) for line in lines[source.lines[0] - 1 :][:1]):
         return ()
     said = "Colab's is {}.{}, which may be able to".format(*_COLABS_PYTHON)

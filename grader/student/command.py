@@ -192,14 +192,14 @@ def why_not(trial: "Trial", rules: dict[str, Any]) -> str:
             f"the script ended the interpreter (exit code {trial.exit_code}) before the grader could test its network"
         )
     match trial.evaluated.fault:
-        case Fault.NO_NETWORK if trial.stopped.reason == StopReason.TIME_BUDGET:
+        case Fault.NO_NETWORK if trial.stopped.reason == StopReason.TIME_BUDGET and not trial.stopped.training.targets:
             return f"the script did not begin to train within {duration(rules['limits']['setup_seconds'])}"
         case Fault.NO_NETWORK:
             return f"the script made no network of the class {rules['class_name']}"
         case Fault.SOURCE:
             return detail
     blanks = (
-        f"; these blanks are still empty: {', '.join(trial.source.blanks)}"
+        f"; these blanks still have their dots: {', '.join(trial.source.blanks)}"
         if trial.source and trial.source.blanks
         else ""
     )
@@ -237,7 +237,7 @@ def _notes(trial: "Trial") -> Iterator[str]:
     if trial.source is not None:
         yield from trial.source.notes
         if trial.source.blanks:
-            yield f"These blanks are still empty: {', '.join(trial.source.blanks)}."
+            yield f"These blanks still have their dots: {', '.join(trial.source.blanks)}."
     if trial.evaluated is not None:
         yield from trial.evaluated.notes
 

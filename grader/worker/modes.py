@@ -9,11 +9,11 @@ from torch import nn
 def switch(network: nn.Module, *, training: bool) -> None:
     """Switch a network to train or eval mode, as `nn.Module.train` does.
 
-    A method of that name that trains takes a loader and no mode: it is not called. Nor is a method `eval`, which may
-    test, or an attribute that hides either.
+    A method of that name that trains takes something else first, such as a loader: it is not called. Nor is a method
+    `eval`, which may test, or an attribute that hides either.
     """
     own: Any = type(network).train
-    if callable(own) and "mode" in inspect.signature(own).parameters:
+    if callable(own) and [*inspect.signature(own).parameters][1:2] == ["mode"]:
         own(network, training)
         return
     for module in network.modules():

@@ -88,6 +88,7 @@ def test_of_a_notebook_only_its_code_enters_the_sandbox_and_is_measured() -> Non
         ('print(f"loss {row["loss"]}")', True),
         ("def first[T](rows: list[T]) -> T:", True),
         ("type Batch = tuple", True),
+        ("async def first[T](rows: list[T]) -> T:", True),
         ("for epoch in range(5)", False),
         ("print(loss", False),
     ],
@@ -95,12 +96,14 @@ def test_of_a_notebook_only_its_code_enters_the_sandbox_and_is_measured() -> Non
 def test_a_syntax_error_that_may_be_none_in_colab_s_python_is_looked_at(
     line: str, newer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submission = Submission("kim", content=f"# coding: latin-1\n# José\n{line}\n".encode("latin-1"))
+    text = f"# coding: latin-1\n# José\n{line}\n"
     source = SourceRead(fault="Python cannot read the file.", lines=(3,))
-    monkeypatch.setattr(sys, "version_info", (3, 11))
-    assert bool(newer_syntax(submission, source)) is newer
-    monkeypatch.setattr(sys, "version_info", (3, 12))
-    assert newer_syntax(submission, source) == ()
+    for content in (text.encode("latin-1"), notebook(cell("code", text))):
+        submission = Submission("kim", content=content)
+        monkeypatch.setattr(sys, "version_info", (3, 11))
+        assert bool(newer_syntax(submission, source)) is newer
+        monkeypatch.setattr(sys, "version_info", (3, 12))
+        assert newer_syntax(submission, source) == ()
 
 
 LEARNS = [(5_000, 0.2), (50_000, 0.45), (150_000, 0.6), (200_000, 0.7), (250_000, 0.75)]

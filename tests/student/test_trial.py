@@ -99,7 +99,7 @@ def test_the_end_of_training_and_what_was_supplied_are_said(digits: DataSet) -> 
         "in total  1 min 15 s on CPU, 2 threads, torch 2.15.0",
         "",
         "A line was set aside.",
-        "These blanks are still empty: Q9.",
+        "These blanks still have their dots: Q9.",
         "input() was empty.",
         digits.notice,
         command.OF_CHANCE,
@@ -134,7 +134,7 @@ def test_an_estimate_needs_a_script_that_trains(digits: DataSet) -> None:
         evaluated=Evaluated(Fault.SCRIPT),
         source=SourceRead(blanks=("Q1", "Q2")),
     )
-    with pytest.raises(UserError, match="test its network: NameError: x; these blanks are still empty: Q1, Q2"):
+    with pytest.raises(UserError, match="test its network: NameError: x; these blanks still have their dots: Q1, Q2"):
         list(command.estimate(failed, RULES, digits))
 
 
@@ -145,6 +145,12 @@ ENDS = {
         TRAINED, stopped=Stopped(StopReason.TIME_BUDGET), evaluated=Evaluated(Fault.NO_NETWORK)
     ),
     "the script made no network of the class IdentityResNet": replace(TRAINED, evaluated=Evaluated(Fault.NO_NETWORK)),
+    # It trained another, and took its time over it.
+    "the script made no network": replace(
+        TRAINED,
+        stopped=Stopped(StopReason.TIME_BUDGET, training=Training(targets=640)),
+        evaluated=Evaluated(Fault.NO_NETWORK),
+    ),
     "Python cannot read the file": replace(TRAINED, evaluated=Evaluated(Fault.SOURCE, "Python cannot read the file")),
     "the script failed before the grader could test its network: For 4": replace(
         TRAINED, evaluated=Evaluated(Fault.NOT_SCORES, "For 4 images the output is ...")

@@ -101,6 +101,11 @@ import torch; from grader.worker import budget
 budget._register_hook = lambda tensor, hook: tensor.register_hook(hook)
 budget._is_grad_enabled = lambda: torch.is_grad_enabled()
 """
+ANY_ENCODING = """
+from grader import text
+from grader.worker import source
+text.shows_what_runs = source.shows_what_runs = lambda _: True
+"""
 REMOVALS = {
     "asks_for_a_hundred_epochs": COUNTER,
     "swallows_every_exception": COUNTER,
@@ -189,10 +194,7 @@ def test_who_ends_by_a_kill_gets_another_run_where_nobody_asks_the_kernel(run: C
 
 
 def test_code_in_a_comment_runs_where_any_encoding_is_read(run: Callable[..., Trained]) -> None:
-    found = run(
-        "hides_code_in_a_comment",
-        Removal("from grader.worker import source; source._CODECS += ('unicode-escape',)"),
-    )
+    found = run("hides_code_in_a_comment", Removal(ANY_ENCODING))
     assert b"HIDDEN CODE RAN" in found.log
 
 

@@ -99,6 +99,10 @@ def trains(_: nn.Module, epochs: int = 5) -> None:
     raise AssertionError(epochs)
 
 
+def trains_in_a_mode(_: nn.Module, loader: Any, mode: str = "fast") -> None:
+    raise AssertionError(loader, mode)
+
+
 def takes_mode(network: nn.Module, mode: bool = True) -> nn.Module:
     return nn.Module.train(network, mode)
 
@@ -107,9 +111,10 @@ def takes_mode(network: nn.Module, mode: bool = True) -> nn.Module:
     "own",
     [
         *({"train": takes_loader}, {"train": trains}, {"eval": takes_loader}, {"train": True}),
+        {"train": trains_in_a_mode},
         {"train": takes_mode, "eval": takes_loader},
     ],
-    ids=["takes a loader", "trains", "tests", "attribute", "takes a mode"],
+    ids=["takes a loader", "trains", "tests", "attribute", "trains in a mode", "takes a mode"],
 )
 def test_what_a_script_calls_train_or_eval_keeps_no_network_from_its_test(own: dict[str, Any]) -> None:
     network: Network = type("Own", (Network,), own)()

@@ -2,10 +2,10 @@
 
 import codecs
 import hashlib
+import io
 import json
 import platform
 import random
-import re
 import tokenize
 from pathlib import Path
 
@@ -91,6 +91,8 @@ def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, 
     ("line", "word"),
     [
         ("# -*- coding: latin-1 -*-", "José"),
+        ("# -*- coding: Latin_1-unix -*-", "José"),
+        ("# -*- coding: utf-8-dos -*-", "Слой"),
         ("# vim: set fileencoding=cp1252 :", "“José”"),
         ("#!/usr/bin/env python3\n# coding: koi8-r", "Слой"),
         ("# -*- coding: cp949 -*-", "신경망"),
@@ -103,9 +105,8 @@ def test_an_encoding_that_could_hide_code_is_refused(codec: str, before: bytes, 
 )
 def test_a_declared_encoding_is_read_as_python_reads_it(line: str, word: str, tmp_path: Path) -> None:
     script = tmp_path / "hw6.py"
-    with script.open("wb") as file:
-        codec = re.split(r"coding[:=] *", line)[1].split()[0]
-        file.write(f"{line}\n# {word}\nx = '{word}'\n".encode(codec))
+    codec, _ = tokenize.detect_encoding(io.BytesIO(f"{line}\n".encode()).readline)
+    script.write_bytes(f"{line}\n# {word}\nx = '{word}'\n".encode(codec))
     with tokenize.open(script) as file_of_python:
         text = file_of_python.read()
     assert word in text

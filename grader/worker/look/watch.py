@@ -38,6 +38,7 @@ _BATCHES_TO_A_STEP = 32  # a script may add up the gradients of so many before i
 _SIDE = 2  # to which each dimension of a parameter is cut
 _WORKERS = ("num_workers", "persistent_workers", "prefetch_factor", "multiprocessing_context", "timeout", "pin_memory")
 _IMAGES = 50_000
+_PARTS = 8  # of a list that a data set keeps, in which others are looked for
 
 
 @dataclass
@@ -322,7 +323,9 @@ def _of_training(data: Any, depth: int = 4) -> bool:
     own = getattr(data, "train", None)
     if isinstance(own, bool) or not depth:
         return own is not False
-    wrapped = [each for each in getattr(data, "__dict__", {}).values() if isinstance(each, Dataset)]
+    kept = getattr(data, "__dict__", {}).values()
+    parts = (each[:_PARTS] if isinstance(each, list | tuple) else (each,) for each in kept)
+    wrapped = [each for some in parts for each in some if isinstance(each, Dataset)]
     return not wrapped or any(_of_training(each, depth - 1) for each in wrapped)
 
 

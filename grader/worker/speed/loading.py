@@ -76,7 +76,7 @@ class _Fetcher(_MapDatasetFetcher):
     """Asks our own data set for whole batches."""
 
     def fetch(self, possibly_batched_index: Sequence[int]) -> Any:
-        return self.collate_fn(dataset.items(*below(self.dataset, possibly_batched_index)))
+        return self.collate_fn(dataset.items(*below(self.dataset, list(possibly_batched_index))))
 
 
 class OwnLoading:

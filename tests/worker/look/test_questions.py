@@ -195,10 +195,11 @@ def test_a_script_that_adds_up_the_gradients_of_16_batches_is_watched_to_its_ste
     [
         "torch.utils.data.Subset(testset, range(100))",
         "torch.utils.data.Subset(torch.utils.data.Subset(testset, range(100)), range(50))",
+        "torch.utils.data.ConcatDataset([torch.utils.data.Subset(testset, range(100))])",
         "type('Wrapped', (torch.utils.data.Dataset,), {'__init__': lambda self, base: setattr(self, 'base', base), "
         "'__len__': lambda self: 100, '__getitem__': lambda self, index: self.base[index]})(testset)",
     ],
-    ids=["subset", "subset of a subset", "own class"],
+    ids=["subset", "subset of a subset", "several as one", "own class"],
 )
 def test_test_images_are_known_below_what_wraps_them(wrapped: str, context: str) -> None:
     text = (SUBMISSIONS / "questions" / "all_right" / "hw6.py").read_text(encoding="utf-8")

@@ -91,6 +91,9 @@ def batches(loader):
     return [batch for _ in range(2) for batch in loader], torch.rand(3)
 
 
+by_hand = DataLoader(images, batch_sampler=[map(int, "012"), {3, 4}, torch.arange(5)])
+assert [labels.tolist() for _, labels in by_hand] == [[0, 1, 2], [3, 4], [0, 1, 2, 3, 4]]
+
 with_workers, drawn = zip(*map(batches, own))
 own_loading = loading.OwnLoading(enabled=True, random=lambda: False)
 DataLoader._get_iterator = own_loading.iterator_of(DataLoader._get_iterator)
