@@ -74,7 +74,6 @@ class Companion:
 
 # The one remark on a submission that is a kind of its own among the reasons to look.
 NOT_ON_ROSTER = "not on the roster"
-ANOTHER_CLASS = "a network of another class was trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +338,7 @@ class Question:
 
 def still_blank(blanks: tuple[str, ...], questions: tuple[Question, ...]) -> tuple[str, ...]:
     """The blanks whose question is not answered beside them, as by a line of its own below the dots."""
-    right = {each.name for each in questions if each.answer == Answer.OK}
+    right = {each.name for each in questions if each.answer is Answer.OK}
     return tuple(each for each in blanks if each not in right)
 
 

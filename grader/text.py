@@ -117,6 +117,11 @@ def source_text(source: bytes) -> str | None:
     return None
 
 
+def shown_source(source: bytes) -> str:
+    """A script's text for people: as `source_text`, and where it is none, whatever can be read of it."""
+    return source_text(source) or decoded(source)
+
+
 def printable(text: str) -> str:
     """Return `text` in valid Unicode, with control characters other than tab and newline written out, as `x1b`."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNPRINTABLE.sub(_as_escape, text))

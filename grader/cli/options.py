@@ -53,6 +53,7 @@ def mistakes_in_one_sentence() -> Iterator[None]:
         variable = str(getattr(error.param, "envvar", None) or "")
         if os.environ.get(variable):
             error.param_hint = f"{variable.removeprefix('GRADER_')}="
+        # Typer leaves pydantic's prefix in front of the sentence.
         print(f"error: {printable(error.format_message()).replace('Value error, ', '')}", file=sys.stderr)
         raise typer.Exit(2) from None
     except (Cancelled, KeyboardInterrupt):

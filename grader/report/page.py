@@ -31,13 +31,12 @@ from grader.results.messages import answers
 from grader.text import (
     OutputLines,
     counted,
-    decoded,
     duration,
     file_key,
     notebook_code,
     one_line,
     printable,
-    source_text,
+    shown_source,
     write_private,
 )
 
@@ -79,7 +78,7 @@ def source_files(submission: Submission, entry: Entry | None) -> tuple[SourceFil
 
 
 def _file(name: str, content: bytes, marked: frozenset[int]) -> SourceFile:
-    text, note = source_text(content) or decoded(content), ""
+    text, note = shown_source(content), ""
     if (code := notebook_code(text)) is not None:
         text, note = code, "The code cells of a notebook."
     text = printable(io.StringIO(text, newline=None).read()).rstrip("\n")

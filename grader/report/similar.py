@@ -19,7 +19,7 @@ from markupsafe import Markup
 from grader.assignment import TEMPLATE
 from grader.records import Submission
 from grader.report.page import environment, policy, text_of
-from grader.text import decoded, notebook_code, source_text, write_private
+from grader.text import notebook_code, shown_source, write_private
 
 SIMILAR_NAME = "similar.html"
 # Tokens: shorter matches are what any two scripts for one assignment share.
@@ -94,7 +94,7 @@ def _pair(one: tuple[Submission, Any], other: tuple[Submission, Any], compared: 
 def _texts(submissions: Iterable[Submission]) -> Iterator[tuple[Submission, str]]:
     for submission in submissions:
         if submission.content and len(submission.content) <= MOST_BYTES:
-            text = source_text(submission.content) or decoded(submission.content)
+            text = shown_source(submission.content)
             yield submission, notebook_code(text) or text
 
 

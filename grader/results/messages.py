@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from grader.assignment import Assignment, Limits
 from grader.data import ASSIGNED_DATA
-from grader.records import ANOTHER_CLASS, NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
+from grader.records import NOT_ON_ROSTER, Answer, Check, Outcome, Reason, StopReason, Submission, Verdict
 from grader.results.entries import Entry, Override, Regrade
 from grader.text import counted, duration_in_words, one_line
 
@@ -52,7 +52,7 @@ def details(entry: Entry) -> tuple[str, ...]:
 
 def answers(check: Check) -> tuple[str, ...]:
     """Say of the nine answers which are right, wrong, unclear or blank, in a sentence or more."""
-    right = [each.name for each in check.questions if each.answer == Answer.OK]
+    right = [each.name for each in check.questions if each.answer is Answer.OK]
     whole = right and len(right) == len(check.questions)
     said = ["All nine are right."] if whole else [f"Right: {', '.join(right)}."] if right else []
     return (*said, *check.open_questions, *_blanks(check))
@@ -252,7 +252,7 @@ def _stop(entry: Entry, assignment: Assignment) -> list[str]:
 
 def _own_test(entry: Entry) -> list[str]:
     """Why the accuracy that a script prints itself may be missing in its log."""
-    graphs = any(each.name == "Q9" and each.answer == Answer.WRONG for each in entry.check.questions)
+    graphs = any(each.name == "Q9" and each.answer is Answer.WRONG for each in entry.check.questions)
     said = "Your script's own test keeps gradients on (Q9), so it counts as training and may not have run."
     return [said] if graphs else []
 
@@ -273,10 +273,6 @@ def _doubts(entry: Entry) -> list[Reason]:
         reasons.append(Reason.of("a module is missing", f"{module}, which is {may_be}"))
     if entry.outcome is Outcome.GRADED and entry.run.training.samples == 0:
         reasons.append(Reason.of("the grader saw no training"))
-    trained = entry.run.training
-    # Beside images that were used, it is the class that was asked for, and its output could not be scored.
-    if entry.outcome is Outcome.INVALID and trained.targets and not trained.samples:
-        reasons.append(Reason.of(ANOTHER_CLASS))
     return [*reasons, *_cut_by_time(entry), *entry.run.flags]
 
 

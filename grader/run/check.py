@@ -14,7 +14,6 @@ from grader.judge.alignment import compare
 from grader.judge.verdict import judge
 from grader.protocol import Fault, NetworkSeen, QuestionsSeen, SourceRead
 from grader.records import (
-    ANOTHER_CLASS,
     Check,
     Deviation,
     Finding,
@@ -25,7 +24,7 @@ from grader.records import (
     Verdict,
     still_blank,
 )
-from grader.run.doubts import NOT_NEEDED, brought_along, newer_syntax
+from grader.run.doubts import NOT_NEEDED, another_class, brought_along, newer_syntax
 from grader.run.worker_client import EquippedSlot, Request, WorkerRun, start_worker
 from grader.sandbox import Ending
 
@@ -58,8 +57,8 @@ def _checked(run: WorkerRun, assignment: Assignment) -> Check:
     if run.network is None:
         outcome, message = _why_no_network(run, assignment)
         lines = (*source.lines, *([run.stopped.line] if run.stopped else []))
-        trained = run.stopped.training.targets if run.stopped and outcome is Outcome.INVALID else 0
-        flags = (*_flags(source), *([Reason.of(ANOTHER_CLASS)] if trained else []))
+        trained = another_class(outcome, run.stopped.training) if run.stopped else ()
+        flags = (*_flags(source), *trained)
         return replace(_read(source), outcome=outcome, message=message, lines=lines, flags=flags)
     judged = judge(run.network, assignment.blocks)
     questions = _questions(run.questions)

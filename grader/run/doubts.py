@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from grader.protocol import SourceRead
 from grader.protocol.exported import ARITHMETIC, ExportedNetwork, Graph, numbers_in
-from grader.records import CurvePoint, Reason, Run, Submission, Training
+from grader.records import CurvePoint, Outcome, Reason, Run, Submission, Training
 from grader.text import notebook_code, one_line, source_text, without_outputs
 
 NOT_NEEDED = "the source has something that homework does not need"
@@ -62,6 +62,15 @@ def newer_syntax(submission: Submission, source: SourceRead | None) -> tuple[Rea
         return ()
     said = "Colab's is {}.{}, which may be able to".format(*_COLABS_PYTHON)
     return (Reason.of("the grader's Python cannot read the file", said),)
+
+
+def another_class(outcome: Outcome | None, training: Training) -> tuple[Reason, ...]:
+    """Say so where losses had gradients and the file counts as none: its network may only have another name.
+
+    Beside images that were used, it is the class that was asked for, and its output could not be scored.
+    """
+    trained = outcome is Outcome.INVALID and training.targets and not training.samples
+    return (Reason.of("a network of another class was trained"),) if trained else ()
 
 
 def before_its_network(exported: ExportedNetwork) -> tuple[Reason, ...]:

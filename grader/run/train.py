@@ -18,7 +18,7 @@ from grader.records import (
     StopReason,
     Training,
 )
-from grader.run.doubts import miscounted, not_seen_learning, other_programs
+from grader.run.doubts import another_class, miscounted, not_seen_learning, other_programs
 from grader.run.replay import Replay, Replayers
 from grader.run.worker_client import REPORTED, Request, WaitingWorker, WorkerRun, waiting_worker
 from grader.sandbox import Ending
@@ -146,6 +146,7 @@ def _result(worked: WorkerRun, replay: Replay, request: Request, data: DataSet) 
     flags += other_programs(execution.programs)
     flags += miscounted(training, request.assignment.budget.epochs, len(data.x_train))
     outcome, error = _outcome(worked, request.assignment)
+    flags += another_class(outcome, training)
     run = Run(
         outcome=outcome,
         stop_reason=_stop_reason(worked),

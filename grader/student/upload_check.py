@@ -94,7 +94,7 @@ def _of_file(seen: Observed, blocks: tuple[int, ...]) -> Iterator[_Test]:
     ran = "\n".join(["The script ran from top to bottom.", *seen.notes])
     yield _test(_RUNS, not seen.fault, seen.fault or ran)
     for question, asked in zip(seen.questions, ASKED, strict=bool(seen.questions)):
-        yield _test(f"{question.name}: {asked}", question.answer == Answer.OK, question.reason or "This is answered.")
+        yield _test(f"{question.name}: {asked}", question.answer is Answer.OK, question.reason or "This is answered.")
     yield _of_network(seen, blocks)
 
 

@@ -12,6 +12,7 @@ from command import ROOT, SUBMISSIONS
 from grader.protocol import SourceRead
 from grader.records import Companion, CurvePoint, Outcome, Run, StopReason, Submission, Training
 from grader.run.doubts import (
+    another_class,
     brought_along,
     miscounted,
     newer_syntax,
@@ -184,3 +185,11 @@ def test_processor_time_that_the_counted_images_do_not_explain_is_named_with_bot
     said = unexplained_time(run, image_seconds)
     assert len(said) == named
     assert all(f"{seconds:,.0f} s" in each.words and "20,000 images" in each.words for each in said)
+
+
+# The last one trained the class that was asked for, whose output could not be scored.
+@pytest.mark.parametrize(("samples", "targets", "said"), [(0, 0, False), (0, 640, True), (640, 640, False)])
+def test_who_trained_a_network_of_another_class_is_looked_at(samples: int, targets: int, said: bool) -> None:
+    training = Training(samples, targets=targets)
+    assert bool(another_class(Outcome.INVALID, training)) is said
+    assert not another_class(Outcome.CRASHED, training)

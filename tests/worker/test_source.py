@@ -168,7 +168,9 @@ def test_what_only_a_notebook_understands_is_set_aside(text: str, runs: str) -> 
 
 def test_a_magic_may_stand_before_an_import_from_the_future() -> None:
     source = read("%matplotlib inline\nfrom __future__ import print_function, division\nx = 1\n")
-    compile(source.text, "hw6.py", "exec")
+    runs: dict[str, object] = {}
+    exec(compile(source.text, "hw6.py", "exec"), runs)
+    assert runs["x"] == 1
 
 
 @pytest.mark.parametrize("text", ["x = y? 1 : 2\n", "print 'a'\n", "what is this?\n", "x = f(\n!ls\n"])
